@@ -1,0 +1,93 @@
+// How scales are written for each family of serving engines: tensor names, shapes, what config.json must say, and how to
+// start the engines. One entry per format; everything that lists formats reads this table.
+
+import type { Float8Name } from "../numerics/float8.js";
+import type { LayerScales } from "../numerics/scales.js";
+import type { Float32Tensor } from "./safetensors-writer.js";
+
+export interface OutputFormat {
+  readonly description: string;
+  /** Engines that read the format, and the command that starts each; FOLDER stands for the checkpoint. */
+  readonly engines: readonly { readonly name: string; readonly command: string }[];
+  /** Who does not read it, in a sentence. */
+  readonly caution?: string;
+  readonly dtypes: readonly Float8Name[];
+  /** Why a dtype is not offered, for the error message. */
+  readonly dtypeRule?: string;
+  /** Whether V is stored with the scale of K when K's is larger. */
+  readonly sharesScale: boolean;
+  readonly shape: readonly number[];
+  /** The tensors of a layer, without the prefix of its attention. */
+  readonly tensors: (scales: LayerScales) => Readonly<Record<string, number>>;
+  /** Keys that config.json gets. */
+  readonly config: (dtype: Float8Name) => Readonly<Record<string, unknown>>;
+}
+
+const TGI_COMMAND = "text-generation-launcher --model-id FOLDER --kv-cache-dtype fp8_e4m3fn";
+const VLLM_REFUSES =
+  "vLLM 0.25 and later refuse a checkpoint with kv_scale tensors: use --format vllm for vLLM, SGLang and TGI 3.";
+
+/** vLLM, SGLang and TGI 3 read KV-cache scales of 16-bit weights from this block of the compressed-tensors format. */
+const COMPRESSED_TENSORS_KV_CACHE = {
+  quant_method: "compressed-tensors",
+  quantization_status: "frozen",
+  format: "dense",
+  config_groups: {},
+  ignore: ["Linear"],
+  kv_cache_scheme: { num_bits: 8, type: "float", strategy: "tensor", dynamic: false, symmetric: true },
+} as const;
+
+export const OUTPUT_FORMATS = {
+  tgi: {
+    description: "TGI's documented format: one kv_scale per layer",
+    engines: [{ name: "Text Generation Inference", command: TGI_COMMAND }],
+    caution: VLLM_REFUSES,
+    dtypes: ["float8_e4m3fn", "float8_e4m3fnuz"],
+    sharesScale: true,
+    shape: [],
+    tensors: ({ kvScale }) => ({ kv_scale: kvScale }),
+    config: (dtype) => ({ kv_cache_torch_dtype: dtype }),
+  },
+  "tgi-separate": {
+    description: "TGI 2.4 and later: kv_scale, and k_scale and v_scale apart",
+    engines: [{ name: "Text Generation Inference 2.4+", command: TGI_COMMAND }],
+    caution: VLLM_REFUSES,
+    dtypes: ["float8_e4m3fn", "float8_e4m3fnuz"],
+    sharesScale: false,
+    shape: [],
+    tensors: ({ kvScale, kScale, vScale }) => ({ kv_scale: kvScale, k_scale: kScale, v_scale: vScale }),
+    config: (dtype) => ({ kv_cache_torch_dtype: dtype }),
+  },
+  vllm: {
+    description: "vLLM, SGLang, TGI 3: k_scale and v_scale with a compressed-tensors block",
+    engines: [
+      { name: "vLLM", command: "vllm serve FOLDER --kv-cache-dtype fp8" },
+      { name: "SGLang", command: "python -m sglang.launch_server --model-path FOLDER --kv-cache-dtype fp8_e4m3" },
+      { name: "Text Generation Inference 3", command: TGI_COMMAND },
+    ],
+    dtypes: ["float8_e4m3fn"],
+    dtypeRule: "vLLM and SGLang expect E4M3FN scales and double them on AMD hardware themselves",
+    sharesScale: false,
+    shape: [1],
+    tensors: ({ kScale, vScale }) => ({ k_scale: kScale, v_scale: vScale }),
+    config: () => ({ quantization_config: COMPRESSED_TENSORS_KV_CACHE }),
+  },
+} as const satisfies Record<string, OutputFormat>;
+
+export type OutputFormatName = keyof typeof OUTPUT_FORMATS;
+
+/** The tensors of all layers in a format. @param attentionNames prefix of each layer's tensors, by layer */
+export function scaleTensors(
+  name: OutputFormatName,
+  scales: readonly LayerScales[],
+  attentionNames: readonly string[],
+): Float32Tensor[] {
+  const format: OutputFormat = OUTPUT_FORMATS[name];
+  return scales.flatMap((layer) =>
+    Object.entries(format.tensors(layer)).map(([tensor, scale]) => ({
+      name: `${attentionNames[layer.layer]}.${tensor}`,
+      shape: format.shape,
+      values: Float32Array.of(scale),
+    })),
+  );
+}

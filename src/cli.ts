@@ -1,0 +1,62 @@
+// The command line: the commander program, Ctrl-C, and the one place where errors become exit codes.
+
+import { Command, CommanderError } from "commander";
+import { addCalibrateCommand } from "./commands/calibrate.js";
+import type { CommandContext } from "./commands/command-context.js";
+import { KvScalesError } from "./errors.js";
+import { TOOL_VERSION } from "./pipeline/calibration-record.js";
+
+const EXIT_BUG = 1;
+const EXIT_USAGE = 2;
+const EXIT_INTERRUPTED = 130;
+
+const EXIT_CODES_HELP = `
+Exit codes:
+  0 done · 2 wrong usage or prompts · 3 checkpoint unreadable · 4 model not supported
+  5 provider failed · 7 result not written · 130 interrupted · 1 a bug: please report it`;
+
+/** Runs the program and returns its exit code. Only this function touches the process. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const interrupt = new AbortController();
+  const onInterrupt = () => {
+    // The first asks the work to stop and clean up; the second does not wait for it.
+    if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    interrupt.abort();
+  };
+  process.on("SIGINT", onInterrupt).on("SIGTERM", onInterrupt);
+  try {
+    const { stdout, stderr } = process;
+    await createProgram({ stdout, stderr, signal: interrupt.signal }).parseAsync(argv, { from: "user" });
+    return 0;
+  } catch (error) {
+    return reportError(error, process.stderr);
+  } finally {
+    process.off("SIGINT", onInterrupt).off("SIGTERM", onInterrupt);
+  }
+}
+
+function createProgram(context: CommandContext): Command {
+  const program = new Command("create-kv-scales")
+    .description("Calibrates the FP8 KV-cache scales of an LLM checkpoint and writes one that serving engines load.")
+    .version(TOOL_VERSION)
+    .addHelpText("after", EXIT_CODES_HELP)
+    .showHelpAfterError("(--help lists the options)")
+    .exitOverride();
+  addCalibrateCommand(program, context);
+  return program;
+}
+
+function reportError(error: unknown, stderr: NodeJS.WriteStream): number {
+  // commander has printed its message already; asking for help or the version is no error.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (error instanceof KvScalesError) {
+    stderr.write(`Error: ${error.message}\n`);
+    return error.exitCode;
+  }
+  stderr.write(`This is a bug in create-kv-scales, please report it with these lines:\n${describeBug(error)}\n`);
+  return EXIT_BUG;
+}
+
+function describeBug(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

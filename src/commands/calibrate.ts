@@ -1,0 +1,92 @@
+// The main command: options in, calibration called, report out. Touches no file itself.
+
+import { type Command, Option } from "commander";
+import pc from "picocolors";
+import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
+import { UsageError } from "../errors.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
+import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
+import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
+import { createProgressDisplay } from "../report/progress.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import type { CommandContext } from "./command-context.js";
+import { parseBytes, parseHeadroom, parsePositiveInteger, parseSeed } from "./option-values.js";
+
+interface CalibrateFlags {
+  readonly output?: string;
+  readonly inPlace?: boolean;
+  readonly force?: boolean;
+  readonly revision?: string;
+  readonly format: OutputFormatName;
+  readonly dtype: Float8Name;
+  readonly headroom: number;
+  readonly data?: string;
+  readonly samples: number;
+  readonly sequenceLength: number;
+  readonly seed: number;
+  readonly provider: ProviderName;
+  readonly memory?: number;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** Gives the program its main command. */
+export function addCalibrateCommand(program: Command, context: CommandContext): void {
+  const { format, dtype, headroom, samples, sequenceLength, seed, provider } = CALIBRATION_DEFAULTS;
+  program
+    .argument("[model]", "checkpoint folder or hub id (org/name); without it, the embedded example is calibrated")
+    .option("-o, --output <folder>", "folder to write (default: <model>-FP8-KV)")
+    .option("--in-place", "add the scales to the model's own folder")
+    .option("--force", "replace an earlier result")
+    .option("--revision <revision>", "branch, tag or commit of a hub id")
+    .addOption(choice("--format <format>", "how scales are written", OUTPUT_FORMATS).default(format))
+    .addOption(choice("--dtype <dtype>", "FP8 format of the cache", FLOAT8_FORMATS).default(dtype))
+    .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom))
+    .option("--data <path>", "prompts: .txt (one a line), .jsonl, or a folder of them (default: shipped prompts)")
+    .addOption(number("--samples <count>", "prompts to use at most", parsePositiveInteger, samples))
+    .addOption(number("--sequence-length <tokens>", "tokens of a prompt at most", parsePositiveInteger, sequenceLength))
+    .addOption(number("--seed <seed>", "which prompts, when there are more", parseSeed, seed))
+    .addOption(choice("--provider <provider>", "where to compute", PROVIDERS).default(provider))
+    .option("--memory <size>", "weights in memory at a time, such as 4GiB; at least one layer is", parseBytes)
+    .option("--json", "print the result as JSON")
+    .option("-q, --quiet", "print the output folder alone")
+    .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
+}
+
+function choice(flags: string, description: string, table: Readonly<Record<string, unknown>>): Option {
+  return new Option(flags, description).choices(Object.keys(table));
+}
+
+function number(flags: string, description: string, parse: (text: string) => number, value: number): Option {
+  return new Option(flags, description).argParser(parse).default(value);
+}
+
+async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
+  const { stdout, stderr, signal } = context;
+  if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
+  const display = createProgressDisplay({
+    stream: stderr,
+    quiet: flags.quiet ?? false,
+    color: pc.isColorSupported,
+  });
+  const start = performance.now();
+  try {
+    const { memory, json, quiet, ...options } = flags;
+    const result = await calibrate({
+      ...options,
+      model: model ?? EMBEDDED_EXAMPLE,
+      segmentBytes: memory,
+      signal,
+      onProgress: (progress) => display.update(progress),
+    });
+    display.stop();
+    const seconds = (performance.now() - start) / 1000;
+    const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
+    if (json) stdout.write(calibrationJson(result, seconds));
+    else if (quiet) stdout.write(`${result.output}\n`);
+    else stdout.write(calibrationReport(result, colors, seconds));
+  } finally {
+    display.stop();
+  }
+}

@@ -1,0 +1,39 @@
+// Parsers of option values for commander: each gives a typed value or a usage error that names what was expected.
+
+import { InvalidArgumentError } from "commander";
+
+export function parsePositiveInteger(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value === 0) {
+    throw new InvalidArgumentError("Expected a positive integer.");
+  }
+  return value;
+}
+
+/** A seed: any integer of 32 bits. */
+export function parseSeed(text: string): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value >= 2 ** 32)
+    throw new InvalidArgumentError("Expected an integer from 0 to 4294967295.");
+  return value;
+}
+
+export function parseHeadroom(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 1 && value <= 16)) {
+    throw new InvalidArgumentError("Expected a number from 1 to 16, such as 1.1.");
+  }
+  return value;
+}
+
+const BYTES_OF_UNIT: Record<string, number> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
+
+/** "4GiB", "4G", "512 MiB" or a number of bytes. */
+export function parseBytes(text: string): number {
+  const [, number, unit = ""] = /^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*$/i.exec(text) ?? [];
+  const bytes = Math.round(Number(number) * (BYTES_OF_UNIT[unit.toLowerCase()] ?? Number.NaN));
+  if (!Number.isSafeInteger(bytes) || bytes === 0) {
+    throw new InvalidArgumentError("Expected a size such as 4GiB or 512MiB.");
+  }
+  return bytes;
+}

@@ -1,0 +1,71 @@
+// Every error that is not a bug: one class per thing the reader can do about it, each with its exit code.
+// A message says what was expected, what was found, where, and what to do. Knows nothing of any other module.
+
+/** Base of all expected errors. The command line prints the message alone and exits with `exitCode`. */
+export abstract class KvScalesError extends Error {
+  abstract readonly exitCode: number;
+
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** The command or an option is wrong: change what you typed. */
+export class UsageError extends KvScalesError {
+  readonly exitCode = 2;
+}
+
+/** The calibration prompts cannot be read: repair or replace the data file. */
+export class PromptDataError extends KvScalesError {
+  readonly exitCode = 2;
+}
+
+/** The output already exists: choose another place or pass --force. */
+export class OutputExistsError extends KvScalesError {
+  readonly exitCode = 2;
+}
+
+/** A file of the checkpoint is missing, damaged or contradicts another: download it again or repair it. */
+export class CheckpointError extends KvScalesError {
+  readonly exitCode = 3;
+}
+
+/** The hub did not hand out the checkpoint: check its name, your token or the network. */
+export class HubError extends KvScalesError {
+  readonly exitCode = 3;
+}
+
+/** The checkpoint is sound but has something this program does not know: choose another model, or ask for support. */
+export class UnsupportedModelError extends KvScalesError {
+  readonly exitCode = 4;
+}
+
+/** ONNX Runtime could not open or run a session: choose another provider, or free memory. */
+export class ProviderError extends KvScalesError {
+  readonly exitCode = 5;
+}
+
+/** The result could not be written (disk full, no permission): make room, or choose another place. */
+export class OutputWriteError extends KvScalesError {
+  readonly exitCode = 7;
+}
+
+/** Stopped by Ctrl-C or an AbortSignal. */
+export class InterruptedError extends KvScalesError {
+  readonly exitCode = 130;
+
+  constructor(message = "Interrupted: nothing was written.") {
+    super(message);
+  }
+}
+
+/** Throws InterruptedError when the signal has been raised. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new InterruptedError();
+}
+
+/** The message of anything that was thrown, for use inside another message. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

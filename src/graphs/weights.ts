@@ -1,0 +1,41 @@
+// Brings a checkpoint's weights into a graph: each is external data inside the shard it came from, cast to the type
+// that the graph computes in. ONNX Runtime folds the cast when the session opens. Never touches the bytes.
+
+import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
+import type { ElementType, ExternalData } from "../onnx/model-proto.js";
+import { ELEMENT_TYPES } from "../onnx/model-proto.js";
+
+export interface WeightLocation {
+  readonly elementType: ElementType;
+  readonly shape: readonly number[];
+  readonly data: ExternalData;
+}
+
+/** Where the bytes of a tensor lie, by its name in the checkpoint. */
+export type LocateWeight = (name: string) => WeightLocation;
+
+export class GraphWeights {
+  readonly #builder: GraphBuilder;
+  readonly #locate: LocateWeight;
+
+  constructor(builder: GraphBuilder, locate: LocateWeight) {
+    this.#builder = builder;
+    this.#locate = locate;
+  }
+
+  /** The tensor as it is stored. */
+  stored(name: string): Value {
+    const { elementType, shape, data } = this.#locate(name);
+    return this.#builder.external(name, elementType, shape, data);
+  }
+
+  /** The tensor as float32. */
+  float32(name: string): Value {
+    const stored = this.stored(name);
+    return this.#locate(name).elementType === "float32" ? stored : castToFloat32(this.#builder, stored);
+  }
+}
+
+export function castToFloat32(builder: GraphBuilder, value: Value): Value {
+  return builder.op("Cast", [value], { attributes: { to: ELEMENT_TYPES.float32 } });
+}

@@ -1,0 +1,117 @@
+// Gets a checkpoint from the Hugging Face hub: which commit, which files, into the cache that Python's huggingface_hub
+// uses too. Returns a folder like any other; knows nothing of what is done with it. Refuses what is not safetensors.
+
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { ListFileEntry } from "@huggingface/hub";
+import { INDEX_FILE, readTextFile, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
+import { HubError, throwIfAborted, UsageError } from "../errors.js";
+import { findCachedCheckpoint } from "./cached-checkpoint.js";
+import { describeOtherWeights, type RepoFile, selectSideFiles, shardNames, toRepoFile } from "./checkpoint-files.js";
+import { downloadFiles, type OnProgress } from "./download-files.js";
+import {
+  type Environment,
+  hubCacheFolder,
+  hubEndpoint,
+  hubToken,
+  isOffline,
+  repoCacheFolder,
+  snapshotFolder,
+} from "./hub-cache.js";
+import { asked, type HubQuestion, onDisk } from "./hub-errors.js";
+import { createHubFetch, type Fetch } from "./hub-fetch.js";
+import { isHubId, isRevision } from "./hub-id.js";
+import { askCommit, type Hub, listRoot } from "./hub-listing.js";
+
+export interface DownloadOptions {
+  /** `org/name` */
+  readonly repo: string;
+  /** A branch, a tag, `refs/pr/1` or a commit; "main" unless told. */
+  readonly revision?: string | undefined;
+  /** Where HF_HOME, HF_TOKEN and their like are read; the process's own unless told. */
+  readonly env?: Environment | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: OnProgress | undefined;
+  /** In place of the global fetch, for a proxy. It must drop `authorization` on redirects to another origin. */
+  readonly fetch?: Fetch | undefined;
+}
+
+/**
+ * Downloads what the cache lacks of the checkpoint and returns its snapshot folder, an absolute path.
+ * @throws HubError, UsageError for a name that cannot be one, InterruptedError when the signal was raised
+ */
+export async function downloadCheckpoint(options: DownloadOptions): Promise<string> {
+  const { repo, revision = "main", env = process.env, signal } = options;
+  checkNames(repo, revision);
+  throwIfAborted(signal);
+  const repoFolder = repoCacheFolder(resolve(hubCacheFolder(env)), repo);
+  if (isOffline(env)) return await findCachedCheckpoint(repoFolder, repo, revision);
+
+  const token = await hubToken(env);
+  const question: HubQuestion = { endpoint: hubEndpoint(env), repo, revision, hasToken: token !== undefined };
+  const hubFetch = createHubFetch({ question, token, signal, fetch: options.fetch ?? fetch });
+  const hub: Hub = { question, hubFetch, signal };
+
+  const commit = await askCommit(hub);
+  const entries = await listRoot(hub, commit);
+  const files = await selectFiles(hub, repoFolder, commit, entries);
+  await downloadFiles(hub, repoFolder, commit, files, options.onProgress);
+  // Last, so that a revision never stands for a snapshot that is not whole.
+  await writeRef(repoFolder, revision, commit);
+  return snapshotFolder(repoFolder, commit);
+}
+
+function checkNames(repo: string, revision: string): void {
+  if (!isHubId(repo)) {
+    throw new UsageError(`"${repo}": expected the name of a model on the hub, such as org/name.`);
+  }
+  if (!isRevision(revision)) {
+    throw new UsageError(`Revision "${revision}": expected a branch, a tag or a commit.`);
+  }
+}
+
+/** Small files first: what is wrong with a checkpoint shows before its weights are downloaded. */
+async function selectFiles(
+  hub: Hub,
+  repoFolder: string,
+  commit: string,
+  entries: readonly ListFileEntry[],
+): Promise<RepoFile[]> {
+  const files = entries.flatMap((entry) => toRepoFile(entry) ?? []);
+  const fileNamed = (name: string) => files.find((file) => file.name === name);
+  const { question } = hub;
+  const single = fileNamed(SINGLE_FILE);
+  const index = fileNamed(INDEX_FILE);
+  if (single === undefined && index === undefined) {
+    throw new HubError(
+      `${asked(question)}: expected ${SINGLE_FILE} or ${INDEX_FILE}, found ${describeOtherWeights(entries)}. Choose a repository with safetensors weights.`,
+    );
+  }
+  if (fileNamed("config.json") === undefined) {
+    throw new HubError(`${asked(question)}: it has no config.json. Choose a repository in the transformers format.`);
+  }
+  const sideFiles = selectSideFiles(files);
+  // transformers takes the single file when both exist.
+  if (single !== undefined || index === undefined) return [...sideFiles, ...(single ? [single] : [])];
+
+  await downloadFiles(hub, repoFolder, commit, [index]);
+  const path = join(snapshotFolder(repoFolder, commit), INDEX_FILE);
+  const shards = shardNames(path, await readTextFile(path)).map((name) => {
+    const shard = fileNamed(name);
+    if (shard !== undefined) return shard;
+    throw new HubError(
+      `${asked(question)}: ${INDEX_FILE} names ${name}, which the repository does not have. Choose another revision or repository.`,
+    );
+  });
+  return [...sideFiles, ...shards];
+}
+
+async function writeRef(repoFolder: string, revision: string, commit: string): Promise<void> {
+  if (revision === commit) return;
+  const path = join(repoFolder, "refs", revision);
+  if ((await readFile(path, "utf8").catch(() => undefined)) === commit) return;
+  await onDisk(path, async () => {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, commit);
+  });
+}

@@ -1,0 +1,115 @@
+// What the environment says about the hub (cache folder, endpoint, token, offline) and where a snapshot lies in the
+// cache, by the same rules as Python's huggingface_hub, so that both share one cache.
+// Reads the cache, never writes it, and knows nothing of the network.
+
+import { readFile, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { join, sep } from "node:path";
+import { getRepoFolderName, HUB_URL, REGEX_COMMIT_HASH } from "@huggingface/hub";
+import { HubError, messageOf, UsageError } from "../errors.js";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The folder that holds the cached repositories. */
+export function hubCacheFolder(env: Environment): string {
+  const folder = env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE;
+  return folder ? expandHome(folder, env) : join(hubHomeFolder(env), "hub");
+}
+
+/** Whether the user forbids the network. */
+export function isOffline(env: Environment): boolean {
+  return isTrue(env.HF_HUB_OFFLINE || env.TRANSFORMERS_OFFLINE);
+}
+
+/** The hub's address, without a slash at its end. @throws UsageError when HF_ENDPOINT is not an http(s) address. */
+export function hubEndpoint(env: Environment): string {
+  const endpoint = (env.HF_ENDPOINT || HUB_URL).replace(/\/+$/, "");
+  if (!URL.canParse(endpoint) || !/^https?:\/\//i.test(endpoint)) {
+    throw new UsageError(`HF_ENDPOINT: expected an address such as ${HUB_URL}, found "${endpoint}".`);
+  }
+  return endpoint;
+}
+
+/**
+ * The token to send to the endpoint, if there is one: HF_TOKEN, else the file that `hf auth login` writes.
+ * @throws HubError when the token file cannot be read or the token has characters that no token has
+ */
+export async function hubToken(env: Environment): Promise<string | undefined> {
+  if (isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN)) return undefined;
+  const fromEnvironment = cleanToken(env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN);
+  if (fromEnvironment !== undefined) return checkToken(fromEnvironment, "HF_TOKEN");
+  const file = env.HF_TOKEN_PATH ? expandHome(env.HF_TOKEN_PATH, env) : join(hubHomeFolder(env), "token");
+  const fromFile = cleanToken(await readIfPresent(file));
+  return fromFile === undefined ? undefined : checkToken(fromFile, file);
+}
+
+/** The folder of one model in the cache: `models--org--name`. */
+export function repoCacheFolder(cacheFolder: string, repo: string): string {
+  return join(cacheFolder, getRepoFolderName({ type: "model", name: repo }));
+}
+
+/** The folder of one commit's files. */
+export function snapshotFolder(repoFolder: string, commit: string): string {
+  return join(repoFolder, "snapshots", commit);
+}
+
+/** The commit a revision stood for when it was last downloaded; a commit stands for itself. */
+export async function cachedCommit(repoFolder: string, revision: string): Promise<string | undefined> {
+  if (isCommit(revision)) return revision;
+  const commit = (await readIfPresent(join(repoFolder, "refs", revision)))?.trim();
+  return commit !== undefined && isCommit(commit) ? commit : undefined;
+}
+
+/** Whether `text` is a whole commit hash, not a branch or tag. */
+export function isCommit(text: string): boolean {
+  return REGEX_COMMIT_HASH.test(text);
+}
+
+/** The size of the file at `path`, links followed; undefined when there is none. */
+export async function fileSize(path: string): Promise<number | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isFile() ? found.size : undefined;
+}
+
+function hubHomeFolder(env: Environment): string {
+  if (env.HF_HOME) return expandHome(env.HF_HOME, env);
+  return join(
+    env.XDG_CACHE_HOME ? expandHome(env.XDG_CACHE_HOME, env) : join(homeFolder(env), ".cache"),
+    "huggingface",
+  );
+}
+
+function homeFolder(env: Environment): string {
+  return env.HOME || env.USERPROFILE || homedir();
+}
+
+function expandHome(path: string, env: Environment): string {
+  return path === "~" || path.startsWith("~/") || path.startsWith(`~${sep}`)
+    ? join(homeFolder(env), path.slice(1))
+    : path;
+}
+
+function isTrue(value: string | undefined): boolean {
+  return value !== undefined && ["1", "ON", "YES", "TRUE"].includes(value.toUpperCase());
+}
+
+function cleanToken(text: string | undefined): string | undefined {
+  return text?.replace(/[\r\n]/g, "").trim() || undefined;
+}
+
+function checkToken(token: string, source: string): string {
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new HubError(`${source}: holds spaces or characters that no hub token has. Copy the token again.`);
+}
+
+async function readIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR") return undefined;
+    throw new HubError(`${path}: cannot be read: ${messageOf(cause)}. Change its permissions, or remove it.`, {
+      cause,
+    });
+  }
+}

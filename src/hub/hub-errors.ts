@@ -1,0 +1,111 @@
+// Turns what goes wrong between us, the hub and the disk into one HubError that says what was asked, what came and
+// what to do. Knows the hub's status codes and x-error-code headers; knows nothing of who asks or why.
+
+import { HubError, messageOf } from "../errors.js";
+
+/** What is asked of which hub: the beginning of every message. */
+export interface HubQuestion {
+  readonly endpoint: string;
+  readonly repo: string;
+  readonly revision: string;
+  readonly hasToken: boolean;
+}
+
+/** The connection ended in the middle of an answer. Asking again for the rest may help. */
+export class BrokenConnectionError extends HubError {}
+
+const TOKEN_HINT = "set HF_TOKEN to a token that may read it";
+
+/** The error for an answer that is not a success. */
+export function errorOfAnswer(question: HubQuestion, response: Response): HubError {
+  const { endpoint, repo, revision, hasToken } = question;
+  const code = response.headers.get("x-error-code") ?? "";
+  const came = [response.status, code].filter(Boolean).join(" ");
+  const fail = (text: string) => new HubError(`${asked(question)}, got ${came}: ${text}`);
+  const { status } = response;
+
+  if (code === "GatedRepo") {
+    const login = hasToken ? "make sure HF_TOKEN belongs to the account that accepted it" : TOKEN_HINT;
+    return fail(`the model is gated. Accept its licence at ${endpoint}/${repo} and ${login}.`);
+  }
+  if (code === "RevisionNotFound") {
+    return fail(
+      `the repository has no revision "${revision}". Its branches and tags: ${endpoint}/${repo}/tree/main; without --revision, "main" is taken.`,
+    );
+  }
+  if (code === "EntryNotFound") {
+    return fail(`${fileOf(response)} was listed but is no longer there. The repository has just changed: run again.`);
+  }
+  if (status === 401 && hasToken && code !== "RepoNotFound") {
+    return fail(`the hub refuses the token. Make a new one at ${endpoint}/settings/tokens and put it in HF_TOKEN.`);
+  }
+  if (status === 401 || status === 404 || code === "RepoNotFound") {
+    const next = hasToken ? "check that your token may read it" : TOKEN_HINT;
+    return fail(`no such repository, or it is private. Check the spelling of "${repo}"; if it is private, ${next}.`);
+  }
+  if (status === 403) return fail(`access is denied${said(response)}. Check what your token may read.`);
+  if (status === 429) return fail("too many requests. Wait some minutes; with HF_TOKEN set the limit is higher.");
+  if (status >= 500) return fail(`the hub has trouble${said(response)}. Try again later.`);
+  return fail(`an answer this program does not know${said(response)}. Check HF_ENDPOINT.`);
+}
+
+/** The error for a request that got no answer at all. */
+export function errorOfNetwork(question: HubQuestion, cause: unknown): HubError {
+  const way =
+    "Check the network, the proxy and HF_ENDPOINT; with HF_HUB_OFFLINE=1 a model that is already in the cache is used without the network.";
+  return new HubError(`${asked(question)}: no connection (${innermostMessage(cause)}). ${way}`, { cause });
+}
+
+/** The error for an answer that ended too early, or went on too long. */
+export function errorOfBody(question: HubQuestion, file: string, size: number, received: number, cause?: unknown) {
+  const reason = cause === undefined ? "" : ` (${innermostMessage(cause)})`;
+  return new BrokenConnectionError(
+    `${asked(question)}: the connection broke in ${file}: ${received} of ${size} bytes came${reason}. Run again: whole files are kept.`,
+    { cause },
+  );
+}
+
+/** The error for an answer whose content is not what the hub's API says. */
+export function errorOfContent(question: HubQuestion, found: string, cause?: unknown): HubError {
+  return new HubError(`${asked(question)}: ${found}. Check that HF_ENDPOINT is a Hugging Face hub.`, { cause });
+}
+
+/** Does something with a file of the cache. @throws HubError when the disk does not let it. */
+export async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const full = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException).code ?? "");
+    const found = full ? "the disk is full" : "cannot be written";
+    const next = full ? "Make room" : "Check the path and its permissions";
+    throw new HubError(
+      `${path}: ${found} (${messageOf(cause)}). ${next}, or point HF_HUB_CACHE to a folder on another disk.`,
+      { cause },
+    );
+  }
+}
+
+/** `Asked <endpoint> for <repo> (revision <revision>)`. */
+export function asked({ endpoint, repo, revision }: HubQuestion): string {
+  return `Asked ${endpoint} for ${repo} (revision ${revision})`;
+}
+
+function fileOf(response: Response): string {
+  return (URL.canParse(response.url) && new URL(response.url).pathname.split("/").at(-1)) || "A file";
+}
+
+function said(response: Response): string {
+  const message = response.headers.get("x-error-message");
+  return message ? `: ${message}` : "";
+}
+
+/** fetch() says only "fetch failed"; the reason is in the chain of causes. */
+function innermostMessage(error: unknown): string {
+  let inner = error;
+  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
+  // Several addresses were tried: an AggregateError, whose own message is empty.
+  const code = (inner as NodeJS.ErrnoException | undefined)?.code;
+  const message = messageOf(inner);
+  if (message === "") return code ?? "unknown reason";
+  return code === undefined || message.includes(code) ? message : `${code}: ${message}`;
+}

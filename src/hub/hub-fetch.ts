@@ -1,0 +1,44 @@
+// The one door to the network: a fetch() that every request to the hub goes through, ours and the library's.
+// It adds the token for the endpoint alone, carries the abort signal and turns failures into HubErrors.
+// Knows nothing of models or files.
+
+import { InterruptedError } from "../errors.js";
+import { errorOfAnswer, errorOfNetwork, type HubQuestion } from "./hub-errors.js";
+
+export type Fetch = typeof fetch;
+
+interface HubFetchOptions {
+  readonly question: HubQuestion;
+  readonly token: string | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly fetch: Fetch;
+}
+
+/**
+ * Makes the fetch() to hand to the library's functions. They are given no `accessToken`, because the library refuses
+ * any that does not begin with "hf_" and sends it to whatever address a Link header names.
+ */
+export function createHubFetch({ question, token, signal, fetch: send }: HubFetchOptions): Fetch {
+  const { origin } = new URL(question.endpoint);
+  return async (input, init) => {
+    const headers = new Headers(init?.headers);
+    headers.set("user-agent", "create-kv-scales");
+    // fetch() itself drops this header when a redirect leads to another origin.
+    if (token !== undefined && originOf(input) === origin) headers.set("authorization", `Bearer ${token}`);
+    let response: Response;
+    try {
+      response = await send(input, { ...init, headers, ...(signal && { signal }) });
+    } catch (cause) {
+      if (signal?.aborted) throw new InterruptedError();
+      throw errorOfNetwork(question, cause);
+    }
+    if (response.ok) return response;
+    // The body would hold its connection open until it is collected.
+    await response.body?.cancel().catch(() => undefined);
+    throw errorOfAnswer(question, response);
+  };
+}
+
+function originOf(input: Parameters<Fetch>[0]): string {
+  return new URL(input instanceof Request ? input.url : input).origin;
+}

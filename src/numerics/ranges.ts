@@ -1,0 +1,67 @@
+// The ranges of K and V seen during calibration: per layer, per KV head and per prompt. Pure bookkeeping; the maxima
+// themselves are reduced inside the graph.
+
+export interface SideRange {
+  /** Largest |x| of the layer. */
+  readonly absmax: number;
+  /** Largest |x| per KV head. */
+  readonly perHead: readonly number[]; // [kv_heads]
+  /** Largest |x| per prompt, in the order the prompts were given. */
+  readonly perPrompt: readonly number[]; // [prompts]
+}
+
+export interface LayerRange {
+  readonly layer: number;
+  readonly k: SideRange;
+  readonly v: SideRange;
+}
+
+/** Collects the maxima of one side (K or V) of one layer. */
+export class SideRangeCollector {
+  readonly #perHead: Float64Array;
+  readonly #perPrompt: Float64Array;
+
+  constructor(kvHeads: number, prompts: number) {
+    this.#perHead = new Float64Array(kvHeads);
+    this.#perPrompt = new Float64Array(prompts);
+  }
+
+  /**
+   * Merges the maxima of one batch. A NaN stays a NaN.
+   * @param absmax row-major [batch, kv_heads]
+   * @param prompts which prompt each row of the batch is
+   */
+  add(absmax: Float32Array, prompts: readonly number[]): void {
+    const heads = this.#perHead.length;
+    for (const [row, prompt] of prompts.entries()) {
+      for (let head = 0; head < heads; head++) {
+        const value = absmax[row * heads + head] ?? Number.NaN;
+        this.#perHead[head] = Math.max(this.#perHead[head] ?? Number.NaN, value);
+        this.#perPrompt[prompt] = Math.max(this.#perPrompt[prompt] ?? Number.NaN, value);
+      }
+    }
+  }
+
+  finish(): SideRange {
+    return { absmax: Math.max(...this.#perHead), perHead: [...this.#perHead], perPrompt: [...this.#perPrompt] };
+  }
+}
+
+/**
+ * By how much the absmax still rose in the last quarter of the tokens: total absmax / absmax of the first three
+ * quarters − 1. Large values mean that more prompts would raise it further.
+ * @param perPrompt absmax per prompt, in calibration order
+ * @param tokens token count per prompt, in the same order
+ */
+export function riseInLastQuarter(perPrompt: readonly number[], tokens: readonly number[]): number {
+  const total = tokens.reduce((sum, count) => sum + count, 0);
+  let seen = 0;
+  let early = 0;
+  let all = 0;
+  for (const [index, absmax] of perPrompt.entries()) {
+    seen += tokens[index] ?? 0;
+    if (seen <= total * 0.75) early = Math.max(early, absmax);
+    all = Math.max(all, absmax);
+  }
+  return early === 0 ? 0 : all / early - 1;
+}

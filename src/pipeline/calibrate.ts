@@ -1,0 +1,262 @@
+// The story of a calibration: open, describe, encode, measure, scale, write. The only place that joins the parts; prints
+// nothing and knows no command line.
+
+import { resolve } from "node:path";
+import { describeModel } from "../architectures/registry.js";
+import { patchConfigText } from "../checkpoint/config-text.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
+import {
+  OUTPUT_FORMATS,
+  type OutputFormat,
+  type OutputFormatName,
+  scaleTensors,
+} from "../checkpoint/output-formats.js";
+import { layOutCheckpoint, refuseExistingScales } from "../checkpoint/output-layout.js";
+import type { Placement } from "../checkpoint/place-file.js";
+import {
+  type CheckpointContent,
+  checkOutputFolder,
+  type WriteOptions,
+  writeInPlace,
+  writeNewCheckpoint,
+} from "../checkpoint/write-checkpoint.js";
+import { CheckpointError, throwIfAborted, UsageError } from "../errors.js";
+import type { DownloadProgress } from "../hub/download-files.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import type { LayerRange } from "../numerics/ranges.js";
+import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
+import { readPrompts, SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
+import { openTokenizer } from "../prompts/tokenizer.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import { recordMetadata, recordText } from "./calibration-record.js";
+import { encodePrompts } from "./encode-prompts.js";
+import { locateModel } from "./locate-model.js";
+import { type MeasureProgress, measureRanges } from "./measure-ranges.js";
+import { warningsOf } from "./warnings.js";
+
+export const CALIBRATION_DEFAULTS = {
+  format: "tgi",
+  dtype: "float8_e4m3fn",
+  headroom: 1,
+  samples: 256,
+  sequenceLength: 2048,
+  seed: 0,
+  provider: "cpu",
+} as const;
+
+export interface CalibrateOptions {
+  /** A checkpoint folder, or a hub id `org/name`. */
+  readonly model: string;
+  /** Branch, tag or commit of a hub id. */
+  readonly revision?: string | undefined;
+  /** Folder to write; `<model>-FP8-KV` by default. */
+  readonly output?: string | undefined;
+  /** Add the scales to the model's own folder instead. */
+  readonly inPlace?: boolean | undefined;
+  /** Replace an earlier result. */
+  readonly force?: boolean | undefined;
+  readonly format?: OutputFormatName | undefined;
+  readonly dtype?: Float8Name | undefined;
+  /** Factor on every absmax. */
+  readonly headroom?: number | undefined;
+  /** Prompts: a .txt or .jsonl file, or a folder of them; the shipped ones by default. */
+  readonly data?: string | undefined;
+  /** At most this many prompts, chosen by the seed. */
+  readonly samples?: number | undefined;
+  /** At most this many tokens of each prompt. */
+  readonly sequenceLength?: number | undefined;
+  readonly seed?: number | undefined;
+  readonly provider?: ProviderName | undefined;
+  /** Bytes of weights in memory at a time; at least one layer is. */
+  readonly segmentBytes?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
+}
+
+export type CalibrationProgress =
+  | ({ readonly stage: "download" } & DownloadProgress)
+  | { readonly stage: "open" }
+  | { readonly stage: "tokenize" }
+  | ({ readonly stage: "measure"; readonly tokens: number } & MeasureProgress)
+  | { readonly stage: "write"; readonly copiedBytes: number; readonly totalBytes: number };
+
+export interface CalibrationResult {
+  /** The folder that holds the result. */
+  readonly output: string;
+  readonly inPlace: boolean;
+  readonly modelType: string;
+  readonly format: OutputFormatName;
+  readonly dtype: Float8Name;
+  readonly headroom: number;
+  readonly provider: ProviderName;
+  readonly samples: number;
+  readonly tokens: number;
+  /** How the weights came into the new folder; undefined in place. */
+  readonly placement: Placement | undefined;
+  readonly ranges: readonly LayerRange[];
+  readonly scales: readonly LayerScales[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Calibrates a checkpoint and writes the result.
+ * @throws UsageError, PromptDataError, OutputExistsError, CheckpointError, HubError, UnsupportedModelError,
+ * ProviderError, OutputWriteError, InterruptedError: see errors.ts
+ */
+export async function calibrate(options: CalibrateOptions): Promise<CalibrationResult> {
+  const settings = completeSettings(options);
+  const { signal, onProgress } = options;
+  throwIfAborted(signal);
+  const { folder, defaultOutput } = await locateModel(options);
+  onProgress?.({ stage: "open" });
+  const checkpoint = await openCheckpoint(folder);
+  const output = options.inPlace ? folder : resolve(options.output ?? defaultOutput);
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  await checkCanBeWritten(checkpoint, output, options, settings);
+
+  onProgress?.({ stage: "tokenize" });
+  const tokenizer = await openTokenizer(folder);
+  const prompts = await readPrompts(options.data ?? SHIPPED_PROMPTS);
+  const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+  const { tokenIds, tokens } = encoded;
+
+  const ranges = await measureRanges({
+    checkpoint,
+    decoder,
+    tokenIds,
+    provider: settings.provider,
+    segmentBytes: options.segmentBytes,
+    signal,
+    onProgress: (progress) => onProgress?.({ stage: "measure", tokens, ...progress }),
+  });
+
+  const { format, dtype, headroom } = settings;
+  const scales = ranges.map((range) => scaleLayer(range, dtype, headroom));
+  const attentionNames = decoder.layers.map(({ attention }) => attention.name);
+  const record = {
+    ...settings,
+    checkpoint,
+    samples: tokenIds.length,
+    tokens,
+    tokenizerJson: tokenizer.json,
+    promptTexts: encoded.texts,
+    ranges,
+    scales,
+    attentionNames,
+  };
+  const content: CheckpointContent = {
+    scales: scaleTensors(format, scales, attentionNames),
+    metadata: recordMetadata(record),
+    configText: patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings)),
+    recordText: recordText(record),
+  };
+  const onCopied: WriteOptions["onCopied"] = (copiedBytes, totalBytes) =>
+    onProgress?.({ stage: "write", copiedBytes, totalBytes });
+  const force = options.force ?? false;
+  const placement = options.inPlace
+    ? await writeInPlace(checkpoint, content, force)
+    : await writeNewCheckpoint(checkpoint, output, content, { force, signal, onCopied });
+
+  const warnings = warningsOf({
+    ranges,
+    scales,
+    format,
+    tokens: tokenIds.map((ids) => ids.length),
+    truncatedPrompts: encoded.truncated,
+    sequenceLength: settings.sequenceLength,
+  });
+  const chatTemplateMissing = !tokenizer.hasChatTemplate && prompts.some((prompt) => "messages" in prompt);
+  if (chatTemplateMissing)
+    warnings.push("The checkpoint has no chat template: conversations were given as transcripts.");
+  return {
+    output,
+    inPlace: options.inPlace ?? false,
+    modelType: decoder.modelType,
+    format,
+    dtype,
+    headroom,
+    provider: settings.provider,
+    samples: tokenIds.length,
+    tokens,
+    placement: placement ?? undefined,
+    ranges,
+    scales,
+    warnings,
+  };
+}
+
+interface Settings {
+  readonly format: OutputFormatName;
+  readonly dtype: Float8Name;
+  readonly headroom: number;
+  readonly samples: number;
+  readonly sequenceLength: number;
+  readonly seed: number;
+  readonly provider: ProviderName;
+}
+
+/** Fills in the defaults and checks values that types cannot. */
+function completeSettings(options: CalibrateOptions): Settings {
+  const settings: Settings = {
+    format: options.format ?? CALIBRATION_DEFAULTS.format,
+    dtype: options.dtype ?? CALIBRATION_DEFAULTS.dtype,
+    headroom: options.headroom ?? CALIBRATION_DEFAULTS.headroom,
+    samples: options.samples ?? CALIBRATION_DEFAULTS.samples,
+    sequenceLength: options.sequenceLength ?? CALIBRATION_DEFAULTS.sequenceLength,
+    seed: options.seed ?? CALIBRATION_DEFAULTS.seed,
+    provider: options.provider ?? CALIBRATION_DEFAULTS.provider,
+  };
+  requireKey("format", settings.format, OUTPUT_FORMATS);
+  requireKey("dtype", settings.dtype, FLOAT8_FORMATS);
+  requireKey("provider", settings.provider, PROVIDERS);
+  const format: OutputFormat = OUTPUT_FORMATS[settings.format];
+  if (!format.dtypes.includes(settings.dtype)) {
+    throw new UsageError(
+      `Format ${settings.format} has no ${settings.dtype}: ${format.dtypeRule}. Use ${format.dtypes.join(" or ")}.`,
+    );
+  }
+  if (!(settings.headroom >= 1 && settings.headroom <= 16)) {
+    throw new UsageError(`headroom: expected a number from 1 to 16, found ${settings.headroom}`);
+  }
+  for (const key of ["samples", "sequenceLength"] as const) {
+    if (!(Number.isSafeInteger(settings[key]) && settings[key] > 0)) {
+      throw new UsageError(`${key}: expected a positive integer, found ${settings[key]}`);
+    }
+  }
+  if (options.inPlace && options.output !== undefined) {
+    throw new UsageError("Choose one of --in-place and an output folder (-o)");
+  }
+  return settings;
+}
+
+function requireKey(option: string, value: string, table: Readonly<Record<string, unknown>>): void {
+  if (Object.hasOwn(table, value)) return;
+  throw new UsageError(`${option}: expected one of ${Object.keys(table).join(", ")}, found ${JSON.stringify(value)}`);
+}
+
+/** Everything that would make writing fail for a reason known beforehand is found before the long work. */
+async function checkCanBeWritten(
+  checkpoint: Checkpoint,
+  output: string,
+  { inPlace, force = false }: CalibrateOptions,
+  settings: Settings,
+): Promise<void> {
+  patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings));
+  layOutCheckpoint(checkpoint, []);
+  if (!inPlace) await checkOutputFolder(checkpoint, output, force);
+  else if (!force) refuseExistingScales(checkpoint);
+}
+
+function configKeys({ format, dtype }: Settings): Readonly<Record<string, unknown>> {
+  return OUTPUT_FORMATS[format].config(dtype);
+}
+
+function scaleLayer({ layer, k, v }: LayerRange, dtype: Float8Name, headroom: number): LayerScales {
+  try {
+    return computeLayerScales(layer, { k: k.absmax, v: v.absmax }, dtype, headroom);
+  } catch (cause) {
+    throw new CheckpointError(`Layer ${layer}: no scale can be computed: absmax of K ${k.absmax}, of V ${v.absmax}`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,80 @@
+// The record of a calibration: what kv_scales.json and the metadata of the scales' shard say about where they come from.
+// Holds no date and no path, so that the same input gives the same bytes.
+
+import { createHash } from "node:crypto";
+import { createRequire } from "node:module";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import type { OutputFormatName } from "../checkpoint/output-formats.js";
+import type { Float8Name } from "../numerics/float8.js";
+import type { LayerRange } from "../numerics/ranges.js";
+import type { LayerScales } from "../numerics/scales.js";
+import type { ProviderName } from "../runtime/providers.js";
+import { runtimeVersion } from "../runtime/session.js";
+
+export const TOOL_VERSION = (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
+
+export interface RecordFacts {
+  readonly checkpoint: Checkpoint;
+  readonly provider: ProviderName;
+  readonly dtype: Float8Name;
+  readonly format: OutputFormatName;
+  readonly headroom: number;
+  readonly samples: number;
+  readonly tokens: number;
+  readonly sequenceLength: number;
+  readonly seed: number;
+  readonly tokenizerJson: string;
+  readonly promptTexts: readonly string[];
+  readonly ranges: readonly LayerRange[];
+  readonly scales: readonly LayerScales[];
+  readonly attentionNames: readonly string[];
+}
+
+/** The text of kv_scales.json. */
+export function recordText(facts: RecordFacts): string {
+  const layers = facts.ranges.map(({ layer, k, v }, index) => ({
+    layer,
+    name: facts.attentionNames[index],
+    k_absmax: k.absmax,
+    v_absmax: v.absmax,
+    k_scale: facts.scales[index]?.kScale,
+    v_scale: facts.scales[index]?.vScale,
+    kv_scale: facts.scales[index]?.kvScale,
+    k_absmax_per_head: k.perHead,
+    v_absmax_per_head: v.perHead,
+  }));
+  return `${JSON.stringify({ ...provenance(facts), layers }, null, 2)}\n`;
+}
+
+/** `__metadata__` of the shard with the scales: the format allows strings only. */
+export function recordMetadata(facts: RecordFacts): Record<string, string> {
+  const entries = Object.entries(provenance(facts)).map(([key, value]) => [key, String(value)]);
+  return { format: "pt", ...Object.fromEntries(entries) };
+}
+
+function provenance(facts: RecordFacts): Record<string, string | number> {
+  return {
+    tool: "create-kv-scales",
+    tool_version: TOOL_VERSION,
+    onnxruntime_version: runtimeVersion(),
+    provider: facts.provider,
+    dtype: facts.dtype,
+    kv_scales_format: facts.format,
+    headroom: facts.headroom,
+    samples: facts.samples,
+    tokens: facts.tokens,
+    sequence_length: facts.sequenceLength,
+    seed: facts.seed,
+    config_sha256: sha256([facts.checkpoint.configText]),
+    tokenizer_sha256: sha256([facts.tokenizerJson]),
+    prompts_sha256: sha256(facts.promptTexts),
+  };
+}
+
+/** Each text is hashed with its length, so that moving a boundary changes the hash. */
+function sha256(texts: readonly string[]): string {
+  const hash = createHash("sha256");
+  if (texts.length === 1) return hash.update(texts[0] ?? "").digest("hex");
+  for (const text of texts) hash.update(`${Buffer.byteLength(text)}\n`).update(text);
+  return hash.digest("hex");
+}

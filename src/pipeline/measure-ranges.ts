@@ -1,0 +1,207 @@
+// The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
+// One segment is in memory at a time. Knows nothing of scales and formats.
+
+import type { Decoder } from "../architectures/description.js";
+import { type RopeTables, ropeRegime, ropeTables } from "../architectures/rope.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { CheckpointError, throwIfAborted } from "../errors.js";
+import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
+import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
+import { encodeModelProto } from "../onnx/model-proto.js";
+import { type Batch, batchMask, batchTokenIds, makeBatches } from "../prompts/batches.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import { openSession, type Session, type TensorData } from "../runtime/session.js";
+import { planSegments, type Segment } from "./segment-plan.js";
+import { weightLocations } from "./weight-locations.js";
+
+export interface MeasureRequest {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly tokenIds: readonly (readonly number[])[];
+  readonly provider: ProviderName;
+  /** Bytes of weights in memory at a time; at least one layer is. */
+  readonly segmentBytes?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: MeasureProgress) => void) | undefined;
+}
+
+export interface MeasureProgress {
+  /** Layers whose ranges are complete. */
+  readonly layersDone: number;
+  readonly layers: number;
+  /** Tokens × layers computed so far, and in all. */
+  readonly tokenLayersDone: number;
+  readonly tokenLayers: number;
+}
+
+/** Rows × width of a batch: fewer leave the matrix products short, more fall out of the processor's cache. */
+const MAX_BATCH_TOKENS = 1536;
+
+/**
+ * Measures the absmax of K and V per layer, head and prompt.
+ * @throws CheckpointError when a K or V is not finite, ProviderError, InterruptedError
+ */
+export async function measureRanges(request: MeasureRequest): Promise<LayerRange[]> {
+  const { checkpoint, decoder, tokenIds, provider } = request;
+  const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
+  const batches = makeBatches(tokenIds, { maxTokens: MAX_BATCH_TOKENS, regimeOf });
+  const budget = request.segmentBytes ?? PROVIDERS[provider].defaultSegmentBytes;
+  const segments = planSegments(decoder, budget, (name) => checkpoint.tensors.get(name)?.byteLength ?? 0);
+  const { folder, locate } = weightLocations(checkpoint);
+  const collectors = new RangeCollectors(decoder, tokenIds.length);
+  const progress = new ProgressCounter(request, batches);
+  let hidden: (Float32Array | undefined)[] = batches.map(() => undefined);
+  for (const { parts, purpose } of segments) {
+    throwIfAborted(request.signal);
+    const model = encodeModelProto(buildSegment(decoder, parts, locate));
+    const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
+    try {
+      hidden = await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
+    } finally {
+      await session.release();
+    }
+    progress.segmentDone(parts);
+  }
+  return collectors.finish();
+}
+
+interface SegmentRun {
+  readonly request: MeasureRequest;
+  readonly batches: readonly Batch[];
+  readonly hidden: (Float32Array | undefined)[];
+  readonly collectors: RangeCollectors;
+  readonly progress: ProgressCounter;
+}
+
+/** Runs every batch through one session. Each batch's old hidden states are dropped as soon as the new ones exist. */
+async function runSegment(
+  session: Session,
+  { parts }: Segment,
+  run: SegmentRun,
+): Promise<(Float32Array | undefined)[]> {
+  const { request, batches, hidden, collectors, progress } = run;
+  const startsWithIds = parts[0]?.kind === "embedding";
+  const layers = parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index]));
+  const tables = new RopeTableCache(request.decoder);
+  for (const [index, batch] of batches.entries()) {
+    throwIfAborted(request.signal);
+    const inputs: Record<string, TensorData> = {};
+    if (startsWithIds) {
+      const data = batchTokenIds(batch, request.tokenIds);
+      inputs[SEGMENT_VALUES.tokenIds] = { type: "int64", data, shape: [batch.prompts.length, batch.width] };
+    } else {
+      const data = hidden[index] ?? new Float32Array();
+      const shape = [batch.prompts.length, batch.width, request.decoder.hiddenSize];
+      inputs[SEGMENT_VALUES.hidden] = { type: "float32", data, shape };
+    }
+    if (layers.length > 0) Object.assign(inputs, layerInputs(batch, tables.of(batch.width)));
+    const outputs = await session.run(inputs);
+    hidden[index] = outputs[SEGMENT_VALUES.nextHidden];
+    for (const layer of layers) collectors.add(layer, batch, outputs);
+    progress.batchDone(batch, layers.length);
+  }
+  return hidden;
+}
+
+function layerInputs(batch: Batch, { cos, sin }: RopeTables): Record<string, TensorData> {
+  const rows = batch.prompts.length;
+  const tableShape = [batch.width, cos.length / batch.width];
+  return {
+    [SEGMENT_VALUES.mask]: { type: "float32", data: batchMask(batch), shape: [rows, batch.width, 1] },
+    [SEGMENT_VALUES.lastPositions]: {
+      type: "int32",
+      data: Int32Array.from(batch.lengths, (length) => length - 1),
+      shape: [rows],
+    },
+    [SEGMENT_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(batch.width), shape: [1] },
+    [SEGMENT_VALUES.cos]: { type: "float32", data: cos, shape: tableShape },
+    [SEGMENT_VALUES.sin]: { type: "float32", data: sin, shape: tableShape },
+  };
+}
+
+/** Tables are the same for all lengths of a regime, so one long table serves every shorter batch. */
+class RopeTableCache {
+  readonly #decoder: Decoder;
+  #regime = Number.NaN;
+  #tables: RopeTables = { cos: new Float32Array(), sin: new Float32Array() };
+
+  constructor(decoder: Decoder) {
+    this.#decoder = decoder;
+  }
+
+  of(length: number): RopeTables {
+    const { rope } = this.#decoder;
+    const values = (length * rope.headDim) / 2;
+    const regime = ropeRegime(rope, length);
+    if (regime !== this.#regime || this.#tables.cos.length < values) {
+      this.#regime = regime;
+      this.#tables = ropeTables(rope, length);
+    }
+    return { cos: this.#tables.cos.subarray(0, values), sin: this.#tables.sin.subarray(0, values) };
+  }
+}
+
+class RangeCollectors {
+  readonly #layers: readonly { readonly k: SideRangeCollector; readonly v: SideRangeCollector }[];
+
+  constructor(decoder: Decoder, prompts: number) {
+    this.#layers = decoder.layers.map(({ attention: { kvHeads } }) => ({
+      k: new SideRangeCollector(kvHeads, prompts),
+      v: new SideRangeCollector(kvHeads, prompts),
+    }));
+  }
+
+  add(layer: number, batch: Batch, outputs: Readonly<Record<string, Float32Array>>): void {
+    for (const side of ["k", "v"] as const) {
+      const absmax = outputs[SEGMENT_VALUES.absmax(side, layer)] ?? new Float32Array();
+      const sums = outputs[SEGMENT_VALUES.sumOfSquares(side, layer)] ?? new Float32Array();
+      if (sums.some(Number.isNaN) || !absmax.every(Number.isFinite)) {
+        throw new CheckpointError(
+          `Layer ${layer}: ${side.toUpperCase()} has values that are not finite (NaN or Inf). The weights are damaged, or activations overflow: no scale can be computed.`,
+        );
+      }
+      this.#layers[layer]?.[side].add(absmax, batch.prompts);
+    }
+  }
+
+  finish(): LayerRange[] {
+    return this.#layers.map(({ k, v }, layer) => ({ layer, k: k.finish(), v: v.finish() }));
+  }
+}
+
+class ProgressCounter {
+  readonly #report: ((progress: MeasureProgress) => void) | undefined;
+  readonly #layers: number;
+  readonly #tokenLayers: number;
+  #layersDone = 0;
+  #tokenLayersDone = 0;
+
+  constructor({ decoder, onProgress }: MeasureRequest, batches: readonly Batch[]) {
+    this.#report = onProgress;
+    this.#layers = decoder.layers.length;
+    this.#tokenLayers = this.#layers * batches.reduce((sum, batch) => sum + tokensOf(batch), 0);
+  }
+
+  batchDone(batch: Batch, layers: number): void {
+    this.#tokenLayersDone += tokensOf(batch) * layers;
+    this.#emit();
+  }
+
+  segmentDone(parts: Segment["parts"]): void {
+    this.#layersDone += parts.filter((part) => part.kind !== "embedding").length;
+    this.#emit();
+  }
+
+  #emit(): void {
+    this.#report?.({
+      layersDone: this.#layersDone,
+      layers: this.#layers,
+      tokenLayersDone: this.#tokenLayersDone,
+      tokenLayers: this.#tokenLayers,
+    });
+  }
+}
+
+function tokensOf(batch: Batch): number {
+  return batch.lengths.reduce((sum, length) => sum + length, 0);
+}

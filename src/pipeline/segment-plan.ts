@@ -1,0 +1,58 @@
+// Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
+
+import { type Decoder, tensorsOfLayer } from "../architectures/description.js";
+import type { SegmentPart } from "../graphs/segment.js";
+
+export interface Segment {
+  readonly parts: readonly SegmentPart[];
+  /** Such as "the embedding and layers 0–7". */
+  readonly purpose: string;
+}
+
+/**
+ * Fills segments with parts until the next would exceed `budget` bytes of weights; a part larger than the budget is a
+ * segment of its own. The last layer is only its K and V.
+ * @param bytesOf bytes that a tensor takes as stored, by name
+ */
+export function planSegments(decoder: Decoder, budget: number, bytesOf: (tensor: string) => number): Segment[] {
+  const groups: SegmentPart[][] = [];
+  let used = 0;
+  for (const part of partsOf(decoder)) {
+    const bytes = bytesInMemory(decoder, part, bytesOf);
+    const group = groups.at(-1);
+    if (group !== undefined && used + bytes <= budget) {
+      group.push(part);
+      used += bytes;
+    } else {
+      groups.push([part]);
+      used = bytes;
+    }
+  }
+  return groups.map((parts) => ({ parts, purpose: describePurpose(parts) }));
+}
+
+function partsOf(decoder: Decoder): SegmentPart[] {
+  const last = decoder.layers.length - 1;
+  return [
+    { kind: "embedding" },
+    ...decoder.layers.map((layer): SegmentPart => ({ kind: layer.index === last ? "keys-values" : "layer", layer })),
+  ];
+}
+
+/** The embedding stays as stored; layers are held in float32. */
+function bytesInMemory(decoder: Decoder, part: SegmentPart, bytesOf: (tensor: string) => number): number {
+  if (part.kind === "embedding") return bytesOf(decoder.embedding);
+  const { key, value } = part.layer.attention;
+  if (part.kind === "keys-values") return 4 * (key.inputs * key.outputs + value.inputs * value.outputs);
+  let elements = 0;
+  for (const shape of tensorsOfLayer(part.layer).values()) elements += shape.reduce((a, b) => a * b, 1);
+  return 4 * elements;
+}
+
+function describePurpose(parts: readonly SegmentPart[]): string {
+  const layers = parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index]));
+  const names = parts[0]?.kind === "embedding" ? ["the embedding"] : [];
+  if (layers.length === 1) names.push(`layer ${layers[0]}`);
+  if (layers.length > 1) names.push(`layers ${layers[0]}–${layers.at(-1)}`);
+  return names.join(" and ");
+}

@@ -1,0 +1,85 @@
+// What a user should know about the ranges and scales of a run, as sentences. Pure: decides, prints nothing.
+
+import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
+import { type LayerRange, riseInLastQuarter } from "../numerics/ranges.js";
+import type { LayerScales } from "../numerics/scales.js";
+
+/** More than this in the last quarter of the tokens, and more prompts would raise the absmax further. */
+const LARGE_RISE = 0.05;
+/** E4M3 has 16 binades of normal values; from four lost ones on, V's small values fall among the subnormals. */
+const LARGE_LOSS_IN_BINADES = 4;
+
+export interface WarningFacts {
+  readonly ranges: readonly LayerRange[];
+  readonly scales: readonly LayerScales[];
+  readonly format: OutputFormatName;
+  /** Token count per prompt, in calibration order. */
+  readonly tokens: readonly number[];
+  readonly truncatedPrompts: number;
+  readonly sequenceLength: number;
+}
+
+/** Warnings on ranges and scales, the most important first. */
+export function warningsOf(facts: WarningFacts): string[] {
+  const format: OutputFormat = OUTPUT_FORMATS[facts.format];
+  return [
+    ...silentLayers(facts),
+    ...growingLayers(facts),
+    ...(format.sharesScale ? unequalLayers(facts) : []),
+    ...(format.caution === undefined ? [] : [format.caution]),
+    ...truncated(facts),
+  ];
+}
+
+function silentLayers({ ranges }: WarningFacts): string[] {
+  return (["k", "v"] as const).flatMap((side) => {
+    const silent = ranges.filter((range) => range[side].absmax === 0).map(({ layer }) => layer);
+    if (silent.length === 0) return [];
+    return `${layerNames(silent)}: ${side.toUpperCase()} is zero for every token, so the scale is 1. Are the weights complete?`;
+  });
+}
+
+function growingLayers({ ranges, tokens }: WarningFacts): string[] {
+  const rises = ranges.map(({ layer, k, v }) => ({
+    layer,
+    rise: Math.max(riseInLastQuarter(k.perPrompt, tokens), riseInLastQuarter(v.perPrompt, tokens)),
+  }));
+  const growing = rises.filter(({ rise }) => rise > LARGE_RISE);
+  if (growing.length === 0) return [];
+  const largest = Math.max(...growing.map(({ rise }) => rise));
+  return [
+    `${layerNames(growing.map(({ layer }) => layer))}: the absmax still rose by up to ${percent(largest)} in the last quarter of the tokens. Give more prompts (--data, --samples) or some --headroom.`,
+  ];
+}
+
+function unequalLayers({ scales }: WarningFacts): string[] {
+  const losses = scales.map(({ layer, kvScale, vScale }) => ({ layer, binades: Math.log2(kvScale / vScale) }));
+  const unequal = losses.filter(({ binades }) => binades > LARGE_LOSS_IN_BINADES);
+  if (unequal.length === 0) return [];
+  const largest = Math.max(...unequal.map(({ binades }) => binades));
+  return [
+    `${layerNames(unequal.map(({ layer }) => layer))}: one kv_scale for both costs V up to ${largest.toFixed(1)} binades of its range. --format tgi-separate or vllm keep them apart.`,
+  ];
+}
+
+function truncated({ truncatedPrompts, sequenceLength }: WarningFacts): string[] {
+  if (truncatedPrompts === 0) return [];
+  const prompts = truncatedPrompts === 1 ? "1 prompt was" : `${truncatedPrompts} prompts were`;
+  return [`${prompts} cut to ${sequenceLength} tokens (--sequence-length).`];
+}
+
+/** "Layer 3", "Layers 3, 5–8" */
+export function layerNames(layers: readonly number[]): string {
+  const runs: [number, number][] = [];
+  for (const layer of layers) {
+    const run = runs.at(-1);
+    if (run !== undefined && layer === run[1] + 1) run[1] = layer;
+    else runs.push([layer, layer]);
+  }
+  const names = runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
+  return `${layers.length === 1 ? "Layer" : "Layers"} ${names.join(", ")}`;
+}
+
+function percent(fraction: number): string {
+  return `${(fraction * 100).toFixed(1)} %`;
+}

@@ -1,0 +1,38 @@
+// Joins a checkpoint's tensors to the graphs: which element type, and where the bytes lie relative to one folder.
+
+import { dirname, join, relative, sep } from "node:path";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { CheckpointError } from "../errors.js";
+import type { LocateWeight } from "../graphs/weights.js";
+import type { ElementType } from "../onnx/model-proto.js";
+
+const ELEMENT_TYPE_OF_DTYPE: Record<string, ElementType> = { BF16: "bfloat16", F16: "float16", F32: "float32" };
+
+export interface WeightLocations {
+  /** The deepest folder that holds every shard, links resolved: ONNX Runtime refuses paths that leave it. */
+  readonly folder: string;
+  readonly locate: LocateWeight;
+}
+
+export function weightLocations(checkpoint: Checkpoint): WeightLocations {
+  const folder = commonFolder(checkpoint.shards.map((shard) => dirname(shard.path)));
+  const locate: LocateWeight = (name) => {
+    const tensor = checkpoint.tensors.get(name);
+    const elementType = ELEMENT_TYPE_OF_DTYPE[tensor?.dtype ?? ""];
+    if (tensor === undefined || elementType === undefined) throw new CheckpointError(`Tensor "${name}" is missing`);
+    const { file, shape, offset, byteLength } = tensor;
+    // ONNX wants "/" on every platform.
+    const location = relative(folder, file).split(sep).join("/");
+    return { elementType, shape, data: { location, offset, byteLength } };
+  };
+  return { folder, locate };
+}
+
+function commonFolder(folders: readonly string[]): string {
+  const [first = sep, ...others] = folders;
+  let common = first;
+  for (const folder of others) {
+    while (relative(common, folder).startsWith("..")) common = join(common, "..");
+  }
+  return common;
+}

@@ -1,0 +1,117 @@
+// The result of a calibration as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+
+import type { Colors } from "picocolors/types.js";
+import { OUTPUT_FORMATS, type OutputFormat } from "../checkpoint/output-formats.js";
+import { FLOAT8_FORMATS } from "../numerics/float8.js";
+import type { CalibrationResult } from "../pipeline/calibrate.js";
+import { formatBar, formatCount, formatValue } from "./text.js";
+
+const BAR_WIDTH = 9;
+const NUMBER_WIDTH = 10;
+
+/** The table of layers, where the result is, how to start the engines, and the warnings. */
+export function calibrationReport(result: CalibrationResult, colors: Colors, seconds: number): string {
+  return [
+    layerTable(result, colors),
+    "",
+    summaryLine(result, seconds),
+    outputLine(result, colors),
+    ...engineLines(result, colors),
+    ...result.warnings.flatMap((warning) => ["", ...wrap(`Warning: ${warning}`, 80).map(colors.yellow)]),
+    "",
+  ].join("\n");
+}
+
+function layerTable({ ranges, scales, format, dtype }: CalibrationResult, colors: Colors): string {
+  const { sharesScale }: OutputFormat = OUTPUT_FORMATS[format];
+  const scaleTitles = sharesScale ? ["kv_scale"] : ["k_scale", "v_scale"];
+  const title = [
+    "layer",
+    ...barredTitles(["K absmax", "V absmax"]),
+    ...scaleTitles.map((t) => t.padStart(NUMBER_WIDTH)),
+  ];
+  const largest = Math.max(...ranges.flatMap(({ k, v }) => [k.absmax, v.absmax]));
+  const limit = FLOAT8_FORMATS[dtype].largest;
+  const rows = ranges.map(({ layer, k, v }, index) => {
+    const scale = scales[index];
+    const values = sharesScale ? [scale?.kvScale] : [scale?.kScale, scale?.vScale];
+    const absmaxes = [k.absmax, v.absmax].map((absmax) => {
+      // What exceeds the format's range at scale 1.0 is what makes a checkpoint without scales break.
+      const paint = absmax > limit ? colors.red : (text: string) => text;
+      const text = formatValue(absmax).padStart(NUMBER_WIDTH);
+      return `${paint(text)} ${colors.cyan(formatBar(absmax / largest, BAR_WIDTH))}`;
+    });
+    return [
+      String(layer).padStart(5),
+      ...absmaxes,
+      ...values.map((value) => formatValue(value ?? 1).padStart(NUMBER_WIDTH)),
+    ];
+  });
+  return [colors.bold(title.join("  ")), ...rows.map((row) => row.join("  "))].map((line) => line.trimEnd()).join("\n");
+}
+
+function barredTitles(titles: readonly string[]): string[] {
+  return titles.map((title) => `${title.padStart(NUMBER_WIDTH)} ${" ".repeat(BAR_WIDTH)}`);
+}
+
+function summaryLine({ ranges, samples, tokens, provider }: CalibrationResult, seconds: number): string {
+  return `${ranges.length} layers · ${formatCount(samples)} prompts · ${formatCount(tokens)} tokens · ${provider} · ${seconds.toFixed(1)} s`;
+}
+
+function outputLine({ output, inPlace, format, dtype, placement }: CalibrationResult, colors: Colors): string {
+  const how = inPlace ? "added in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
+  return `${colors.bold(colors.green("Written to"))} ${output}\n           ${format}, ${dtype}, ${how}`;
+}
+
+function engineLines({ format, output }: CalibrationResult, colors: Colors): string[] {
+  const { engines }: OutputFormat = OUTPUT_FORMATS[format];
+  const folder = /^[\w./-]+$/.test(output) ? output : `'${output.replaceAll("'", "'\\''")}'`;
+  return engines.flatMap(({ name, command }) => [
+    "",
+    `${name}:`,
+    colors.cyan(`  ${command.replace("FOLDER", folder)}`),
+  ]);
+}
+
+/** Breaks a sentence at spaces. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line !== undefined && line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** The result for machines. Keys are stable. */
+export function calibrationJson(result: CalibrationResult, seconds: number): string {
+  const layers = result.ranges.map(({ layer, k, v }, index) => ({
+    layer,
+    k_absmax: k.absmax,
+    v_absmax: v.absmax,
+    k_scale: result.scales[index]?.kScale,
+    v_scale: result.scales[index]?.vScale,
+    kv_scale: result.scales[index]?.kvScale,
+    k_absmax_per_head: k.perHead,
+    v_absmax_per_head: v.perHead,
+  }));
+  const { engines }: OutputFormat = OUTPUT_FORMATS[result.format];
+  const summary = {
+    output: result.output,
+    in_place: result.inPlace,
+    model_type: result.modelType,
+    format: result.format,
+    dtype: result.dtype,
+    headroom: result.headroom,
+    provider: result.provider,
+    samples: result.samples,
+    tokens: result.tokens,
+    seconds: Number(seconds.toFixed(3)),
+    placement: result.placement ?? null,
+    engines: engines.map(({ name, command }) => ({ name, command: command.replace("FOLDER", result.output) })),
+    warnings: result.warnings,
+    layers,
+  };
+  return `${JSON.stringify(summary, null, 2)}\n`;
+}

@@ -1,0 +1,92 @@
+// Progress on stderr: one spinner line in a terminal, a plain line now and then elsewhere, nothing with --quiet.
+// The only importer of the spinner. Knows nothing of results.
+
+import ora, { type Ora } from "ora";
+import type { CalibrationProgress } from "../pipeline/calibrate.js";
+import { formatBar, formatBytes, formatCount, formatSeconds } from "./text.js";
+
+/** In a log, a line this often says that the work goes on without burying the rest. */
+const LOG_INTERVAL_MS = 10_000;
+const BAR_WIDTH = 16;
+
+export interface ProgressDisplay {
+  update(progress: CalibrationProgress): void;
+  /** Clears the line; nothing may be shown after it. */
+  stop(): void;
+}
+
+export interface DisplayOptions {
+  readonly stream: NodeJS.WriteStream;
+  readonly quiet: boolean;
+  readonly color: boolean;
+}
+
+/** Chooses how progress is shown. */
+export function createProgressDisplay({ stream, quiet, color }: DisplayOptions): ProgressDisplay {
+  if (quiet) return { update() {}, stop() {} };
+  const describe = createDescriber();
+  if (!stream.isTTY) return logLines(stream, describe);
+  // The terminal stays in its own mode: in raw mode Ctrl-C would not reach the process as a signal.
+  const options = { stream, discardStdin: false, ...(color ? {} : { color: false as const }) };
+  const spinner: Ora = ora({ ...options, text: "Starting" }).start();
+  return {
+    update(progress) {
+      spinner.text = describe(progress);
+    },
+    stop() {
+      spinner.stop();
+    },
+  };
+}
+
+function logLines(stream: NodeJS.WriteStream, describe: (progress: CalibrationProgress) => string): ProgressDisplay {
+  let stage: string | undefined;
+  let last = 0;
+  return {
+    update(progress) {
+      const now = performance.now();
+      const line = describe(progress);
+      if (progress.stage === stage && now - last < LOG_INTERVAL_MS) return;
+      stage = progress.stage;
+      last = now;
+      stream.write(`${line}\n`);
+    },
+    stop() {},
+  };
+}
+
+/** Remembers when measuring began, for the rate. */
+function createDescriber(): (progress: CalibrationProgress) => string {
+  let start: number | undefined;
+  return (progress) => {
+    switch (progress.stage) {
+      case "download": {
+        const { file, fileIndex, fileCount, receivedBytes, totalBytes } = progress;
+        const bar = barOf(receivedBytes, totalBytes);
+        return `Downloading ${bar} ${formatBytes(receivedBytes)} of ${formatBytes(totalBytes)} · ${file} (${fileIndex}/${fileCount})`;
+      }
+      case "open":
+        return "Reading the checkpoint's headers";
+      case "tokenize":
+        return "Tokenizing the prompts";
+      case "measure":
+        start ??= performance.now();
+        return describeMeasuring(progress, (performance.now() - start) / 1000);
+      case "write":
+        return `Copying weights ${barOf(progress.copiedBytes, progress.totalBytes)} ${formatBytes(progress.copiedBytes)} of ${formatBytes(progress.totalBytes)}`;
+    }
+  };
+}
+
+function describeMeasuring(progress: Extract<CalibrationProgress, { stage: "measure" }>, seconds: number): string {
+  const { layersDone, layers, tokenLayersDone, tokenLayers, tokens } = progress;
+  const where = `Calibrating ${barOf(tokenLayersDone, tokenLayers)} layer ${layersDone}/${layers}`;
+  if (tokenLayersDone === 0 || seconds < 0.5) return `${where} · ${formatCount(tokens)} tokens`;
+  const rate = tokenLayersDone / layers / seconds;
+  const left = ((tokenLayers - tokenLayersDone) / tokenLayersDone) * seconds;
+  return `${where} · ${formatCount(rate)} tokens/s · ${formatSeconds(left)} left`;
+}
+
+function barOf(done: number, total: number): string {
+  return `▕${formatBar(total === 0 ? 0 : done / total, BAR_WIDTH)}▏`;
+}
