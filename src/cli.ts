@@ -12,8 +12,10 @@ const EXIT_INTERRUPTED = 130;
 
 const EXIT_CODES_HELP = `
 Exit codes:
-  0 done · 2 wrong usage or prompts · 3 checkpoint unreadable · 4 model not supported
-  5 provider failed · 7 result not written · 130 interrupted · 1 a bug: please report it`;
+  0  done                           4  model not supported
+  1  a bug: please report it        5  ONNX Runtime failed
+  2  wrong usage or prompts         7  result not written
+  3  checkpoint unreadable        130  interrupted`;
 
 /** Runs the program and returns its exit code. Only this function touches the process. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -23,13 +25,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED);
     interrupt.abort();
   };
+  const { stdout, stderr } = process;
   process.on("SIGINT", onInterrupt).on("SIGTERM", onInterrupt);
+  for (const stream of [stdout, stderr]) surviveClosedPipe(stream);
   try {
-    const { stdout, stderr } = process;
     await createProgram({ stdout, stderr, signal: interrupt.signal }).parseAsync(argv, { from: "user" });
     return 0;
   } catch (error) {
-    return reportError(error, process.stderr);
+    return reportError(error, stderr);
   } finally {
     process.off("SIGINT", onInterrupt).off("SIGTERM", onInterrupt);
   }
@@ -46,15 +49,29 @@ function createProgram(context: CommandContext): Command {
   return program;
 }
 
+/** A reader that has gone (`… | head`) is no reason to stop: the result is a folder. The error comes after `main`. */
+function surviveClosedPipe(stream: NodeJS.WriteStream): void {
+  if (!stream.listeners("error").includes(ignoreClosedPipe)) stream.on("error", ignoreClosedPipe);
+}
+
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+}
+
 function reportError(error: unknown, stderr: NodeJS.WriteStream): number {
   // commander has printed its message already; asking for help or the version is no error.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   if (error instanceof KvScalesError) {
-    stderr.write(`Error: ${error.message}\n`);
+    stderr.write(`Error: ${onOneLine(error.message)}\n`);
     return error.exitCode;
   }
   stderr.write(`This is a bug in create-kv-scales, please report it with these lines:\n${describeBug(error)}\n`);
   return EXIT_BUG;
+}
+
+/** Messages quote files, and a damaged file can hold line ends and terminal escapes. */
+function onOneLine(message: string): string {
+  return message.replace(/[\p{Cc}\u2028\u2029]+/gu, " ").trimEnd();
 }
 
 function describeBug(error: unknown): string {

@@ -17,6 +17,9 @@ export interface LlamaFamily {
   readonly slidingWindow: (config: ModelConfig, layers: number) => readonly (number | undefined)[];
 }
 
+/** Far beyond any real model; describing more layers than memory holds would end the process, not the run. */
+const MAX_LAYERS = 10_000;
+
 /** config.hidden_act → activation. */
 const ACTIVATIONS: Record<string, Activation> = {
   silu: "silu",
@@ -61,14 +64,19 @@ export function noSlidingWindow(_config: ModelConfig, layers: number): undefined
 
 /** Mistral: one window for every layer; when the key is absent (not null), transformers takes 4096. */
 export function uniformSlidingWindow(config: ModelConfig, layers: number): (number | undefined)[] {
-  const window = config.mentions("sliding_window") ? config.optionalPositiveInteger("sliding_window") : 4096;
+  const window = readWindow(config);
   return Array.from({ length: layers }, () => window);
+}
+
+/** null is no window; absent is what transformers takes then. */
+function readWindow(config: ModelConfig): number | undefined {
+  return config.mentions("sliding_window") ? config.optionalPositiveInteger("sliding_window") : 4096;
 }
 
 /** Qwen: `layer_types` says which layers have the window, else those from max_window_layers on. */
 export function slidingWindowOfUpperLayers(config: ModelConfig, layers: number): (number | undefined)[] {
   const used = config.boolean("use_sliding_window", false);
-  const window = used ? config.positiveInteger("sliding_window", 4096) : undefined;
+  const window = used ? readWindow(config) : undefined;
   const types = config.optionalStrings("layer_types");
   if (types === undefined) {
     const firstWithWindow = config.count("max_window_layers", 28);
@@ -96,7 +104,7 @@ export function slidingWindowOfUpperLayers(config: ModelConfig, layers: number):
 export function describeLlamaFamily(family: LlamaFamily, config: ModelConfig, prefix: string): Decoder {
   refuseWhatIsNotUnderstood(config, family);
   const dimensions = readDimensions(family, config);
-  const layerCount = config.positiveInteger("num_hidden_layers");
+  const layerCount = readLayerCount(config);
   const windows = family.slidingWindow(config, layerCount);
   const layers = windows.map((window, index) =>
     describeLayer(family, config, dimensions, `${prefix}layers.${index}`, index, window),
@@ -109,6 +117,14 @@ export function describeLlamaFamily(family: LlamaFamily, config: ModelConfig, pr
     rope: dimensions.rope,
     layers,
   };
+}
+
+function readLayerCount(config: ModelConfig): number {
+  const layers = config.positiveInteger("num_hidden_layers");
+  if (layers <= MAX_LAYERS) return layers;
+  throw new CheckpointError(
+    `${config.nameOf("num_hidden_layers")}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`,
+  );
 }
 
 interface Dimensions {
@@ -125,7 +141,9 @@ interface Dimensions {
 function readDimensions(family: LlamaFamily, config: ModelConfig): Dimensions {
   const hidden = config.positiveInteger("hidden_size");
   const heads = config.positiveInteger("num_attention_heads");
-  const kvHeads = config.positiveInteger("num_key_value_heads", family.defaultKvHeads ?? heads);
+  // null means as many as heads; absent means the family's default, where it has one.
+  const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (family.defaultKvHeads ?? heads);
+  const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
   if (heads % kvHeads !== 0) {
     throw new CheckpointError(
       `${config.nameOf("num_key_value_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`,
@@ -150,7 +168,7 @@ function readDimensions(family: LlamaFamily, config: ModelConfig): Dimensions {
 
 function readActivation(config: ModelConfig): Activation {
   const name = config.string("hidden_act", "silu");
-  const activation = ACTIVATIONS[name];
+  const activation = Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
   if (activation !== undefined) return activation;
   throw new UnsupportedModelError(
     `${config.nameOf("hidden_act")}: "${name}" is not supported; supported: ${Object.keys(ACTIVATIONS).join(", ")}`,

@@ -103,10 +103,10 @@ function checkKeys(parameters: ModelConfig, type: string, known: readonly string
   if (partial !== 1) {
     throw new UnsupportedModelError(`${parameters.nameOf("partial_rotary_factor")}: ${partial} is not supported here`);
   }
-  const unknown = parameters.keys().find((key) => !known.includes(key));
   // transformers ignores keys that a RoPE type does not use; so do these, when they belong to another type.
   const harmless = new Set(Object.values(SCALING_READERS).flatMap(({ keys }) => keys));
-  if (unknown !== undefined && !harmless.has(unknown)) {
+  const unknown = parameters.keys().find((key) => !known.includes(key) && !harmless.has(key));
+  if (unknown !== undefined) {
     throw new UnsupportedModelError(
       `${parameters.nameOf(unknown)}: not understood for RoPE type "${type}", and it may change the keys`,
     );
@@ -135,16 +135,19 @@ function readYarn(parameters: ModelConfig, config: ModelConfig): RopeScaling {
     attentionFactor: parameters.optionalPositiveNumber("attention_factor") ?? yarnAttentionFactor(parameters, factor),
     betaFast: parameters.positiveNumber("beta_fast", 32),
     betaSlow: parameters.positiveNumber("beta_slow", 1),
-    truncate: parameters.boolean("truncate", true),
+    // null is false to transformers, absent is true.
+    truncate: parameters.boolean("truncate", !parameters.mentions("truncate")),
   };
 }
 
 /** YaRN (arXiv 2309.00071), equation 22, with DeepSeek's mscale and mscale_all_dim. */
 function yarnAttentionFactor(parameters: ModelConfig, factor: number): number {
   const magnitude = (mscale: number) => (factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1);
-  const mscale = Number(parameters.raw("mscale") ?? 0);
-  const mscaleAllDim = Number(parameters.raw("mscale_all_dim") ?? 0);
-  return mscale !== 0 && mscaleAllDim !== 0 ? magnitude(mscale) / magnitude(mscaleAllDim) : magnitude(1);
+  // 0 counts as absent.
+  const read = (key: string) => (parameters.raw(key) === 0 ? undefined : parameters.optionalPositiveNumber(key));
+  const mscale = read("mscale");
+  const mscaleAllDim = read("mscale_all_dim");
+  return mscale && mscaleAllDim ? magnitude(mscale) / magnitude(mscaleAllDim) : magnitude(1);
 }
 
 /**
@@ -202,10 +205,11 @@ function yarnFrequencies(rope: Rope, scaling: Extract<RopeScaling, { type: "yarn
   const [low, high] = yarnCorrectionRange(rope, scaling);
   return Float32Array.from({ length: headDim / 2 }, (_, pair) => {
     const wave = Math.fround(theta ** Math.fround((2 * pair) / headDim));
-    const ramp = Math.min(Math.max((pair - low) / (high - low), 0), 1);
+    const ramp = Math.min(Math.max(Math.fround(Math.fround(pair - low) / Math.fround(high - low)), 0), 1);
+    const extrapolated = Math.fround(1 - ramp);
     const extrapolation = Math.fround(1 / wave);
     const interpolation = Math.fround(1 / Math.fround(scaling.factor * wave));
-    return interpolation * ramp + extrapolation * (1 - ramp);
+    return Math.fround(interpolation * Math.fround(1 - extrapolated)) + Math.fround(extrapolation * extrapolated);
   });
 }
 

@@ -2,7 +2,7 @@
 // Knows which blocks of config.json are this program's own; knows nothing of engines.
 
 import { isDeepStrictEqual } from "node:util";
-import { applyEdits, modify } from "jsonc-parser";
+import { applyEdits, findNodeAtLocation, modify, parseTree } from "jsonc-parser";
 import { UnsupportedModelError } from "../errors.js";
 import { OUTPUT_FORMATS, type OutputFormat } from "./output-formats.js";
 
@@ -22,8 +22,8 @@ export function patchConfigText(
   }
   let patched = text;
   for (const key of keysOfAllFormats()) {
-    if (key in config && !(key in keys) && !(key === "quantization_config" && hasForeignQuantization(config))) {
-      patched = setKey(patched, key, undefined);
+    if (key in config && !(key in keys) && (key !== "quantization_config" || hasOwnQuantization(config))) {
+      patched = removeKey(patched, key);
     }
   }
   for (const [key, value] of Object.entries(keys)) patched = setKey(patched, key, value);
@@ -31,14 +31,12 @@ export function patchConfigText(
 }
 
 /** Whether config.json has a quantization_config that this program did not write. */
-export function hasForeignQuantization(config: Readonly<Record<string, unknown>>): boolean {
-  const block = config.quantization_config ?? undefined;
-  return block !== undefined && !ownBlocks().some((own) => isDeepStrictEqual(own, block));
+function hasForeignQuantization(config: Readonly<Record<string, unknown>>): boolean {
+  return (config.quantization_config ?? undefined) !== undefined && !hasOwnQuantization(config);
 }
 
-/** Whether config.json has the block that makes vLLM expect k_scale and v_scale. */
-export function hasOwnQuantization(config: Readonly<Record<string, unknown>>): boolean {
-  return config.quantization_config !== undefined && !hasForeignQuantization(config);
+function hasOwnQuantization(config: Readonly<Record<string, unknown>>): boolean {
+  return ownBlocks().some((own) => isDeepStrictEqual(own, config.quantization_config));
 }
 
 function quantizationMethod(config: Readonly<Record<string, unknown>>): string {
@@ -58,9 +56,23 @@ function allConfigs(): Readonly<Record<string, unknown>>[] {
   return Object.values(OUTPUT_FORMATS).map((format: OutputFormat) => format.config("float8_e4m3fn"));
 }
 
+function removeKey(text: string, key: string): string {
+  return applyEdits(text, modify(text, [key], undefined, {}));
+}
+
+/** Writes the value as its surroundings are written: on lines of its own with their indentation, or on the same line. */
 function setKey(text: string, key: string, value: unknown): string {
-  const indent = /\n([ \t]+)"/.exec(text)?.[1] ?? "  ";
-  const insertSpaces = !indent.startsWith("\t");
-  const formattingOptions = { insertSpaces, tabSize: insertSpaces ? indent.length : 1, eol: "\n" };
-  return applyEdits(text, modify(text, [key], value, { formattingOptions }));
+  const [, newline = "", indent = ""] = /(\r?\n)([ \t]+)"/.exec(text) ?? [];
+  const valueText = JSON.stringify(value, null, indent).replaceAll("\n", newline + indent);
+  const property = `${newline}${indent}${JSON.stringify(key)}: ${valueText}`;
+  const root = parseTree(text);
+  const present = root && findNodeAtLocation(root, [key]);
+  if (present) return splice(text, present.offset, present.length, valueText);
+  const last = root?.children?.at(-1);
+  if (last) return splice(text, last.offset + last.length, 0, `,${property}`);
+  return splice(text, text.indexOf("{") + 1, 0, property);
+}
+
+function splice(text: string, offset: number, length: number, replacement: string): string {
+  return text.slice(0, offset) + replacement + text.slice(offset + length);
 }

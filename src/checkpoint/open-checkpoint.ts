@@ -4,7 +4,8 @@
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
-import { readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./safetensors-header.js";
+import { MAX_NESTING, readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./safetensors-header.js";
+import { holdsOnlyScales, isScaleName } from "./scale-tensors.js";
 
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
@@ -52,7 +53,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const names = index === undefined ? [SINGLE_FILE] : [...new Set(Object.values(index.weightMap))].sort();
   const shards = await Promise.all(names.map((name) => openShard(folder, name)));
   const tensors = collectTensors(shards);
-  if (index !== undefined) checkIndexAgainstShards(folder, index, tensors);
+  if (index !== undefined) checkIndexAgainstShards(folder, index, tensors, shards);
   return { folder, configText, config, shards, tensors, index };
 }
 
@@ -82,7 +83,19 @@ export function parseJsonObject(path: string, text: string): Record<string, unkn
   if (typeof json !== "object" || json === null || Array.isArray(json)) {
     throw new CheckpointError(`${path}: expected a JSON object at the top level`);
   }
+  refuseDeepNesting(path, json);
   return json as Record<string, unknown>;
+}
+
+/** What walks the value later, ours or a library, may be recursive. */
+function refuseDeepNesting(path: string, json: object): void {
+  let level: object[] = [json];
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > MAX_NESTING) throw new CheckpointError(`${path}: nests deeper than ${MAX_NESTING} levels`);
+    level = level.flatMap((value) =>
+      Object.values(value).filter((entry) => typeof entry === "object" && entry !== null),
+    );
+  }
 }
 
 async function checkIsFolder(folder: string): Promise<void> {
@@ -166,10 +179,13 @@ function checkIndexAgainstShards(
   folder: string,
   index: CheckpointIndex,
   tensors: ReadonlyMap<string, TensorLocation>,
+  shards: readonly Shard[],
 ): void {
+  // A run that was killed while it replaced scales by those of another format leaves the old names in the index.
+  const scaleFiles = new Set(shards.filter(({ header }) => holdsOnlyScales(header)).map(({ name }) => name));
   for (const [name, file] of Object.entries(index.weightMap)) {
     const found = tensors.get(name);
-    if (found?.shard === file) continue;
+    if (found?.shard === file || (found === undefined && scaleFiles.has(file) && isScaleName(name))) continue;
     const where = found === undefined ? "is in no shard" : `is in ${found.shard}`;
     throw new CheckpointError(`${join(folder, INDEX_FILE)}: tensor "${name}" is said to be in ${file}, but ${where}`);
   }

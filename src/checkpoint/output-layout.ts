@@ -4,8 +4,7 @@
 import { OutputExistsError, UnsupportedModelError } from "../errors.js";
 import type { Checkpoint, Shard } from "./open-checkpoint.js";
 import type { Float32Tensor } from "./safetensors-writer.js";
-
-const SCALE_TENSOR = /\.(kv_scale|k_scale|v_scale)$/;
+import { holdsOnlyScales, isScaleName } from "./scale-tensors.js";
 
 export interface OutputLayout {
   /** Weight shards and what they are called in the result. */
@@ -16,9 +15,7 @@ export interface OutputLayout {
 
 /** Shards that hold nothing but scales of an earlier run. */
 export function scaleShards(checkpoint: Checkpoint): Shard[] {
-  return checkpoint.shards.filter(({ header }) => {
-    return header.tensors.length > 0 && header.tensors.every(({ name }) => SCALE_TENSOR.test(name));
-  });
+  return checkpoint.shards.filter(({ header }) => holdsOnlyScales(header));
 }
 
 /** @throws OutputExistsError when the checkpoint has scales already, in a shard of their own */
@@ -44,25 +41,26 @@ export function layOutCheckpoint(checkpoint: Checkpoint, scales: readonly Float3
   const scalesFile = isSingle
     ? "model-00002-of-00002.safetensors"
     : (replaced[0]?.name ?? "model-kv-scales.safetensors");
-  const weightMap: Record<string, string> = {};
+  const weightMap = new Map<string, string>();
   let totalBytes = 0;
   for (const { shard, name } of weights) {
     for (const tensor of shard.header.tensors) {
-      weightMap[tensor.name] = name;
+      weightMap.set(tensor.name, name);
       totalBytes += tensor.byteLength;
     }
   }
   for (const tensor of scales) {
-    weightMap[tensor.name] = scalesFile;
+    weightMap.set(tensor.name, scalesFile);
     totalBytes += tensor.values.byteLength;
   }
   const metadata = { ...checkpoint.index?.metadata, total_size: totalBytes };
-  return { weights, scalesFile, indexText: `${JSON.stringify({ metadata, weight_map: weightMap }, null, 2)}\n` };
+  const index = { metadata, weight_map: Object.fromEntries(weightMap) };
+  return { weights, scalesFile, indexText: `${JSON.stringify(index, null, 2)}\n` };
 }
 
 function refuseScalesAmongWeights(shards: readonly Shard[]): void {
   for (const { name, header } of shards) {
-    const scale = header.tensors.find((tensor) => SCALE_TENSOR.test(tensor.name));
+    const scale = header.tensors.find((tensor) => isScaleName(tensor.name));
     if (scale === undefined) continue;
     throw new UnsupportedModelError(
       `${name}: tensor "${scale.name}" is a KV scale among the weights; replacing it would mean rewriting them. Calibrate the checkpoint it was made from.`,

@@ -2,7 +2,7 @@
 // that they survive a power cut. Knows nothing of checkpoints.
 
 import { constants, createReadStream, createWriteStream } from "node:fs";
-import { copyFile, link, open, rename, stat } from "node:fs/promises";
+import { copyFile, link, open, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -55,12 +55,17 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
   const temporary = join(dirname(path), `.${process.pid}.partial`);
   const file = await open(temporary, "w");
   try {
-    await file.writeFile(content);
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
   }
-  await rename(temporary, path);
   await syncPath(dirname(path));
 }
 

@@ -6,30 +6,35 @@ import { visit } from "jsonc-parser";
 import { CheckpointError, messageOf } from "../errors.js";
 
 /** Bytes per element of the dtypes of the format. F4 and F6 types are left out: they pack several elements. */
-const BYTES_PER_ELEMENT: Record<string, number> = {
-  BOOL: 1,
-  U8: 1,
-  I8: 1,
-  F8_E4M3: 1,
-  F8_E5M2: 1,
-  F8_E8M0: 1,
-  F8_E4M3FNUZ: 1,
-  F8_E5M2FNUZ: 1,
-  U16: 2,
-  I16: 2,
-  F16: 2,
-  BF16: 2,
-  U32: 4,
-  I32: 4,
-  F32: 4,
-  U64: 8,
-  I64: 8,
-  F64: 8,
-  C64: 8,
-};
+const BYTES_PER_ELEMENT: ReadonlyMap<string, number> = new Map(
+  Object.entries({
+    BOOL: 1,
+    U8: 1,
+    I8: 1,
+    F8_E4M3: 1,
+    F8_E5M2: 1,
+    F8_E8M0: 1,
+    F8_E4M3FNUZ: 1,
+    F8_E5M2FNUZ: 1,
+    U16: 2,
+    I16: 2,
+    F16: 2,
+    BF16: 2,
+    U32: 4,
+    I32: 4,
+    F32: 4,
+    U64: 8,
+    I64: 8,
+    F64: 8,
+    C64: 8,
+  }),
+);
 
 /** The limit of the reference implementation: a longer header is an attack or a damaged file. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
+
+/** The limit of the reference implementation's JSON parser. Far deeper ones would exhaust the stack here. */
+export const MAX_NESTING = 128;
 
 export interface TensorEntry {
   readonly name: string;
@@ -58,7 +63,9 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsHe
     throw new CheckpointError(`${path}: cannot be opened: ${messageOf(cause)}`, { cause });
   }
   try {
-    const { size } = await file.stat();
+    const found = await file.stat();
+    if (!found.isFile()) throw new CheckpointError(`${path}: expected a safetensors file, found a folder`);
+    const { size } = found;
     return parseHeader(path, await readHeaderText(file, path, size), size);
   } finally {
     await file.close();
@@ -93,7 +100,7 @@ async function readHeaderText(file: FileHandle, path: string, fileBytes: number)
   const bytes = Buffer.alloc(length);
   await file.read(bytes, 0, length, 8);
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw new CheckpointError(`${path}: the header is not valid UTF-8`, { cause });
   }
@@ -118,7 +125,7 @@ function parseJsonObject(path: string, text: string): Record<string, unknown> {
   } catch (cause) {
     throw new CheckpointError(`${path}: the header is not valid JSON: ${messageOf(cause)}`, { cause });
   }
-  const duplicate = findDuplicateKey(text);
+  const duplicate = findDuplicateKey(path, text);
   if (duplicate !== undefined) {
     throw new CheckpointError(`${path}: tensor "${duplicate}" is in the header twice`);
   }
@@ -126,17 +133,22 @@ function parseJsonObject(path: string, text: string): Record<string, unknown> {
 }
 
 /** JSON.parse keeps the last of two equal keys without a word, so the text is walked once more. */
-function findDuplicateKey(text: string): string | undefined {
+function findDuplicateKey(path: string, text: string): string | undefined {
   const seen = new Set<string>();
   let depth = 0;
   let duplicate: string | undefined;
+  const enter = () => {
+    depth++;
+    if (depth > MAX_NESTING) throw new CheckpointError(`${path}: the header nests deeper than ${MAX_NESTING} levels`);
+  };
+  const leave = () => {
+    depth--;
+  };
   visit(text, {
-    onObjectBegin: () => {
-      depth++;
-    },
-    onObjectEnd: () => {
-      depth--;
-    },
+    onObjectBegin: enter,
+    onObjectEnd: leave,
+    onArrayBegin: enter,
+    onArrayEnd: leave,
     onObjectProperty: (name) => {
       if (depth !== 1) return;
       if (seen.has(name)) duplicate ??= name;
@@ -166,7 +178,7 @@ function parseTensorEntry(
   };
   if (!isObject(value)) return fail("its header entry is not an object");
   const { dtype, shape, data_offsets: offsets } = value;
-  const bytesPerElement = typeof dtype === "string" ? BYTES_PER_ELEMENT[dtype] : undefined;
+  const bytesPerElement = typeof dtype === "string" ? BYTES_PER_ELEMENT.get(dtype) : undefined;
   if (typeof dtype !== "string" || bytesPerElement === undefined) {
     return fail(`unknown dtype ${JSON.stringify(dtype)}`);
   }

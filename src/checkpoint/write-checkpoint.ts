@@ -11,14 +11,16 @@ import {
   throwIfAborted,
   UsageError,
 } from "../errors.js";
-import { hasOwnQuantization } from "./config-text.js";
+import { patchConfigText } from "./config-text.js";
 import { type Checkpoint, INDEX_FILE, SINGLE_FILE } from "./open-checkpoint.js";
 import { layOutCheckpoint, type OutputLayout, refuseExistingScales } from "./output-layout.js";
 import { type Placement, placeFile, syncPath, writeFileAtomically } from "./place-file.js";
+import { readSafetensorsHeader } from "./safetensors-header.js";
 import { encodeSafetensors, type Float32Tensor } from "./safetensors-writer.js";
+import { holdsOnlyScales } from "./scale-tensors.js";
 
 /** What an earlier run leaves in its output: only a folder with this file is replaced by --force. */
-export const RECORD_FILE = "kv_scales.json";
+const RECORD_FILE = "kv_scales.json";
 
 export interface CheckpointContent {
   readonly scales: readonly Float32Tensor[];
@@ -73,7 +75,6 @@ export async function writeNewCheckpoint(
 ): Promise<Placement> {
   const target = resolve(output);
   const partial = join(dirname(target), `.${basename(target)}.partial-${process.pid}`);
-  const removePartial = () => rm(partial, { recursive: true, force: true });
   try {
     await checkOutputFolder(checkpoint, target, options.force);
     await mkdir(dirname(target), { recursive: true });
@@ -84,9 +85,10 @@ export async function writeNewCheckpoint(
     await replaceFolder(partial, target);
     return placement;
   } catch (error) {
-    await removePartial();
+    // An error of the clearing must not hide the first one.
+    await rm(partial, { recursive: true, force: true }).catch(() => undefined);
     throwIfAborted(options.signal);
-    throw asWriteError(error, target);
+    throw asWriteError(error, target, "Nothing was left behind.");
   }
 }
 
@@ -140,15 +142,12 @@ async function placeWeights(layout: OutputLayout, folder: string, options: Write
 /** A folder cannot be renamed over one that has files, so an old one steps aside first. */
 async function replaceFolder(partial: string, target: string): Promise<void> {
   const aside = join(dirname(target), `.${basename(target)}.replaced-${process.pid}`);
-  const exists = await stat(target).then(
-    () => true,
-    () => false,
-  );
-  if (exists) await rename(target, aside);
+  const isThere = await exists(target);
+  if (isThere) await rename(target, aside);
   try {
     await rename(partial, target);
   } catch (error) {
-    if (exists) await rename(aside, target);
+    if (isThere) await rename(aside, target);
     throw error;
   }
   await syncPath(dirname(target));
@@ -182,49 +181,94 @@ function isRunning(pid: number): boolean {
 }
 
 /**
- * Adds the scales to the model's own folder. Each step leaves a folder that engines read rightly or refuse: the scales
- * before the index that names them, and the config that makes vLLM expect them when they are there.
- * @throws OutputExistsError, OutputWriteError
+ * Checks, before any work is done, that scales can be added to the model's own folder.
+ * @throws OutputExistsError when they are there already, or when a file that is not from this program is in their way
  */
-export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointContent, force: boolean): Promise<void> {
-  const { folder } = checkpoint;
-  const path = (name: string) => join(folder, name);
-  try {
-    if (!force) refuseExistingScales(checkpoint);
-    const layout = layOutCheckpoint(checkpoint, content.scales);
-    const writeConfig = () => writeFileAtomically(path("config.json"), content.configText);
-    // The block without k_scale and v_scale would make vLLM run at scale 1.0 without a word: it goes first, or comes last.
-    const blockGoes = hasOwnQuantization(checkpoint.config);
-    if (blockGoes) await writeConfig();
-    await writeFileAtomically(path(layout.scalesFile), encodeSafetensors(content.scales, content.metadata));
-    const single = checkpoint.index === undefined ? layout.weights[0] : undefined;
-    if (single !== undefined) await linkUnlessSame(single.shard.path, path(single.name));
-    await writeFileAtomically(path(INDEX_FILE), layout.indexText);
-    if (single !== undefined) await unlink(path(SINGLE_FILE));
-    await writeFileAtomically(path(RECORD_FILE), content.recordText);
-    if (!blockGoes) await writeConfig();
-  } catch (error) {
-    throw asWriteError(error, folder);
+export async function checkInPlace(checkpoint: Checkpoint, force: boolean): Promise<void> {
+  if (!force) refuseExistingScales(checkpoint);
+  const { scalesFile, weights } = layOutCheckpoint(checkpoint, []);
+  const scales = join(checkpoint.folder, scalesFile);
+  if ((await exists(scales)) && !holdsOnlyScales(await readSafetensorsHeader(scales))) throw inTheWay(scales);
+  for (const { shard, name } of weights) {
+    const target = join(checkpoint.folder, name);
+    if ((await exists(target)) && !(await isSameFile(shard.path, target))) throw inTheWay(target);
   }
 }
 
-/** A killed run may have made the link already. */
-async function linkUnlessSame(source: string, target: string): Promise<void> {
-  const existing = await stat(target).catch(() => undefined);
-  if (existing !== undefined && existing.ino === (await stat(source)).ino) return;
-  await link(source, target);
+function inTheWay(path: string): OutputExistsError {
+  return new OutputExistsError(
+    `${path}: is in the way and holds something else. Move it elsewhere, or write a new folder with -o instead of --in-place.`,
+  );
 }
 
-function asWriteError(error: unknown, target: string): Error {
+/**
+ * Adds the scales to the model's own folder. Each step leaves a folder that engines read rightly or refuse: the scales
+ * before the index that names them; what config.json says of them goes first and comes last, for the block without
+ * k_scale and v_scale would make vLLM run at scale 1.0 without a word.
+ * @throws OutputExistsError, OutputWriteError
+ */
+export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointContent, force: boolean): Promise<void> {
+  const { folder, configText } = checkpoint;
+  const path = (name: string) => join(folder, name);
+  try {
+    await checkInPlace(checkpoint, force);
+    await removeDeadPartials(folder);
+    const layout = layOutCheckpoint(checkpoint, content.scales);
+    const changesConfig = content.configText !== configText;
+    const withoutScales = patchConfigText(configText, checkpoint.config, {});
+    if (changesConfig && withoutScales !== configText) await writeFileAtomically(path("config.json"), withoutScales);
+    await writeFileAtomically(path(layout.scalesFile), encodeSafetensors(content.scales, content.metadata));
+    const single = checkpoint.index === undefined ? layout.weights[0] : undefined;
+    const isLinked = single !== undefined && (await linkIfPossible(single.shard.path, path(single.name)));
+    await writeFileAtomically(path(INDEX_FILE), layout.indexText);
+    if (isLinked) await unlink(path(SINGLE_FILE));
+    else if (single !== undefined) await rename(path(SINGLE_FILE), path(single.name));
+    await writeFileAtomically(path(RECORD_FILE), content.recordText);
+    if (changesConfig) await writeFileAtomically(path("config.json"), content.configText);
+  } catch (error) {
+    throw asWriteError(error, folder, "The weights are as they were; run it again with --force.");
+  }
+}
+
+/** A killed run may have made the link already; a file system without links has the file renamed a step later. */
+async function linkIfPossible(source: string, target: string): Promise<boolean> {
+  if (await exists(target)) return true;
+  return link(source, target).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOSPC") throw error;
+      return false;
+    },
+  );
+}
+
+/** Clears the temporary files of runs that were killed. */
+async function removeDeadPartials(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const [, pid] = /^\.(\d+)\.partial$/.exec(name) ?? [];
+    if (pid !== undefined && !isRunning(Number(pid))) await rm(join(folder, name), { force: true });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [a, b] = await Promise.all([stat(one), stat(other)]);
+  return a.ino === b.ino && a.dev === b.dev;
+}
+
+function asWriteError(error: unknown, target: string, aftermath: string): Error {
   if (error instanceof KvScalesError) return error;
   const full = (error as NodeJS.ErrnoException).code === "ENOSPC";
   const advice = full
     ? "The disk is full: make room, or choose another place with -o."
     : "Choose another place with -o.";
-  return new OutputWriteError(
-    `${target}: could not be written: ${messageOf(error)}. ${advice} Nothing was left behind.`,
-    {
-      cause: error,
-    },
-  );
+  return new OutputWriteError(`${target}: could not be written: ${messageOf(error)}. ${advice} ${aftermath}`, {
+    cause: error,
+  });
 }

@@ -11,7 +11,7 @@ import { calibrationJson, calibrationReport } from "../report/calibration-report
 import { createProgressDisplay } from "../report/progress.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { CommandContext } from "./command-context.js";
-import { parseBytes, parseHeadroom, parsePositiveInteger, parseSeed } from "./option-values.js";
+import { parseBytes, parseHeadroom, parsePositiveInteger, parseSeed, parseText } from "./option-values.js";
 
 interface CalibrateFlags {
   readonly output?: string;
@@ -35,15 +35,23 @@ interface CalibrateFlags {
 export function addCalibrateCommand(program: Command, context: CommandContext): void {
   const { format, dtype, headroom, samples, sequenceLength, seed, provider } = CALIBRATION_DEFAULTS;
   program
-    .argument("[model]", "checkpoint folder or hub id (org/name); without it, the embedded example is calibrated")
-    .option("-o, --output <folder>", "folder to write (default: <model>-FP8-KV)")
+    .argument(
+      "[model]",
+      "checkpoint folder or hub id (org/name); without it, the embedded example is calibrated",
+      parseText,
+    )
+    .option("-o, --output <folder>", "folder to write (default: <model>-FP8-KV)", parseText)
     .option("--in-place", "add the scales to the model's own folder")
     .option("--force", "replace an earlier result")
-    .option("--revision <revision>", "branch, tag or commit of a hub id")
+    .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .addOption(choice("--format <format>", "how scales are written", OUTPUT_FORMATS).default(format))
     .addOption(choice("--dtype <dtype>", "FP8 format of the cache", FLOAT8_FORMATS).default(dtype))
     .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom))
-    .option("--data <path>", "prompts: .txt (one a line), .jsonl, or a folder of them (default: shipped prompts)")
+    .option(
+      "--data <path>",
+      "prompts: .txt (one a line), .jsonl, or a folder of them (default: shipped prompts)",
+      parseText,
+    )
     .addOption(number("--samples <count>", "prompts to use at most", parsePositiveInteger, samples))
     .addOption(number("--sequence-length <tokens>", "tokens of a prompt at most", parsePositiveInteger, sequenceLength))
     .addOption(number("--seed <seed>", "which prompts, when there are more", parseSeed, seed))

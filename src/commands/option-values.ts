@@ -2,6 +2,12 @@
 
 import { InvalidArgumentError } from "commander";
 
+/** A path or a name. Nothing is not the current folder: it is a shell variable that was not set. */
+export function parseText(text: string): string {
+  if (text.trim() === "") throw new InvalidArgumentError("Expected a text, found nothing.");
+  return text;
+}
+
 export function parsePositiveInteger(text: string): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value === 0) {

@@ -2,8 +2,11 @@
 // projected, padding set to zero. Knows no family by name.
 
 import type { Attention, RmsNorm } from "../architectures/description.js";
-import { MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-builder.js";
+import { type GraphBuilder, MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-builder.js";
 import { type GraphContext, linear, mergeHeads, type Range, rangeOf, rmsNorm, splitHeads } from "./blocks.js";
+
+/** GroupQueryAttention takes heads of a multiple of this size: others are filled up with zeros. */
+const HEAD_DIM_MULTIPLE = 8;
 
 /** What a batch brings beside its hidden states. */
 export interface BatchInputs {
@@ -28,28 +31,53 @@ export function attention(
   inputs: BatchInputs,
   x: Value,
 ): { readonly output: Value; readonly ranges: KeyValueRanges } {
-  const { builder } = context;
-  const { heads, kvHeads, headDim, queryNorm, slidingWindow } = description;
+  const { heads, headDim, queryNorm } = description;
   const projected = normedHeads(context, linear(context, description.query, x), heads, queryNorm, headDim);
   const query = rotate(context, inputs, projected, heads);
   const { key, value } = keysAndValues(context, description, inputs, x);
+  const attended = attend(context, description, inputs, { query, key, value });
+  return {
+    output: linear(context, description.output, attended),
+    ranges: rangesOf(context, description, { key, value }),
+  };
+}
+
+/** The attention itself: causal, with the window where there is one. */
+function attend(
+  { builder }: GraphContext,
+  { heads, kvHeads, headDim, slidingWindow }: Attention,
+  { lastPositions, totalTokens }: BatchInputs,
+  { query, key, value }: KeysAndValues & { readonly query: Value },
+): Value {
+  const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
+  const widen = (x: Value, count: number) => (size === headDim ? x : widenHeads(builder, x, count, headDim, size));
   const [attended] = builder.ops(
     "GroupQueryAttention",
-    [query, key, value, NONE, NONE, inputs.lastPositions, inputs.totalTokens],
+    [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads), NONE, NONE, lastPositions, totalTokens],
     3,
     {
       domain: MICROSOFT_DOMAIN,
       attributes: {
         num_heads: heads,
         kv_num_heads: kvHeads,
+        scale: { float: 1 / Math.sqrt(headDim) },
         ...(slidingWindow !== undefined && { local_window_size: slidingWindow }),
       },
     },
-  ) as [Value]; // [batch, tokens, heads × head_dim]
-  return {
-    output: linear(context, description.output, attended),
-    ranges: rangesOf(context, description, { key, value }),
-  };
+  ) as [Value];
+  return size === headDim ? attended : narrowHeads(builder, attended, heads, size, headDim); // [batch, tokens, heads × head_dim]
+}
+
+/** Appends zeros to each head. They change neither the products of queries and keys nor what is summed up. */
+function widenHeads(builder: GraphBuilder, x: Value, heads: number, headDim: number, size: number): Value {
+  const pads = builder.int64s([0, 0, 0, 0, 0, 0, 0, size - headDim]);
+  return mergeHeads(builder, builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]));
+}
+
+/** Takes the zeros away again. */
+function narrowHeads(builder: GraphBuilder, x: Value, heads: number, size: number, headDim: number): Value {
+  const [start, end, axis] = [builder.int64s([0]), builder.int64s([headDim]), builder.int64s([3])];
+  return mergeHeads(builder, builder.op("Slice", [splitHeads(builder, x, heads, size), start, end, axis]));
 }
 
 /** Only K and V of a layer, for the last one: nothing after them reaches a cache. @param x [batch, tokens, hidden] */

@@ -49,7 +49,7 @@ export class SideRangeCollector {
 
 /**
  * By how much the absmax still rose in the last quarter of the tokens: total absmax / absmax of the first three
- * quarters − 1. Large values mean that more prompts would raise it further.
+ * quarters − 1; 0 when those have nothing to compare with. Large values mean that more prompts would raise it further.
  * @param perPrompt absmax per prompt, in calibration order
  * @param tokens token count per prompt, in the same order
  */

@@ -28,7 +28,8 @@ export function roundUpToFloat32(x: number): number {
 /**
  * absmax × headroom / divisor, computed in float64 and rounded up to float32, so that absmax / scale never exceeds the
  * largest value of the format. An absmax of 0 gives 1: nothing is known, and 1 is what engines use without scales.
- * @throws RangeError when absmax is not finite and non-negative, or the scale would not be a normal float32.
+ * A scale is at least the smallest normal float32.
+ * @throws RangeError when absmax is not finite and non-negative, or the scale is beyond float32
  */
 export function computeScale(absmax: number, dtype: Float8Name, headroom: number): number {
   if (!Number.isFinite(absmax) || absmax < 0) throw new RangeError(`absmax ${absmax} is not finite and non-negative`);

@@ -11,10 +11,11 @@ import {
   type OutputFormatName,
   scaleTensors,
 } from "../checkpoint/output-formats.js";
-import { layOutCheckpoint, refuseExistingScales } from "../checkpoint/output-layout.js";
+import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import type { Placement } from "../checkpoint/place-file.js";
 import {
   type CheckpointContent,
+  checkInPlace,
   checkOutputFolder,
   type WriteOptions,
   writeInPlace,
@@ -243,8 +244,7 @@ async function checkCanBeWritten(
 ): Promise<void> {
   patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings));
   layOutCheckpoint(checkpoint, []);
-  if (!inPlace) await checkOutputFolder(checkpoint, output, force);
-  else if (!force) refuseExistingScales(checkpoint);
+  await (inPlace ? checkInPlace(checkpoint, force) : checkOutputFolder(checkpoint, output, force));
 }
 
 function configKeys({ format, dtype }: Settings): Readonly<Record<string, unknown>> {

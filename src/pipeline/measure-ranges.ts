@@ -10,7 +10,8 @@ import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import { type Batch, batchMask, batchTokenIds, makeBatches } from "../prompts/batches.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
-import { openSession, type Session, type TensorData } from "../runtime/session.js";
+import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
+import { HiddenStates } from "./hidden-states.js";
 import { planSegments, type Segment } from "./segment-plan.js";
 import { weightLocations } from "./weight-locations.js";
 
@@ -35,7 +36,7 @@ export interface MeasureProgress {
 }
 
 /** Rows × width of a batch: fewer leave the matrix products short, more fall out of the processor's cache. */
-const MAX_BATCH_TOKENS = 1536;
+const MAX_BATCH_TOKENS = 1024;
 
 /**
  * Measures the absmax of K and V per layer, head and prompt.
@@ -50,13 +51,13 @@ export async function measureRanges(request: MeasureRequest): Promise<LayerRange
   const { folder, locate } = weightLocations(checkpoint);
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const progress = new ProgressCounter(request, batches);
-  let hidden: (Float32Array | undefined)[] = batches.map(() => undefined);
+  const hidden = new HiddenStates(batches, decoder.hiddenSize);
   for (const { parts, purpose } of segments) {
     throwIfAborted(request.signal);
     const model = encodeModelProto(buildSegment(decoder, parts, locate));
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
     try {
-      hidden = await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
+      await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
     } finally {
       await session.release();
     }
@@ -68,42 +69,40 @@ export async function measureRanges(request: MeasureRequest): Promise<LayerRange
 interface SegmentRun {
   readonly request: MeasureRequest;
   readonly batches: readonly Batch[];
-  readonly hidden: (Float32Array | undefined)[];
+  readonly hidden: HiddenStates;
   readonly collectors: RangeCollectors;
   readonly progress: ProgressCounter;
 }
 
-/** Runs every batch through one session. Each batch's old hidden states are dropped as soon as the new ones exist. */
-async function runSegment(
-  session: Session,
-  { parts }: Segment,
-  run: SegmentRun,
-): Promise<(Float32Array | undefined)[]> {
+/** Runs every batch through one session. */
+async function runSegment(session: Session, { parts }: Segment, run: SegmentRun): Promise<void> {
   const { request, batches, hidden, collectors, progress } = run;
   const startsWithIds = parts[0]?.kind === "embedding";
+  const endsWithHidden = parts.at(-1)?.kind !== "keys-values";
   const layers = parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index]));
   const tables = new RopeTableCache(request.decoder);
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
-    const inputs: Record<string, TensorData> = {};
-    if (startsWithIds) {
-      const data = batchTokenIds(batch, request.tokenIds);
-      inputs[SEGMENT_VALUES.tokenIds] = { type: "int64", data, shape: [batch.prompts.length, batch.width] };
-    } else {
-      const data = hidden[index] ?? new Float32Array();
-      const shape = [batch.prompts.length, batch.width, request.decoder.hiddenSize];
-      inputs[SEGMENT_VALUES.hidden] = { type: "float32", data, shape };
-    }
-    if (layers.length > 0) Object.assign(inputs, layerInputs(batch, tables.of(batch.width)));
-    const outputs = await session.run(inputs);
-    hidden[index] = outputs[SEGMENT_VALUES.nextHidden];
+    const inputs = {
+      ...(startsWithIds ? tokenInputs(batch, request) : { [SEGMENT_VALUES.hidden]: hidden.current(index) }),
+      ...(layers.length > 0 && layerInputs(batch, tables.of(batch.width))),
+    };
+    const outputs = await session.run(
+      inputs,
+      endsWithHidden ? { [SEGMENT_VALUES.nextHidden]: hidden.next(index) } : {},
+    );
+    if (endsWithHidden) hidden.advance(index);
     for (const layer of layers) collectors.add(layer, batch, outputs);
     progress.batchDone(batch, layers.length);
   }
-  return hidden;
 }
 
-function layerInputs(batch: Batch, { cos, sin }: RopeTables): Record<string, TensorData> {
+function tokenInputs(batch: Batch, { tokenIds }: MeasureRequest): NamedTensors {
+  const data = batchTokenIds(batch, tokenIds);
+  return { [SEGMENT_VALUES.tokenIds]: { type: "int64", data, shape: [batch.prompts.length, batch.width] } };
+}
+
+function layerInputs(batch: Batch, { cos, sin }: RopeTables): NamedTensors {
   const rows = batch.prompts.length;
   const tableShape = [batch.width, cos.length / batch.width];
   return {

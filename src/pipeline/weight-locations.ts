@@ -32,7 +32,7 @@ function commonFolder(folders: readonly string[]): string {
   const [first = sep, ...others] = folders;
   let common = first;
   for (const folder of others) {
-    while (relative(common, folder).startsWith("..")) common = join(common, "..");
+    while (relative(common, folder).split(sep)[0] === "..") common = join(common, "..");
   }
   return common;
 }

@@ -90,4 +90,4 @@ function templateError(source: string, cause: unknown): PromptDataError {
 
 /** For base models: a transcript, role by role. */
 export const renderTranscript: RenderMessages = (messages) =>
-  messages.map(({ role, content }) => `${role[0]?.toUpperCase()}${role.slice(1)}: ${content}`).join("\n\n");
+  messages.map(({ role, content }) => `${role.charAt(0).toUpperCase()}${role.slice(1)}: ${content}`).join("\n\n");

@@ -33,7 +33,7 @@ export async function openTokenizer(folder: string): Promise<PromptTokenizer> {
 
 function createTokenizer(path: string, json: Record<string, unknown>, config: Record<string, unknown>): Tokenizer {
   try {
-    return new Tokenizer(json, config);
+    return new Tokenizer({ ...json, pre_tokenizer: spellOutDigits(json.pre_tokenizer) }, config);
   } catch (cause) {
     throw new CheckpointError(`${path}: the tokenizer is damaged or not supported: ${messageOf(cause)}`, { cause });
   }
@@ -45,11 +45,27 @@ function encode(path: string, tokenizer: Tokenizer, template: RenderMessages | u
   try {
     // A template writes the special tokens itself: adding them again would double the first.
     const { ids } = tokenizer.encode(text, { add_special_tokens: !isChat || template === undefined });
-    if (!ids.every(Number.isSafeInteger)) throw new Error("a token has no id");
+    // A negative id would count from the end of the embedding.
+    if (!ids.every((id: number) => Number.isSafeInteger(id) && id >= 0))
+      throw new Error("a token has no id, or a wrong one");
     return { text, ids };
   } catch (cause) {
     throw new CheckpointError(`${path}: the tokenizer fails on ${prompt.source}: ${messageOf(cause)}`, { cause });
   }
+}
+
+/**
+ * The library's Digits pre-tokenizer splits at 0–9 and its like alone; the original splits at every character of the
+ * Unicode category N, such as ½ or Ⅷ. A Split at \p{N} is the original's rule.
+ */
+function spellOutDigits(preTokenizer: unknown): unknown {
+  if (typeof preTokenizer !== "object" || preTokenizer === null) return preTokenizer;
+  const { type, individual_digits: individual, pretokenizers } = preTokenizer as Record<string, unknown>;
+  if (type === "Sequence" && Array.isArray(pretokenizers)) {
+    return { ...preTokenizer, pretokenizers: pretokenizers.map(spellOutDigits) };
+  }
+  if (type !== "Digits") return preTokenizer;
+  return { type: "Split", pattern: { Regex: individual ? "\\p{N}" : "\\p{N}+" }, behavior: "Isolated", invert: false };
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -6,6 +6,7 @@ import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
 import { formatBar, formatCount, formatValue } from "./text.js";
 
+const WIDTH = 80;
 const BAR_WIDTH = 9;
 const NUMBER_WIDTH = 10;
 
@@ -17,7 +18,7 @@ export function calibrationReport(result: CalibrationResult, colors: Colors, sec
     summaryLine(result, seconds),
     outputLine(result, colors),
     ...engineLines(result, colors),
-    ...result.warnings.flatMap((warning) => ["", ...wrap(`Warning: ${warning}`, 80).map(colors.yellow)]),
+    ...result.warnings.flatMap((warning) => ["", ...wrap(`Warning: ${warning}`.split(" "), WIDTH).map(colors.yellow)]),
     "",
   ].join("\n");
 }
@@ -39,7 +40,7 @@ function layerTable({ ranges, scales, format, dtype }: CalibrationResult, colors
       // What exceeds the format's range at scale 1.0 is what makes a checkpoint without scales break.
       const paint = absmax > limit ? colors.red : (text: string) => text;
       const text = formatValue(absmax).padStart(NUMBER_WIDTH);
-      return `${paint(text)} ${colors.cyan(formatBar(absmax / largest, BAR_WIDTH))}`;
+      return `${paint(text)} ${colors.cyan(formatBar(largest === 0 ? 0 : absmax / largest, BAR_WIDTH))}`;
     });
     return [
       String(layer).padStart(5),
@@ -66,17 +67,18 @@ function outputLine({ output, inPlace, format, dtype, placement }: CalibrationRe
 function engineLines({ format, output }: CalibrationResult, colors: Colors): string[] {
   const { engines }: OutputFormat = OUTPUT_FORMATS[format];
   const folder = /^[\w./-]+$/.test(output) ? output : `'${output.replaceAll("'", "'\\''")}'`;
-  return engines.flatMap(({ name, command }) => [
-    "",
-    `${name}:`,
-    colors.cyan(`  ${command.replace("FOLDER", folder)}`),
-  ]);
+  return engines.flatMap(({ name, command }) => {
+    // A line that the terminal would break inside a word is broken as a shell allows: never inside the quoted folder.
+    const words = command.split(" ").map((word) => (word === "FOLDER" ? folder : word));
+    const lines = wrap(words, WIDTH - 6).join(" \\\n    ");
+    return ["", `${name}:`, colors.cyan(`  ${lines}`)];
+  });
 }
 
-/** Breaks a sentence at spaces. */
-function wrap(text: string, width: number): string[] {
+/** Words as lines of at most `width` characters; a longer word is a line of its own. */
+function wrap(words: readonly string[], width: number): string[] {
   const lines: string[] = [];
-  for (const word of text.split(" ")) {
+  for (const word of words) {
     const line = lines.at(-1);
     if (line !== undefined && line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
     else lines.push(word);
@@ -109,7 +111,7 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     tokens: result.tokens,
     seconds: Number(seconds.toFixed(3)),
     placement: result.placement ?? null,
-    engines: engines.map(({ name, command }) => ({ name, command: command.replace("FOLDER", result.output) })),
+    engines: engines.map(({ name, command }) => ({ name, command: command.replace("FOLDER", () => result.output) })),
     warnings: result.warnings,
     layers,
   };

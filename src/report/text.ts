@@ -22,10 +22,10 @@ export function formatCount(count: number): string {
   return Math.round(count).toLocaleString("en-US");
 }
 
-/** Five significant digits, in the shortest of the usual notations. */
+/** Five significant digits; very small and very large values in scientific notation. */
 export function formatValue(value: number): string {
   const isPlain = value === 0 || (value >= 1e-4 && value < 1e6);
-  return isPlain ? String(Number(value.toPrecision(5))) : value.toExponential(3);
+  return isPlain ? value.toPrecision(5) : value.toExponential(3);
 }
 
 /** A bar of `width` characters, filled in eighths. */

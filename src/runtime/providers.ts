@@ -9,7 +9,7 @@ export interface Provider {
 
 export const PROVIDERS = {
   // Opening a session costs little more than reading its weights, so small segments are as fast as large ones.
-  cpu: { executionProvider: "cpu", defaultSegmentBytes: 96 * 2 ** 20 },
+  cpu: { executionProvider: "cpu", defaultSegmentBytes: 32 * 2 ** 20 },
 } as const satisfies Record<string, Provider>;
 
 export type ProviderName = keyof typeof PROVIDERS;

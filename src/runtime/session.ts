@@ -12,9 +12,15 @@ export type TensorData =
   | { readonly type: "int32"; readonly data: Int32Array; readonly shape: readonly number[] }
   | { readonly type: "int64"; readonly data: BigInt64Array; readonly shape: readonly number[] };
 
+export type NamedTensors = Readonly<Record<string, TensorData>>;
+
 export interface Session {
-  /** Runs the graph. Outputs are float32. @throws ProviderError */
-  run(inputs: Readonly<Record<string, TensorData>>): Promise<Record<string, Float32Array>>;
+  /**
+   * Runs the graph. Outputs are float32.
+   * @param into where outputs are written that the caller has memory for; they are not among the result
+   * @throws ProviderError
+   */
+  run(inputs: NamedTensors, into?: NamedTensors): Promise<Record<string, Float32Array>>;
   release(): Promise<void>;
 }
 
@@ -32,6 +38,8 @@ export interface SessionRequest {
 let library: Ort | undefined;
 
 function loadLibrary(): Ort {
+  // ONNX Runtime's own telemetry is on by default and reads this when it is loaded.
+  process.env.ORT_DISABLE_TELEMETRY = "1";
   try {
     library ??= createRequire(import.meta.url)("onnxruntime-node") as Ort;
     return library;
@@ -50,27 +58,32 @@ export async function openSession(request: SessionRequest): Promise<Session> {
   try {
     session = await ort.InferenceSession.create(model, {
       executionProviders: [PROVIDERS[provider].executionProvider],
-      logSeverityLevel: 3,
+      // Errors come as exceptions with the same text; on stderr they would stand twice.
+      logSeverityLevel: 4,
       extra: { session: { model_external_initializers_file_folder_path: externalDataFolder } },
     });
   } catch (cause) {
     throw new ProviderError(`ONNX Runtime (${provider}) could not open ${purpose}: ${messageOf(cause)}`, { cause });
   }
   return {
-    async run(inputs) {
-      const feeds: Record<string, OrtTensor> = {};
-      for (const [name, { type, data, shape }] of Object.entries(inputs)) {
-        feeds[name] = new ort.Tensor(type, data, shape);
-      }
+    async run(inputs, into = {}) {
+      const given = toOrtTensors(ort, into);
+      const wanted = Object.fromEntries(session.outputNames.map((name) => [name, given[name] ?? null]));
       try {
-        const outputs = await session.run(feeds);
-        return Object.fromEntries(Object.entries(outputs).map(([name, tensor]) => [name, tensor.data as Float32Array]));
+        const outputs = await session.run(toOrtTensors(ort, inputs), wanted);
+        const results = Object.entries(outputs).filter(([name]) => !(name in into));
+        return Object.fromEntries(results.map(([name, tensor]) => [name, tensor.data as Float32Array]));
       } catch (cause) {
         throw new ProviderError(`ONNX Runtime (${provider}) failed in ${purpose}: ${messageOf(cause)}`, { cause });
       }
     },
     release: () => session.release(),
   };
+}
+
+function toOrtTensors(ort: Ort, tensors: NamedTensors): Record<string, OrtTensor> {
+  const entries = Object.entries(tensors);
+  return Object.fromEntries(entries.map(([name, { type, data, shape }]) => [name, new ort.Tensor(type, data, shape)]));
 }
 
 /** Version of ONNX Runtime, for provenance. */

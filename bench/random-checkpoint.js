@@ -1,0 +1,178 @@
+// Makes a checkpoint of a given shape with random bf16 weights, straight to disk: for measuring memory and speed on
+// shapes whose trained weights are not at hand. Its tokenizer is that of the embedded example. Knows no calibration.
+//
+//   node bench/random-checkpoint.js FOLDER SHAPE [LAYERS]      SHAPE: one of SHAPES below
+
+import { copyFile, mkdir, open, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The keys of config.json that make a shape. */
+export const SHAPES = {
+  "smollm2-135m": { ...shape(576, 1536, 30, 9, 3, 49152), tie_word_embeddings: true },
+  "llama-3-8b": shape(4096, 14336, 32, 32, 8, 128256),
+  "llama-3-70b": shape(8192, 28672, 80, 64, 8, 128256),
+};
+
+const BLOCK_ELEMENTS = 2 ** 24;
+const LAYERS_PER_SHARD = 8;
+
+/**
+ * @param {number} hidden @param {number} intermediate @param {number} layers
+ * @param {number} heads @param {number} kvHeads @param {number} vocabulary
+ */
+export function shape(hidden, intermediate, layers, heads, kvHeads, vocabulary) {
+  return {
+    architectures: ["LlamaForCausalLM"],
+    model_type: "llama",
+    hidden_size: hidden,
+    intermediate_size: intermediate,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    vocab_size: vocabulary,
+    max_position_embeddings: 8192,
+    rms_norm_eps: 1e-5,
+    rope_theta: 500000.0,
+    hidden_act: "silu",
+    tie_word_embeddings: false,
+    torch_dtype: "bfloat16",
+  };
+}
+
+/**
+ * Writes config.json, shards, index and tokenizer.
+ * @param {string} folder @param {ReturnType<typeof shape>} config
+ */
+export async function makeRandomCheckpoint(folder, config) {
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  const example = fileURLToPath(new URL("../examples/tiny-llama", import.meta.url));
+  for (const name of ["tokenizer.json", "tokenizer_config.json"])
+    await copyFile(join(example, name), join(folder, name));
+  const shards = shardsOf(config);
+  const random = randomBlock();
+  /** @type {Record<string, string>} */
+  const weightMap = {};
+  let totalSize = 0;
+  for (const [index, tensors] of shards.entries()) {
+    const name = `model-${String(index + 1).padStart(5, "0")}-of-${String(shards.length).padStart(5, "0")}.safetensors`;
+    totalSize += await writeShard(join(folder, name), tensors, random, config.hidden_size);
+    for (const [tensor] of tensors) weightMap[tensor] = name;
+  }
+  const index = { metadata: { total_size: totalSize }, weight_map: weightMap };
+  await writeFile(join(folder, "model.safetensors.index.json"), `${JSON.stringify(index, null, 2)}\n`);
+}
+
+/** @typedef {[name: string, shape: number[]]} Tensor */
+
+/** @param {ReturnType<typeof shape>} config @returns {Tensor[][]} */
+function shardsOf(config) {
+  const { hidden_size: hidden, intermediate_size: intermediate } = config;
+  const headDim = hidden / config.num_attention_heads;
+  const keyValue = headDim * config.num_key_value_heads;
+  /** @type {Tensor[][]} */
+  const shards = [
+    [
+      ["model.embed_tokens.weight", [config.vocab_size, hidden]],
+      ["model.norm.weight", [hidden]],
+    ],
+  ];
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    if (layer % LAYERS_PER_SHARD === 0) shards.push([]);
+    const name = `model.layers.${layer}`;
+    shards
+      .at(-1)
+      ?.push(
+        [`${name}.input_layernorm.weight`, [hidden]],
+        [`${name}.self_attn.q_proj.weight`, [hidden, hidden]],
+        [`${name}.self_attn.k_proj.weight`, [keyValue, hidden]],
+        [`${name}.self_attn.v_proj.weight`, [keyValue, hidden]],
+        [`${name}.self_attn.o_proj.weight`, [hidden, hidden]],
+        [`${name}.post_attention_layernorm.weight`, [hidden]],
+        [`${name}.mlp.gate_proj.weight`, [intermediate, hidden]],
+        [`${name}.mlp.up_proj.weight`, [intermediate, hidden]],
+        [`${name}.mlp.down_proj.weight`, [hidden, intermediate]],
+      );
+  }
+  if (!config.tie_word_embeddings) shards.push([["lm_head.weight", [config.vocab_size, hidden]]]);
+  return shards;
+}
+
+/** Normally distributed bf16 values, standard deviation 1: float32 cut to its upper half. */
+function randomBlock() {
+  const floats = new Float32Array(BLOCK_ELEMENTS);
+  let state = 1;
+  const random = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 1) / 2 ** 32;
+  };
+  for (let i = 0; i < BLOCK_ELEMENTS; i += 2) {
+    const radius = Math.sqrt(-2 * Math.log(random()));
+    const angle = 2 * Math.PI * random();
+    floats[i] = radius * Math.cos(angle);
+    floats[i + 1] = radius * Math.sin(angle);
+  }
+  return floats;
+}
+
+/**
+ * @param {string} path @param {Tensor[]} tensors @param {Float32Array} random @param {number} hidden
+ * @returns the bytes of the tensors
+ */
+async function writeShard(path, tensors, random, hidden) {
+  /** @type {Record<string, unknown>} */
+  const header = { __metadata__: { format: "pt" } };
+  let bytes = 0;
+  for (const [name, dimensions] of tensors) {
+    const size = 2 * product(dimensions);
+    header[name] = { dtype: "BF16", shape: dimensions, data_offsets: [bytes, bytes + size] };
+    bytes += size;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const prefix = Buffer.alloc(8);
+  prefix.writeBigUInt64LE(BigInt(json.length));
+  const norm = scaled(random, 0, 1);
+  const weight = scaled(random, 1 / Math.sqrt(hidden), 0);
+  const file = await open(path, "w");
+  await file.write(Buffer.concat([prefix, json]));
+  for (const [index, [name, dimensions]] of tensors.entries()) {
+    const block = name.endsWith("norm.weight") ? norm : weight;
+    let left = 2 * product(dimensions);
+    // Another start for each tensor, so that no two are equal.
+    let start = (index * 7919 * 2) % (block.length / 2);
+    while (left > 0) {
+      const chunk = block.subarray(start, Math.min(start + left, block.length));
+      await file.write(chunk);
+      left -= chunk.length;
+      start = 0;
+    }
+  }
+  await file.close();
+  return bytes;
+}
+
+/** @param {Float32Array} random @param {number} deviation @param {number} mean */
+function scaled(random, deviation, mean) {
+  const floats = random.map((value) => value * deviation + mean);
+  const halves = new Uint16Array(floats.length);
+  const words = new Uint32Array(floats.buffer);
+  for (const [index, word] of words.entries()) halves[index] = word >>> 16;
+  return Buffer.from(halves.buffer);
+}
+
+/** @param {number[]} dimensions */
+function product(dimensions) {
+  return dimensions.reduce((a, b) => a * b, 1);
+}
+
+const [, script, folder, name, layers] = process.argv;
+if (script === fileURLToPath(import.meta.url)) {
+  const config = Object.entries(SHAPES).find(([key]) => key === name)?.[1];
+  if (folder === undefined || config === undefined) {
+    console.error(`Usage: node bench/random-checkpoint.js FOLDER ${Object.keys(SHAPES).join("|")} [LAYERS]`);
+    process.exitCode = 2;
+  } else {
+    await makeRandomCheckpoint(folder, { ...config, num_hidden_layers: Number(layers ?? config.num_hidden_layers) });
+  }
+}

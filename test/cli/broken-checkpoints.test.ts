@@ -1,0 +1,68 @@
+// Whatever is wrong with the input, the program says so in one line, exits with the code of that kind of error, writes
+// nothing and touches nothing. Most rows call the built `main` in this process; every twelfth runs the program itself.
+
+import { existsSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import type { BrokenInput } from "../helpers/broken-checkpoints.js";
+import { BROKEN_CONFIGS } from "../helpers/broken-checkpoints-config.js";
+import { BROKEN_FILES } from "../helpers/broken-checkpoints-index.js";
+import { BROKEN_PROMPTS, BROKEN_TOKENIZERS } from "../helpers/broken-checkpoints-prompts.js";
+import { BROKEN_SAFETENSORS } from "../helpers/broken-checkpoints-safetensors.js";
+import { BROKEN_TENSORS } from "../helpers/broken-checkpoints-tensors.js";
+import { calibrationOf, makeExample } from "../helpers/example-checkpoint.js";
+import { type CliResult, runCli, runMain } from "../helpers/run-cli.js";
+import { snapshot, temporaryFolder } from "../helpers/run-cli-folders.js";
+
+const OWN_PROCESS_EVERY = 12;
+const TIME_LIMIT_MS = 20_000;
+
+const TABLES: Readonly<Record<string, readonly BrokenInput[]>> = {
+  "safetensors files": BROKEN_SAFETENSORS,
+  "indexes and folders": BROKEN_FILES,
+  "config.json": BROKEN_CONFIGS,
+  tensors: BROKEN_TENSORS,
+  tokenizers: BROKEN_TOKENIZERS,
+  prompts: BROKEN_PROMPTS,
+};
+
+test("the example is sound before it is damaged", async () => {
+  const example = makeExample(temporaryFolder());
+  expect(await runMain(calibrationOf(example))).toMatchObject({ exitCode: 0 });
+});
+
+for (const [table, rows] of Object.entries(TABLES)) {
+  describe(table, () => {
+    for (const [index, row] of rows.entries()) {
+      const testRow = row.knownBug === undefined ? test : test.fails;
+      const run = index % OWN_PROCESS_EVERY === 0 ? runCli : runMain;
+      testRow(`${row.name}: exit ${row.exitCode}`, () => expectRefusal(row, run), TIME_LIMIT_MS);
+    }
+  });
+}
+
+async function expectRefusal(row: BrokenInput, run: typeof runCli): Promise<void> {
+  const example = makeExample(temporaryFolder(), row.shards ?? 1);
+  row.damage(example);
+  const before = snapshot(example.root);
+  const result = await run(calibrationOf(example, ...(row.args?.(example) ?? [])));
+  if (row.exitCode === 0) {
+    expect(result).toMatchObject({ exitCode: 0 });
+    expect(existsSync(example.output)).toBe(true);
+    return;
+  }
+  expectOneLine(result, row);
+  expect(snapshot(example.root)).toEqual(before);
+}
+
+function expectOneLine({ exitCode, stdout, stderr }: CliResult, expected: BrokenInput): void {
+  const lines = stderr.trimEnd().split("\n");
+  const message = lines.at(-1) ?? "";
+  expect(message).toMatch(/^Error: \S/);
+  expect(message).toMatch(expected.says ?? /./);
+  expect(lines.filter((line) => line.startsWith("Error: "))).toHaveLength(1);
+  expect(lines.slice(0, -1).filter((line) => !/^(Reading|Tokenizing|Calibrating) /.test(line))).toEqual([]);
+  expect(stderr).not.toContain("    at ");
+  expect(stderr).not.toContain("\u001b");
+  expect(stdout).toBe("");
+  expect(exitCode).toBe(expected.exitCode);
+}

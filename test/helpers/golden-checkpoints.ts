@@ -1,0 +1,80 @@
+// The tiny checkpoints of test/golden, and copies of them that a test may change. Copies are gone when the test ends.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
+import { describeModel } from "../../src/architectures/registry.js";
+import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import type { LayerRange } from "../../src/numerics/ranges.js";
+import { type MeasureRequest, measureRanges } from "../../src/pipeline/measure-ranges.js";
+
+const GOLDEN_FOLDER = fileURLToPath(new URL("../golden", import.meta.url));
+const CHECKPOINTS = join(GOLDEN_FOLDER, "checkpoints");
+
+/** What transformers found: made by test/golden/make_golden.py. */
+export interface Expected {
+  readonly token_ids: readonly (readonly number[])[]; // [prompts][tokens]
+  readonly absmax: readonly { readonly k: readonly number[]; readonly v: readonly number[] }[]; // [layers][kv_heads]
+}
+
+export type Json = Record<string, unknown>;
+
+export const GOLDEN_NAMES = readdirSync(CHECKPOINTS).sort();
+
+/** config.json as transformers 5 writes it, and as transformers 4 wrote it. */
+export const DIALECTS = ["config.json", "config.v4.json"] as const;
+export type Dialect = (typeof DIALECTS)[number];
+
+export function goldenFolder(name: string): string {
+  return join(CHECKPOINTS, name);
+}
+
+export function readGolden<Content>(path: string): Content {
+  return JSON.parse(readFileSync(join(GOLDEN_FOLDER, path), "utf8")) as Content;
+}
+
+export function expectedOf(name: string): Expected {
+  return readGolden<Expected>(`checkpoints/${name}/expected.json`);
+}
+
+export function configOf(name: string, dialect: Dialect = "config.json"): Json {
+  return readGolden<Json>(`checkpoints/${name}/${dialect}`);
+}
+
+/** An empty folder that is removed when the test ends. */
+export async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "create-kv-scales-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A copy of a golden checkpoint, with the given config.json. */
+export async function copyGolden(name: string, config: Json = configOf(name)): Promise<string> {
+  const folder = await temporaryFolder();
+  await cp(goldenFolder(name), folder, { recursive: true });
+  await writeFile(join(folder, "config.json"), JSON.stringify(config));
+  return folder;
+}
+
+/** Overwrites one element (two bytes) of a BF16 tensor in a copy. */
+export async function poke(folder: string, tensor: string, element: number, bfloat16: number): Promise<void> {
+  const location = (await openCheckpoint(folder)).tensors.get(tensor);
+  if (location?.dtype !== "BF16") throw new Error(`${folder} has no BF16 tensor "${tensor}"`);
+  const bytes = await readFile(location.file);
+  bytes.writeUInt16LE(bfloat16, location.offset + 2 * element);
+  await writeFile(location.file, bytes);
+}
+
+/** Opens, describes and measures, as a calibration does. */
+export async function measureFolder(
+  folder: string,
+  tokenIds: Expected["token_ids"],
+  options: Partial<Pick<MeasureRequest, "segmentBytes" | "signal" | "onProgress">> = {},
+): Promise<LayerRange[]> {
+  const checkpoint = await openCheckpoint(folder);
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  return measureRanges({ checkpoint, decoder, tokenIds, provider: "cpu", ...options });
+}

@@ -1,0 +1,97 @@
+// Batches hold every prompt once, pad little, and never mix what must not be mixed.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { batchMask, batchTokenIds, makeBatches } from "../../src/prompts/batches.js";
+
+const PROMPTS = fc.array(fc.array(fc.integer({ min: 1, max: 99 }), { minLength: 1, maxLength: 30 }), { maxLength: 25 });
+const LIMIT = fc.integer({ min: 1, max: 120 });
+/** As with dynamic RoPE: lengths up to `trained` are one regime, each longer one is its own. */
+const regimeBeyond = (trained: number) => (length: number) => Math.max(length, trained);
+const REGIME = fc.integer({ min: 1, max: 30 }).map(regimeBeyond);
+
+function forAllBatches(rule: (batches: ReturnType<typeof makeBatches>, given: Given) => void): void {
+  fc.assert(
+    fc.property(PROMPTS, LIMIT, REGIME, (prompts, maxTokens, regimeOf) => {
+      rule(makeBatches(prompts, { maxTokens, regimeOf }), { prompts, maxTokens, regimeOf });
+    }),
+  );
+}
+
+interface Given {
+  readonly prompts: number[][];
+  readonly maxTokens: number;
+  readonly regimeOf: (length: number) => number;
+}
+
+describe("for any prompts", () => {
+  test("every prompt is in exactly one batch, with its length", () => {
+    forAllBatches((batches, { prompts }) => {
+      expect(batches.flatMap((batch) => batch.prompts).toSorted((a, b) => a - b)).toEqual([...prompts.keys()]);
+      for (const { prompts: rows, lengths } of batches)
+        expect(lengths).toEqual(rows.map((row) => prompts[row]?.length));
+    });
+  });
+
+  test("rows × width stay within the limit, unless a batch is a single prompt", () => {
+    forAllBatches((batches, { maxTokens }) => {
+      for (const { lengths, width } of batches) {
+        expect(lengths.length === 1 || lengths.length * width <= maxTokens).toBe(true);
+        expect(width).toBe(Math.max(...lengths));
+      }
+    });
+  });
+
+  test("regimes are never mixed", () => {
+    forAllBatches((batches, { regimeOf }) => {
+      for (const { lengths } of batches) expect(new Set(lengths.map(regimeOf)).size).toBe(1);
+    });
+  });
+
+  test("the longest come first", () => {
+    forAllBatches((batches) => {
+      const lengths = batches.flatMap((batch) => batch.lengths);
+      expect(lengths).toEqual(lengths.toSorted((a, b) => b - a));
+    });
+  });
+
+  test("no batch could take the first prompt of the next one", () => {
+    forAllBatches((batches, { maxTokens, regimeOf }) => {
+      for (const [index, { lengths, width }] of batches.slice(0, -1).entries()) {
+        const next = batches[index + 1]?.width ?? 0;
+        expect((lengths.length + 1) * width > maxTokens || regimeOf(width) !== regimeOf(next)).toBe(true);
+      }
+    });
+  });
+
+  test("ids and mask hold each prompt's tokens, then padding", () => {
+    forAllBatches((batches, { prompts }) => {
+      for (const batch of batches) {
+        const ids = batchTokenIds(batch, prompts);
+        const mask = batchMask(batch);
+        const rows = batch.prompts.map((prompt) => prompts[prompt] ?? []);
+        const padded = rows.map((row) => [...row, ...Array<number>(batch.width - row.length).fill(0)]);
+        expect([...ids].map(Number)).toEqual(padded.flat());
+        expect([...mask]).toEqual(padded.flat().map((id) => (id === 0 ? 0 : 1)));
+      }
+    });
+  });
+});
+
+test.each<[string, number, number[], number[][]]>([
+  [
+    "prompts of like length share a batch",
+    12,
+    [1, 6, 6, 1],
+    [
+      [6, 6],
+      [1, 1],
+    ],
+  ],
+  ["a prompt longer than the limit is alone", 4, [9, 2, 2], [[9], [2, 2]]],
+  ["padding counts", 10, [5, 1, 1], [[5, 1], [1]]],
+  ["no prompts make no batches", 10, [], []],
+])("%s", (_rule, maxTokens, lengths, expected) => {
+  const prompts = lengths.map((length) => Array<number>(length).fill(1));
+  expect(makeBatches(prompts, { maxTokens, regimeOf: () => 0 }).map((batch) => batch.lengths)).toEqual(expected);
+});

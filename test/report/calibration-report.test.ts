@@ -1,0 +1,209 @@
+// The report fits a terminal of 80 columns, names the right scales, and its commands can be pasted into a shell.
+
+import { execFileSync } from "node:child_process";
+import pc from "picocolors";
+import { describe, expect, test } from "vitest";
+import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../../src/checkpoint/output-formats.js";
+import type { Float8Name } from "../../src/numerics/float8.js";
+import type { LayerRange } from "../../src/numerics/ranges.js";
+import { computeLayerScales } from "../../src/numerics/scales.js";
+import type { CalibrationResult } from "../../src/pipeline/calibrate.js";
+import { warningsOf } from "../../src/pipeline/warnings.js";
+import { calibrationJson, calibrationReport } from "../../src/report/calibration-report.js";
+
+const FORMATS = Object.keys(OUTPUT_FORMATS) as OutputFormatName[];
+const PLAIN = pc.createColors(false);
+const COLORED = pc.createColors(true);
+const ESCAPE = "\u001B";
+/** Every kind of number the columns must hold: silent, tiny, usual, beyond E4M3, huge. */
+const ABSMAXES: [k: number, v: number][] = [
+  [12.25, 0],
+  [1e-9, 3.5],
+  [449, 448],
+  [99999.94, 0.5],
+  [3.4e38, 1e-38],
+  [0, 0],
+];
+
+function rangesOf(absmaxes: readonly (readonly [k: number, v: number])[]): LayerRange[] {
+  const side = (absmax: number) => ({ absmax, perHead: [absmax, absmax / 2], perPrompt: [absmax, absmax / 4] });
+  return absmaxes.map(([k, v], layer) => ({ layer, k: side(k), v: side(v) }));
+}
+
+function resultOf(
+  changes: Partial<CalibrationResult> = {},
+  absmaxes: readonly (readonly [number, number])[] = ABSMAXES,
+): CalibrationResult {
+  const ranges = rangesOf(absmaxes);
+  const { format = "tgi", dtype = "float8_e4m3fn" } = changes;
+  const scales = ranges.map(({ layer, k, v }) => computeLayerScales(layer, { k: k.absmax, v: v.absmax }, dtype, 1));
+  const warnings = warningsOf({ ranges, scales, format, tokens: [3, 1], truncatedPrompts: 12, sequenceLength: 2048 });
+  return {
+    output: "/models/Llama-FP8-KV",
+    inPlace: false,
+    modelType: "llama",
+    format,
+    dtype,
+    headroom: 1,
+    provider: "cpu",
+    samples: 256,
+    tokens: 524288,
+    placement: "hard link",
+    ranges,
+    scales,
+    warnings,
+    ...changes,
+  };
+}
+
+function linesOf(result: CalibrationResult): string[] {
+  return calibrationReport(result, PLAIN, 12.34).split("\n");
+}
+
+/** The text of a report with the lines joined that a shell would join. */
+function unbroken(lines: readonly string[]): string {
+  return lines.join("\n").replaceAll(/ \\\n +/g, " ");
+}
+
+const VARIANTS = FORMATS.flatMap((format) => {
+  const { dtypes }: OutputFormat = OUTPUT_FORMATS[format];
+  return dtypes.map((dtype): [OutputFormatName, Float8Name] => [format, dtype]);
+});
+
+describe.each(VARIANTS)("for %s with %s", (format, dtype) => {
+  const result = resultOf({ format, dtype });
+  const lines = linesOf(result);
+
+  test("no line is wider than 80 columns", () => {
+    const wide = lines.filter((line) => line.length > 80);
+    expect(result.warnings.length).toBeGreaterThan(2);
+    expect(wide).toEqual([]);
+  });
+
+  test("the columns of the table lie below their titles", () => {
+    const [title = "", ...rows] = lines.slice(0, 1 + result.ranges.length);
+    const ends = [...title.matchAll(/K absmax|V absmax|k_scale|v_scale|kv_scale/g)].map(
+      ({ index, 0: text }) => index + text.length,
+    );
+    expect(ends).toHaveLength(OUTPUT_FORMATS[format].sharesScale ? 3 : 4);
+    for (const row of rows) {
+      for (const end of ends) expect(row.slice(end - 1, end + 1), row).toMatch(/^\d ?$/);
+    }
+  });
+
+  test("every engine that reads the format has its name and its command", () => {
+    const { engines }: OutputFormat = OUTPUT_FORMATS[format];
+    for (const { name, command } of engines) {
+      expect(lines).toContain(`${name}:`);
+      expect(unbroken(lines)).toContain(`  ${command.replace("FOLDER", "/models/Llama-FP8-KV")}`);
+    }
+  });
+
+  test("every warning is there, whole", () => {
+    const text = lines.join(" ");
+    for (const warning of result.warnings) expect(text).toContain(`Warning: ${warning}`);
+  });
+
+  test("colours change nothing but the colours, and none are written when they are off", () => {
+    const plain = calibrationReport(result, PLAIN, 1);
+    const colored = calibrationReport(result, COLORED, 1);
+    expect(plain).not.toContain(ESCAPE);
+    expect(colored).toContain(ESCAPE);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the escapes that are looked for.
+    expect(colored.replaceAll(/\u001B\[\d+m/g, "")).toBe(plain);
+  });
+});
+
+test("the shared scale is shown where the format stores one, both where it stores two", () => {
+  const scales = [{ layer: 0, kScale: 0.25, vScale: 0.125, kvScale: 0.5 }];
+  const row = (format: OutputFormatName) => linesOf(resultOf({ format, scales }, [[112, 56]]))[1];
+  expect(row("tgi")).toMatch(/ 0\.50000$/);
+  expect(row("tgi-separate")).toMatch(/ 0\.25000 +0\.12500$/);
+  expect(row("vllm")).toMatch(/ 0\.25000 +0\.12500$/);
+});
+
+test.each<[string, number, boolean]>([
+  ["beyond the range at scale 1.0 is red", 449, true],
+  ["within it is not", 448, false],
+])("an absmax %s", (_rule, absmax, red) => {
+  const report = calibrationReport(resultOf({ warnings: [] }, [[absmax, 1]]), COLORED, 1);
+  expect(report.includes(`${ESCAPE}[31m`)).toBe(red);
+});
+
+test("a model without any value has empty bars", () => {
+  expect(linesOf(resultOf({}, [[0, 0]]))[1]).toMatch(/^ +0 +0\.0000 +0\.0000 +1\.0000$/);
+});
+
+test.each<[string, Partial<CalibrationResult>, string]>([
+  ["hard links", { placement: "hard link" }, "weights by hard link"],
+  ["a copy", { placement: "copy" }, "weights copied"],
+  ["a result in place", { inPlace: true, placement: undefined }, "added in place"],
+])("the report says how the weights came there: %s", (_rule, changes, text) => {
+  expect(linesOf(resultOf(changes)).join("\n")).toContain(`tgi, float8_e4m3fn, ${text}`);
+});
+
+describe.each([
+  "/models/plain_name-1.0",
+  "/a folder/x",
+  "/it's/x",
+  "/cash$$/$&/$HOME",
+  '/`date`/"x"',
+  "/tmp/FOLDER",
+  `/${"long folder ".repeat(12)}/x`,
+])("for the folder %s", (output) => {
+  test("commands can be pasted into a shell", () => {
+    const command = /text-generation-launcher(?:.*\\\n)*.*/.exec(linesOf(resultOf({ output })).join("\n"))?.[0] ?? "";
+    const pasted = command.replace("text-generation-launcher", "printf '%s\\n'");
+    const words = execFileSync("sh", ["-c", pasted], { encoding: "utf8" }).trimEnd().split("\n");
+    expect(words).toEqual(["--model-id", output, "--kv-cache-dtype", "fp8_e4m3fn"]);
+  });
+
+  test("the JSON has it as it is", () => {
+    const { engines } = JSON.parse(calibrationJson(resultOf({ output }), 1)) as { engines: { command: string }[] };
+    expect(engines[0]?.command).toBe(`text-generation-launcher --model-id ${output} --kv-cache-dtype fp8_e4m3fn`);
+  });
+});
+
+describe("the JSON", () => {
+  const result = resultOf({ format: "vllm", placement: undefined });
+  const json = JSON.parse(calibrationJson(result, 1.23456)) as Record<string, unknown>;
+
+  test("has keys that stay as they are", () => {
+    expect(Object.keys(json)).toEqual([
+      "output",
+      "in_place",
+      "model_type",
+      "format",
+      "dtype",
+      "headroom",
+      "provider",
+      "samples",
+      "tokens",
+      "seconds",
+      "placement",
+      "engines",
+      "warnings",
+      "layers",
+    ]);
+    expect(json).toMatchObject({ seconds: 1.235, placement: null, warnings: result.warnings, in_place: false });
+  });
+
+  test("gives every layer its absmax and scales exactly", () => {
+    expect(json.layers).toEqual(
+      result.ranges.map(({ layer, k, v }, index) => ({
+        layer,
+        k_absmax: k.absmax,
+        v_absmax: v.absmax,
+        k_scale: result.scales[index]?.kScale,
+        v_scale: result.scales[index]?.vScale,
+        kv_scale: result.scales[index]?.kvScale,
+        k_absmax_per_head: k.perHead,
+        v_absmax_per_head: v.perHead,
+      })),
+    );
+  });
+
+  test("is one document that ends with a line break", () => {
+    expect(calibrationJson(result, 1)).toMatch(/^\{\n[\s\S]+\n\}\n$/);
+  });
+});
