@@ -20,25 +20,16 @@ export function linear({ builder, weights }: GraphContext, { weight, bias }: Lin
   return bias === undefined ? product : builder.op("Add", [product, weights.float32(bias)]); // [..., outputs]
 }
 
-/** x / √(mean(x²) + ε) · weight, over the last axis. */
+/**
+ * x / √(mean(x²) + ε) · weight, over the last axis. Written out, and not in the form that ONNX Runtime would fuse: its
+ * fused norm adds up the squares one after another in float32, which the layers above amplify to 1e-5 of a key.
+ */
 export function rmsNorm({ builder, weights }: GraphContext, { weight, epsilon }: RmsNorm, x: Value): Value {
-  return builder.op("SimplifiedLayerNormalization", [x, weights.float32(weight)], {
-    attributes: { axis: -1, epsilon: { float: epsilon } },
-  });
-}
-
-/** The sum of a residual and a block's output, and the sum's RMS norm, in one pass. */
-export function addAndRmsNorm(
-  { builder, weights }: GraphContext,
-  { weight, epsilon }: RmsNorm,
-  residual: Value,
-  x: Value,
-): { readonly sum: Value; readonly normed: Value } {
-  const [normed, , , sum] = builder.ops("SkipSimplifiedLayerNormalization", [x, residual, weights.float32(weight)], 4, {
-    domain: MICROSOFT_DOMAIN,
-    attributes: { epsilon: { float: epsilon } },
-  }) as [Value, Value, Value, Value];
-  return { sum, normed };
+  const lastAxis = builder.int64s([-1]);
+  const meanSquare = builder.op("ReduceMean", [builder.op("Mul", [x, x]), lastAxis], { attributes: { keepdims: 1 } });
+  const root = builder.op("Sqrt", [builder.op("Add", [meanSquare, builder.float32(epsilon)])]);
+  const normed = builder.op("Mul", [x, builder.op("Reciprocal", [root])]);
+  return builder.op("Mul", [normed, weights.float32(weight)]);
 }
 
 /** down(activation(gate(x)) · up(x)) */

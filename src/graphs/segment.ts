@@ -5,7 +5,7 @@ import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { attention, type BatchInputs, type KeyValueRanges, keyValueRanges } from "./attention.js";
-import { addAndRmsNorm, type GraphContext, gatedFeedForward, rmsNorm } from "./blocks.js";
+import { type GraphContext, gatedFeedForward, rmsNorm } from "./blocks.js";
 import { castToFloat32, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** `keys-values` is a layer of which only K and V are computed. */
@@ -78,9 +78,9 @@ interface LayerResult {
 
 function decoderLayer(context: GraphContext, layer: DecoderLayer, inputs: BatchInputs, hidden: Value): LayerResult {
   const { output, ranges } = attention(context, layer.attention, inputs, rmsNorm(context, layer.inputNorm, hidden));
-  const { sum, normed } = addAndRmsNorm(context, layer.feedForwardNorm, hidden, output);
-  const next = context.builder.op("Add", [sum, gatedFeedForward(context, layer.feedForward, normed)]);
-  return { next, ranges };
+  const attended = context.builder.op("Add", [hidden, output]);
+  const fed = gatedFeedForward(context, layer.feedForward, rmsNorm(context, layer.feedForwardNorm, attended));
+  return { next: context.builder.op("Add", [attended, fed]), ranges };
 }
 
 function lastLayer(context: GraphContext, layer: DecoderLayer, inputs: BatchInputs, hidden: Value): LayerResult {

@@ -73,6 +73,14 @@ export class GraphBuilder {
     return name as Value;
   }
 
+  /** A constant of float32, without dimensions. */
+  float32(value: number): Value {
+    const name = `float32:${value}`;
+    const data = new Uint8Array(Float32Array.of(value).buffer);
+    this.#initializers.set(name, { name, elementType: "float32", shape: [], data });
+    return name as Value;
+  }
+
   finish(): Graph {
     return {
       nodes: this.#nodes,

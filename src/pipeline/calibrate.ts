@@ -32,7 +32,8 @@ import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
 import { encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
-import { type MeasureProgress, measureRanges } from "./measure-ranges.js";
+import { measureInChild } from "./measure-in-child.js";
+import type { MeasureProgress } from "./measure-ranges.js";
 import { warningsOf } from "./warnings.js";
 
 export const CALIBRATION_DEFAULTS = {
@@ -121,7 +122,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
   const { tokenIds, tokens } = encoded;
 
-  const ranges = await measureRanges({
+  const ranges = await measureInChild({
     checkpoint,
     decoder,
     tokenIds,

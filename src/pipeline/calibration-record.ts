@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import type { OutputFormatName } from "../checkpoint/output-formats.js";
 import type { Float8Name } from "../numerics/float8.js";
+import { layerRecords } from "../numerics/layer-records.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { ProviderName } from "../runtime/providers.js";
@@ -32,16 +33,10 @@ export interface RecordFacts {
 
 /** The text of kv_scales.json. */
 export function recordText(facts: RecordFacts): string {
-  const layers = facts.ranges.map(({ layer, k, v }, index) => ({
+  const layers = layerRecords(facts.ranges, facts.scales).map(({ layer, ...values }, index) => ({
     layer,
     name: facts.attentionNames[index],
-    k_absmax: k.absmax,
-    v_absmax: v.absmax,
-    k_scale: facts.scales[index]?.kScale,
-    v_scale: facts.scales[index]?.vScale,
-    kv_scale: facts.scales[index]?.kvScale,
-    k_absmax_per_head: k.perHead,
-    v_absmax_per_head: v.perHead,
+    ...values,
   }));
   return `${JSON.stringify({ ...provenance(facts), layers }, null, 2)}\n`;
 }

@@ -3,6 +3,7 @@
 import type { Colors } from "picocolors/types.js";
 import { OUTPUT_FORMATS, type OutputFormat } from "../checkpoint/output-formats.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
+import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
 import { formatBar, formatCount, formatValue } from "./text.js";
 
@@ -88,16 +89,6 @@ function wrap(words: readonly string[], width: number): string[] {
 
 /** The result for machines. Keys are stable. */
 export function calibrationJson(result: CalibrationResult, seconds: number): string {
-  const layers = result.ranges.map(({ layer, k, v }, index) => ({
-    layer,
-    k_absmax: k.absmax,
-    v_absmax: v.absmax,
-    k_scale: result.scales[index]?.kScale,
-    v_scale: result.scales[index]?.vScale,
-    kv_scale: result.scales[index]?.kvScale,
-    k_absmax_per_head: k.perHead,
-    v_absmax_per_head: v.perHead,
-  }));
   const { engines }: OutputFormat = OUTPUT_FORMATS[result.format];
   const summary = {
     output: result.output,
@@ -113,7 +104,7 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     placement: result.placement ?? null,
     engines: engines.map(({ name, command }) => ({ name, command: command.replace("FOLDER", () => result.output) })),
     warnings: result.warnings,
-    layers,
+    layers: layerRecords(result.ranges, result.scales),
   };
   return `${JSON.stringify(summary, null, 2)}\n`;
 }

@@ -7,6 +7,8 @@ import { PROVIDERS, type ProviderName } from "./providers.js";
 
 type Ort = typeof import("onnxruntime-node");
 
+const require = createRequire(import.meta.url);
+
 export type TensorData =
   | { readonly type: "float32"; readonly data: Float32Array; readonly shape: readonly number[] }
   | { readonly type: "int32"; readonly data: Int32Array; readonly shape: readonly number[] }
@@ -41,7 +43,7 @@ function loadLibrary(): Ort {
   // ONNX Runtime's own telemetry is on by default and reads this when it is loaded.
   process.env.ORT_DISABLE_TELEMETRY = "1";
   try {
-    library ??= createRequire(import.meta.url)("onnxruntime-node") as Ort;
+    library ??= require("onnxruntime-node") as Ort;
     return library;
   } catch (cause) {
     throw new ProviderError(`onnxruntime-node cannot be loaded: ${messageOf(cause)}. Reinstall the package.`, {
@@ -86,7 +88,7 @@ function toOrtTensors(ort: Ort, tensors: NamedTensors): Record<string, OrtTensor
   return Object.fromEntries(entries.map(([name, { type, data, shape }]) => [name, new ort.Tensor(type, data, shape)]));
 }
 
-/** Version of ONNX Runtime, for provenance. */
+/** Version of ONNX Runtime, for provenance. Does not load it. */
 export function runtimeVersion(): string {
-  return loadLibrary().env.versions.node ?? "unknown";
+  return (require("onnxruntime-node/package.json") as { version: string }).version;
 }

@@ -1,0 +1,85 @@
+// Measures in a process of its own. ONNX Runtime computes on the thread that calls it, so here the terminal stays alive
+// and Ctrl-C works at once; and memory can be kept flat, which takes settings that a process only gets when it starts.
+
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import * as errors from "../errors.js";
+import { InterruptedError, ProviderError } from "../errors.js";
+import type { LayerRange } from "../numerics/ranges.js";
+import type { MeasureProgress, MeasureRequest } from "./measure-ranges.js";
+
+export type ToChild = Omit<MeasureRequest, "signal" | "onProgress">;
+
+export type FromChild =
+  | { readonly kind: "progress"; readonly progress: MeasureProgress }
+  | { readonly kind: "done"; readonly ranges: LayerRange[] }
+  | { readonly kind: "error"; readonly name: string; readonly message: string }
+  | { readonly kind: "bug"; readonly description: string };
+
+/**
+ * Without it, the C library raises this limit with every weight that is freed, takes later weights from its heap, and
+ * keeps the heap: memory would grow with the number of segments.
+ */
+const KEEP_WEIGHTS_OUT_OF_THE_HEAP = { MALLOC_MMAP_THRESHOLD_: String(4 * 2 ** 20) };
+
+/** As measureRanges, with the same errors, in another process. @throws also ProviderError when that process is killed */
+export async function measureInChild({ signal, onProgress, ...request }: MeasureRequest): Promise<LayerRange[]> {
+  if (signal?.aborted) throw new InterruptedError();
+  const child = fork(fileURLToPath(new URL("./measure-child.js", import.meta.url)), [], {
+    serialization: "advanced",
+    execArgv: ["--expose-gc"],
+    env: { ...KEEP_WEIGHTS_OUT_OF_THE_HEAP, ...process.env },
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const stop = () => child.kill("SIGKILL");
+  signal?.addEventListener("abort", stop);
+  try {
+    return await outcome(child, request, signal, onProgress);
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    stop();
+  }
+}
+
+function outcome(
+  child: ChildProcess,
+  request: ToChild,
+  signal: AbortSignal | undefined,
+  onProgress: MeasureRequest["onProgress"],
+): Promise<LayerRange[]> {
+  return new Promise((resolve, reject) => {
+    child.on("message", (message: FromChild) => {
+      switch (message.kind) {
+        case "progress":
+          return onProgress?.(message.progress);
+        case "done":
+          return resolve(message.ranges);
+        case "error":
+          return reject(revive(message));
+        case "bug":
+          return reject(new Error(message.description));
+      }
+    });
+    child.on("error", (cause) => reject(signal?.aborted ? new InterruptedError() : cause));
+    child.on("exit", (code, killedBy) =>
+      reject(signal?.aborted ? new InterruptedError() : describeEnd(code, killedBy)),
+    );
+    child.send(request satisfies ToChild, () => {});
+  });
+}
+
+/** The error as its own class again, so that it keeps its exit code. */
+function revive({ name, message }: Extract<FromChild, { kind: "error" }>): Error {
+  const classes: Readonly<Record<string, unknown>> = { ...errors };
+  const ErrorClass = classes[name];
+  return typeof ErrorClass === "function" ? Reflect.construct(ErrorClass, [message]) : new Error(message);
+}
+
+function describeEnd(code: number | null, killedBy: NodeJS.Signals | null): ProviderError {
+  const how = killedBy === null ? `ended with code ${code}` : `was killed by ${killedBy}`;
+  const advice =
+    killedBy === "SIGKILL"
+      ? "The system was probably out of memory: give fewer or shorter prompts (--samples, --sequence-length)."
+      : "This points to a fault in ONNX Runtime or to damaged memory: please report it.";
+  return new ProviderError(`The process that measures ${how}. ${advice}`);
+}

@@ -1,0 +1,90 @@
+// The built program on a hub id, against a local server that speaks the hub's API.
+
+import { mkdtempSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { calibrationOf, type ExampleFolder, makeExample } from "../helpers/example-checkpoint.js";
+import { type HubServer, startHubServer } from "../helpers/hub-server.js";
+import { runCli } from "../helpers/run-cli.js";
+
+let root: string;
+let example: ExampleFolder;
+let server: HubServer;
+let env: Record<string, string>;
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), "kv-scales-hub-"));
+  example = makeExample(join(root, "example"), 2);
+  const names = readdirSync(example.model);
+  const files = Object.fromEntries(names.map((name) => [name, readFileSync(join(example.model, name))]));
+  server = await startHubServer({ files, revisions: ["main", "v1"] });
+  env = { HF_HOME: join(root, "home"), HF_ENDPOINT: server.endpoint };
+});
+afterAll(async () => {
+  await server.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+const onHub = (...more: string[]) => ["--data", example.prompts, ...more];
+
+test("a hub id is fetched into the cache and gives the same scales as the folder", async () => {
+  const cwd = mkdtempSync(join(root, "cwd-"));
+  const { exitCode, stdout, stderr } = await runCli([server.repo, ...onHub()], { cwd, env });
+  expect(stderr).toContain("Downloading");
+  expect(exitCode).toBe(0);
+  const output = join(cwd, "tiny-FP8-KV");
+  expect(stdout).toContain(output);
+  await runCli(calibrationOf(example));
+  const scales = "model-kv-scales.safetensors";
+  expect(readFileSync(join(output, scales))).toEqual(readFileSync(join(example.output, scales)));
+});
+
+test("the weights of the result are the blobs of the cache, not copies and not links to them", async () => {
+  const output = join(root, "linked");
+  await runCli([server.repo, ...onHub("-o", output)], { env });
+  const weights = statSync(join(output, "model-00001-of-00002.safetensors"));
+  expect(weights.isFile()).toBe(true);
+  expect(weights.nlink).toBeGreaterThan(1);
+});
+
+test("offline, the cache is enough", async () => {
+  const offline = { ...env, HF_HUB_OFFLINE: "1" };
+  const { exitCode } = await runCli([server.repo, ...onHub("-o", join(root, "offline"))], { env: offline });
+  expect(exitCode).toBe(0);
+});
+
+describe("a clear error and exit code 3, and no folder in the cache's place", () => {
+  test.each([
+    ["a repository that does not exist", { status: 404, code: "RepoNotFound" }, /acme\/tiny.*no such repository/i],
+    ["a gated repository", { status: 403, code: "GatedRepo" }, /HF_TOKEN/],
+  ])("%s", async (_what, api, message) => {
+    server.faults.api = api;
+    const output = join(root, "never");
+    const { exitCode, stdout, stderr } = await runCli([server.repo, ...onHub("-o", output)], {
+      env: { ...env, HF_HOME: join(root, "other-home") },
+    });
+    delete server.faults.api;
+    expect(exitCode).toBe(3);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(message);
+    expect(readdirSync(root)).not.toContain("never");
+  });
+
+  test("no network", async () => {
+    const nowhere = { ...env, HF_ENDPOINT: "http://127.0.0.1:9", HF_HOME: join(root, "other-home") };
+    const { exitCode, stderr } = await runCli([server.repo, ...onHub()], { env: nowhere });
+    expect(exitCode).toBe(3);
+    expect(stderr).toMatch(/^Error: .*127\.0\.0\.1:9.*HF_/m);
+  });
+});
+
+test.each([
+  [["./not-a-folder", "--revision", "v1"], "--revision"],
+  [["acme/tiny", "--in-place"], "--in-place"],
+])("%j is refused as wrong usage", async (args, option) => {
+  const { exitCode, stderr } = await runCli(args, { env });
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain(option);
+});

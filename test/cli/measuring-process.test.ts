@@ -1,0 +1,70 @@
+// Measuring runs in a process of its own: what becomes of it, and of the program, when either of them dies.
+
+import { readFileSync } from "node:fs";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { makeRandomCheckpoint, shape } from "../../bench/random-checkpoint.js";
+import { startCli } from "../helpers/run-cli.js";
+
+let root: string;
+let model: string;
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "kv-scales-process-"));
+  model = join(root, "model");
+  // Large enough that measuring takes seconds.
+  await makeRandomCheckpoint(model, shape(768, 2048, 8, 12, 4, 4096));
+});
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+describe.skipIf(process.platform !== "linux")("the process that measures (found through /proc, so Linux only)", () => {
+  test("when it is killed, the program says so, exits with 5 and leaves nothing behind", async () => {
+    const { done, measuring } = await startMeasuring();
+    process.kill(measuring, "SIGKILL");
+    const { exitCode, stderr } = await done;
+    expect(exitCode).toBe(5);
+    expect(stderr).toMatch(/Error: The process that measures was killed by SIGKILL\. .*out of memory/);
+    expect(await readdir(root)).toEqual(["model"]);
+  });
+
+  test("when the program is killed, it ends too", async () => {
+    const { child, done, measuring } = await startMeasuring();
+    child.kill("SIGKILL");
+    await done;
+    await expect.poll(() => isRunning(measuring), { timeout: 10_000 }).toBe(false);
+    expect(await readdir(root)).toEqual(["model"]);
+  });
+
+  test("an interrupt does not wait for the batch that is being computed", async () => {
+    const { child, done } = await startMeasuring();
+    const start = performance.now();
+    child.kill("SIGINT");
+    expect((await done).exitCode).toBe(130);
+    expect(performance.now() - start).toBeLessThan(1_000);
+  });
+});
+
+/** Starts the program and waits until its second process computes. */
+async function startMeasuring() {
+  const { child, done } = startCli([model, "-o", join(root, "out")]);
+  let progress = "";
+  child.stderr?.on("data", (chunk: Buffer) => {
+    progress += chunk;
+  });
+  await expect.poll(() => progress, { timeout: 30_000 }).toContain("Calibrating");
+  const pid = child.pid ?? 0;
+  const measuring = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0]);
+  await sleep(50);
+  return { child, done, measuring };
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
