@@ -5,6 +5,9 @@ import { KvScalesError } from "../errors.js";
 import type { FromChild, ToChild } from "./measure-in-child.js";
 import { measureRanges } from "./measure-ranges.js";
 
+const MAX_UNCOLLECTED_BYTES = 8 * 2 ** 20;
+let uncollected = 0;
+
 process.on("disconnect", () => process.exit());
 // Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
 process.on("SIGINT", () => {});
@@ -14,8 +17,7 @@ process.once("message", async (request: ToChild) => {
     const ranges = await measureRanges({
       ...request,
       onProgress(progress) {
-        // Outputs are copies that only garbage collection frees, and nothing else would make it run in time.
-        globalThis.gc?.({ type: "minor" });
+        collectOutputs();
         send({ kind: "progress", progress });
       },
     });
@@ -25,6 +27,13 @@ process.once("message", async (request: ToChild) => {
   }
   process.disconnect();
 });
+
+/** Outputs are copies that only garbage collection frees, and nothing else would make it run in time. */
+function collectOutputs(): void {
+  if (process.memoryUsage().arrayBuffers < uncollected + MAX_UNCOLLECTED_BYTES) return;
+  globalThis.gc?.({ type: "minor" });
+  uncollected = process.memoryUsage().arrayBuffers;
+}
 
 function describeError(error: unknown): FromChild {
   if (error instanceof KvScalesError) return { kind: "error", name: error.name, message: error.message };
