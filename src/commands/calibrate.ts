@@ -90,7 +90,7 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
     });
     display.stop();
     const seconds = (performance.now() - start) / 1000;
-    const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
+    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
     if (json) stdout.write(calibrationJson(result, seconds));
     else if (quiet) stdout.write(`${result.output}\n`);
     else stdout.write(calibrationReport(result, colors, seconds));

@@ -27,7 +27,7 @@ export function createProgressDisplay({ stream, quiet, color }: DisplayOptions):
   const describe = createDescriber();
   if (!stream.isTTY) return logLines(stream, describe);
   // The terminal stays in its own mode: in raw mode Ctrl-C would not reach the process as a signal.
-  const options = { stream, discardStdin: false, ...(color ? {} : { color: false as const }) };
+  const options = { stream, isEnabled: true, discardStdin: false, ...(color ? {} : { color: false as const }) };
   const spinner: Ora = ora({ ...options, text: "Starting" }).start();
   return {
     update(progress) {
