@@ -2,6 +2,7 @@
 // nothing and knows no command line.
 
 import { resolve } from "node:path";
+import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
@@ -32,7 +33,7 @@ import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
 import { encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
-import { measureInChild } from "./measure-in-child.js";
+import { startMeasuringProcess } from "./measure-in-child.js";
 import type { MeasureProgress } from "./measure-ranges.js";
 import { warningsOf } from "./warnings.js";
 
@@ -116,21 +117,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
-  onProgress?.({ stage: "tokenize" });
-  const tokenizer = await openTokenizer(folder);
-  const prompts = await readPrompts(options.data ?? SHIPPED_PROMPTS);
-  const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+  const { tokenizer, prompts, encoded, ranges } = await encodeAndMeasure(checkpoint, decoder, options, settings);
   const { tokenIds, tokens } = encoded;
-
-  const ranges = await measureInChild({
-    checkpoint,
-    decoder,
-    tokenIds,
-    provider: settings.provider,
-    segmentBytes: options.segmentBytes,
-    signal,
-    onProgress: (progress) => onProgress?.({ stage: "measure", tokens, ...progress }),
-  });
 
   const { format, dtype, headroom } = settings;
   const scales = ranges.map((range) => scaleLayer(range, dtype, headroom));
@@ -185,6 +173,35 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     scales,
     warnings,
   };
+}
+
+/** Tokenizes while the measuring process starts, then measures. */
+async function encodeAndMeasure(
+  checkpoint: Checkpoint,
+  decoder: Decoder,
+  { data, segmentBytes, signal, onProgress }: CalibrateOptions,
+  settings: Settings,
+) {
+  const measuring = startMeasuringProcess();
+  try {
+    onProgress?.({ stage: "tokenize" });
+    const tokenizer = await openTokenizer(checkpoint.folder);
+    const prompts = await readPrompts(data ?? SHIPPED_PROMPTS);
+    const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+    const { tokenIds, tokens } = encoded;
+    const ranges = await measuring.measure({
+      checkpoint,
+      decoder,
+      tokenIds,
+      provider: settings.provider,
+      segmentBytes,
+      signal,
+      onProgress: (progress) => onProgress?.({ stage: "measure", tokens, ...progress }),
+    });
+    return { tokenizer, prompts, encoded, ranges };
+  } finally {
+    measuring.stop();
+  }
 }
 
 interface Settings {

@@ -2,6 +2,7 @@
 // too, when its parent is gone: it writes nothing, so nothing is lost.
 
 import { KvScalesError } from "../errors.js";
+import { preloadRuntime } from "../runtime/session.js";
 import type { FromChild, ToChild } from "./measure-in-child.js";
 import { measureRanges } from "./measure-ranges.js";
 
@@ -43,3 +44,5 @@ function describeError(error: unknown): FromChild {
 function send(message: FromChild): void {
   process.send?.(message);
 }
+
+preloadRuntime();

@@ -25,31 +25,49 @@ const ALLOCATOR_SETTINGS = {
   GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
 };
 
-/** As measureRanges, with the same errors, in another process. @throws also ProviderError when that process is killed */
-export async function measureInChild({ signal, onProgress, ...request }: MeasureRequest): Promise<LayerRange[]> {
-  if (signal?.aborted) throw new InterruptedError();
+/** A process that is ready to measure, once. */
+export interface MeasuringProcess {
+  /** As measureRanges, with the same errors. @throws also ProviderError when the process is killed */
+  measure(request: MeasureRequest): Promise<LayerRange[]>;
+  /** Ends the process, whatever it does. */
+  stop(): void;
+}
+
+/** Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes. */
+export function startMeasuringProcess(): MeasuringProcess {
   const child = fork(fileURLToPath(new URL("./measure-child.js", import.meta.url)), [], {
     serialization: "advanced",
     execArgv: ["--expose-gc"],
     env: { ...ALLOCATOR_SETTINGS, ...process.env },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
-  const stop = () => child.kill("SIGKILL");
-  signal?.addEventListener("abort", stop);
-  try {
-    return await outcome(child, request, signal, onProgress);
-  } finally {
-    signal?.removeEventListener("abort", stop);
-    stop();
-  }
+  const ended = new Promise<never>((_, reject) => {
+    child.on("error", reject);
+    child.on("exit", (code, killedBy) => reject(describeEnd(code, killedBy)));
+  });
+  ended.catch(() => {}); // it may end before anyone asks it to measure
+  const stop = () => {
+    child.kill("SIGKILL");
+  };
+  return {
+    stop,
+    async measure({ signal, onProgress, ...request }) {
+      if (signal?.aborted) throw new InterruptedError();
+      signal?.addEventListener("abort", stop);
+      try {
+        const answered = answer(child, onProgress);
+        child.send(request satisfies ToChild, () => {});
+        return await Promise.race([answered, ended]);
+      } catch (error) {
+        throw signal?.aborted ? new InterruptedError() : error;
+      } finally {
+        signal?.removeEventListener("abort", stop);
+      }
+    },
+  };
 }
 
-function outcome(
-  child: ChildProcess,
-  request: ToChild,
-  signal: AbortSignal | undefined,
-  onProgress: MeasureRequest["onProgress"],
-): Promise<LayerRange[]> {
+function answer(child: ChildProcess, onProgress: MeasureRequest["onProgress"]): Promise<LayerRange[]> {
   return new Promise((resolve, reject) => {
     child.on("message", (message: FromChild) => {
       switch (message.kind) {
@@ -63,11 +81,6 @@ function outcome(
           return reject(new Error(message.description));
       }
     });
-    child.on("error", (cause) => reject(signal?.aborted ? new InterruptedError() : cause));
-    child.on("exit", (code, killedBy) =>
-      reject(signal?.aborted ? new InterruptedError() : describeEnd(code, killedBy)),
-    );
-    child.send(request satisfies ToChild, () => {});
   });
 }
 

@@ -16,21 +16,47 @@ export interface BatchLimits {
   readonly regimeOf: (length: number) => number;
 }
 
-/** Longest batches first: what needs most memory fails, if it must, at once. */
+/** What starting a batch costs, in tokens: below it, padding a prompt into a batch is cheaper than another batch. */
+export const BATCH_COST_TOKENS = 16;
+
+/**
+ * Splits the prompts, sorted by length, where batches and padding together cost least. Longest batches first: what
+ * needs most memory fails, if it must, at once.
+ */
 export function makeBatches(prompts: readonly (readonly number[])[], { maxTokens, regimeOf }: BatchLimits): Batch[] {
   const order = prompts.map((_, index) => index).sort((a, b) => lengthOf(prompts, b) - lengthOf(prompts, a) || a - b);
-  const groups: number[][] = [];
-  for (const prompt of order) {
-    const group = groups.at(-1);
-    const width = lengthOf(prompts, group?.[0] ?? prompt);
-    const fits = group !== undefined && (group.length + 1) * width <= maxTokens;
-    if (fits && regimeOf(width) === regimeOf(lengthOf(prompts, prompt))) group.push(prompt);
-    else groups.push([prompt]);
+  const sorted = order.map((prompt) => lengthOf(prompts, prompt));
+  const batches: Batch[] = [];
+  for (const { start, end } of cheapestRuns(sorted, { maxTokens, regimeOf })) {
+    const lengths = sorted.slice(start, end);
+    batches.push({ prompts: order.slice(start, end), lengths, width: lengths[0] ?? 0 });
   }
-  return groups.map((group) => {
-    const lengths = group.map((prompt) => lengthOf(prompts, prompt));
-    return { prompts: group, lengths, width: Math.max(...lengths) };
-  });
+  return batches;
+}
+
+interface Run {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Of all ways to cut sorted lengths into runs that fit, the one of least cost: the shortest path over the cuts. */
+function cheapestRuns(lengths: readonly number[], { maxTokens, regimeOf }: BatchLimits): Run[] {
+  const costs = new Float64Array(lengths.length + 1).fill(Number.POSITIVE_INFINITY).fill(0, 0, 1);
+  const starts = new Uint32Array(lengths.length + 1); // where the last run of the best cut up to here starts
+  for (const [start, width] of lengths.entries()) {
+    const regime = regimeOf(width);
+    for (let end = start + 1; end <= lengths.length; end++) {
+      const alone = end === start + 1;
+      if (!alone && ((end - start) * width > maxTokens || regimeOf(lengths[end - 1] ?? 0) !== regime)) break;
+      const cost = (costs[start] ?? 0) + (end - start) * width + BATCH_COST_TOKENS;
+      if (cost >= (costs[end] ?? 0)) continue;
+      costs[end] = cost;
+      starts[end] = start;
+    }
+  }
+  const runs: Run[] = [];
+  for (let end = lengths.length; end > 0; end = starts[end] ?? 0) runs.unshift({ start: starts[end] ?? 0, end });
+  return runs;
 }
 
 function lengthOf(prompts: readonly (readonly number[])[], index: number): number {

@@ -52,6 +52,13 @@ function loadLibrary(): Ort {
   }
 }
 
+/** Loads the library before it is needed; that it cannot be loaded is said when a session opens. */
+export function preloadRuntime(): void {
+  try {
+    loadLibrary();
+  } catch {}
+}
+
 /** Opens a session. @throws ProviderError naming what it was for */
 export async function openSession(request: SessionRequest): Promise<Session> {
   const { model, externalDataFolder, provider, purpose } = request;

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { batchMask, batchTokenIds, makeBatches } from "../../src/prompts/batches.js";
+import { BATCH_COST_TOKENS, batchMask, batchTokenIds, makeBatches } from "../../src/prompts/batches.js";
 
 const PROMPTS = fc.array(fc.array(fc.integer({ min: 1, max: 99 }), { minLength: 1, maxLength: 30 }), { maxLength: 25 });
 const LIMIT = fc.integer({ min: 1, max: 120 });
@@ -16,6 +16,26 @@ function forAllBatches(rule: (batches: ReturnType<typeof makeBatches>, given: Gi
       rule(makeBatches(prompts, { maxTokens, regimeOf }), { prompts, maxTokens, regimeOf });
     }),
   );
+}
+
+function waysToCut(lengths: readonly number[]): number[][][] {
+  return Array.from({ length: 2 ** Math.max(0, lengths.length - 1) }, (_, cuts) => {
+    const runs: number[][] = [];
+    for (const [index, length] of lengths.entries()) {
+      if (index === 0 || (cuts >> (index - 1)) & 1) runs.push([]);
+      runs.at(-1)?.push(length);
+    }
+    return runs;
+  });
+}
+
+function mayShare(lengths: readonly number[], maxTokens: number, regimeOf: (length: number) => number): boolean {
+  const fits = lengths.length * Math.max(...lengths) <= maxTokens;
+  return lengths.length === 1 || (fits && new Set(lengths.map(regimeOf)).size === 1);
+}
+
+function costOf(batches: readonly (readonly number[])[]): number {
+  return batches.reduce((sum, lengths) => sum + lengths.length * Math.max(...lengths) + BATCH_COST_TOKENS, 0);
 }
 
 interface Given {
@@ -55,13 +75,18 @@ describe("for any prompts", () => {
     });
   });
 
-  test("no batch could take the first prompt of the next one", () => {
-    forAllBatches((batches, { maxTokens, regimeOf }) => {
-      for (const [index, { lengths, width }] of batches.slice(0, -1).entries()) {
-        const next = batches[index + 1]?.width ?? 0;
-        expect((lengths.length + 1) * width > maxTokens || regimeOf(width) !== regimeOf(next)).toBe(true);
-      }
-    });
+  test("no other way to cut the sorted prompts costs less", () => {
+    const few = fc.array(fc.array(fc.constant(1), { minLength: 1, maxLength: 60 }), { minLength: 1, maxLength: 8 });
+    fc.assert(
+      fc.property(few, LIMIT, REGIME, (prompts, maxTokens, regimeOf) => {
+        const found = makeBatches(prompts, { maxTokens, regimeOf }).map((batch) => batch.lengths);
+        const sorted = found.flat();
+        const costs = waysToCut(sorted)
+          .filter((ways) => ways.every((lengths) => mayShare(lengths, maxTokens, regimeOf)))
+          .map(costOf);
+        expect(costOf(found)).toBe(Math.min(...costs));
+      }),
+    );
   });
 
   test("ids and mask hold each prompt's tokens, then padding", () => {
@@ -89,7 +114,7 @@ test.each<[string, number, number[], number[][]]>([
     ],
   ],
   ["a prompt longer than the limit is alone", 4, [9, 2, 2], [[9], [2, 2]]],
-  ["padding counts", 10, [5, 1, 1], [[5, 1], [1]]],
+  ["padding counts", 50, [40, 1, 1], [[40], [1, 1]]],
   ["no prompts make no batches", 10, [], []],
 ])("%s", (_rule, maxTokens, lengths, expected) => {
   const prompts = lengths.map((length) => Array<number>(length).fill(1));
