@@ -3,6 +3,10 @@
 import { Command, CommanderError } from "commander";
 import { addCalibrateCommand } from "./commands/calibrate.js";
 import type { CommandContext } from "./commands/command-context.js";
+import { addConvertCommand } from "./commands/convert.js";
+import { addDiffCommand } from "./commands/diff.js";
+import { addInspectCommand } from "./commands/inspect.js";
+import { addVerifyCommand } from "./commands/verify.js";
 import { KvScalesError } from "./errors.js";
 import { TOOL_VERSION } from "./pipeline/calibration-record.js";
 
@@ -14,8 +18,9 @@ const EXIT_CODES_HELP = `
 Exit codes:
   0  done                           4  model not supported
   1  a bug: please report it        5  ONNX Runtime failed
-  2  wrong usage or prompts         7  result not written
-  3  checkpoint unreadable        130  interrupted`;
+  2  wrong usage or prompts         6  verification failed
+  3  checkpoint unreadable          7  result not written
+                                  130  interrupted`;
 
 /** Runs the program and returns its exit code. Only this function touches the process. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -44,8 +49,14 @@ function createProgram(context: CommandContext): Command {
     .version(TOOL_VERSION)
     .addHelpText("after", EXIT_CODES_HELP)
     .showHelpAfterError("(--help lists the options)")
+    // Options after the name of a subcommand are its own, also those that calibration has too.
+    .enablePositionalOptions()
     .exitOverride();
   addCalibrateCommand(program, context);
+  addInspectCommand(program, context);
+  addConvertCommand(program, context);
+  addDiffCommand(program, context);
+  addVerifyCommand(program, context);
   return program;
 }
 

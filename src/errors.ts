@@ -46,6 +46,11 @@ export class ProviderError extends KvScalesError {
   readonly exitCode = 5;
 }
 
+/** The FP8 cache costs more than the thresholds allow: calibrate again, or do not use it. */
+export class VerificationError extends KvScalesError {
+  readonly exitCode = 6;
+}
+
 /** The result could not be written (disk full, no permission): make room, or choose another place. */
 export class OutputWriteError extends KvScalesError {
   readonly exitCode = 7;

@@ -12,6 +12,7 @@ export {
   ProviderError,
   UnsupportedModelError,
   UsageError,
+  VerificationError,
 } from "./errors.js";
 export type { Float8Name } from "./numerics/float8.js";
 export type { LayerRange, SideRange } from "./numerics/ranges.js";
@@ -22,3 +23,28 @@ export {
   type CalibrationResult,
   calibrate,
 } from "./pipeline/calibrate.js";
+export { type Conversion, type ConvertOptions, convert } from "./pipeline/convert.js";
+export {
+  type ComparedCheckpoint,
+  type Difference,
+  type DiffOptions,
+  diff,
+  type LayerRatios,
+} from "./pipeline/diff.js";
+export {
+  type InspectedEngine,
+  type InspectedLayer,
+  type Inspection,
+  type InspectionProblem,
+  type InspectOptions,
+  inspect,
+} from "./pipeline/inspect.js";
+export { type VerificationProgress, type VerifyOptions, verify } from "./pipeline/verify.js";
+export type {
+  ArmName,
+  ArmResult,
+  LayerEffect,
+  LayerFidelity,
+  PositionBin,
+  VerifyResult,
+} from "./pipeline/verify-result.js";

@@ -10,11 +10,20 @@ import { describe, expect, test } from "vitest";
  * part may import `errors`. A part that is missing here may import nothing: a new one needs a row.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  index: ["pipeline/calibrate", "checkpoint/output-formats", "numerics"],
+  index: [
+    "pipeline/calibrate",
+    "pipeline/convert",
+    "pipeline/diff",
+    "pipeline/inspect",
+    "checkpoint/output-formats",
+    "numerics",
+    "pipeline/verify",
+    "pipeline/verify-result",
+  ],
   cli: ["commands", "pipeline/calibration-record"],
   commands: ["pipeline", "report", "checkpoint/output-formats", "numerics/float8", "runtime/providers"],
-  report: ["pipeline", "checkpoint/output-formats", "numerics"],
-  pipeline: ["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "numerics"],
+  report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],
+  pipeline: ["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],
   hub: ["checkpoint/open-checkpoint"],
   prompts: ["checkpoint/open-checkpoint"],
   graphs: ["architectures", "onnx"],
@@ -22,6 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   runtime: [],
   architectures: [],
   onnx: [],
+  metrics: [],
   numerics: [],
   errors: [],
 };

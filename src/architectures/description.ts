@@ -13,6 +13,13 @@ export interface Decoder {
   readonly layers: readonly DecoderLayer[];
 }
 
+/** What turns the last hidden states into logits. */
+export interface ModelEnd {
+  readonly norm: RmsNorm;
+  /** Tensor of shape [vocab, hidden]; the embedding when the two are tied. */
+  readonly head: string;
+}
+
 export interface DecoderLayer {
   readonly index: number;
   readonly inputNorm: RmsNorm;

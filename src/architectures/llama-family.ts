@@ -2,7 +2,16 @@
 // A family is a row of differences; what is common is written once. Pure data out; reads no files.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import type { Activation, Attention, Decoder, DecoderLayer, GatedFeedForward, Linear, RmsNorm } from "./description.js";
+import type {
+  Activation,
+  Attention,
+  Decoder,
+  DecoderLayer,
+  GatedFeedForward,
+  Linear,
+  ModelEnd,
+  RmsNorm,
+} from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import { type Rope, readRope } from "./rope.js";
 
@@ -118,6 +127,28 @@ export function describeLlamaFamily(family: LlamaFamily, config: ModelConfig, pr
     layers,
   };
 }
+
+/**
+ * The end of a model of the family, as config.json has it.
+ * @throws UnsupportedModelError when config.json scales the logits in a way that is not understood
+ */
+export function describeEnd(config: ModelConfig, decoder: Decoder): ModelEnd {
+  const norm = decoder.embedding.replace(/embed_tokens\.weight$/, "norm.weight");
+  const head = config.boolean("tie_word_embeddings", false) ? decoder.embedding : HEAD;
+  for (const key of SCALES_OF_LOGITS) {
+    const value = config.raw(key);
+    if (value === undefined || value === null || value === 1) continue;
+    throw new UnsupportedModelError(
+      `${config.nameOf(key)}: ${JSON.stringify(value)} is not understood for model_type "${decoder.modelType}"`,
+    );
+  }
+  const epsilon = config.positiveNumber("rms_norm_eps", 1e-6);
+  return { norm: { weight: norm, size: decoder.hiddenSize, epsilon }, head };
+}
+
+const HEAD = "lm_head.weight";
+/** Keys of other families that change the logits. */
+const SCALES_OF_LOGITS = ["logits_scaling", "logit_scale", "final_logit_softcapping", "lm_head_multiplier"];
 
 function readLayerCount(config: ModelConfig): number {
   const layers = config.positiveInteger("num_hidden_layers");

@@ -2,8 +2,9 @@
 // Refuses what it does not know; never guesses.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import { type Decoder, tensorsOfLayer } from "./description.js";
+import { type Decoder, type ModelEnd, tensorsOfLayer } from "./description.js";
 import {
+  describeEnd,
   describeLlamaFamily,
   type LlamaFamily,
   noSlidingWindow,
@@ -69,6 +70,27 @@ export function describeModel(configJson: Readonly<Record<string, unknown>>, ten
   const decoder = describeLlamaFamily(family, config, findPrefix(tensors));
   checkTensors(decoder, tensors);
   return decoder;
+}
+
+/**
+ * Describes what turns the last hidden states into logits: what calibration does without.
+ * @throws UnsupportedModelError when the checkpoint has none, or scales the logits in a way that is not understood;
+ * CheckpointError when its tensors do not fit
+ */
+export function describeModelEnd(
+  configJson: Readonly<Record<string, unknown>>,
+  tensors: TensorShapes,
+  decoder: Decoder,
+): ModelEnd {
+  const end = describeEnd(new ModelConfig(configJson), decoder);
+  if (tensors.get(end.head) === undefined) {
+    throw new UnsupportedModelError(
+      `The checkpoint has no tensor "${end.head}": it was saved without the head that predicts tokens, so nothing can be verified. Give the full model.`,
+    );
+  }
+  checkTensor(tensors, end.norm.weight, [end.norm.size]);
+  checkTensor(tensors, end.head, [decoder.vocabularySize, decoder.hiddenSize]);
+  return end;
 }
 
 /** `model.` in most checkpoints, nothing in those saved from a base model. */

@@ -43,3 +43,17 @@ export function parseBytes(text: string): number {
   }
   return bytes;
 }
+
+/** A share of 1: "1%" or "0.01". */
+export function parseShare(text: string): number {
+  const [, number, percent] = /^\s*(\d+(?:\.\d+)?)\s*(%?)\s*$/.exec(text) ?? [];
+  const value = Number(number) / (percent === "%" ? 100 : 1);
+  if (!(value >= 0)) throw new InvalidArgumentError("Expected a share such as 1% or 0.01.");
+  return value;
+}
+
+export function parseNats(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0)) throw new InvalidArgumentError("Expected a number of nats, such as 0.02.");
+  return value;
+}

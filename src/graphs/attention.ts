@@ -24,18 +24,22 @@ export interface KeyValueRanges {
   readonly v: Range;
 }
 
-/** Grouped-query attention, and the ranges of its K and V. @param x [batch, tokens, hidden] */
+/** What attention reads of the K and V that enter the cache; they themselves, when the cache keeps them exactly. */
+export type CacheReading = (entering: KeysAndValues) => KeysAndValues;
+
+/** Grouped-query attention, and the ranges of the K and V that enter its cache. @param x [batch, tokens, hidden] */
 export function attention(
   context: GraphContext,
   description: Attention,
   inputs: BatchInputs,
   x: Value,
+  read: CacheReading = (entering) => entering,
 ): { readonly output: Value; readonly ranges: KeyValueRanges } {
   const { heads, headDim, queryNorm } = description;
   const projected = normedHeads(context, linear(context, description.query, x), heads, queryNorm, headDim);
   const query = rotate(context, inputs, projected, heads);
   const { key, value } = keysAndValues(context, description, inputs, x);
-  const attended = attend(context, description, inputs, { query, key, value });
+  const attended = attend(context, description, inputs, { query, ...read({ key, value }) });
   return {
     output: linear(context, description.output, attended),
     ranges: rangesOf(context, description, { key, value }),
@@ -90,7 +94,7 @@ export function keyValueRanges(
   return rangesOf(context, description, keysAndValues(context, description, inputs, x));
 }
 
-interface KeysAndValues {
+export interface KeysAndValues {
   readonly key: Value; // [batch, tokens, kv_heads × head_dim]
   readonly value: Value; // [batch, tokens, kv_heads × head_dim]
 }

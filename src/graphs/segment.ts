@@ -4,8 +4,9 @@
 import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
-import { attention, type BatchInputs, type KeyValueRanges, keyValueRanges } from "./attention.js";
+import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, keyValueRanges } from "./attention.js";
 import { type GraphContext, gatedFeedForward, rmsNorm } from "./blocks.js";
+import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
 import { castToFloat32, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** `keys-values` is a layer of which only K and V are computed. */
@@ -23,23 +24,41 @@ export const SEGMENT_VALUES = {
   totalTokens: "total_tokens", // int32 [1]
   cos: "cos", // [tokens, head_dim / 2]
   sin: "sin", // [tokens, head_dim / 2]
+  /** Which rounding the cache of each layer has. */
+  roundings: "roundings", // int32 [layers of the segment]
   nextHidden: "next_hidden", // [batch, tokens, hidden]
-  absmax: (side: "k" | "v", layer: number) => `absmax_${side}_${layer}`, // [batch, kv_heads]
-  sumOfSquares: (side: "k" | "v", layer: number) => `sum_of_squares_${side}_${layer}`, // [batch]
+  absmax: (side: Side, layer: number) => `absmax_${side}_${layer}`, // [batch, kv_heads]
+  sumOfSquares: (side: Side, layer: number) => `sum_of_squares_${side}_${layer}`, // [batch]
+  loss: (kind: keyof CacheLoss, side: Side, layer: number) => `${kind}_${side}_${layer}`, // [batch]
 } as const;
 
-/** Builds the graph of consecutive parts of a decoder. */
-export function buildSegment(decoder: Decoder, parts: readonly SegmentPart[], locate: LocateWeight): Graph {
+/**
+ * Builds the graph of consecutive parts of a decoder.
+ * @param roundings what caches may keep of K and V; without it they keep everything, and nothing is said of losses
+ */
+export function buildSegment(
+  decoder: Decoder,
+  parts: readonly SegmentPart[],
+  locate: LocateWeight,
+  roundings?: readonly CacheRounding[],
+): Graph {
   const builder = new GraphBuilder();
   const context: GraphContext = { builder, weights: new GraphWeights(builder, locate) };
   let hidden = segmentInput(context, decoder, parts[0]);
-  if (parts.some((part) => part.kind !== "embedding")) {
+  const layers = parts.filter((part) => part.kind !== "embedding");
+  if (layers.length > 0) {
     const inputs = batchInputs(builder, decoder);
+    const choices = roundings && builder.input(SEGMENT_VALUES.roundings, "int32", [layers.length]);
+    const cacheOf = ({ index }: DecoderLayer): CacheReading | undefined => {
+      if (roundings === undefined || choices === undefined) return undefined;
+      const place = builder.int64s([layers.findIndex((part) => part.layer.index === index)]);
+      return readThroughCache(builder, roundings, index, builder.op("Gather", [choices, place]));
+    };
     for (const part of parts) {
       if (part.kind === "embedding") continue;
       const { next, ranges } =
         part.kind === "layer"
-          ? decoderLayer(context, part.layer, inputs, hidden)
+          ? decoderLayer(context, part.layer, inputs, hidden, cacheOf(part.layer))
           : lastLayer(context, part.layer, inputs, hidden);
       outputRanges(builder, part.layer, ranges);
       hidden = next;
@@ -76,11 +95,35 @@ interface LayerResult {
   readonly ranges: KeyValueRanges;
 }
 
-function decoderLayer(context: GraphContext, layer: DecoderLayer, inputs: BatchInputs, hidden: Value): LayerResult {
-  const { output, ranges } = attention(context, layer.attention, inputs, rmsNorm(context, layer.inputNorm, hidden));
+function decoderLayer(
+  context: GraphContext,
+  layer: DecoderLayer,
+  inputs: BatchInputs,
+  hidden: Value,
+  cache: CacheReading | undefined,
+): LayerResult {
+  const normed = rmsNorm(context, layer.inputNorm, hidden);
+  const { output, ranges } = attention(context, layer.attention, inputs, normed, cache);
   const attended = context.builder.op("Add", [hidden, output]);
   const fed = gatedFeedForward(context, layer.feedForward, rmsNorm(context, layer.feedForwardNorm, attended));
   return { next: context.builder.op("Add", [attended, fed]), ranges };
+}
+
+/** Puts K and V through the chosen rounding and gives out what that lost. */
+function readThroughCache(
+  builder: GraphBuilder,
+  roundings: readonly CacheRounding[],
+  layer: number,
+  choice: Value,
+): CacheReading {
+  const keep = (side: Side, x: Value) => {
+    const { kept, loss } = throughCache(builder, roundings, { layer, side }, choice, x);
+    for (const kind of ["noise", "saturated", "flushed"] as const) {
+      builder.output(loss[kind], SEGMENT_VALUES.loss(kind, side, layer), "float32", ["batch"]);
+    }
+    return kept;
+  };
+  return ({ key, value }) => ({ key: keep("k", key), value: keep("v", value) });
 }
 
 function lastLayer(context: GraphContext, layer: DecoderLayer, inputs: BatchInputs, hidden: Value): LayerResult {

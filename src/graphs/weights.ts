@@ -29,6 +29,19 @@ export class GraphWeights {
     return this.#builder.external(name, elementType, shape, data);
   }
 
+  /** Rows `start` to `end` of a matrix, as float32. */
+  float32Rows(name: string, start: number, end: number): Value {
+    const { elementType, shape, data } = this.#locate(name);
+    const [rows = 1, ...rest] = shape;
+    const rowBytes = data.byteLength / rows;
+    const stored = this.#builder.external(`${name}[${start}:${end}]`, elementType, [end - start, ...rest], {
+      ...data,
+      offset: data.offset + start * rowBytes,
+      byteLength: (end - start) * rowBytes,
+    });
+    return elementType === "float32" ? stored : castToFloat32(this.#builder, stored);
+  }
+
   /** The tensor as float32. */
   float32(name: string): Value {
     const stored = this.stored(name);

@@ -4,11 +4,20 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /** Element types by their number in onnx.proto (TensorProto.DataType). */
-export const ELEMENT_TYPES = { float32: 1, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
+export const ELEMENT_TYPES = {
+  float32: 1,
+  int32: 6,
+  int64: 7,
+  float16: 10,
+  bfloat16: 16,
+  float8_e4m3fn: 17,
+  float8_e4m3fnuz: 18,
+  float8_e5m2: 19,
+} as const;
 
 export type ElementType = keyof typeof ELEMENT_TYPES;
 
-export type Attribute = number | string | { readonly float: number } | readonly number[];
+export type Attribute = number | string | { readonly float: number } | { readonly graph: Graph } | readonly number[];
 
 export interface Node {
   readonly type: string;
@@ -16,7 +25,7 @@ export interface Node {
   readonly name: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** A plain number or list is integer; `{ float }` is a float. */
+  /** A plain number or list is integer; `{ float }` is a float, `{ graph }` the body of a branch. */
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
@@ -58,6 +67,7 @@ const OPSETS: readonly (readonly [domain: string, version: number])[] = [
 const ATTRIBUTE_FLOAT = 1;
 const ATTRIBUTE_INT = 2;
 const ATTRIBUTE_STRING = 3;
+const ATTRIBUTE_GRAPH = 5;
 const ATTRIBUTE_INTS = 7;
 const DATA_LOCATION_EXTERNAL = 1;
 
@@ -105,6 +115,9 @@ function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): v
   } else if ("float" in value) {
     writer.tag(2, WireType.Bit32).float(value.float);
     int(writer, 20, ATTRIBUTE_FLOAT);
+  } else if ("graph" in value) {
+    message(writer, 6, (w) => writeGraph(w, value.graph));
+    int(writer, 20, ATTRIBUTE_GRAPH);
   } else {
     for (const element of value) int(writer, 8, element);
     int(writer, 20, ATTRIBUTE_INTS);

@@ -31,9 +31,10 @@ import { readPrompts, SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
 import { openTokenizer } from "../prompts/tokenizer.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
+import { startComputeProcess } from "./compute-process.js";
 import { encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
-import { startMeasuringProcess } from "./measure-in-child.js";
+
 import type { MeasureProgress } from "./measure-ranges.js";
 import { warningsOf } from "./warnings.js";
 
@@ -175,21 +176,21 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   };
 }
 
-/** Tokenizes while the measuring process starts, then measures. */
+/** Tokenizes while the computing process starts, then measures. */
 async function encodeAndMeasure(
   checkpoint: Checkpoint,
   decoder: Decoder,
   { data, segmentBytes, signal, onProgress }: CalibrateOptions,
   settings: Settings,
 ) {
-  const measuring = startMeasuringProcess();
+  const computing = startComputeProcess();
   try {
     onProgress?.({ stage: "tokenize" });
     const tokenizer = await openTokenizer(checkpoint.folder);
     const prompts = await readPrompts(data ?? SHIPPED_PROMPTS);
     const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
     const { tokenIds, tokens } = encoded;
-    const ranges = await measuring.measure({
+    const ranges = await computing.run("measure", {
       checkpoint,
       decoder,
       tokenIds,
@@ -200,7 +201,7 @@ async function encodeAndMeasure(
     });
     return { tokenizer, prompts, encoded, ranges };
   } finally {
-    measuring.stop();
+    computing.stop();
   }
 }
 

@@ -48,3 +48,25 @@ export function encodePrompts(
   if (tokenIds.length === 0) throw new PromptDataError("No prompt has a token: nothing to calibrate with");
   return { texts, tokenIds, tokens: tokenIds.reduce((sum, ids) => sum + ids.length, 0), truncated };
 }
+
+/**
+ * Encodes prompts whole and cuts them into windows of `sequenceLength` tokens; what is left of a prompt is a shorter
+ * window. Windows of one token predict nothing and are passed over.
+ * @throws PromptDataError when nothing is left, CheckpointError when an id is outside the embedding
+ */
+export function encodeWindows(
+  prompts: readonly Prompt[],
+  tokenizer: PromptTokenizer,
+  options: EncodeOptions,
+): (readonly number[])[] {
+  const { tokenIds } = encodePrompts(prompts, tokenizer, { ...options, sequenceLength: Number.POSITIVE_INFINITY });
+  const { sequenceLength } = options;
+  const windows = tokenIds.flatMap((ids) =>
+    Array.from({ length: Math.ceil(ids.length / sequenceLength) }, (_, index) =>
+      ids.slice(index * sequenceLength, (index + 1) * sequenceLength),
+    ),
+  );
+  const predicting = windows.filter(({ length }) => length > 1);
+  if (predicting.length === 0) throw new PromptDataError("No text has two tokens: nothing can be predicted");
+  return predicting;
+}

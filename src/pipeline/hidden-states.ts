@@ -12,6 +12,8 @@ export class HiddenStates {
   readonly #states: Float32Array;
   readonly #next: Float32Array;
 
+  readonly #places = new Map<number, { readonly batch: number; readonly row: number }>();
+
   constructor(batches: readonly Batch[], hiddenSize: number) {
     this.#batches = batches;
     this.#hiddenSize = hiddenSize;
@@ -21,6 +23,9 @@ export class HiddenStates {
       total += size;
       return total - size;
     });
+    for (const [batch, { prompts }] of batches.entries()) {
+      for (const [row, prompt] of prompts.entries()) this.#places.set(prompt, { batch, row });
+    }
     this.#states = new Float32Array(total);
     this.#next = new Float32Array(Math.max(0, ...sizes));
   }
@@ -38,6 +43,14 @@ export class HiddenStates {
   /** Makes what was written the batch's current states. */
   advance(batch: number): void {
     this.#states.set(this.next(batch).data as Float32Array, this.#offsets[batch] ?? 0);
+  }
+
+  /** The states of one position of a prompt. [hidden] */
+  position(prompt: number, position: number): Float32Array {
+    const { batch, row } = this.#places.get(prompt) ?? { batch: 0, row: 0 };
+    const width = this.#batches[batch]?.width ?? 0;
+    const start = (this.#offsets[batch] ?? 0) + (row * width + position) * this.#hiddenSize;
+    return this.#states.subarray(start, start + this.#hiddenSize);
   }
 
   #view(block: Float32Array, offset: number, batch: number): TensorData {

@@ -2,15 +2,16 @@
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
 import type { Decoder } from "../architectures/description.js";
-import { type RopeTables, ropeRegime, ropeTables } from "../architectures/rope.js";
+import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { CheckpointError, throwIfAborted } from "../errors.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
-import { type Batch, batchMask, batchTokenIds, makeBatches } from "../prompts/batches.js";
+import { type Batch, makeBatches } from "../prompts/batches.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
-import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
+import { openSession, type Session } from "../runtime/session.js";
+import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
 import { HiddenStates } from "./hidden-states.js";
 import { planSegments, type Segment } from "./segment-plan.js";
 import { weightLocations } from "./weight-locations.js";
@@ -36,7 +37,7 @@ export interface MeasureProgress {
 }
 
 /** Rows × width of a batch: fewer leave the matrix products short, more fall out of the processor's cache. */
-const MAX_BATCH_TOKENS = 1024;
+export const MAX_BATCH_TOKENS = 1024;
 
 /**
  * Measures the absmax of K and V per layer, head and prompt.
@@ -84,7 +85,7 @@ async function runSegment(session: Session, { parts }: Segment, run: SegmentRun)
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
     const inputs = {
-      ...(startsWithIds ? tokenInputs(batch, request) : { [SEGMENT_VALUES.hidden]: hidden.current(index) }),
+      ...(startsWithIds ? tokenInputs(batch, request.tokenIds) : { [SEGMENT_VALUES.hidden]: hidden.current(index) }),
       ...(layers.length > 0 && layerInputs(batch, tables.of(batch.width))),
     };
     const outputs = await session.run(
@@ -94,49 +95,6 @@ async function runSegment(session: Session, { parts }: Segment, run: SegmentRun)
     if (endsWithHidden) hidden.advance(index);
     for (const layer of layers) collectors.add(layer, batch, outputs);
     progress.batchDone(batch, layers.length);
-  }
-}
-
-function tokenInputs(batch: Batch, { tokenIds }: MeasureRequest): NamedTensors {
-  const data = batchTokenIds(batch, tokenIds);
-  return { [SEGMENT_VALUES.tokenIds]: { type: "int64", data, shape: [batch.prompts.length, batch.width] } };
-}
-
-function layerInputs(batch: Batch, { cos, sin }: RopeTables): NamedTensors {
-  const rows = batch.prompts.length;
-  const tableShape = [batch.width, cos.length / batch.width];
-  return {
-    [SEGMENT_VALUES.mask]: { type: "float32", data: batchMask(batch), shape: [rows, batch.width, 1] },
-    [SEGMENT_VALUES.lastPositions]: {
-      type: "int32",
-      data: Int32Array.from(batch.lengths, (length) => length - 1),
-      shape: [rows],
-    },
-    [SEGMENT_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(batch.width), shape: [1] },
-    [SEGMENT_VALUES.cos]: { type: "float32", data: cos, shape: tableShape },
-    [SEGMENT_VALUES.sin]: { type: "float32", data: sin, shape: tableShape },
-  };
-}
-
-/** Tables are the same for all lengths of a regime, so one long table serves every shorter batch. */
-class RopeTableCache {
-  readonly #decoder: Decoder;
-  #regime = Number.NaN;
-  #tables: RopeTables = { cos: new Float32Array(), sin: new Float32Array() };
-
-  constructor(decoder: Decoder) {
-    this.#decoder = decoder;
-  }
-
-  of(length: number): RopeTables {
-    const { rope } = this.#decoder;
-    const values = (length * rope.headDim) / 2;
-    const regime = ropeRegime(rope, length);
-    if (regime !== this.#regime || this.#tables.cos.length < values) {
-      this.#regime = regime;
-      this.#tables = ropeTables(rope, length);
-    }
-    return { cos: this.#tables.cos.subarray(0, values), sin: this.#tables.sin.subarray(0, values) };
   }
 }
 
@@ -201,6 +159,6 @@ class ProgressCounter {
   }
 }
 
-function tokensOf(batch: Batch): number {
+export function tokensOf(batch: Batch): number {
   return batch.lengths.reduce((sum, length) => sum + length, 0);
 }

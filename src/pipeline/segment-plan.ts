@@ -11,13 +11,19 @@ export interface Segment {
 
 /**
  * Fills segments with parts until the next would exceed `budget` bytes of weights; a part larger than the budget is a
- * segment of its own. The last layer is only its K and V.
+ * segment of its own.
+ * @param lastLayer whether all of the last layer is needed, or only its K and V
  * @param bytesOf bytes that a tensor takes as stored, by name
  */
-export function planSegments(decoder: Decoder, budget: number, bytesOf: (tensor: string) => number): Segment[] {
+export function planSegments(
+  decoder: Decoder,
+  budget: number,
+  bytesOf: (tensor: string) => number,
+  lastLayer: "keys-values" | "layer" = "keys-values",
+): Segment[] {
   const groups: SegmentPart[][] = [];
   let used = 0;
-  for (const part of partsOf(decoder)) {
+  for (const part of partsOf(decoder, lastLayer)) {
     const bytes = bytesInMemory(decoder, part, bytesOf);
     const group = groups.at(-1);
     if (group !== undefined && used + bytes <= budget) {
@@ -31,11 +37,11 @@ export function planSegments(decoder: Decoder, budget: number, bytesOf: (tensor:
   return groups.map((parts) => ({ parts, purpose: describePurpose(parts) }));
 }
 
-function partsOf(decoder: Decoder): SegmentPart[] {
+function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer"): SegmentPart[] {
   const last = decoder.layers.length - 1;
   return [
     { kind: "embedding" },
-    ...decoder.layers.map((layer): SegmentPart => ({ kind: layer.index === last ? "keys-values" : "layer", layer })),
+    ...decoder.layers.map((layer): SegmentPart => ({ kind: layer.index === last ? lastLayer : "layer", layer })),
   ];
 }
 

@@ -28,6 +28,9 @@ const MAX_FILE_BYTES = 512 * 2 ** 20;
 /** Where the prompts that ship with the package are. */
 export const SHIPPED_PROMPTS = fileURLToPath(new URL("../../calibration-data/calibration", import.meta.url));
 
+/** Text that the shipped prompts do not contain, for verification. */
+export const HELD_OUT_PROMPTS = fileURLToPath(new URL("../../calibration-data/held-out", import.meta.url));
+
 /**
  * Reads every prompt of a file, or of the .txt and .jsonl files of a folder in the order of their names.
  * @throws PromptDataError naming file and line

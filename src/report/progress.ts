@@ -3,14 +3,17 @@
 
 import ora, { type Ora } from "ora";
 import type { CalibrationProgress } from "../pipeline/calibrate.js";
+import type { VerificationProgress } from "../pipeline/verify.js";
 import { formatBar, formatBytes, formatCount, formatSeconds } from "./text.js";
 
 /** In a log, a line this often says that the work goes on without burying the rest. */
 const LOG_INTERVAL_MS = 10_000;
 const BAR_WIDTH = 16;
 
+type Progress = CalibrationProgress | VerificationProgress;
+
 export interface ProgressDisplay {
-  update(progress: CalibrationProgress): void;
+  update(progress: Progress): void;
   /** Clears the line; nothing may be shown after it. */
   stop(): void;
 }
@@ -39,7 +42,7 @@ export function createProgressDisplay({ stream, quiet, color }: DisplayOptions):
   };
 }
 
-function logLines(stream: NodeJS.WriteStream, describe: (progress: CalibrationProgress) => string): ProgressDisplay {
+function logLines(stream: NodeJS.WriteStream, describe: (progress: Progress) => string): ProgressDisplay {
   let stage: string | undefined;
   let last = 0;
   return {
@@ -55,9 +58,16 @@ function logLines(stream: NodeJS.WriteStream, describe: (progress: CalibrationPr
   };
 }
 
-/** Remembers when measuring began, for the rate. */
-function createDescriber(): (progress: CalibrationProgress) => string {
+/** Remembers when computing began, for the rate. */
+function createDescriber(): (progress: Progress) => string {
   let start: number | undefined;
+  let evaluating: { readonly what: string; readonly start: number } | undefined;
+  const describeEvaluating = ({ what, done, tokens }: Extract<Progress, { stage: "evaluate" }>) => {
+    if (evaluating?.what !== what) evaluating = { what, start: performance.now() };
+    const seconds = (performance.now() - evaluating.start) / 1000;
+    const where = `Verifying ${barOf(done, 1)} ${what} · ${formatCount(tokens)} tokens`;
+    return done === 0 || seconds < 0.5 ? where : `${where} · ${formatSeconds((1 / done - 1) * seconds)} left`;
+  };
   return (progress) => {
     switch (progress.stage) {
       case "download": {
@@ -72,6 +82,8 @@ function createDescriber(): (progress: CalibrationProgress) => string {
       case "measure":
         start ??= performance.now();
         return describeMeasuring(progress, (performance.now() - start) / 1000);
+      case "evaluate":
+        return describeEvaluating(progress);
       case "write":
         return `Copying weights ${barOf(progress.copiedBytes, progress.totalBytes)} ${formatBytes(progress.copiedBytes)} of ${formatBytes(progress.totalBytes)}`;
     }

@@ -40,7 +40,7 @@ export async function runBlocks(
 }
 
 /** Opens a session for a graph, runs it once and closes it. */
-async function runGraph(graph: Graph, folder: string, inputs: Inputs): Promise<Outputs> {
+export async function runGraph(graph: Graph, folder: string, inputs: Inputs): Promise<Outputs> {
   const model = encodeModelProto(graph);
   const session = await openSession({ model, externalDataFolder: folder, provider: "cpu", purpose: "a test" });
   try {
@@ -51,7 +51,9 @@ async function runGraph(graph: Graph, folder: string, inputs: Inputs): Promise<O
 }
 
 /** Writes the tensors one behind the other into a file. */
-async function storeWeights(tensors: Tensors): Promise<{ readonly folder: string; readonly locate: LocateWeight }> {
+export async function storeWeights(
+  tensors: Tensors,
+): Promise<{ readonly folder: string; readonly locate: LocateWeight }> {
   const folder = await temporaryFolder();
   const location = "weights.bin";
   const pieces = Object.values(tensors).map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength));

@@ -1,10 +1,10 @@
-// The process that measures: takes one request, sends progress, then the ranges or the error, and ends. Ends at once,
-// too, when its parent is gone: it writes nothing, so nothing is lost.
+// The process that computes: takes one task, sends progress, then the result or the error, and ends. Ends at once, too,
+// when its parent is gone: it writes nothing, so nothing is lost.
 
 import { KvScalesError } from "../errors.js";
 import { preloadRuntime } from "../runtime/session.js";
-import type { FromChild, ToChild } from "./measure-in-child.js";
-import { measureRanges } from "./measure-ranges.js";
+import type { FromChild, ToChild } from "./compute-process.js";
+import { COMPUTE_TASKS, type ComputeTaskName, type TaskRequest, type TaskResult } from "./compute-tasks.js";
 
 const MAX_UNCOLLECTED_BYTES = 8 * 2 ** 20;
 let uncollected = 0;
@@ -13,21 +13,25 @@ process.on("disconnect", () => process.exit());
 // Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
 process.on("SIGINT", () => {});
 
-process.once("message", async (request: ToChild) => {
+process.once("message", async ({ task, request }: ToChild) => {
   try {
-    const ranges = await measureRanges({
+    const result = await runTask(task, {
       ...request,
-      onProgress(progress) {
+      onProgress(progress: unknown) {
         collectOutputs();
         send({ kind: "progress", progress });
       },
     });
-    send({ kind: "done", ranges });
+    finish({ kind: "done", result });
   } catch (error) {
-    send(describeError(error));
+    finish(describeError(error));
   }
-  process.disconnect();
 });
+
+function runTask<Name extends ComputeTaskName>(task: Name, request: unknown): Promise<TaskResult<Name>> {
+  const run = COMPUTE_TASKS[task] as (request: TaskRequest<Name>) => Promise<TaskResult<Name>>;
+  return run(request as TaskRequest<Name>);
+}
 
 /** Outputs are copies that only garbage collection frees, and nothing else would make it run in time. */
 function collectOutputs(): void {
@@ -43,6 +47,11 @@ function describeError(error: unknown): FromChild {
 
 function send(message: FromChild): void {
   process.send?.(message);
+}
+
+/** The last message; the channel closes when it has gone out. */
+function finish(message: FromChild): void {
+  process.send?.(message, () => process.disconnect());
 }
 
 preloadRuntime();

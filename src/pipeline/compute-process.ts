@@ -1,18 +1,20 @@
-// Measures in a process of its own. ONNX Runtime computes on the thread that calls it, so here the terminal stays alive
+// Computes in a process of its own. ONNX Runtime computes on the thread that calls it, so here the terminal stays alive
 // and Ctrl-C works at once; and memory can be kept flat, which takes settings that a process only gets when it starts.
 
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import * as errors from "../errors.js";
 import { InterruptedError, ProviderError } from "../errors.js";
-import type { LayerRange } from "../numerics/ranges.js";
-import type { MeasureProgress, MeasureRequest } from "./measure-ranges.js";
+import type { ComputeTaskName, TaskRequest, TaskResult } from "./compute-tasks.js";
 
-export type ToChild = Omit<MeasureRequest, "signal" | "onProgress">;
+export interface ToChild {
+  readonly task: ComputeTaskName;
+  readonly request: object;
+}
 
 export type FromChild =
-  | { readonly kind: "progress"; readonly progress: MeasureProgress }
-  | { readonly kind: "done"; readonly ranges: LayerRange[] }
+  | { readonly kind: "progress"; readonly progress: unknown }
+  | { readonly kind: "done"; readonly result: unknown }
   | { readonly kind: "error"; readonly name: string; readonly message: string }
   | { readonly kind: "bug"; readonly description: string };
 
@@ -25,17 +27,17 @@ const ALLOCATOR_SETTINGS = {
   GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
 };
 
-/** A process that is ready to measure, once. */
-export interface MeasuringProcess {
-  /** As measureRanges, with the same errors. @throws also ProviderError when the process is killed */
-  measure(request: MeasureRequest): Promise<LayerRange[]>;
+/** A process that is ready for one task. */
+export interface ComputeProcess {
+  /** As the task's function, with the same errors. @throws also ProviderError when the process is killed */
+  run<Name extends ComputeTaskName>(task: Name, request: TaskRequest<Name>): Promise<TaskResult<Name>>;
   /** Ends the process, whatever it does. */
   stop(): void;
 }
 
 /** Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes. */
-export function startMeasuringProcess(): MeasuringProcess {
-  const child = fork(fileURLToPath(new URL("./measure-child.js", import.meta.url)), [], {
+export function startComputeProcess(): ComputeProcess {
+  const child = fork(fileURLToPath(new URL("./compute-child.js", import.meta.url)), [], {
     serialization: "advanced",
     execArgv: ["--expose-gc"],
     env: { ...ALLOCATOR_SETTINGS, ...process.env },
@@ -43,7 +45,12 @@ export function startMeasuringProcess(): MeasuringProcess {
   });
   const ended = new Promise<never>((_, reject) => {
     child.on("error", reject);
-    child.on("exit", (code, killedBy) => reject(describeEnd(code, killedBy)));
+    child.on("exit", (code, killedBy) => {
+      const end = () => reject(describeEnd(code, killedBy));
+      // A large result can still be on its way when the process has gone.
+      if (child.connected) child.once("disconnect", end);
+      else end();
+    });
   });
   ended.catch(() => {}); // it may end before anyone asks it to measure
   const stop = () => {
@@ -51,13 +58,13 @@ export function startMeasuringProcess(): MeasuringProcess {
   };
   return {
     stop,
-    async measure({ signal, onProgress, ...request }) {
+    async run(task, { signal, onProgress, ...request }) {
       if (signal?.aborted) throw new InterruptedError();
       signal?.addEventListener("abort", stop);
       try {
-        const answered = answer(child, onProgress);
-        child.send(request satisfies ToChild, () => {});
-        return await Promise.race([answered, ended]);
+        const answered = answer(child, onProgress as ((progress: unknown) => void) | undefined);
+        child.send({ task, request } satisfies ToChild, () => {});
+        return (await Promise.race([answered, ended])) as TaskResult<typeof task>;
       } catch (error) {
         throw signal?.aborted ? new InterruptedError() : error;
       } finally {
@@ -67,14 +74,14 @@ export function startMeasuringProcess(): MeasuringProcess {
   };
 }
 
-function answer(child: ChildProcess, onProgress: MeasureRequest["onProgress"]): Promise<LayerRange[]> {
+function answer(child: ChildProcess, onProgress: ((progress: unknown) => void) | undefined): Promise<unknown> {
   return new Promise((resolve, reject) => {
     child.on("message", (message: FromChild) => {
       switch (message.kind) {
         case "progress":
           return onProgress?.(message.progress);
         case "done":
-          return resolve(message.ranges);
+          return resolve(message.result);
         case "error":
           return reject(revive(message));
         case "bug":
@@ -97,5 +104,5 @@ function describeEnd(code: number | null, killedBy: NodeJS.Signals | null): Prov
     killedBy === "SIGKILL"
       ? "The system was probably out of memory: give fewer or shorter prompts (--samples, --sequence-length)."
       : "This points to a fault in ONNX Runtime or to damaged memory: please report it.";
-  return new ProviderError(`The process that measures ${how}. ${advice}`);
+  return new ProviderError(`The computing process ${how}. ${advice}`);
 }

@@ -19,13 +19,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-describe.skipIf(process.platform !== "linux")("the process that measures (found through /proc, so Linux only)", () => {
+describe.skipIf(process.platform !== "linux")("the computing process (found through /proc, so Linux only)", () => {
   test("when it is killed, the program says so, exits with 5 and leaves nothing behind", async () => {
     const { done, measuring } = await startMeasuring();
     process.kill(measuring, "SIGKILL");
     const { exitCode, stderr } = await done;
     expect(exitCode).toBe(5);
-    expect(stderr).toMatch(/Error: The process that measures was killed by SIGKILL\. .*out of memory/);
+    expect(stderr).toMatch(/Error: The computing process was killed by SIGKILL\. .*out of memory/);
     expect(await readdir(root)).toEqual(["model"]);
   });
 

@@ -1,0 +1,108 @@
+// What an engine can do with the scales of a checkpoint, and the sentences that say so. Knows no engine.
+
+import { layerList } from "../numerics/layer-names.js";
+import type { ScaleTensor } from "./read-scales.js";
+import type { Quantization, ScaleFacts } from "./scale-facts.js";
+
+/** "none": there are no scales to use. "unknown": how the engine treats this quantization of weights is not known here. */
+export type ScaleUse = "used" | "ignored" | "refused" | "none" | "unknown";
+
+/** What K or V of a layer is divided by. Undefined: a value that was not read, or memory that nobody has written. */
+export type SideScale = number | undefined;
+
+export interface EngineVerdict {
+  readonly use: ScaleUse;
+  /** A clause without a full stop. */
+  readonly why: string;
+  /** The scales that an FP8 cache runs with, by layer; absent when the engine refuses or it is not known. */
+  readonly layers?: ReadonlyMap<number, { readonly k: SideScale; readonly v: SideScale }>;
+}
+
+/** The tensors that K and V of a layer are scaled by; absent where the engine finds none. */
+export interface FoundScales {
+  readonly k: ScaleTensor | undefined;
+  readonly v: ScaleTensor | undefined;
+}
+
+/** What a scale is that no tensor gives: 1.0, or whatever was in memory. */
+export type Otherwise = 1 | "unwritten";
+
+/** The verdict on a checkpoint that the engine loads. @param read what the engine finds for an attention */
+export function loadedWith(
+  facts: ScaleFacts,
+  read: (attention: string) => FoundScales,
+  otherwise: Otherwise = 1,
+): EngineVerdict {
+  const found = [...facts.attentions].map(([layer, attention]) => ({ layer, ...read(attention) }));
+  const names = new Set(found.flatMap(({ k, v }) => [k, v].flatMap((scale) => scale?.kind ?? [])));
+  if (names.size === 0) return unscaled(facts, otherwise);
+  const scaleOf = (scale: ScaleTensor | undefined): SideScale => {
+    if (scale === undefined) return otherwise === 1 ? 1 : undefined;
+    return scale.values && Math.max(...scale.values);
+  };
+  const why = [
+    `reads ${[...names].sort().join(" and ")}`,
+    ...gaps(found, otherwise),
+    ...(found.some(({ k, v }) => isUnsound(k) || isUnsound(v)) ? ["some are not finite and positive"] : []),
+  ];
+  return {
+    use: "used",
+    why: why.join("; "),
+    layers: new Map(found.map(({ layer, k, v }) => [layer, { k: scaleOf(k), v: scaleOf(v) }])),
+  };
+}
+
+/** Where scales are missing, in words. */
+function gaps(found: readonly ({ readonly layer: number } & FoundScales)[], otherwise: Otherwise): string[] {
+  const kinds = [
+    ["K and V", found.filter(({ k, v }) => !k && !v)],
+    ["K", found.filter(({ k, v }) => !k && v)],
+    ["V", found.filter(({ k, v }) => k && !v)],
+  ] as const;
+  return kinds.flatMap(([sides, layers]) => {
+    if (layers.length === 0) return [];
+    const where = layers.length === found.length ? "every layer" : layerList(layers.map(({ layer }) => layer));
+    return `${sides} of ${where} ${otherwise === 1 ? "at 1.0 without a word" : "with whatever was in memory"}`;
+  });
+}
+
+/** The engine loads, and finds no scale. */
+export function unscaled(facts: ScaleFacts, otherwise: Otherwise = 1): EngineVerdict {
+  const why =
+    facts.scales.length > 0
+      ? "finds no scale that it reads"
+      : otherwise === 1
+        ? "there are no scales"
+        : "there are no scales, though config.json promises them";
+  return ignored(facts, why, otherwise);
+}
+
+/** The engine loads, and passes over the scales, if any. */
+export function ignored(facts: ScaleFacts, why: string, otherwise: Otherwise = 1): EngineVerdict {
+  const value = otherwise === 1 ? 1 : undefined;
+  const layers = new Map([...facts.attentions.keys()].map((layer) => [layer, { k: value, v: value }]));
+  const consequence = otherwise === 1 ? "an FP8 cache runs at 1.0" : "scales are whatever was in memory";
+  return { use: facts.scales.length === 0 ? "none" : "ignored", why: `${why}: ${consequence}`, layers };
+}
+
+export function refused(why: string): EngineVerdict {
+  return { use: "refused", why };
+}
+
+/** For quantized weights that an engine has its own way with. */
+export function unknown({ method }: Quantization): EngineVerdict {
+  return { use: "unknown", why: `what it makes of scales beside weights quantized by "${method}" is not known here` };
+}
+
+export function elementsOf({ shape }: ScaleTensor): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Whether every value is finite and positive. False for values that were not read. */
+export function isSound({ values }: ScaleTensor): boolean {
+  return values?.every((value) => Number.isFinite(value) && value > 0) ?? false;
+}
+
+function isUnsound(scale: ScaleTensor | undefined): boolean {
+  return scale?.values !== undefined && !isSound(scale);
+}

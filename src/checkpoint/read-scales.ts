@@ -1,0 +1,172 @@
+// Reads the scales of the KV cache: names, shapes, dtypes and values. The only tensor data that is ever read in JavaScript,
+// and little of it. Judges nothing but what cannot be a scale in `scalesAsRead`.
+
+import { type FileHandle, open } from "node:fs/promises";
+import { CheckpointError, messageOf } from "../errors.js";
+import { layerOf } from "./attention-names.js";
+import type { Checkpoint } from "./open-checkpoint.js";
+import type { TensorEntry } from "./safetensors-header.js";
+
+export type ScaleKind = "kv_scale" | "k_scale" | "v_scale";
+
+export interface ScaleTensor {
+  readonly name: string;
+  readonly kind: ScaleKind;
+  /** The attention it belongs to by its name. */
+  readonly attention: string;
+  /** Whether it is named after a projection (`k_proj.k_scale`), as ModelOpt does. */
+  readonly onProjection: boolean;
+  /** The layer in its name. */
+  readonly layer: number | undefined;
+  /** The name of its file. */
+  readonly file: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** Absent when the dtype is no float of 16 bits or more, or there are more elements than a layer has heads. */
+  readonly values: readonly number[] | undefined;
+}
+
+/** More than any layer has KV heads. What claims to be larger is not a scale, and is not read. */
+const MAX_ELEMENTS = 1024;
+
+type Decode = (data: DataView, element: number) => number;
+
+const DECODERS: Readonly<Record<string, Decode>> = {
+  F64: (data, element) => data.getFloat64(8 * element, true),
+  F32: (data, element) => data.getFloat32(4 * element, true),
+  F16: (data, element) => decodeFloat16(data.getUint16(2 * element, true)),
+  BF16: (data, element) => decodeBfloat16(data.getUint16(2 * element, true)),
+};
+
+interface ScalesFile {
+  readonly name: string;
+  readonly path: string;
+  readonly header: { readonly tensors: readonly TensorEntry[] };
+}
+
+/** Taken apart, `model.layers.3.self_attn.k_proj.k_scale` is the `k_scale` of `model.layers.3.self_attn`. */
+export function parseScaleName(
+  name: string,
+): Pick<ScaleTensor, "attention" | "kind" | "onProjection" | "layer"> | undefined {
+  const match = /^(?<attention>.+?)(?<projection>\.(?:[kv]|qkv|qkqkv)_proj)?\.(?<kind>kv_scale|k_scale|v_scale)$/.exec(
+    name,
+  );
+  const { attention, projection, kind } = match?.groups ?? {};
+  if (attention === undefined || !isKind(kind)) return undefined;
+  return { attention, kind, onProjection: projection !== undefined, layer: layerOf(name) };
+}
+
+function isKind(text: string | undefined): text is ScaleKind {
+  return text === "kv_scale" || text === "k_scale" || text === "v_scale";
+}
+
+/**
+ * Every scale tensor of the files, in the order of the files and of their headers.
+ * @throws CheckpointError when a file cannot be read
+ */
+export async function readScales(files: readonly ScalesFile[]): Promise<ScaleTensor[]> {
+  const read = await Promise.all(files.map(readFileScales));
+  return read.flat();
+}
+
+async function readFileScales({ name: file, path, header }: ScalesFile): Promise<ScaleTensor[]> {
+  const found = header.tensors.flatMap((entry) => {
+    const parsed = parseScaleName(entry.name);
+    return parsed === undefined ? [] : [{ entry, parsed }];
+  });
+  if (found.length === 0) return [];
+  return withFile(path, async (handle) => {
+    const scales: ScaleTensor[] = [];
+    for (const { entry, parsed } of found) {
+      const { name, dtype, shape } = entry;
+      scales.push({ name, ...parsed, file, dtype, shape, values: await readValues(handle, entry) });
+    }
+    return scales;
+  });
+}
+
+async function withFile<Result>(path: string, read: (handle: FileHandle) => Promise<Result>): Promise<Result> {
+  try {
+    const handle = await open(path, "r");
+    try {
+      return await read(handle);
+    } finally {
+      await handle.close();
+    }
+  } catch (cause) {
+    throw new CheckpointError(`${path}: the scales cannot be read: ${messageOf(cause)}`, { cause });
+  }
+}
+
+async function readValues(handle: FileHandle, entry: TensorEntry): Promise<number[] | undefined> {
+  const decode = Object.hasOwn(DECODERS, entry.dtype) ? DECODERS[entry.dtype] : undefined;
+  const elements = entry.shape.reduce((product, size) => product * size, 1);
+  if (decode === undefined || elements > MAX_ELEMENTS) return undefined;
+  const bytes = Buffer.alloc(entry.byteLength);
+  const { bytesRead } = await handle.read(bytes, 0, entry.byteLength, entry.offset);
+  if (bytesRead < entry.byteLength) throw new Error(`the file ends inside tensor "${entry.name}"`);
+  const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from({ length: elements }, (_, element) => decode(data, element));
+}
+
+/** bfloat16 is the upper half of a float32. */
+function decodeBfloat16(bits: number): number {
+  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0] ?? Number.NaN;
+}
+
+/** IEEE 754 binary16: bias 15, 10 bits of fraction. */
+function decodeFloat16(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+export interface ScalesAsRead {
+  readonly source: "kv_scale" | "k_scale, v_scale";
+  /** By decoder layer. */
+  readonly layers: readonly { readonly kScale: number; readonly vScale: number }[];
+}
+
+/**
+ * The scales of each decoder layer as an engine uses them: k_scale and v_scale where all layers have both, else kv_scale for
+ * both. Undefined when the checkpoint has none.
+ * @param attentionNames name of each decoder layer's attention, by layer
+ * @throws CheckpointError for a layer without scales, and a scale that is not one finite positive number
+ */
+export async function scalesAsRead(
+  checkpoint: Checkpoint,
+  attentionNames: readonly string[],
+): Promise<ScalesAsRead | undefined> {
+  const scales = await readScales(checkpoint.shards);
+  if (scales.length === 0) return undefined;
+  const find = (attention: string, kind: ScaleKind) =>
+    scales.find((scale) => scale.attention === attention && scale.kind === kind);
+  const withoutPair = attentionNames.filter((name) => !find(name, "k_scale") || !find(name, "v_scale"));
+  const withoutShared = attentionNames.filter((name) => !find(name, "kv_scale"));
+  const source = withoutPair.length === 0 ? "k_scale, v_scale" : "kv_scale";
+  if (withoutPair.length > 0 && withoutShared.length > 0) {
+    const [missing] = withoutShared.length <= withoutPair.length ? withoutShared : withoutPair;
+    throw new CheckpointError(
+      `${checkpoint.folder}: "${missing}" has neither kv_scale nor both k_scale and v_scale, but other layers have scales. Calibrate the checkpoint again.`,
+    );
+  }
+  const scaleOf = (attention: string, kind: ScaleKind) => singleValue(checkpoint.folder, find(attention, kind));
+  const layers = attentionNames.map((name) => {
+    if (source === "k_scale, v_scale") return { kScale: scaleOf(name, "k_scale"), vScale: scaleOf(name, "v_scale") };
+    const shared = scaleOf(name, "kv_scale");
+    return { kScale: shared, vScale: shared };
+  });
+  return { source, layers };
+}
+
+function singleValue(folder: string, scale: ScaleTensor | undefined): number {
+  const [value = Number.NaN] = scale?.values ?? [];
+  if (scale?.values?.length === 1 && Number.isFinite(value) && value > 0) return value;
+  const found = scale?.values?.length === 1 ? value : `${scale?.dtype} of shape [${scale?.shape.join(", ")}]`;
+  throw new CheckpointError(
+    `${folder}: ${scale?.file}: tensor "${scale?.name}": expected one finite positive number, found ${found}. Calibrate the checkpoint again.`,
+  );
+}

@@ -1,0 +1,110 @@
+// What a checkpoint says of its KV cache, gathered from headers, index, config.json and scales, for the rules that judge it.
+// Judges nothing itself.
+
+import { CheckpointError } from "../errors.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import { attentionNames } from "./attention-names.js";
+import { readScales, type ScaleTensor } from "./read-scales.js";
+import type { Survey } from "./survey-checkpoint.js";
+
+export interface ScaleFacts {
+  /** Name of the attention of each decoder layer that has one, by layer. */
+  readonly attentions: ReadonlyMap<number, string>;
+  /** Of every safetensors file at the top level, whoever loads it. */
+  readonly scales: readonly ScaleTensor[];
+  /** Names of those files. */
+  readonly files: readonly string[];
+  /** Files that the index names, there or not; undefined without an index. */
+  readonly namedFiles: ReadonlySet<string> | undefined;
+  /** Scales that the index places in a file that lacks them: index entry to file. */
+  readonly misplaced: ReadonlyMap<string, string>;
+  /** A tensor that two files have, and these files. */
+  readonly duplicate: { readonly name: string; readonly files: readonly [string, string] } | undefined;
+  readonly kvHeads: number | undefined;
+  readonly quantization: Quantization | undefined;
+  /** `kv_cache_torch_dtype` of config.json, whatever it holds. */
+  readonly kvCacheDtype: unknown;
+}
+
+/** The quantization_config of config.json. */
+export interface Quantization {
+  readonly method: string;
+  readonly block: Readonly<Record<string, unknown>>;
+  /** Of a compressed-tensors block. */
+  readonly kvCacheScheme: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** @throws CheckpointError when the scales cannot be read */
+export async function gatherScaleFacts(survey: Survey): Promise<ScaleFacts> {
+  const { files, weightMap, config } = survey;
+  const names = files.flatMap(({ header }) => header.tensors.map(({ name }) => name));
+  const text = isObject(config.text_config) ? config.text_config : {};
+  const kvHeads = config.num_key_value_heads ?? text.num_key_value_heads;
+  return {
+    attentions: attentionNames(names),
+    scales: await readScales(files),
+    files: files.map(({ name }) => name),
+    namedFiles: weightMap && new Set(weightMap.values()),
+    misplaced: misplacedScales(survey),
+    duplicate: findDuplicate(survey),
+    kvHeads: typeof kvHeads === "number" ? kvHeads : undefined,
+    quantization: quantizationOf(config),
+    kvCacheDtype: config.kv_cache_torch_dtype ?? undefined,
+  };
+}
+
+/**
+ * The FP8 dtype that the scales are for: what config.json says, else E4M3FN, which is what engines take them for.
+ * @throws CheckpointError for another dtype, and when a quantization_config contradicts it
+ */
+export function scaleDtype(config: Readonly<Record<string, unknown>>): Float8Name {
+  const dtype = config.kv_cache_torch_dtype ?? "float8_e4m3fn";
+  if (!isFloat8Name(dtype)) {
+    const known = Object.keys(FLOAT8_FORMATS).join(" or ");
+    throw new CheckpointError(
+      `config.json: kv_cache_torch_dtype: expected ${known}, found ${JSON.stringify(dtype)}. Correct it to the dtype that the scales were made for.`,
+    );
+  }
+  if (dtype !== "float8_e4m3fn" && quantizationOf(config) !== undefined) {
+    throw new CheckpointError(
+      `config.json: kv_cache_torch_dtype is ${dtype}, but its quantization_config goes with float8_e4m3fn. Remove the one that is wrong.`,
+    );
+  }
+  return dtype;
+}
+
+function isFloat8Name(value: unknown): value is Float8Name {
+  return typeof value === "string" && Object.hasOwn(FLOAT8_FORMATS, value);
+}
+
+function misplacedScales({ files, weightMap = new Map() }: Survey): Map<string, string> {
+  const tensorsOf = new Map(files.map(({ name, header }) => [name, new Set(header.tensors.map((t) => t.name))]));
+  return new Map(
+    [...weightMap].filter(
+      ([tensor, file]) => /\.(kv|k|v)_scale$/.test(tensor) && tensorsOf.get(file)?.has(tensor) !== true,
+    ),
+  );
+}
+
+function findDuplicate({ files }: Survey): ScaleFacts["duplicate"] {
+  const fileOf = new Map<string, string>();
+  for (const { name: file, header } of files) {
+    for (const { name } of header.tensors) {
+      const other = fileOf.get(name);
+      if (other !== undefined) return { name, files: [other, file] };
+      fileOf.set(name, file);
+    }
+  }
+  return undefined;
+}
+
+function quantizationOf(config: Readonly<Record<string, unknown>>): Quantization | undefined {
+  const block = config.quantization_config ?? config.compression_config;
+  if (!isObject(block)) return undefined;
+  const method = typeof block.quant_method === "string" ? block.quant_method : "of unknown method";
+  return { method, block, kvCacheScheme: isObject(block.kv_cache_scheme) ? block.kv_cache_scheme : undefined };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

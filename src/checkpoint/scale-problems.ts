@@ -1,0 +1,171 @@
+// What is wrong with the scales of a checkpoint, whoever loads it: one function per rule, facts in, sentences out.
+// A checkpoint without scales has no problem. Knows nothing of how engines differ.
+
+import { FLOAT8_FORMATS } from "../numerics/float8.js";
+import { layerList } from "../numerics/layer-names.js";
+import { elementsOf, isSound } from "./engine-verdicts.js";
+import type { ScaleTensor } from "./read-scales.js";
+import type { ScaleFacts } from "./scale-facts.js";
+
+/** Names are stable: scripts may look for them. */
+export type ProblemKind =
+  | "missing-layer"
+  | "lone-scale"
+  | "kv-scale-beside-block"
+  | "file-not-in-index"
+  | "index-contradicts-files"
+  | "duplicate-scale"
+  | "unknown-layer"
+  | "wrong-shape"
+  | "wrong-dtype"
+  | "not-positive"
+  | "all-one"
+  | "dtype-contradicts-block"
+  | "unknown-cache-dtype"
+  | "missing-cache-dtype"
+  | "block-without-scales";
+
+export interface ScaleProblem {
+  readonly kind: ProblemKind;
+  readonly message: string;
+}
+
+type Rule = (facts: ScaleFacts) => string | undefined;
+
+const RULES = {
+  "block-without-scales": blockWithoutScales,
+  "missing-layer": missingLayer,
+  "lone-scale": loneScale,
+  "unknown-layer": unknownLayer,
+  "kv-scale-beside-block": sharedBesideBlock,
+  "file-not-in-index": fileNotInIndex,
+  "index-contradicts-files": indexContradictsFiles,
+  "duplicate-scale": duplicateScale,
+  "wrong-shape": wrongShape,
+  "wrong-dtype": wrongDtype,
+  "not-positive": notPositive,
+  "all-one": allOne,
+  "dtype-contradicts-block": dtypeContradictsBlock,
+  "unknown-cache-dtype": unknownCacheDtype,
+  "missing-cache-dtype": missingCacheDtype,
+} as const satisfies Record<ProblemKind, Rule>;
+
+/** Every problem, the gravest kinds first. */
+export function findScaleProblems(facts: ScaleFacts): ScaleProblem[] {
+  const kinds = Object.keys(RULES) as ProblemKind[];
+  return kinds.flatMap((kind) => {
+    const message = RULES[kind](facts);
+    return message === undefined ? [] : [{ kind, message }];
+  });
+}
+
+function blockWithoutScales({ scales, quantization }: ScaleFacts): string | undefined {
+  const scheme = quantization?.kvCacheScheme;
+  if (scales.length > 0 || scheme === undefined || scheme.dynamic === true) return undefined;
+  return "config.json promises scales (kv_cache_scheme), but no file has any: engines run an FP8 cache at 1.0.";
+}
+
+function missingLayer({ attentions, scales }: ScaleFacts): string | undefined {
+  const scaled = new Set(scales.map(({ attention }) => attention));
+  const without = [...attentions].filter(([, name]) => !scaled.has(name)).map(([layer]) => layer);
+  if (scales.length === 0 || without.length === 0) return undefined;
+  const has = without.length === 1 ? "has" : "have";
+  return `${capital(layerList(without))} ${has} no scale: engines run there at 1.0 without a word.`;
+}
+
+function loneScale({ scales }: ScaleFacts): string | undefined {
+  const has = (attention: string, kind: string) =>
+    scales.some((scale) => scale.attention === attention && scale.kind === kind);
+  const alone = scales.filter(
+    ({ attention, kind }) =>
+      (kind === "k_scale" && !has(attention, "v_scale")) || (kind === "v_scale" && !has(attention, "k_scale")),
+  );
+  return sayOf(alone, ({ kind }) => `has no ${kind === "k_scale" ? "v_scale" : "k_scale"} beside it`);
+}
+
+function unknownLayer({ attentions, scales }: ScaleFacts): string | undefined {
+  const known = new Set(attentions.values());
+  const stray = scales.filter(({ attention }) => !known.has(attention));
+  return sayOf(stray, ({ attention }) => `belongs to "${attention}", which the checkpoint does not have`);
+}
+
+function sharedBesideBlock({ scales, quantization }: ScaleFacts): string | undefined {
+  if (quantization?.method !== "compressed-tensors") return undefined;
+  const shared = scales.filter(({ kind }) => kind === "kv_scale");
+  return sayOf(
+    shared,
+    () => "stands beside a compressed-tensors block: vLLM takes it for K alone, in place of k_scale",
+  );
+}
+
+function fileNotInIndex({ scales, namedFiles }: ScaleFacts): string | undefined {
+  const unnamed = new Set(scales.map(({ file }) => file).filter((file) => namedFiles?.has(file) === false));
+  if (unnamed.size === 0) return undefined;
+  return `The index does not name ${[...unnamed].join(", ")}: vLLM, SGLang and transformers pass over the scales in it.`;
+}
+
+function indexContradictsFiles({ misplaced }: ScaleFacts): string | undefined {
+  const [first] = misplaced;
+  if (first === undefined) return undefined;
+  return `The index places "${first[0]}" in ${first[1]}, where it is not${andMore(misplaced.size)}.`;
+}
+
+function duplicateScale({ scales }: ScaleFacts): string | undefined {
+  const twice = scales.filter(({ name }, index) => scales.findIndex((other) => other.name === name) < index);
+  return sayOf(twice, ({ file }) => `is in ${file} and in another file: TGI refuses it, others take the last`);
+}
+
+function wrongShape(facts: ScaleFacts): string | undefined {
+  const perHead = facts.quantization?.kvCacheScheme?.strategy === "attn_head" ? facts.kvHeads : 1;
+  const wrong = facts.scales.filter((scale) => elementsOf(scale) !== 1 && elementsOf(scale) !== perHead);
+  return sayOf(wrong, ({ shape }) => `has shape [${shape.join(", ")}] instead of one element`);
+}
+
+function wrongDtype({ scales }: ScaleFacts): string | undefined {
+  const wrong = scales.filter(({ dtype }) => !["F64", "F32", "F16", "BF16"].includes(dtype));
+  return sayOf(wrong, ({ dtype }) => `has dtype ${dtype} instead of F32`);
+}
+
+function notPositive({ scales }: ScaleFacts): string | undefined {
+  const wrong = scales.filter((scale) => scale.values !== undefined && !isSound(scale));
+  return sayOf(wrong, ({ values }) => `is ${values?.join(", ")}: a scale is finite and positive`);
+}
+
+function allOne({ scales }: ScaleFacts): string | undefined {
+  const isOne = scales.every(({ values }) => values?.every((value) => value === 1) ?? false);
+  return scales.length > 0 && isOne ? "Every scale is 1.0: the checkpoint was not calibrated." : undefined;
+}
+
+function dtypeContradictsBlock({ scales, quantization, kvCacheDtype }: ScaleFacts): string | undefined {
+  if (scales.length === 0 || quantization === undefined || kvCacheDtype !== "float8_e4m3fnuz") return undefined;
+  return `kv_cache_torch_dtype is float8_e4m3fnuz, but engines that read a ${quantization.method} block take scales for float8_e4m3fn and double them on AMD hardware: they end up twice too large.`;
+}
+
+function unknownCacheDtype({ kvCacheDtype }: ScaleFacts): string | undefined {
+  if (kvCacheDtype === undefined || (typeof kvCacheDtype === "string" && Object.hasOwn(FLOAT8_FORMATS, kvCacheDtype))) {
+    return undefined;
+  }
+  const known = Object.keys(FLOAT8_FORMATS).join(" or ");
+  return `config.json: kv_cache_torch_dtype: expected ${known}, found ${JSON.stringify(kvCacheDtype)}.`;
+}
+
+function missingCacheDtype({ scales, quantization, kvCacheDtype }: ScaleFacts): string | undefined {
+  const isDocumented = quantization === undefined && scales.some(({ kind }) => kind === "kv_scale");
+  if (!isDocumented || kvCacheDtype !== undefined) return undefined;
+  return "config.json lacks kv_cache_torch_dtype, which TGI's documented format asks for beside kv_scale.";
+}
+
+/** A sentence on the first of the tensors, and how many more there are. */
+function sayOf(scales: readonly ScaleTensor[], rest: (scale: ScaleTensor) => string): string | undefined {
+  const [first] = scales;
+  if (first === undefined) return undefined;
+  return `${first.file}: "${first.name}" ${rest(first)}${andMore(scales.length)}.`;
+}
+
+function andMore(count: number): string {
+  return count === 1 ? "" : ` (and ${count - 1} more like it)`;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,67 @@
+// The command `convert`: options in, conversion called, report out. Touches no file itself.
+
+import { type Command, Option } from "commander";
+import pc from "picocolors";
+import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
+import { UsageError } from "../errors.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import { convert } from "../pipeline/convert.js";
+import { conversionJson, conversionReport } from "../report/convert-report.js";
+import { createProgressDisplay } from "../report/progress.js";
+import type { CommandContext } from "./command-context.js";
+import { parseText } from "./option-values.js";
+
+interface ConvertFlags {
+  readonly format: OutputFormatName;
+  readonly dtype?: Float8Name;
+  readonly output?: string;
+  readonly inPlace?: boolean;
+  readonly force?: boolean;
+  readonly revision?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+export function addConvertCommand(program: Command, context: CommandContext): void {
+  program
+    .command("convert")
+    .description("write a checkpoint's scales in another format or FP8 dtype, without calibrating again")
+    .argument("<checkpoint>", "checkpoint folder with scales, or hub id (org/name)", parseText)
+    .addOption(
+      new Option("--format <format>", "how scales are written")
+        .choices(Object.keys(OUTPUT_FORMATS))
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option("--dtype <dtype>", "FP8 format of the cache (default: as it is)").choices(Object.keys(FLOAT8_FORMATS)),
+    )
+    .option("-o, --output <folder>", "folder to write (default: <checkpoint>-<format>)", parseText)
+    .option("--in-place", "replace the scales in the checkpoint's own folder (needs --force)")
+    .option("--force", "replace an earlier result")
+    .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
+    .option("--json", "print the result as JSON")
+    .option("-q, --quiet", "print the output folder alone")
+    .action((model: string, flags: ConvertFlags) => runConvert(model, flags, context));
+}
+
+async function runConvert(model: string, flags: ConvertFlags, context: CommandContext): Promise<void> {
+  const { stdout, stderr, signal } = context;
+  const { json, quiet, ...options } = flags;
+  if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
+  const display = createProgressDisplay({ stream: stderr, quiet: quiet ?? false, color: pc.isColorSupported });
+  try {
+    const conversion = await convert({
+      ...options,
+      model,
+      signal,
+      onProgress: (progress) => display.update(progress),
+    });
+    display.stop();
+    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+    if (json) stdout.write(conversionJson(conversion));
+    else if (quiet) stdout.write(`${conversion.output}\n`);
+    else stdout.write(conversionReport(conversion, colors));
+  } finally {
+    display.stop();
+  }
+}

@@ -1,0 +1,32 @@
+// The command `diff`: compares the scales of two checkpoints. A difference is no failure.
+
+import type { Command } from "commander";
+import pc from "picocolors";
+import { diff } from "../pipeline/diff.js";
+import { differenceJson, differenceReport } from "../report/diff-report.js";
+import { createProgressDisplay } from "../report/progress.js";
+import type { CommandContext } from "./command-context.js";
+import { parseText } from "./option-values.js";
+
+export function addDiffCommand(program: Command, context: CommandContext): void {
+  program
+    .command("diff")
+    .description("compare the scales of two checkpoints, layer by layer")
+    .argument("<a>", "checkpoint folder or hub id (org/name)", parseText)
+    .argument("<b>", "the one to compare with it", parseText)
+    .option("--json", "print the result as JSON")
+    .action((a: string, b: string, { json }: { json?: boolean }) => runDiff(a, b, json ?? false, context));
+}
+
+async function runDiff(a: string, b: string, json: boolean, context: CommandContext): Promise<void> {
+  const { stdout, stderr, signal } = context;
+  const display = createProgressDisplay({ stream: stderr, quiet: false, color: pc.isColorSupported });
+  try {
+    const difference = await diff({ a, b, signal, onProgress: (progress) => display.update(progress) });
+    display.stop();
+    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+    stdout.write(json ? differenceJson(difference) : differenceReport(difference, colors));
+  } finally {
+    display.stop();
+  }
+}

@@ -1,0 +1,49 @@
+// The command `inspect`: says what scales a checkpoint has and what engines do with them; fails when something is wrong.
+
+import type { Command } from "commander";
+import pc from "picocolors";
+import { CheckpointError } from "../errors.js";
+import { inspect } from "../pipeline/inspect.js";
+import { inspectionJson, inspectionReport } from "../report/inspect-report.js";
+import { createProgressDisplay } from "../report/progress.js";
+import type { CommandContext } from "./command-context.js";
+import { parseText } from "./option-values.js";
+
+interface InspectFlags {
+  readonly revision?: string;
+  readonly json?: boolean;
+}
+
+export function addInspectCommand(program: Command, context: CommandContext): void {
+  program
+    .command("inspect")
+    .description("say what scales a checkpoint has and what each engine does with them")
+    .argument("<checkpoint>", "checkpoint folder or hub id (org/name)", parseText)
+    .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
+    .option("--json", "print the result as JSON")
+    .action((model: string, flags: InspectFlags) => runInspect(model, flags, context));
+}
+
+async function runInspect(model: string, { json, ...options }: InspectFlags, context: CommandContext): Promise<void> {
+  const { stdout, stderr, signal } = context;
+  const display = createProgressDisplay({ stream: stderr, quiet: false, color: pc.isColorSupported });
+  try {
+    const inspection = await inspect({
+      ...options,
+      model,
+      signal,
+      onProgress: (progress) => display.update(progress),
+    });
+    display.stop();
+    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+    stdout.write(json ? inspectionJson(inspection) : inspectionReport(inspection, colors));
+    const [first] = inspection.problems;
+    if (first === undefined) return;
+    const count = inspection.problems.length;
+    throw new CheckpointError(
+      `${inspection.folder}: ${count === 1 ? "1 problem" : `${count} problems`} with the KV scales, as listed: ${first.kind}${count === 1 ? "" : ", …"}. Calibrate or convert the checkpoint again.`,
+    );
+  } finally {
+    display.stop();
+  }
+}

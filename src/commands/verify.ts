@@ -1,0 +1,124 @@
+// `verify`: options in, verification called, reports out, a failed verdict as an error with its exit code.
+
+import { appendFile, writeFile } from "node:fs/promises";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import pc from "picocolors";
+import { messageOf, OutputWriteError, UsageError, VerificationError } from "../errors.js";
+import { ARMS } from "../pipeline/arms.js";
+import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
+import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
+import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
+import { createProgressDisplay } from "../report/progress.js";
+import { verifyJson } from "../report/verify-json.js";
+import { verifyJunit } from "../report/verify-junit.js";
+import { verifyMarkdown } from "../report/verify-markdown.js";
+import { verifyReport } from "../report/verify-report.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import type { CommandContext } from "./command-context.js";
+import { parseBytes, parseNats, parsePositiveInteger, parseSeed, parseShare, parseText } from "./option-values.js";
+
+interface VerifyFlags {
+  readonly revision?: string;
+  readonly arms?: readonly ArmName[];
+  readonly baseline?: ArmName;
+  readonly perLayer?: boolean;
+  readonly data?: string;
+  readonly samples: number;
+  readonly sequenceLength: number;
+  readonly seed: number;
+  readonly provider: ProviderName;
+  readonly memory?: number;
+  readonly maxPerplexityIncrease: number;
+  readonly maxKl: number;
+  readonly minAgreement: number;
+  readonly json?: boolean;
+  readonly markdown?: string;
+  readonly junit?: string;
+  readonly quiet?: boolean;
+}
+
+/** Gives the program its `verify` command. */
+export function addVerifyCommand(program: Command, context: CommandContext): void {
+  const defaults = VERIFICATION_DEFAULTS;
+  const number = (flags: string, description: string, parse: (text: string) => number, value: number) =>
+    new Option(flags, description).argParser(parse).default(value);
+  program
+    .command("verify")
+    .description("run inference with the FP8 cache: what does it cost?")
+    .argument("[model]", "checkpoint folder or hub id; without it, the embedded example is verified", parseText)
+    .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
+    .addOption(new Option("--arms <names>", `caches to compare: ${Object.keys(ARMS).join(", ")}`).argParser(parseArms))
+    .addOption(new Option("--baseline <arm>", "what the others are compared with").choices([...BASELINES]))
+    .option("--per-layer", "also try FP8 in each layer alone")
+    .option("--data <path>", "text: .txt, .jsonl, or a folder of them (default: shipped held-out text)", parseText)
+    .addOption(number("--samples <count>", "texts to use at most", parsePositiveInteger, defaults.samples))
+    .addOption(
+      number("--sequence-length <tokens>", "tokens of a window", parsePositiveInteger, defaults.sequenceLength),
+    )
+    .addOption(number("--seed <seed>", "which texts, when there are more", parseSeed, defaults.seed))
+    .addOption(
+      new Option("--provider <provider>", "where to compute")
+        .choices(Object.keys(PROVIDERS))
+        .default(defaults.provider),
+    )
+    .option("--memory <size>", "weights in memory at a time, such as 4GiB; at least one layer is", parseBytes)
+    .addOption(number("--max-perplexity-increase <share>", "such as 1%", parseShare, defaults.maxPerplexityIncrease))
+    .addOption(number("--max-kl <nats>", "mean KL divergence per token", parseNats, defaults.maxKl))
+    .addOption(number("--min-agreement <share>", "share of equal top tokens", parseShare, defaults.minAgreement))
+    .option("--json", "print the result as JSON")
+    .option("--markdown <file>", "also write the report as Markdown", parseText)
+    .option("--junit <file>", "also write the verdict as JUnit XML", parseText)
+    .option("-q, --quiet", "print the verdict alone")
+    .action((model: string | undefined, flags: VerifyFlags) => runVerify(model, flags, context));
+}
+
+function parseArms(text: string): ArmName[] {
+  const names = text.split(",").map((name) => name.trim());
+  const unknown = names.find((name) => !Object.hasOwn(ARMS, name));
+  if (unknown === undefined) return names as ArmName[];
+  throw new InvalidArgumentError(`Expected names among ${Object.keys(ARMS).join(", ")}, separated by commas.`);
+}
+
+async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
+  const { stdout, stderr, signal } = context;
+  const { memory, json, quiet, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...options } = flags;
+  if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
+  const display = createProgressDisplay({ stream: stderr, quiet: quiet ?? false, color: pc.isColorSupported });
+  const start = performance.now();
+  let result: VerifyResult;
+  try {
+    result = await verify({
+      ...options,
+      model: model ?? EMBEDDED_EXAMPLE,
+      segmentBytes: memory,
+      thresholds: { maxPerplexityIncrease, maxKl, minAgreement },
+      signal,
+      onProgress: (progress) => display.update(progress),
+    });
+  } finally {
+    display.stop();
+  }
+  const seconds = (performance.now() - start) / 1000;
+  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  if (json) stdout.write(verifyJson(result, seconds));
+  else if (quiet) stdout.write(`${result.verdict.name}\n`);
+  else stdout.write(verifyReport(result, colors, seconds));
+  if (markdown !== undefined) await writeReport(markdown, verifyMarkdown(result, seconds));
+  if (junit !== undefined) await writeReport(junit, verifyJunit(result, seconds));
+  // GitHub shows what is appended to this file on the page of the run.
+  const summary = process.env.GITHUB_STEP_SUMMARY;
+  if (summary) await writeReport(summary, verifyMarkdown(result, seconds), appendFile);
+  if (!result.verdict.passed) throw new VerificationError(`Verification failed: ${result.verdict.sentence}`);
+}
+
+async function writeReport(
+  path: string,
+  text: string,
+  write: (path: string, text: string) => Promise<void> = writeFile,
+) {
+  try {
+    await write(path, text);
+  } catch (cause) {
+    throw new OutputWriteError(`${path}: the report cannot be written: ${messageOf(cause)}`, { cause });
+  }
+}

@@ -1,0 +1,56 @@
+// The end of a model over a slice of the vocabulary: final norm, logits, and what perplexity and divergence need of
+// them, reduced inside the graph. Slices are joined by whoever runs the graph. Logits never leave it.
+
+import type { ModelEnd } from "../architectures/description.js";
+import { GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
+import type { Graph } from "../onnx/model-proto.js";
+import { rmsNorm } from "./blocks.js";
+import { castToFloat32, GraphWeights, type LocateWeight } from "./weights.js";
+
+/** Names of the inputs and outputs. The first arm is the baseline. */
+export const HEAD_VALUES = {
+  hidden: "hidden", // [arms, rows, hidden]
+  targets: "targets", // int64 [arms, rows, 1]: the token that follows, counted from the slice's first; 0 when outside
+  max: "max", // [arms, rows]: largest logit of the slice
+  sumExp: "sum_exp", // [arms, rows]: Σ exp(logit − max)
+  top: "top", // [arms, rows]: number of the largest logit, counted from the slice's first
+  target: "target", // [arms, rows]: logit of the token that follows
+  /** Σ exp(baseline's logit − its max) · (baseline's logit − the arm's): the sum that KL divergence is made of. */
+  cross: "cross", // [arms, rows]
+} as const;
+
+/** Tokens `start` to `end` of the vocabulary. */
+export interface VocabularySlice {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Builds the graph of a slice. */
+export function buildHead(end: ModelEnd, hiddenSize: number, slice: VocabularySlice, locate: LocateWeight): Graph {
+  const builder = new GraphBuilder();
+  const weights = new GraphWeights(builder, locate);
+  const hidden = builder.input(HEAD_VALUES.hidden, "float32", ["arms", "rows", hiddenSize]);
+  const targets = builder.input(HEAD_VALUES.targets, "int64", ["arms", "rows", 1]);
+  const normed = rmsNorm({ builder, weights }, end.norm, hidden);
+  const logits = builder.op("FusedMatMul", [normed, weights.float32Rows(end.head, slice.start, slice.end)], {
+    domain: MICROSOFT_DOMAIN,
+    attributes: { transB: 1 },
+  }); // [arms, rows, slice]
+  const lastAxis = builder.int64s([-1]);
+  const max = builder.op("ReduceMax", [logits, lastAxis], { attributes: { keepdims: 1 } }); // [arms, rows, 1]
+  const exponentials = builder.op("Exp", [builder.op("Sub", [logits, max])]); // [arms, rows, slice]
+  const ofBaseline = (x: Value) =>
+    builder.op("Slice", [x, builder.int64s([0]), builder.int64s([1]), builder.int64s([0])]); // [1, rows, slice]
+  const difference = builder.op("Sub", [ofBaseline(logits), logits]);
+  const sum = (x: Value) => builder.op("ReduceSum", [x, lastAxis], { attributes: { keepdims: 0 } });
+  const squeeze = (x: Value) => builder.op("Squeeze", [x, lastAxis]);
+  const output = (value: Value, name: string) => builder.output(value, name, "float32", ["arms", "rows"]);
+  output(squeeze(max), HEAD_VALUES.max);
+  output(sum(exponentials), HEAD_VALUES.sumExp);
+  const top = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0 } });
+  output(castToFloat32(builder, top), HEAD_VALUES.top);
+  const target = builder.op("GatherElements", [logits, targets], { attributes: { axis: -1 } });
+  output(squeeze(target), HEAD_VALUES.target);
+  output(sum(builder.op("Mul", [ofBaseline(exponentials), difference])), HEAD_VALUES.cross);
+  return builder.finish();
+}

@@ -1,0 +1,78 @@
+// What one arm of a verification cost, from its values per position: perplexity, divergence from the baseline arm,
+// agreement. Pure arithmetic; knows neither models nor caches.
+
+import { blockMean, type Interval, intervalOf, pairedDifference } from "./block-mean.js";
+
+export type { Interval };
+
+/** Values per position of one arm, over all windows one behind the other. */
+export interface ArmPositions {
+  /** Negative log-likelihood of the token that follows, nats. */
+  readonly negativeLogLikelihood: Float64Array; // [positions]
+  /** KL divergence from the baseline arm's distribution, nats. All 0 for the baseline itself. */
+  readonly divergence: Float64Array; // [positions]
+  /** The most likely token. */
+  readonly topToken: Int32Array; // [positions]
+}
+
+export interface ArmMetrics {
+  readonly perplexity: number;
+  /** Standard error of the perplexity. */
+  readonly perplexityError: number;
+  /** Perplexity over that of the baseline, with its interval from paired differences. */
+  readonly perplexityRatio: Interval;
+  readonly divergence: { readonly mean: Interval; readonly median: number; readonly p99: number; readonly max: number };
+  /** Share of positions whose most likely token is the baseline's. */
+  readonly agreement: number;
+}
+
+/**
+ * The metrics of one arm. Perplexity is exp(mean negative log-likelihood), its standard error by the delta method
+ * perplexity × error of the mean; the ratio is exp(mean of the paired differences ± 1.96 standard errors).
+ * A NaN of a single position makes all figures NaN that it goes into.
+ * @param windowLengths positions of each window: errors are taken between blocks, see blockMean
+ * @throws RangeError when an arm and the windows have different numbers of positions
+ */
+export function computeArmMetrics(
+  arm: ArmPositions,
+  baseline: ArmPositions,
+  windowLengths: readonly number[],
+): ArmMetrics {
+  const { mean, error } = blockMean(arm.negativeLogLikelihood, windowLengths);
+  const perplexity = Math.exp(mean);
+  const { value, low, high } = pairedDifference(
+    arm.negativeLogLikelihood,
+    baseline.negativeLogLikelihood,
+    windowLengths,
+  );
+  return {
+    perplexity,
+    perplexityError: perplexity * error,
+    perplexityRatio: { value: Math.exp(value), low: Math.exp(low), high: Math.exp(high) },
+    divergence: {
+      mean: intervalOf(blockMean(arm.divergence, windowLengths)),
+      ...quantilesOf(arm.divergence),
+    },
+    agreement: shareOfEqual(arm.topToken, baseline.topToken),
+  };
+}
+
+function quantilesOf(values: Float64Array): { median: number; p99: number; max: number } {
+  // Sorting puts NaN last, where it would show in the maximum alone.
+  if (values.some(Number.isNaN)) return { median: Number.NaN, p99: Number.NaN, max: Number.NaN };
+  const sorted = values.toSorted();
+  return { median: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: quantile(sorted, 1) };
+}
+
+/** Linear between the two nearest values, as NumPy's default is. NaN when there are none. */
+function quantile(sorted: Float64Array, share: number): number {
+  const place = (sorted.length - 1) * share;
+  const below = sorted[Math.floor(place)] ?? Number.NaN;
+  const above = sorted[Math.ceil(place)] ?? Number.NaN;
+  return above === below ? below : below + (above - below) * (place % 1);
+}
+
+function shareOfEqual(tokens: Int32Array, others: Int32Array): number {
+  if (tokens.length !== others.length) throw new RangeError(`${tokens.length} tokens against ${others.length}`);
+  return tokens.reduce((equal, token, index) => equal + (token === others[index] ? 1 : 0), 0) / tokens.length;
+}

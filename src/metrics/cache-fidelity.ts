@@ -1,0 +1,38 @@
+// How faithfully a cache keeps one side (K or V) of one layer. Pure arithmetic on sums that the graph computed.
+
+/** Sums over all elements of one side of one layer that one arm put through its cache. */
+export interface FidelitySums {
+  readonly elements: number;
+  /** Σ x² */
+  readonly signal: number;
+  /** Σ (x − x̂)² */
+  readonly noise: number;
+  /** Elements with |x / scale| beyond the format's largest value. */
+  readonly saturated: number;
+  /** Elements that are not zero and became zero. */
+  readonly flushed: number;
+  readonly absmax: number;
+}
+
+export interface Fidelity {
+  /** 10 · log10(signal / noise) dB; Infinity when nothing was lost. */
+  readonly sqnr: number;
+  readonly saturatedShare: number;
+  readonly flushedShare: number;
+  readonly saturated: number;
+  readonly elements: number;
+  readonly absmax: number;
+}
+
+/** The figures that people compare, from sums. A side without elements lost nothing; a NaN among the sums stays one. */
+export function fidelityOf({ elements, signal, noise, saturated, flushed, absmax }: FidelitySums): Fidelity {
+  const shareOf = (count: number) => (elements === 0 ? 0 : count / elements);
+  return {
+    sqnr: noise === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(signal / noise),
+    saturatedShare: shareOf(saturated),
+    flushedShare: shareOf(flushed),
+    saturated,
+    elements,
+    absmax,
+  };
+}

@@ -1,0 +1,30 @@
+// How well counting tokens predicts a text: what a language model must beat to be one. Knows no language model.
+
+/** Stands in for the count of each token before the text begins. Small, because most of a vocabulary never comes. */
+const ALPHA = 0.01;
+
+/**
+ * Mean negative log-likelihood, in nats, of the tokens of a text under the counts of the tokens before them, with
+ * additive smoothing: (count + α) / (tokens before + α · vocabulary size), α = 0.01. Counts go on from window to window.
+ * The first token of each window is counted and not predicted, as for the language model that this is compared with.
+ * @param windows token ids
+ * @returns NaN when no window has two tokens
+ */
+export function countModelNll(windows: readonly (readonly number[])[], vocabularySize: number): number {
+  const counts = new Map<number, number>();
+  let seen = 0;
+  let predicted = 0;
+  let sum = 0;
+  for (const window of windows) {
+    for (const [position, token] of window.entries()) {
+      const count = counts.get(token) ?? 0;
+      if (position > 0) {
+        sum -= Math.log((count + ALPHA) / (seen + ALPHA * vocabularySize));
+        predicted++;
+      }
+      counts.set(token, count + 1);
+      seen++;
+    }
+  }
+  return sum / predicted;
+}

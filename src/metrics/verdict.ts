@@ -1,0 +1,185 @@
+// From the metrics of the arms to the decision: ship or not, and why. Pure; words for people, a name for machines.
+
+import type { ArmMetrics } from "./arm-metrics.js";
+import type { Interval } from "./block-mean.js";
+import { formatNats, formatRange, formatShare } from "./figures.js";
+import { checkThresholds, keepsThresholds, type NoiseFloor, type Thresholds } from "./thresholds.js";
+
+export type { Thresholds };
+
+/** What a serving team rarely notices: 1 % of perplexity, and one most likely token in twenty. */
+export const VERIFY_DEFAULTS: Thresholds = { maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9 };
+
+/** With more layers than this share in 16 bits, the cache is hardly smaller. */
+const LARGEST_KEPT_SHARE = 0.25;
+
+export type VerdictName =
+  /** Calibrated scales are within the thresholds, and better than 1.0 or without it to compare with. */
+  | "ship"
+  /** Within the thresholds, and so is scale 1.0, which is not measurably worse. */
+  | "scale-1-does-as-well"
+  /** Beyond the thresholds, but within them when `layers` stay in 16 bits: that was measured, too. */
+  | "keep-layers-in-16-bits"
+  /** Beyond the thresholds. */
+  | "too-costly"
+  /** The model does not predict text even without an FP8 cache: no comparison means anything. */
+  | "baseline-broken";
+
+export interface Verdict {
+  readonly name: VerdictName;
+  /** Whether the thresholds are met: decides the exit code. */
+  readonly passed: boolean;
+  /** One sentence for people. */
+  readonly sentence: string;
+  /** Which threshold was broken by how much, or what was compared; one sentence each. */
+  readonly reasons: readonly string[];
+  /** Layers to keep in 16 bits; empty for other verdicts. */
+  readonly layers: readonly number[];
+  /** What an engine is told to do so, such as vLLM's flag; undefined for other verdicts. */
+  readonly flag: string | undefined;
+}
+
+/** What FP8 in one layer alone costs. */
+export interface LayerCost {
+  readonly layer: number;
+  readonly meanKl: number;
+}
+
+export interface VerdictFacts {
+  /** The arm to decide on: at scale 1.0 when the checkpoint has no scales. */
+  readonly subject: { readonly name: "fp8" | "fp8-at-1"; readonly metrics: ArmMetrics };
+  /** Scale 1.0 beside calibrated scales; extraKl is the paired difference of KL, fp8-at-1 minus fp8. */
+  readonly atScale1: { readonly metrics: ArmMetrics; readonly extraKl: Interval } | undefined;
+  readonly noiseFloor: NoiseFloor | undefined;
+  readonly thresholds: Thresholds;
+  /** Mean negative log-likelihood of the baseline arm, nats. */
+  readonly baselineNll: number;
+  /** The same of counting tokens: see countModelNll. */
+  readonly countModelNll: number;
+  /** Empty unless measured. */
+  readonly layerEffects: readonly LayerCost[];
+  /** The subject measured again with these layers in 16 bits: see chooseLayersToKeep. */
+  readonly withLayersIn16Bits?: { readonly layers: readonly number[]; readonly metrics: ArmMetrics } | undefined;
+}
+
+/** Decides. The rules, in this order, are those of VerdictName; only "ship" and "scale-1-does-as-well" pass. */
+export function decideVerdict(facts: VerdictFacts): Verdict {
+  // Written so that a NaN on either side is a broken baseline.
+  if (!(Number.isFinite(facts.baselineNll) && facts.baselineNll < facts.countModelNll)) return brokenBaseline(facts);
+  return keepsThresholds(facts.subject.metrics, facts.thresholds) ? passedVerdict(facts) : failedVerdict(facts);
+}
+
+function brokenBaseline({ baselineNll, countModelNll }: VerdictFacts): Verdict {
+  return {
+    ...verdict(
+      "baseline-broken",
+      "The model does not predict this text even without an FP8 cache: nothing can be said.",
+    ),
+    reasons: [
+      `It needs ${formatNats(baselineNll)} nats per token; counting the tokens of the text needs ${formatNats(countModelNll)}.`,
+      "Check that the checkpoint is whole, and that the text is in a language that the model knows.",
+    ],
+  };
+}
+
+function passedVerdict({ subject, atScale1, noiseFloor, thresholds }: VerdictFacts): Verdict {
+  const kept = checkThresholds(subject.metrics, thresholds, noiseFloor).map(({ sentence }) => sentence);
+  if (subject.name === "fp8-at-1") {
+    const sentence = "Ship it: the checkpoint has no scales, and at 1.0 the FP8 cache stays within the thresholds.";
+    return { ...verdict("ship", sentence), reasons: kept };
+  }
+  const ship = verdict("ship", "Ship it: with the checkpoint's scales, the FP8 cache stays within the thresholds.");
+  if (atScale1 === undefined) return { ...ship, reasons: kept };
+  const { extraKl, metrics } = atScale1;
+  const broken = checkThresholds(metrics, thresholds, noiseFloor).filter(({ passed }) => !passed);
+  if (broken.length > 0) {
+    const reasons = broken.map(({ sentence }) => `At scale 1.0 it would not. ${sentence}`);
+    return { ...ship, reasons: [...kept, ...reasons] };
+  }
+  const extra = `mean KL divergence ${formatNats(extraKl.value)} nats above that of the scales (${formatRange(extraKl, formatNats)})`;
+  if (extraKl.low > 0 && !(noiseFloor !== undefined && extraKl.value <= noiseFloor.meanKl))
+    return { ...ship, reasons: [...kept, `Scale 1.0 is worse: ${extra}.`] };
+  const sentence = "Within the thresholds, and scale 1.0 does as well: the scales neither help nor harm.";
+  const reason = `Scale 1.0 is not measurably worse: ${extra}.`;
+  return { ...verdict("scale-1-does-as-well", sentence), reasons: [...kept, reason] };
+}
+
+function failedVerdict(facts: VerdictFacts): Verdict {
+  const { subject, atScale1, noiseFloor, thresholds, layerEffects, withLayersIn16Bits: kept } = facts;
+  const broken = checkThresholds(subject.metrics, thresholds, noiseFloor).filter(({ passed }) => !passed);
+  const reasons = broken.map(({ sentence }) => sentence);
+  const at1Passes = atScale1 !== undefined && keepsThresholds(atScale1.metrics, thresholds);
+  const hints = [
+    at1Passes ? "Scale 1.0 stays within the thresholds: the scales of the checkpoint are wrong. Calibrate again." : "",
+    subject.name === "fp8-at-1" ? "The checkpoint has no scales: calibrate it." : "",
+  ].filter((hint) => hint !== "");
+  if (kept !== undefined && kept.layers.length > 0 && keepsThresholds(kept.metrics, thresholds)) {
+    const { divergence, agreement } = kept.metrics;
+    const list = kept.layers.join(", ");
+    return {
+      ...verdict(
+        "keep-layers-in-16-bits",
+        `Do not ship it as it is: keep ${layersWord(kept.layers)} ${list} in 16 bits.`,
+      ),
+      reasons: [
+        ...reasons,
+        `With ${layersWord(kept.layers)} ${list} in 16 bits: mean KL divergence ${formatNats(divergence.mean.value)} nats, the same token at ${formatShare(agreement)}.`,
+        ...hints,
+      ],
+      layers: kept.layers,
+      flag: `--kv-cache-dtype-skip-layers ${kept.layers.join(" ")}`,
+    };
+  }
+  const [costliest] = byFallingCost(layerEffects);
+  if (costliest !== undefined)
+    reasons.push(
+      `Layer ${costliest.layer} costs most: alone, mean KL divergence ${formatNats(costliest.meanKl)} nats.`,
+    );
+  return {
+    ...verdict("too-costly", "Do not ship it: the FP8 cache costs more than the thresholds allow."),
+    reasons: [...reasons, ...hints],
+  };
+}
+
+function verdict(name: VerdictName, sentence: string): Verdict {
+  const passed = name === "ship" || name === "scale-1-does-as-well";
+  return { name, passed, sentence, reasons: [], layers: [], flag: undefined };
+}
+
+function layersWord(layers: readonly number[]): string {
+  return layers.length === 1 ? "layer" : "layers";
+}
+
+/**
+ * Layers that are worth keeping in 16 bits when a threshold is broken: the costliest ones, until what the others cost is
+ * within the KL threshold. The KL of single layers adds up roughly, so their sum is scaled to the KL of all together.
+ * At least one: it may be another threshold that is broken. Whether they suffice has to be measured.
+ * @param subjectMeanKl mean KL with FP8 in all layers
+ * @returns layer numbers, rising; undefined when they would be more than a quarter of all
+ */
+export function chooseLayersToKeep(
+  layerEffects: readonly LayerCost[],
+  subjectMeanKl: number,
+  { maxKl }: Thresholds,
+): readonly number[] | undefined {
+  const falling = byFallingCost(layerEffects);
+  const total = sumOf(falling);
+  const scale = Number.isFinite(subjectMeanKl) && Number.isFinite(total) && total > 0 ? subjectMeanKl / total : 1;
+  let count = 1;
+  while (count < falling.length && !(sumOf(falling.slice(count)) * scale <= maxKl)) count++;
+  if (count > layerEffects.length * LARGEST_KEPT_SHARE) return undefined;
+  return falling
+    .slice(0, count)
+    .map(({ layer }) => layer)
+    .sort((a, b) => a - b);
+}
+
+/** A layer whose cost is NaN broke the model: it comes first. */
+function byFallingCost(layerEffects: readonly LayerCost[]): LayerCost[] {
+  const costOf = ({ meanKl }: LayerCost) => (Number.isNaN(meanKl) ? Number.POSITIVE_INFINITY : meanKl);
+  return layerEffects.toSorted((a, b) => (costOf(a) === costOf(b) ? a.layer - b.layer : costOf(b) - costOf(a)));
+}
+
+function sumOf(effects: readonly LayerCost[]): number {
+  return effects.reduce((sum, { meanKl }) => sum + meanKl, 0);
+}

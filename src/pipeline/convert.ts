@@ -1,0 +1,184 @@
+// The story of a conversion: open, read the scales, compute them for the other format, write. Measures nothing, prints
+// nothing.
+
+import { resolve } from "node:path";
+import { attentionNames } from "../checkpoint/attention-names.js";
+import { patchConfigText } from "../checkpoint/config-text.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
+import {
+  OUTPUT_FORMATS,
+  type OutputFormat,
+  type OutputFormatName,
+  scaleTensors,
+} from "../checkpoint/output-formats.js";
+import type { Placement } from "../checkpoint/place-file.js";
+import { readScales, type ScalesAsRead, scalesAsRead } from "../checkpoint/read-scales.js";
+import { scaleDtype } from "../checkpoint/scale-facts.js";
+import { writeInPlace, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
+import { CheckpointError, throwIfAborted, UsageError } from "../errors.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import type { LayerScales } from "../numerics/scales.js";
+import type { CalibrationProgress } from "./calibrate.js";
+import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
+import { locateModel } from "./locate-model.js";
+import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
+
+export interface ConvertOptions {
+  /** A checkpoint folder with scales, or a hub id `org/name`. */
+  readonly model: string;
+  /** Branch, tag or commit of a hub id. */
+  readonly revision?: string | undefined;
+  readonly format: OutputFormatName;
+  /** The dtype that the scales are for now, by default; if the format has it not, the format's first. */
+  readonly dtype?: Float8Name | undefined;
+  /** Folder to write; `<model>-<format>` by default. */
+  readonly output?: string | undefined;
+  /** Replace the scales in the model's own folder instead. Needs `force`. */
+  readonly inPlace?: boolean | undefined;
+  /** Replace an earlier result. */
+  readonly force?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
+}
+
+export interface Conversion {
+  /** The folder that holds the result. */
+  readonly output: string;
+  readonly inPlace: boolean;
+  /** What the scales were computed from. "absmax": the ranges that kv_scales.json has recorded. */
+  readonly source: "absmax" | ScalesAsRead["source"];
+  readonly fromDtype: Float8Name;
+  readonly format: OutputFormatName;
+  readonly dtype: Float8Name;
+  /** How the weights came into the new folder; undefined in place. */
+  readonly placement: Placement | undefined;
+  readonly scales: readonly LayerScales[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Writes a checkpoint with the same scales in another format or FP8 dtype.
+ * @throws UsageError, OutputExistsError, CheckpointError, HubError, UnsupportedModelError, OutputWriteError,
+ * InterruptedError: see errors.ts
+ */
+export async function convert(options: ConvertOptions): Promise<Conversion> {
+  const { format, inPlace = false, force = false, signal, onProgress } = options;
+  checkOptions(options);
+  throwIfAborted(signal);
+  const { folder, defaultOutput } = await locateModel(options);
+  const output = inPlace ? folder : resolve(options.output ?? defaultOutput.replace(/-FP8-KV$/, `-${format}`));
+  const checkpoint = await openCheckpoint(folder);
+  const known = await readKnownScales(checkpoint);
+  const dtype = options.dtype ?? closestDtype(known.dtype, format);
+  const { scales, source, record } = computeScales(known, dtype);
+  const { text: recordText, metadata } = convertedRecord(record, { format, dtype }, scales, known.names);
+  const content = {
+    scales: scaleTensors(format, scales, known.names),
+    metadata,
+    // Keys of the other formats go: the compressed-tensors block would make vLLM misread kv_scale, and a dtype beside
+    // k_scale and v_scale would say what no engine of theirs asks for.
+    configText: patchConfigText(checkpoint.configText, checkpoint.config, OUTPUT_FORMATS[format].config(dtype)),
+    recordText,
+  };
+  const onCopied = (copiedBytes: number, totalBytes: number) =>
+    onProgress?.({ stage: "write", copiedBytes, totalBytes });
+  const placement = inPlace
+    ? await writeInPlace(checkpoint, content, force)
+    : await writeNewCheckpoint(checkpoint, output, content, { force, signal, onCopied });
+  return {
+    output,
+    inPlace,
+    source,
+    fromDtype: known.dtype,
+    format,
+    dtype,
+    placement: placement ?? undefined,
+    scales,
+    warnings: warningsOf(known, { source, format, config: content.configText }),
+  };
+}
+
+function checkOptions({ format, dtype, inPlace, output }: ConvertOptions): void {
+  requireKey("format", format, OUTPUT_FORMATS);
+  if (dtype !== undefined) requireKey("dtype", dtype, FLOAT8_FORMATS);
+  const { dtypes, dtypeRule }: OutputFormat = OUTPUT_FORMATS[format];
+  if (dtype !== undefined && !dtypes.includes(dtype)) {
+    throw new UsageError(`Format ${format} has no ${dtype}: ${dtypeRule}. Use ${dtypes.join(" or ")}.`);
+  }
+  if (inPlace && output !== undefined) throw new UsageError("Choose one of --in-place and an output folder (-o)");
+}
+
+function requireKey(option: string, value: string, table: Readonly<Record<string, unknown>>): void {
+  if (Object.hasOwn(table, value)) return;
+  throw new UsageError(`${option}: expected one of ${Object.keys(table).join(", ")}, found ${JSON.stringify(value)}`);
+}
+
+function closestDtype(dtype: Float8Name, format: OutputFormatName): Float8Name {
+  const { dtypes }: OutputFormat = OUTPUT_FORMATS[format];
+  return dtypes.includes(dtype) ? dtype : (dtypes[0] ?? dtype);
+}
+
+interface KnownScales {
+  readonly dtype: Float8Name;
+  readonly asRead: ScalesAsRead;
+  readonly tensors: Awaited<ReturnType<typeof readScales>>;
+  readonly record: ScaleRecord | undefined;
+  /** Numbers of the decoder layers that have attention. */
+  readonly layers: readonly number[];
+  /** Name of the attention by number of the layer; sparse where layers have none. */
+  readonly names: readonly string[];
+}
+
+async function readKnownScales(checkpoint: Checkpoint): Promise<KnownScales> {
+  const { folder, config, shards } = checkpoint;
+  const attentions = attentionNames(checkpoint.tensors.keys());
+  const asRead = await scalesAsRead(checkpoint, [...attentions.values()]);
+  if (asRead === undefined) {
+    throw new CheckpointError(
+      `${folder}: has no KV scales to convert. Calibrate it: create-kv-scales ${folder}. If it should have some, "create-kv-scales inspect" says where they are.`,
+    );
+  }
+  const names: string[] = [];
+  for (const [layer, name] of attentions) names[layer] = name;
+  const [tensors, record] = await Promise.all([readScales(shards), readScaleRecord(folder)]);
+  return { dtype: scaleDtype(config), asRead, tensors, record, layers: [...attentions.keys()], names };
+}
+
+function computeScales(
+  { record, tensors, asRead, layers, dtype: from }: KnownScales,
+  to: Float8Name,
+): Pick<Conversion, "scales" | "source"> & { readonly record: ScaleRecord | undefined } {
+  const exact = record && scalesFromRecord(record, tensors, layers, from, to);
+  if (exact) return { scales: exact, source: "absmax", record };
+  return { scales: scalesFromTensors(asRead, layers, from, to), source: asRead.source, record: undefined };
+}
+
+function warningsOf(
+  { record, asRead }: KnownScales,
+  { source, format, config }: Pick<Conversion, "source" | "format"> & { readonly config: string },
+): string[] {
+  const { sharesScale, caution }: OutputFormat = OUTPUT_FORMATS[format];
+  const warnings: string[] = [];
+  if (record !== undefined && source !== "absmax") {
+    warnings.push(
+      "kv_scales.json does not match the scales in the checkpoint: they were converted as they are, and it was written anew.",
+    );
+  }
+  if (source === "kv_scale" && !sharesScale) {
+    warnings.push(
+      `Only ${asRead.source} is known: k_scale and v_scale both get it. Calibrating again would give each its own range.`,
+    );
+  }
+  if (format !== "vllm" && hasQuantization(config)) {
+    warnings.push(
+      "config.json keeps a quantization_config that is not from this program: vLLM would take kv_scale for K alone. Serve the result with TGI only.",
+    );
+  }
+  if (caution !== undefined) warnings.push(caution);
+  return warnings;
+}
+
+function hasQuantization(configText: string): boolean {
+  const config: { quantization_config?: unknown } = JSON.parse(configText);
+  return (config.quantization_config ?? undefined) !== undefined;
+}

@@ -1,0 +1,67 @@
+// The scales of a checkpoint for another format or FP8 dtype: from the absmax that its calibration recorded, or from the
+// tensors themselves. Pure.
+
+import type { ScalesAsRead, ScaleTensor } from "../checkpoint/read-scales.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
+import type { RecordedLayer, ScaleRecord } from "./scale-record.js";
+
+const SMALLEST_NORMAL_FLOAT32 = 2 ** -126;
+
+/**
+ * The scales that a calibration for `dtype` would have given. Undefined unless the record has the absmax of every layer,
+ * and the tensors are what comes of it.
+ * @param layers numbers of the decoder layers that have attention
+ */
+export function scalesFromRecord(
+  record: ScaleRecord,
+  tensors: readonly ScaleTensor[],
+  layers: readonly number[],
+  from: Float8Name,
+  to: Float8Name,
+): LayerScales[] | undefined {
+  const { headroom } = record;
+  if (record.dtype !== from || headroom === undefined || !(headroom >= 1 && headroom <= 16)) return undefined;
+  const recorded = layers.map((layer) => absmaxOf(record.layers.find((entry) => entry.layer === layer)));
+  const known = recorded.flatMap((entry) => entry ?? []);
+  if (known.length < layers.length) return undefined;
+  const before = new Map(known.map((entry) => [entry.layer, computeLayerScales(entry.layer, entry, from, headroom)]));
+  const isConsistent = tensors.every(({ layer, kind, values }) => {
+    const scales = layer === undefined ? undefined : before.get(layer);
+    return scales !== undefined && values?.[0] === byName(scales)[kind];
+  });
+  return isConsistent ? known.map((entry) => computeLayerScales(entry.layer, entry, to, headroom)) : undefined;
+}
+
+/** Only a finite absmax gives a scale within float32. */
+function absmaxOf(entry: RecordedLayer | undefined): { layer: number; k: number; v: number } | undefined {
+  const { layer, k_absmax: k, v_absmax: v } = entry ?? {};
+  if (layer === undefined || !isAbsmax(k) || !isAbsmax(v)) return undefined;
+  return { layer, k, v };
+}
+
+function isAbsmax(value: number | undefined): value is number {
+  return value !== undefined && value >= 0 && value < 2 ** 127;
+}
+
+function byName({ kScale, vScale, kvScale }: LayerScales): Record<ScaleTensor["kind"], number> {
+  return { k_scale: kScale, v_scale: vScale, kv_scale: kvScale };
+}
+
+/**
+ * The scales as engines read them, for another dtype: the divisors of the formats differ by a factor of two, which is exact.
+ * kv_scale is the larger of a layer's two.
+ */
+export function scalesFromTensors(
+  { layers: scales }: ScalesAsRead,
+  layers: readonly number[],
+  from: Float8Name,
+  to: Float8Name,
+): LayerScales[] {
+  const factor = FLOAT8_FORMATS[from].scaleDivisor / FLOAT8_FORMATS[to].scaleDivisor;
+  const convert = (scale: number) => Math.max(scale * factor, SMALLEST_NORMAL_FLOAT32);
+  return scales.map(({ kScale, vScale }, index) => {
+    const [k, v] = [convert(kScale), convert(vScale)];
+    return { layer: layers[index] ?? index, kScale: k, vScale: v, kvScale: Math.max(k, v) };
+  });
+}

@@ -1,0 +1,232 @@
+// The forward pass that verifies: every segment in turn over every batch and arm. Arms differ in what their caches keep,
+// layer by layer; where two have kept the same so far, they share their hidden states. Knows nothing of verdicts.
+
+import type { Decoder, ModelEnd } from "../architectures/description.js";
+import { ropeRegime } from "../architectures/rope.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { CheckpointError, throwIfAborted } from "../errors.js";
+import type { CacheRounding, Side } from "../graphs/kv-cache.js";
+import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
+import type { ArmPositions } from "../metrics/arm-metrics.js";
+import type { FidelitySums } from "../metrics/cache-fidelity.js";
+import { encodeModelProto } from "../onnx/model-proto.js";
+import { type Batch, makeBatches } from "../prompts/batches.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import { openSession, type Session } from "../runtime/session.js";
+import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
+import { evaluateHead } from "./evaluate-head.js";
+import { HiddenStates } from "./hidden-states.js";
+import { MAX_BATCH_TOKENS, tokensOf } from "./measure-ranges.js";
+import { planSegments, type Segment } from "./segment-plan.js";
+import { weightLocations } from "./weight-locations.js";
+
+export interface EvaluateRequest {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly end: ModelEnd;
+  readonly windows: readonly (readonly number[])[]; // [windows][tokens]
+  readonly provider: ProviderName;
+  readonly segmentBytes?: number | undefined;
+  readonly roundings: readonly CacheRounding[];
+  /** Number of the rounding that each layer's cache has. The first arm is the baseline. */
+  readonly arms: readonly (readonly number[])[]; // [arms][layers]
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: EvaluateProgress) => void) | undefined;
+}
+
+export interface EvaluateProgress {
+  /** Of all the work of this pass, from 0 to 1. */
+  readonly done: number;
+}
+
+export interface EvaluatedArm {
+  readonly positions: ArmPositions;
+  readonly layers: readonly Readonly<Record<Side, FidelitySums>>[];
+}
+
+/**
+ * Evaluates all arms over all windows.
+ * @throws CheckpointError when activations are not finite, ProviderError, InterruptedError
+ */
+export async function evaluateArms(request: EvaluateRequest): Promise<EvaluatedArm[]> {
+  const { checkpoint, decoder, windows, provider, arms } = request;
+  const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
+  const batches = makeBatches(windows, { maxTokens: MAX_BATCH_TOKENS, regimeOf });
+  const budget = request.segmentBytes ?? PROVIDERS[provider].defaultSegmentBytes;
+  const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
+  const segments = planSegments(decoder, budget, bytesOf, "layer");
+  const { folder, locate } = weightLocations(checkpoint);
+  const losses = arms.map(() => new LossCollector(decoder));
+  const start = new HiddenStates(batches, decoder.hiddenSize);
+  let states: readonly HiddenStates[] = arms.map(() => start);
+  const progress = new WorkCounter(request, batches, segments);
+  for (const segment of segments) {
+    throwIfAborted(request.signal);
+    const model = encodeModelProto(buildSegment(decoder, segment.parts, locate, request.roundings));
+    const session = await openSession({ model, externalDataFolder: folder, provider, purpose: segment.purpose });
+    try {
+      states = await runSegment(session, segment, { request, batches, states, losses, progress });
+    } finally {
+      await session.release();
+    }
+  }
+  const positions = await evaluateHead({ ...request, states, budget, onTile: (share) => progress.headDone(share) });
+  return positions.map((armPositions, arm) => ({ positions: armPositions, layers: losses[arm]?.finish() ?? [] }));
+}
+
+interface SegmentRun {
+  readonly request: EvaluateRequest;
+  readonly batches: readonly Batch[];
+  /** By arm; arms that have kept the same so far have the same object. */
+  readonly states: readonly HiddenStates[];
+  readonly losses: readonly LossCollector[];
+  readonly progress: WorkCounter;
+}
+
+/** Runs a segment for every group of arms that keep the same up to its end. Gives back the states by arm. */
+async function runSegment(session: Session, segment: Segment, run: SegmentRun): Promise<HiddenStates[]> {
+  const { request, batches, states } = run;
+  const { decoder } = request;
+  const next = [...states];
+  const groups = groupArms(request.arms, lastLayerOf(segment));
+  for (const [number, group] of groups.entries()) {
+    const from = states[group[0] ?? 0] as HiddenStates;
+    // The last group that reads these states may write over them; the others need states of their own.
+    const isNeededLater = groups.slice(number + 1).some((other) => states[other[0] ?? 0] === from);
+    const into = isNeededLater ? new HiddenStates(batches, decoder.hiddenSize) : from;
+    await runGroup(session, segment, group, { from, into }, run);
+    for (const arm of group) next[arm] = into;
+  }
+  return next;
+}
+
+async function runGroup(
+  session: Session,
+  { parts }: Segment,
+  group: readonly number[],
+  { from, into }: { readonly from: HiddenStates; readonly into: HiddenStates },
+  { request, batches, losses, progress }: SegmentRun,
+): Promise<void> {
+  const { decoder, arms, windows } = request;
+  const layers = layersOf(parts);
+  const choices = Int32Array.from(layers, (layer) => arms[group[0] ?? 0]?.[layer] ?? 0);
+  const tables = new RopeTableCache(decoder);
+  for (const [index, batch] of batches.entries()) {
+    throwIfAborted(request.signal);
+    const startsWithIds = parts[0]?.kind === "embedding";
+    const inputs = {
+      ...(startsWithIds ? tokenInputs(batch, windows) : { [SEGMENT_VALUES.hidden]: from.current(index) }),
+      ...(layers.length > 0 && {
+        ...layerInputs(batch, tables.of(batch.width)),
+        [SEGMENT_VALUES.roundings]: { type: "int32", data: choices, shape: [layers.length] } as const,
+      }),
+    };
+    const outputs = await session.run(inputs, { [SEGMENT_VALUES.nextHidden]: into.next(index) });
+    into.advance(index);
+    for (const layer of layers) for (const arm of group) losses[arm]?.add(layer, batch, outputs);
+    progress.batchDone(batch, parts, group.length);
+  }
+}
+
+function layersOf(parts: Segment["parts"]): number[] {
+  return parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index]));
+}
+
+function lastLayerOf({ parts }: Segment): number {
+  return layersOf(parts).at(-1) ?? -1;
+}
+
+/** Arms whose roundings are equal in layers 0 to `last`. */
+function groupArms(arms: readonly (readonly number[])[], last: number): number[][] {
+  const groups = new Map<string, number[]>();
+  for (const [arm, roundings] of arms.entries()) {
+    const key = roundings.slice(0, last + 1).join();
+    groups.set(key, [...(groups.get(key) ?? []), arm]);
+  }
+  return [...groups.values()];
+}
+
+/** Sums what the caches of one arm lost. */
+class LossCollector {
+  readonly #layers: Record<Side, { -readonly [Key in keyof FidelitySums]: number }>[];
+  readonly #widths: readonly number[];
+
+  constructor({ layers }: Decoder) {
+    const none = () => ({ elements: 0, signal: 0, noise: 0, saturated: 0, flushed: 0, absmax: 0 });
+    this.#layers = layers.map(() => ({ k: none(), v: none() }));
+    this.#widths = layers.map(({ attention }) => attention.kvHeads * attention.headDim);
+  }
+
+  add(layer: number, batch: Batch, outputs: Readonly<Record<string, Float32Array>>): void {
+    for (const side of ["k", "v"] as const) {
+      const sums = this.#layers[layer]?.[side];
+      if (sums === undefined) continue;
+      const total = (name: string) => [...(outputs[name] ?? [])].reduce((sum, value) => sum + value, 0);
+      const signal = total(SEGMENT_VALUES.sumOfSquares(side, layer));
+      if (!Number.isFinite(signal)) {
+        throw new CheckpointError(
+          `Layer ${layer}: ${side.toUpperCase()} has values that are not finite (NaN or Inf). The weights are damaged, or activations overflow: nothing can be verified.`,
+        );
+      }
+      sums.elements += tokensOf(batch) * (this.#widths[layer] ?? 0);
+      sums.signal += signal;
+      sums.noise += total(SEGMENT_VALUES.loss("noise", side, layer));
+      sums.saturated += total(SEGMENT_VALUES.loss("saturated", side, layer));
+      sums.flushed += total(SEGMENT_VALUES.loss("flushed", side, layer));
+      sums.absmax = Math.max(sums.absmax, ...(outputs[SEGMENT_VALUES.absmax(side, layer)] ?? []));
+    }
+  }
+
+  finish(): Record<Side, FidelitySums>[] {
+    return this.#layers;
+  }
+}
+
+/** How much of the work is done: matrix products, counted in elements of weights × tokens × arms. */
+class WorkCounter {
+  readonly #report: EvaluateRequest["onProgress"];
+  readonly #headWork: number;
+  readonly #total: number;
+  #done = 0;
+
+  constructor(
+    { onProgress, decoder, windows, arms }: EvaluateRequest,
+    batches: readonly Batch[],
+    segments: readonly Segment[],
+  ) {
+    this.#report = onProgress;
+    const tokens = windows.reduce((sum, window) => sum + window.length, 0);
+    this.#headWork = arms.length * tokens * decoder.hiddenSize * decoder.vocabularySize;
+    this.#total =
+      this.#headWork +
+      arms.length *
+        segments.reduce(
+          (sum, { parts }) => sum + batches.reduce((all, batch) => all + tokensOf(batch) * weightsOf(parts), 0),
+          0,
+        );
+  }
+
+  batchDone(batch: Batch, parts: Segment["parts"], arms: number): void {
+    this.#advance(tokensOf(batch) * weightsOf(parts) * arms);
+  }
+
+  headDone(share: number): void {
+    this.#advance(this.#headWork * share);
+  }
+
+  #advance(work: number): void {
+    this.#done += work;
+    this.#report?.({ done: Math.min(1, this.#done / this.#total) });
+  }
+}
+
+function weightsOf(parts: Segment["parts"]): number {
+  return parts.reduce((sum, part) => {
+    if (part.kind === "embedding") return sum;
+    const { query, key, value, output } = part.layer.attention;
+    const { gate, up, down } = part.layer.feedForward;
+    return (
+      sum + [query, key, value, output, gate, up, down].reduce((all, { inputs, outputs }) => all + inputs * outputs, 0)
+    );
+  }, 0);
+}

@@ -1,0 +1,138 @@
+// The end of the forward pass that verifies: from the last hidden states of all arms to values per position. The
+// vocabulary is taken in slices, so that no head, however large, is in memory whole.
+
+import type { Decoder, ModelEnd } from "../architectures/description.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { CheckpointError, throwIfAborted } from "../errors.js";
+import { buildHead, HEAD_VALUES, type VocabularySlice } from "../graphs/head.js";
+import type { ArmPositions } from "../metrics/arm-metrics.js";
+import { joinSlices, type SliceSums } from "../metrics/vocabulary-slices.js";
+import { encodeModelProto } from "../onnx/model-proto.js";
+import type { ProviderName } from "../runtime/providers.js";
+import { openSession, type Session } from "../runtime/session.js";
+import type { HiddenStates } from "./hidden-states.js";
+import { weightLocations } from "./weight-locations.js";
+
+export interface HeadRequest {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly end: ModelEnd;
+  readonly windows: readonly (readonly number[])[]; // [windows][tokens]
+  readonly provider: ProviderName;
+  /** Last hidden states, by arm. The first arm is the baseline. */
+  readonly states: readonly HiddenStates[];
+  /** Bytes of weights in memory at a time. */
+  readonly budget: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Called with the share of the head's work that a tile was. */
+  readonly onTile: (share: number) => void;
+}
+
+/** Logits of one run, in bytes: more fall out of the processor's cache. */
+const TILE_BYTES = 16 * 2 ** 20;
+/** Fewer tokens of the vocabulary would leave the matrix products short. */
+const MIN_SLICE = 2048;
+
+/** Values per position of each arm, windows one behind the other. @throws CheckpointError, ProviderError, InterruptedError */
+export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]> {
+  const { checkpoint, decoder, end, windows, provider, states } = request;
+  const places = windows.flatMap((window, prompt) =>
+    Array.from({ length: Math.max(0, window.length - 1) }, (_, position) => ({ prompt, position })),
+  );
+  const slices = sliceVocabulary(decoder, request.budget);
+  const { folder, locate } = weightLocations(checkpoint);
+  const sums: SliceSums[][] = states.map(() => []); // [arms][slices]
+  for (const slice of slices) {
+    throwIfAborted(request.signal);
+    const purpose = `the head, tokens ${slice.start}–${slice.end - 1}`;
+    const model = encodeModelProto(buildHead(end, decoder.hiddenSize, slice, locate));
+    const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
+    try {
+      const ofSlice = await runSlice(session, slice, places, request, (share) =>
+        request.onTile((share * (slice.end - slice.start)) / decoder.vocabularySize),
+      );
+      for (const [arm, values] of ofSlice.entries()) sums[arm]?.push(values);
+    } finally {
+      await session.release();
+    }
+  }
+  const positions = joinSlices(sums);
+  checkFinite(positions);
+  return positions;
+}
+
+function sliceVocabulary({ vocabularySize, hiddenSize }: Decoder, budget: number): VocabularySlice[] {
+  const size = Math.max(MIN_SLICE, Math.floor(budget / (4 * hiddenSize)));
+  const count = Math.ceil(vocabularySize / size);
+  return Array.from({ length: count }, (_, index) => ({
+    start: Math.floor((index * vocabularySize) / count),
+    end: Math.floor(((index + 1) * vocabularySize) / count),
+  }));
+}
+
+interface Place {
+  readonly prompt: number;
+  readonly position: number;
+}
+
+/** Runs all positions through one slice, tile by tile. */
+async function runSlice(
+  session: Session,
+  slice: VocabularySlice,
+  places: readonly Place[],
+  { decoder: { hiddenSize }, windows, states, signal }: HeadRequest,
+  onTile: (share: number) => void,
+): Promise<SliceSums[]> {
+  const arms = states.length;
+  const rows = Math.max(1, Math.floor(TILE_BYTES / (4 * arms * (slice.end - slice.start))));
+  const results = states.map(() => emptySums(slice, places.length));
+  for (let first = 0; first < places.length; first += rows) {
+    throwIfAborted(signal);
+    const tile = places.slice(first, first + rows);
+    const hidden = new Float32Array(arms * tile.length * hiddenSize); // [arms, rows, hidden]
+    const targets = new BigInt64Array(arms * tile.length); // [arms, rows, 1]
+    for (const [arm, state] of states.entries()) {
+      for (const [row, { prompt, position }] of tile.entries()) {
+        const index = arm * tile.length + row;
+        hidden.set(state.position(prompt, position), index * hiddenSize);
+        const target = windows[prompt]?.[position + 1] ?? -1;
+        const isInside = target >= slice.start && target < slice.end;
+        targets[index] = isInside ? BigInt(target - slice.start) : 0n;
+        const sums = results[arm];
+        if (sums !== undefined && isInside) sums.hasTarget[first + row] = 1;
+      }
+    }
+    const outputs = await session.run({
+      [HEAD_VALUES.hidden]: { type: "float32", data: hidden, shape: [arms, tile.length, hiddenSize] },
+      [HEAD_VALUES.targets]: { type: "int64", data: targets, shape: [arms, tile.length, 1] },
+    });
+    for (const [arm, sums] of results.entries()) {
+      for (const name of ["max", "sumExp", "top", "target", "cross"] as const) {
+        const values = outputs[HEAD_VALUES[name]] ?? new Float32Array();
+        sums[name].set(values.subarray(arm * tile.length, (arm + 1) * tile.length), first);
+      }
+    }
+    onTile(tile.length / places.length);
+  }
+  return results;
+}
+
+function emptySums({ start }: VocabularySlice, positions: number): SliceSums {
+  return {
+    start,
+    max: new Float32Array(positions),
+    sumExp: new Float32Array(positions),
+    top: new Float32Array(positions),
+    target: new Float32Array(positions),
+    hasTarget: new Uint8Array(positions),
+    cross: new Float32Array(positions),
+  };
+}
+
+function checkFinite(positions: readonly ArmPositions[]): void {
+  const isDamaged = positions.some(({ negativeLogLikelihood }) => !negativeLogLikelihood.every(Number.isFinite));
+  if (!isDamaged) return;
+  throw new CheckpointError(
+    "The model's logits are not finite (NaN or Inf). The weights are damaged, or activations overflow: nothing can be verified.",
+  );
+}

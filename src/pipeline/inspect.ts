@@ -1,0 +1,112 @@
+// The story of an inspection: survey the folder, read the scales, ask every engine's rule, look for problems. Changes
+// nothing, prints nothing.
+
+import { ENGINES, type EngineName } from "../checkpoint/engine-rules.js";
+import type { ScaleUse, SideScale } from "../checkpoint/engine-verdicts.js";
+import type { ScaleTensor } from "../checkpoint/read-scales.js";
+import { gatherScaleFacts, type ScaleFacts } from "../checkpoint/scale-facts.js";
+import { findScaleProblems, type ProblemKind } from "../checkpoint/scale-problems.js";
+import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
+import type { CalibrationProgress } from "./calibrate.js";
+import { locateModel } from "./locate-model.js";
+import { readScaleRecord } from "./scale-record.js";
+
+export interface InspectOptions {
+  /** A checkpoint folder, or a hub id `org/name`. */
+  readonly model: string;
+  /** Branch, tag or commit of a hub id. */
+  readonly revision?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
+}
+
+export interface InspectedLayer {
+  readonly layer: number;
+  /** Name of its attention. */
+  readonly name: string;
+  readonly scales: readonly ScaleTensor[];
+}
+
+export interface InspectedEngine {
+  readonly engine: EngineName;
+  readonly name: string;
+  readonly use: ScaleUse;
+  readonly why: string;
+  /** What an FP8 cache runs with; undefined when the engine refuses the checkpoint or it is not known. */
+  readonly layers: readonly { readonly layer: number; readonly k: SideScale; readonly v: SideScale }[] | undefined;
+}
+
+export interface InspectionProblem {
+  readonly kind: ProblemKind | "record-contradicts-scales" | "no-engine";
+  readonly message: string;
+}
+
+export interface Inspection {
+  readonly folder: string;
+  readonly modelType: string | undefined;
+  readonly quantization: string | undefined;
+  /** `kv_cache_torch_dtype` of config.json, when it is a text. */
+  readonly kvCacheDtype: string | undefined;
+  readonly layers: readonly InspectedLayer[];
+  /** Scales of no layer that the checkpoint has. */
+  readonly strayScales: readonly ScaleTensor[];
+  readonly engines: readonly InspectedEngine[];
+  readonly problems: readonly InspectionProblem[];
+}
+
+/**
+ * Says what scales a checkpoint has, what engines do with them, and what is wrong.
+ * @throws CheckpointError when there is nothing to look at, HubError, UsageError, InterruptedError
+ */
+export async function inspect(options: InspectOptions): Promise<Inspection> {
+  const { folder } = await locateModel(options);
+  const survey = await surveyCheckpoint(folder);
+  const facts = await gatherScaleFacts(survey);
+  const { attentions, scales, quantization, kvCacheDtype } = facts;
+  const engines = (Object.keys(ENGINES) as EngineName[]).map((engine) => judge(engine, facts));
+  const known = new Set(attentions.values());
+  const modelType = survey.config.model_type;
+  return {
+    folder,
+    modelType: typeof modelType === "string" ? modelType : undefined,
+    quantization: quantization?.method,
+    kvCacheDtype: typeof kvCacheDtype === "string" ? kvCacheDtype : undefined,
+    layers: [...attentions].map(([layer, name]) => ({
+      layer,
+      name,
+      scales: scales.filter(({ attention }) => attention === name),
+    })),
+    strayScales: scales.filter(({ attention }) => !known.has(attention)),
+    engines,
+    problems: [
+      ...findScaleProblems(facts),
+      ...(await contradictingRecord(folder, scales)),
+      ...unusable(engines, scales),
+    ],
+  };
+}
+
+function judge(engine: EngineName, facts: ScaleFacts): InspectedEngine {
+  const { name, judge: rule } = ENGINES[engine];
+  const { use, why, layers } = rule(facts);
+  return { engine, name, use, why, layers: layers && [...layers].map(([layer, sides]) => ({ layer, ...sides })) };
+}
+
+/** Whether kv_scales.json, which an earlier run of ours left, tells of other scales. */
+async function contradictingRecord(folder: string, scales: readonly ScaleTensor[]): Promise<InspectionProblem[]> {
+  const record = await readScaleRecord(folder);
+  if (record === undefined || scales.length === 0) return [];
+  const differing = scales.filter(({ layer, kind, values }) => {
+    const recorded = record.layers.find((entry) => entry.layer === layer)?.[kind];
+    return recorded !== undefined && values?.length === 1 && values[0] !== recorded;
+  });
+  const [first] = differing;
+  if (first === undefined) return [];
+  const message = `kv_scales.json tells of other scales than the files have: "${first.name}" is ${first.values?.join()} in ${first.file}.`;
+  return [{ kind: "record-contradicts-scales", message }];
+}
+
+function unusable(engines: readonly InspectedEngine[], scales: readonly ScaleTensor[]): InspectionProblem[] {
+  if (scales.length === 0 || engines.some(({ use }) => use === "used" || use === "unknown")) return [];
+  return [{ kind: "no-engine", message: "No engine uses the scales." }];
+}

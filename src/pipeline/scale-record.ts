@@ -1,0 +1,89 @@
+// Reads kv_scales.json, the record that a calibration leaves beside its scales, and writes it anew for converted ones. The
+// record may come from anywhere: what is not as expected makes it no record.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { OutputFormatName } from "../checkpoint/output-formats.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import type { LayerScales } from "../numerics/scales.js";
+import { TOOL_VERSION } from "./calibration-record.js";
+
+const RECORD_FILE = "kv_scales.json";
+
+export interface RecordedLayer {
+  readonly layer: number;
+  readonly k_scale?: number;
+  readonly v_scale?: number;
+  readonly kv_scale?: number;
+  /** Absent in the record of scales that were converted without one. */
+  readonly k_absmax?: number;
+  readonly v_absmax?: number;
+}
+
+export interface ScaleRecord {
+  readonly dtype: Float8Name;
+  readonly headroom: number | undefined;
+  readonly layers: readonly RecordedLayer[];
+  /** All that the record says, for the next one. */
+  readonly json: Readonly<Record<string, unknown>>;
+}
+
+/** The record beside a checkpoint; undefined when there is none, or none that this program wrote. */
+export async function readScaleRecord(folder: string): Promise<ScaleRecord | undefined> {
+  const text = await readFile(join(folder, RECORD_FILE), "utf8").catch(() => undefined);
+  return text === undefined ? undefined : parseScaleRecord(text);
+}
+
+function parseScaleRecord(text: string): ScaleRecord | undefined {
+  const json = parseJson(text);
+  if (!isObject(json) || json.tool !== "create-kv-scales" || !isFloat8Name(json.dtype)) return undefined;
+  if (!Array.isArray(json.layers) || !json.layers.every(isRecordedLayer)) return undefined;
+  const headroom = typeof json.headroom === "number" ? json.headroom : undefined;
+  return { dtype: json.dtype, headroom, layers: json.layers, json };
+}
+
+/** Text of kv_scales.json and metadata of the scales' shard. @param earlier what is known of the calibration */
+export function convertedRecord(
+  earlier: ScaleRecord | undefined,
+  { format, dtype }: { readonly format: OutputFormatName; readonly dtype: Float8Name },
+  scales: readonly LayerScales[],
+  attentionNames: readonly string[],
+): { readonly text: string; readonly metadata: Record<string, string> } {
+  const { layers: _, ...known } = earlier?.json ?? { tool: "create-kv-scales", tool_version: TOOL_VERSION };
+  const provenance = { ...known, dtype, kv_scales_format: format };
+  const layers = scales.map(({ layer, kScale, vScale, kvScale }) => ({
+    layer,
+    name: attentionNames[layer],
+    ...earlier?.layers.find((entry) => entry.layer === layer),
+    k_scale: kScale,
+    v_scale: vScale,
+    kv_scale: kvScale,
+  }));
+  const metadata = Object.entries(provenance).filter(([, value]) => ["string", "number"].includes(typeof value));
+  return {
+    text: `${JSON.stringify({ ...provenance, layers }, null, 2)}\n`,
+    metadata: { format: "pt", ...Object.fromEntries(metadata.map(([key, value]) => [key, String(value)])) },
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function isRecordedLayer(value: unknown): value is RecordedLayer {
+  if (!isObject(value) || !Number.isSafeInteger(value.layer)) return false;
+  const numbers = [value.k_scale, value.v_scale, value.kv_scale, value.k_absmax, value.v_absmax];
+  return numbers.every((number) => number === undefined || typeof number === "number");
+}
+
+function isFloat8Name(value: unknown): value is Float8Name {
+  return typeof value === "string" && Object.hasOwn(FLOAT8_FORMATS, value);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,81 @@
+// The result of a verification: what reports are made from. Types alone.
+
+import type { ArmMetrics } from "../metrics/arm-metrics.js";
+import type { Fidelity } from "../metrics/cache-fidelity.js";
+import type { Thresholds, Verdict } from "../metrics/verdict.js";
+import type { Float8Name } from "../numerics/float8.js";
+
+/** exact: float32. 16-bit: the model's dtype. fp8: the checkpoint's scales. fp8-at-1: scale 1.0. e5m2: no scale. */
+export type ArmName = "exact" | "16-bit" | "fp8" | "fp8-at-1" | "e5m2";
+
+export interface ArmResult extends ArmMetrics {
+  readonly name: ArmName;
+  /** Such as "bfloat16" or "float8_e4m3fn, kv_scale". */
+  readonly description: string;
+  /** By layer. */
+  readonly layers: readonly LayerFidelity[];
+}
+
+export interface LayerFidelity {
+  readonly layer: number;
+  readonly kScale: number;
+  readonly vScale: number;
+  readonly k: Fidelity;
+  readonly v: Fidelity;
+}
+
+/** What FP8 in one layer alone costs. */
+export interface LayerEffect {
+  readonly layer: number;
+  readonly meanKl: number;
+  readonly perplexityRatio: number;
+  readonly agreement: number;
+}
+
+/** Mean KL divergence of each arm over positions first ≤ position < end of the windows. */
+export interface PositionBin {
+  readonly first: number;
+  readonly end: number;
+  readonly positions: number;
+  readonly meanKl: Readonly<Partial<Record<ArmName, number>>>;
+}
+
+/** One prompt answered greedily through two caches. */
+export interface GeneratedText {
+  readonly prompt: string;
+  readonly text16Bit: string;
+  readonly textFp8: string;
+  readonly tokens: number;
+  /** Number of the first token that differs; undefined when all are equal. */
+  readonly partsAt: number | undefined;
+}
+
+export interface GenerationResult {
+  readonly texts: readonly GeneratedText[];
+  /** Measured on the stored caches. */
+  readonly bytesPerToken: { readonly bits16: number; readonly fp8: number };
+}
+
+export interface VerifyResult {
+  /** The folder that was verified. */
+  readonly checkpoint: string;
+  readonly modelType: string;
+  readonly provider: string;
+  readonly dtype: Float8Name;
+  /** Which tensors gave the scales, such as "kv_scale"; undefined when the checkpoint has none. */
+  readonly scaleSource: string | undefined;
+  /** The arm that the others are compared with. */
+  readonly baseline: ArmName;
+  readonly windows: number;
+  readonly tokens: number;
+  /** Positions with a token that follows: what metrics are taken over. */
+  readonly positions: number;
+  readonly arms: readonly ArmResult[];
+  /** Empty unless asked for. */
+  readonly layerEffects: readonly LayerEffect[];
+  readonly positionBins: readonly PositionBin[];
+  readonly thresholds: Thresholds;
+  readonly verdict: Verdict;
+  readonly generation: GenerationResult | undefined;
+  readonly warnings: readonly string[];
+}

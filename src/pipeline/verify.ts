@@ -1,0 +1,302 @@
+// The story of a verification: open, read the scales, encode held-out text, evaluate the arms, decide. Writes nothing,
+// prints nothing, and knows no command line.
+
+import { describeModel, describeModelEnd } from "../architectures/registry.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
+import { scalesAsRead } from "../checkpoint/read-scales.js";
+import { throwIfAborted, UsageError } from "../errors.js";
+import type { DownloadProgress } from "../hub/download-files.js";
+import { type ArmPositions, computeArmMetrics, type Interval } from "../metrics/arm-metrics.js";
+import { pairedDifference } from "../metrics/block-mean.js";
+import { fidelityOf } from "../metrics/cache-fidelity.js";
+import { countModelNll } from "../metrics/count-model.js";
+import { binByPosition } from "../metrics/position-bins.js";
+import { keepsThresholds } from "../metrics/thresholds.js";
+import { chooseLayersToKeep, decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
+import type { Float8Name } from "../numerics/float8.js";
+import { HELD_OUT_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
+import { openTokenizer } from "../prompts/tokenizer.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
+import { startComputeProcess } from "./compute-process.js";
+import { encodeWindows } from "./encode-prompts.js";
+import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
+import { locateModel } from "./locate-model.js";
+import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
+
+export const VERIFICATION_DEFAULTS = {
+  ...VERIFY_DEFAULTS,
+  samples: 256,
+  sequenceLength: 2048,
+  seed: 0,
+  provider: "cpu",
+} as const;
+
+/** Arms without FP8: the others are compared with one of these, and the two with each other are the noise floor. */
+export const BASELINES: readonly ArmName[] = ["16-bit", "exact"];
+
+/** Arms in one pass when every layer is tried alone: each keeps hidden states of its own. */
+const MAX_LAYER_ARMS = 8;
+
+export interface VerifyOptions {
+  /** A checkpoint folder, or a hub id `org/name`. */
+  readonly model: string;
+  /** Branch, tag or commit of a hub id. */
+  readonly revision?: string | undefined;
+  /** Which caches to compare; all by default. */
+  readonly arms?: readonly ArmName[] | undefined;
+  /** The arm that the others are compared with: 16-bit, the default, or exact. */
+  readonly baseline?: ArmName | undefined;
+  /** Whether to try FP8 in each layer alone: as many passes as there are layers, sharing what they have in common. */
+  readonly perLayer?: boolean | undefined;
+  /** Text: a .txt or .jsonl file, or a folder of them; the shipped held-out text by default. */
+  readonly data?: string | undefined;
+  readonly samples?: number | undefined;
+  /** Tokens of a window; longer text is cut into several. */
+  readonly sequenceLength?: number | undefined;
+  readonly seed?: number | undefined;
+  readonly provider?: ProviderName | undefined;
+  /** Bytes of weights in memory at a time; at least one layer is. */
+  readonly segmentBytes?: number | undefined;
+  readonly thresholds?: Partial<Thresholds> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: VerificationProgress) => void) | undefined;
+}
+
+export type VerificationProgress =
+  | ({ readonly stage: "download" } & DownloadProgress)
+  | { readonly stage: "open" }
+  | { readonly stage: "tokenize" }
+  | { readonly stage: "evaluate"; readonly what: string; readonly done: number; readonly tokens: number };
+
+/**
+ * Verifies a checkpoint: what does its FP8 cache cost?
+ * @throws UsageError, PromptDataError, CheckpointError, HubError, UnsupportedModelError, ProviderError,
+ * InterruptedError: see errors.ts
+ */
+export async function verify(options: VerifyOptions): Promise<VerifyResult> {
+  const { signal, onProgress } = options;
+  const settings = completeSettings(options);
+  throwIfAborted(signal);
+  const { folder } = await locateModel({ ...options, onProgress: undefined });
+  onProgress?.({ stage: "open" });
+  const checkpoint = await openCheckpoint(folder);
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+  const scales = await scalesAsRead(
+    checkpoint,
+    decoder.layers.map(({ attention }) => attention.name),
+  );
+  const dtype = float8Of(checkpoint);
+  const arms = settings.arms.filter((arm) => arm !== "fp8" || scales !== undefined);
+  const rounding = roundingsOf({ dtype, scales, bits16: bits16Of(checkpoint, decoder.embedding) });
+
+  onProgress?.({ stage: "tokenize" });
+  const tokenizer = await openTokenizer(folder);
+  const prompts = await readPrompts(options.data ?? HELD_OUT_PROMPTS);
+  const { vocabularySize } = decoder;
+  const windows = encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
+  const tokens = windows.reduce((sum, window) => sum + window.length, 0);
+  const windowPositions = windows.map((window) => window.length - 1);
+
+  const evaluate = async (what: string, chosen: EvaluateRequest["arms"]): Promise<EvaluatedArm[]> => {
+    const computing = startComputeProcess();
+    try {
+      return await computing.run("evaluate", {
+        ...{ checkpoint, decoder, end, windows, provider: settings.provider, signal },
+        segmentBytes: options.segmentBytes,
+        roundings: rounding.roundings,
+        arms: chosen,
+        onProgress: ({ done }) => onProgress?.({ stage: "evaluate", what, done, tokens }),
+      });
+    } finally {
+      computing.stop();
+    }
+  };
+  const uniform = (arm: ArmName) => decoder.layers.map(() => rounding.indexOf(arm));
+  const baseline = settings.baseline;
+  const ordered = [baseline, ...arms.filter((arm) => arm !== baseline)];
+  const evaluated = await evaluate(`${ordered.length} caches`, ordered.map(uniform));
+  const armOf = (name: ArmName) => evaluated[ordered.indexOf(name)];
+  const baselinePositions = positionsOf(evaluated[0]);
+  const metricsOf = (arm: EvaluatedArm | undefined, against = baselinePositions) =>
+    computeArmMetrics(positionsOf(arm), against, windowPositions);
+
+  const results = arms.map(
+    (name): ArmResult => ({
+      name,
+      description: rounding.describe(name),
+      ...metricsOf(armOf(name)),
+      layers: describeLayers(name, armOf(name), rounding),
+    }),
+  );
+  const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
+  const subject = results.find(({ name }) => name === subjectName);
+  if (subject === undefined) throw new UsageError(`--arms: the verdict is about ${subjectName}: leave it in the list`);
+
+  const layerEffects: LayerEffect[] = [];
+  if (settings.perLayer) {
+    for (let first = 0; first < decoder.layers.length; first += MAX_LAYER_ARMS) {
+      const layers = decoder.layers.slice(first, first + MAX_LAYER_ARMS).map(({ index }) => index);
+      const alone = layers.map((layer) => onlyIn([layer], rounding.indexOf(subjectName), uniform(baseline)));
+      const what = `layers ${first}–${layers.at(-1)} alone`;
+      const [base, ...others] = await evaluate(what, [uniform(baseline), ...alone]);
+      for (const [index, arm] of others.entries()) {
+        const { divergence, perplexityRatio, agreement } = metricsOf(arm, positionsOf(base));
+        const effect = { meanKl: divergence.mean.value, perplexityRatio: perplexityRatio.value, agreement };
+        layerEffects.push({ layer: layers[index] ?? first, ...effect });
+      }
+    }
+  }
+  const kept = keepsThresholds(subject, settings.thresholds)
+    ? undefined
+    : chooseLayersToKeep(layerEffects, subject.divergence.mean.value, settings.thresholds);
+  const withLayersIn16Bits = kept === undefined || kept.length === 0 ? undefined : await remeasure(kept);
+  async function remeasure(layers: readonly number[]) {
+    const mixed = onlyIn(layers, rounding.indexOf("16-bit"), uniform(subjectName));
+    const [base, arm] = await evaluate(`layers ${layers.join(", ")} in 16 bits`, [uniform(baseline), mixed]);
+    return { layers, metrics: metricsOf(arm, positionsOf(base)) };
+  }
+
+  const noiseArm = baseline === "exact" ? "16-bit" : "exact";
+  const noise = results.find(({ name }) => name === noiseArm);
+  const atScale1 = results.find(({ name }) => name === "fp8-at-1");
+  const verdict = decideVerdict({
+    subject: { name: subjectName, metrics: subject },
+    atScale1:
+      subjectName === "fp8" && atScale1 !== undefined
+        ? { metrics: atScale1, extraKl: extraDivergence(armOf("fp8-at-1"), armOf("fp8"), windowPositions) }
+        : undefined,
+    noiseFloor: noise && { perplexityRatio: noise.perplexityRatio.value, meanKl: noise.divergence.mean.value },
+    thresholds: settings.thresholds,
+    baselineNll: mean(baselinePositions.negativeLogLikelihood),
+    countModelNll: countModelNll(windows, vocabularySize),
+    layerEffects,
+    withLayersIn16Bits,
+  });
+  return {
+    checkpoint: folder,
+    modelType: decoder.modelType,
+    provider: settings.provider,
+    dtype,
+    scaleSource: scales?.source,
+    baseline,
+    windows: windows.length,
+    tokens,
+    positions: baselinePositions.topToken.length,
+    arms: results,
+    layerEffects,
+    positionBins: binPositions(arms, armOf, windowPositions),
+    thresholds: settings.thresholds,
+    verdict,
+    generation: undefined,
+    warnings: scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : [],
+  };
+}
+
+interface Settings {
+  readonly arms: readonly ArmName[];
+  readonly baseline: ArmName;
+  readonly perLayer: boolean;
+  readonly samples: number;
+  readonly sequenceLength: number;
+  readonly seed: number;
+  readonly provider: ProviderName;
+  readonly thresholds: Thresholds;
+}
+
+function completeSettings(options: VerifyOptions): Settings {
+  const names = Object.keys(ARMS) as ArmName[];
+  const arms = options.arms === undefined ? names : names.filter((name) => options.arms?.includes(name));
+  for (const name of options.arms ?? []) {
+    if (!names.includes(name)) throw new UsageError(`arms: expected some of ${names.join(", ")}, found ${name}`);
+  }
+  const baseline = options.baseline ?? (arms.includes("16-bit") ? "16-bit" : "exact");
+  if (!BASELINES.includes(baseline)) {
+    throw new UsageError(`baseline: expected one of ${BASELINES.join(", ")}, found ${baseline}`);
+  }
+  if (!arms.includes(baseline)) {
+    throw new UsageError(`baseline: ${baseline} is not among the arms (${arms.join(", ")}): add it`);
+  }
+  const provider = options.provider ?? VERIFICATION_DEFAULTS.provider;
+  if (!Object.hasOwn(PROVIDERS, provider)) {
+    throw new UsageError(`provider: expected one of ${Object.keys(PROVIDERS).join(", ")}, found ${provider}`);
+  }
+  const sequenceLength = options.sequenceLength ?? VERIFICATION_DEFAULTS.sequenceLength;
+  const samples = options.samples ?? VERIFICATION_DEFAULTS.samples;
+  for (const [name, value, least] of [
+    ["samples", samples, 1],
+    ["sequenceLength", sequenceLength, 2],
+  ] as const) {
+    if (Number.isSafeInteger(value) && value >= least) continue;
+    throw new UsageError(`${name}: expected a whole number from ${least}, found ${value}`);
+  }
+  return {
+    ...{ arms, baseline, provider, samples, sequenceLength },
+    perLayer: options.perLayer ?? false,
+    seed: options.seed ?? VERIFICATION_DEFAULTS.seed,
+    thresholds: {
+      maxPerplexityIncrease: options.thresholds?.maxPerplexityIncrease ?? VERIFY_DEFAULTS.maxPerplexityIncrease,
+      maxKl: options.thresholds?.maxKl ?? VERIFY_DEFAULTS.maxKl,
+      minAgreement: options.thresholds?.minAgreement ?? VERIFY_DEFAULTS.minAgreement,
+    },
+  };
+}
+
+/** The documented key says FNUZ; without it, engines take E4M3FN. */
+function float8Of({ config }: Checkpoint): Float8Name {
+  return config.kv_cache_torch_dtype === "float8_e4m3fnuz" ? "float8_e4m3fnuz" : "float8_e4m3fn";
+}
+
+/** What a cache without FP8 would hold: the dtype of the weights; engines serve float32 checkpoints in bfloat16. */
+function bits16Of({ tensors }: Checkpoint, embedding: string): "bfloat16" | "float16" {
+  return tensors.get(embedding)?.dtype === "F16" ? "float16" : "bfloat16";
+}
+
+function positionsOf(arm: EvaluatedArm | undefined): ArmPositions {
+  if (arm === undefined) throw new RangeError("an arm was not evaluated");
+  return arm.positions;
+}
+
+/** `roundings` with another rounding in some layers. */
+function onlyIn(layers: readonly number[], rounding: number, roundings: readonly number[]): number[] {
+  return roundings.map((other, layer) => (layers.includes(layer) ? rounding : other));
+}
+
+function describeLayers(name: ArmName, arm: EvaluatedArm | undefined, rounding: ArmRoundings): ArmResult["layers"] {
+  return (arm?.layers ?? []).map(({ k, v }, layer) => ({
+    layer,
+    kScale: rounding.scaleOf(name, "k", layer),
+    vScale: rounding.scaleOf(name, "v", layer),
+    k: fidelityOf(k),
+    v: fidelityOf(v),
+  }));
+}
+
+/** By how much the KL divergence of one arm is above that of another. */
+function extraDivergence(
+  arm: EvaluatedArm | undefined,
+  other: EvaluatedArm | undefined,
+  windowPositions: readonly number[],
+): Interval {
+  return pairedDifference(positionsOf(arm).divergence, positionsOf(other).divergence, windowPositions);
+}
+
+function binPositions(
+  arms: readonly ArmName[],
+  armOf: (name: ArmName) => EvaluatedArm | undefined,
+  windowPositions: readonly number[],
+): PositionBin[] {
+  const byArm = arms.map((name) => ({
+    name,
+    bins: binByPosition(positionsOf(armOf(name)).divergence, windowPositions),
+  }));
+  return (byArm[0]?.bins ?? []).map(({ first, end, positions }, index) => ({
+    ...{ first, end, positions },
+    meanKl: Object.fromEntries(byArm.map(({ name, bins }) => [name, bins[index]?.mean ?? 0])),
+  }));
+}
+
+function mean(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}

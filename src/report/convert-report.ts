@@ -1,0 +1,47 @@
+// The result of a conversion as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+
+import type { Colors } from "picocolors/types.js";
+import type { Conversion } from "../pipeline/convert.js";
+import { formatValue } from "./text.js";
+import { wrapText } from "./wrapped-text.js";
+
+const WIDTH = 80;
+
+/** What was made of what, where it is, and the warnings. */
+export function conversionReport(conversion: Conversion, colors: Colors): string {
+  const { scales, output, inPlace, placement, format, dtype, fromDtype, source, warnings } = conversion;
+  const how = inPlace ? "replaced in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
+  const origin = source === "absmax" ? "the absmax that kv_scales.json has recorded" : source;
+  const values = scales.flatMap(({ kScale, vScale }) => [kScale, vScale]);
+  return [
+    wrapText(`${scales.length} layers · ${fromDtype} → ${dtype} · from ${origin}`, WIDTH),
+    `k and v scales from ${formatValue(Math.min(...values))} to ${formatValue(Math.max(...values))}`,
+    `${colors.bold(colors.green("Written to"))} ${output}`,
+    `           ${format}, ${dtype}, ${how}`,
+    ...warnings.flatMap((warning) => ["", colors.yellow(wrapText(`Warning: ${warning}`, WIDTH))]),
+    "",
+  ].join("\n");
+}
+
+/** The result for machines. Keys are stable. */
+export function conversionJson(conversion: Conversion): string {
+  const { output, inPlace, source, fromDtype, format, dtype, placement, scales, warnings } = conversion;
+  const layers = scales.map(({ layer, kScale, vScale, kvScale }) => ({
+    layer,
+    k_scale: kScale,
+    v_scale: vScale,
+    kv_scale: kvScale,
+  }));
+  const summary = {
+    output,
+    in_place: inPlace,
+    source,
+    from_dtype: fromDtype,
+    format,
+    dtype,
+    placement: placement ?? null,
+    warnings,
+    layers,
+  };
+  return `${JSON.stringify(summary, null, 2)}\n`;
+}

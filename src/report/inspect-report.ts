@@ -1,0 +1,110 @@
+// The result of an inspection as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+
+import type { Colors } from "picocolors/types.js";
+import type { InspectedEngine, Inspection } from "../pipeline/inspect.js";
+import { formatValue } from "./text.js";
+import { wrapText } from "./wrapped-text.js";
+
+const WIDTH = 80;
+const NUMBER_WIDTH = 10;
+const ENGINE_WIDTH = 24;
+const USE_WIDTH = 9;
+const KINDS = ["kv_scale", "k_scale", "v_scale"] as const;
+
+type Scale = Inspection["layers"][number]["scales"][number];
+
+/** What is there, what engines make of it, and what is wrong. */
+export function inspectionReport(inspection: Inspection, colors: Colors): string {
+  const { engines, problems } = inspection;
+  return [
+    headLine(inspection),
+    "",
+    ...scaleTable(inspection, colors),
+    ...engines.map((engine) => engineLine(engine, colors)),
+    ...problems.flatMap(({ message }) => ["", colors.red(wrapText(`Problem: ${message}`, WIDTH))]),
+    "",
+  ].join("\n");
+}
+
+function headLine({ modelType, quantization, kvCacheDtype, layers }: Inspection): string {
+  return [
+    modelType ?? "unknown model type",
+    `${layers.length} ${layers.length === 1 ? "layer" : "layers"} with attention`,
+    ...(quantization === undefined ? [] : [`quantization_config: ${quantization}`]),
+    ...(kvCacheDtype === undefined ? [] : [`kv_cache_torch_dtype: ${kvCacheDtype}`]),
+  ].join(" · ");
+}
+
+function scaleTable({ layers, strayScales }: Inspection, colors: Colors): string[] {
+  const all = [...layers.flatMap(({ scales }) => scales), ...strayScales];
+  if (all.length === 0) return ["No KV scales: engines run an FP8 cache at 1.0.", ""];
+  const kinds = KINDS.filter((kind) => all.some((scale) => scale.kind === kind));
+  const title = ["layer", ...kinds.map((kind) => kind.padStart(NUMBER_WIDTH))].join("  ");
+  const rows = layers.map(({ layer, scales }) => {
+    const cells = kinds.map((kind) => cellOf(scales.find((scale) => scale.kind === kind)).padStart(NUMBER_WIDTH));
+    return [String(layer).padStart(5), ...cells].join("  ").trimEnd();
+  });
+  return [colors.bold(title), ...rows, "", ...tensorLines(all).map(colors.dim), ""];
+}
+
+function cellOf(scale: Scale | undefined): string {
+  if (scale === undefined) return "–";
+  const [value] = scale.values ?? [];
+  if (value === undefined) return scale.dtype;
+  const text = Number.isFinite(value) && value > 0 ? formatValue(value) : String(value);
+  return scale.values?.length === 1 ? text : `${text} …`;
+}
+
+/** One line for tensors that are alike: `model.layers.#.self_attn.k_scale  F32 [1]  in model-00002-of-00002.safetensors`. */
+function tensorLines(scales: readonly Scale[]): string[] {
+  const counts = new Map<string, number>();
+  for (const { name, dtype, shape, file } of scales) {
+    const line = `${name.replace(/\.\d+\./, ".#.")}  ${dtype} [${shape.join(", ")}]  in ${file}`;
+    counts.set(line, (counts.get(line) ?? 0) + 1);
+  }
+  return [...counts].map(([line, count]) => `${count} × ${line}`);
+}
+
+function engineLine({ name, use, why }: InspectedEngine, colors: Colors): string {
+  const paint = {
+    used: colors.green,
+    refused: colors.red,
+    ignored: colors.yellow,
+    unknown: colors.yellow,
+    none: colors.dim,
+  };
+  const column = ENGINE_WIDTH + USE_WIDTH;
+  const text = wrapText(why, WIDTH, " ".repeat(column));
+  return `${name.padEnd(ENGINE_WIDTH)}${paint[use](use.padEnd(USE_WIDTH))}${text}`;
+}
+
+/** The result for machines. Keys are stable; numbers that JSON does not have are texts. */
+export function inspectionJson(inspection: Inspection): string {
+  const { folder, modelType, quantization, kvCacheDtype, layers, strayScales, engines, problems } = inspection;
+  const summary = {
+    checkpoint: folder,
+    model_type: modelType ?? null,
+    quantization: quantization ?? null,
+    kv_cache_torch_dtype: kvCacheDtype ?? null,
+    layers: layers.map(({ layer, name, scales }) => ({ layer, name, scales: scales.map(scaleJson) })),
+    stray_scales: strayScales.map(scaleJson),
+    engines: engines.map(({ engine, name, use, why, layers: runs }) => ({
+      engine,
+      name,
+      use,
+      why,
+      layers: runs?.map(({ layer, k, v }) => ({ layer, k_scale: numberJson(k), v_scale: numberJson(v) })) ?? null,
+    })),
+    problems,
+  };
+  return `${JSON.stringify(summary, null, 2)}\n`;
+}
+
+function scaleJson({ name, dtype, shape, file, values }: Scale) {
+  return { name, dtype, shape, file, values: values?.map(numberJson) ?? null };
+}
+
+function numberJson(value: number | undefined): number | string | null {
+  if (value === undefined) return null;
+  return Number.isFinite(value) ? value : String(value);
+}

@@ -1,0 +1,110 @@
+// The result of a verification for machines. Keys are stable. Pure: text out.
+
+import type { Interval } from "../metrics/block-mean.js";
+import type { Fidelity } from "../metrics/cache-fidelity.js";
+import { isNoDifference } from "../metrics/thresholds.js";
+import type { ArmResult, GenerationResult, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
+import { noiseFloorFor, noiseFloorOf } from "./verify-figures.js";
+
+/**
+ * Everything that was measured and decided, as one JSON document that ends with a line break. What is NaN or infinite is
+ * null: an SQNR of a cache that lost nothing, an interval of a text too short to have one.
+ */
+export function verifyJson(result: VerifyResult, seconds: number): string {
+  const { thresholds, verdict } = result;
+  const noise = noiseFloorOf(result);
+  const summary = {
+    checkpoint: result.checkpoint,
+    model_type: result.modelType,
+    provider: result.provider,
+    dtype: result.dtype,
+    scale_source: result.scaleSource ?? null,
+    baseline: result.baseline,
+    windows: result.windows,
+    tokens: result.tokens,
+    positions: result.positions,
+    seconds: Number(seconds.toFixed(3)),
+    thresholds: {
+      max_perplexity_increase: thresholds.maxPerplexityIncrease,
+      max_kl: thresholds.maxKl,
+      min_agreement: thresholds.minAgreement,
+    },
+    verdict: {
+      name: verdict.name,
+      passed: verdict.passed,
+      sentence: verdict.sentence,
+      reasons: verdict.reasons,
+      layers: verdict.layers,
+      flag: verdict.flag ?? null,
+    },
+    noise_floor: noise === undefined ? null : { perplexity_ratio: noise.perplexityRatio, mean_kl: noise.meanKl },
+    arms: result.arms.map((arm) => armRecord(arm, result)),
+    layer_effects: result.layerEffects.map(({ layer, meanKl, perplexityRatio, agreement }) => ({
+      layer,
+      mean_kl: meanKl,
+      perplexity_ratio: perplexityRatio,
+      agreement,
+    })),
+    position_bins: result.positionBins.map(({ first, end, positions, meanKl }) => ({
+      first,
+      end,
+      positions,
+      mean_kl: meanKl,
+    })),
+    generation: result.generation === undefined ? null : generationRecord(result.generation),
+    warnings: result.warnings,
+  };
+  return `${JSON.stringify(summary, null, 2)}\n`;
+}
+
+function armRecord(arm: ArmResult, result: VerifyResult) {
+  const { divergence } = arm;
+  return {
+    name: arm.name,
+    description: arm.description,
+    perplexity: arm.perplexity,
+    perplexity_error: arm.perplexityError,
+    perplexity_ratio: intervalRecord(arm.perplexityRatio),
+    no_difference: isNoDifference(arm.perplexityRatio, noiseFloorFor(arm, result)),
+    kl: {
+      mean: intervalRecord(divergence.mean),
+      median: divergence.median,
+      p99: divergence.p99,
+      max: divergence.max,
+    },
+    agreement: arm.agreement,
+    layers: arm.layers.map(layerRecord),
+  };
+}
+
+function intervalRecord({ value, low, high }: Interval) {
+  return { value, low, high };
+}
+
+function layerRecord({ layer, kScale, vScale, k, v }: LayerFidelity) {
+  return { layer, k_scale: kScale, v_scale: vScale, k: fidelityRecord(k), v: fidelityRecord(v) };
+}
+
+function fidelityRecord({ sqnr, saturatedShare, flushedShare, saturated, elements, absmax }: Fidelity) {
+  return {
+    sqnr_db: sqnr,
+    saturated_share: saturatedShare,
+    flushed_share: flushedShare,
+    saturated,
+    elements,
+    absmax,
+  };
+}
+
+function generationRecord({ texts, bytesPerToken }: GenerationResult) {
+  return {
+    texts: texts.map(({ prompt, text16Bit, textFp8, tokens, partsAt }) => ({
+      prompt,
+      text_16_bit: text16Bit,
+      text_fp8: textFp8,
+      tokens,
+      parts_at: partsAt ?? null,
+    })),
+    bytes_per_token: { bits_16: bytesPerToken.bits16, fp8: bytesPerToken.fp8 },
+  };
+}

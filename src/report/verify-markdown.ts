@@ -1,0 +1,114 @@
+// The result of a verification as GitHub's Markdown, for a pull request or a job summary. Pure: text out.
+
+import { formatNats, formatShare } from "../metrics/figures.js";
+import type { VerifyResult } from "../pipeline/verify-result.js";
+import { formatCount } from "./text.js";
+import {
+  cacheOf,
+  figuresOf,
+  flushedShare,
+  formatDecibels,
+  limitRows,
+  saturatedShare,
+  subjectOf,
+  summaryOf,
+} from "./verify-figures.js";
+import { clipText } from "./verify-lines.js";
+
+/** Of a generated text; --json has the whole. */
+const TEXT_COLUMNS = 240;
+
+/** The verdict, the arms, and folded away the layers, positions and texts. */
+export function verifyMarkdown(result: VerifyResult, seconds: number): string {
+  const { verdict } = result;
+  const mark = verdict.passed ? "✅" : "❌";
+  return `${[
+    `## ${mark} FP8 KV cache: ${verdict.name}`,
+    `**${escapeMarkdown(verdict.sentence)}**`,
+    verdict.reasons.map((reason) => `- ${escapeMarkdown(reason)}`).join("\n"),
+    verdict.flag === undefined ? "" : `vLLM: \`${verdict.flag}\``,
+    armTable(result),
+    `${code(result.checkpoint)} · ${escapeMarkdown(`${cacheOf(result)} · ${summaryOf(result, seconds)}`)}`,
+    result.warnings.map((warning) => `> ⚠️ ${escapeMarkdown(warning)}`).join("\n>\n"),
+    layerDetails(result),
+    positionDetails(result),
+    generationDetails(result),
+  ]
+    .filter((part) => part !== "")
+    .join("\n\n")}\n`;
+}
+
+function armTable(result: VerifyResult): string {
+  const rows = result.arms.map((arm) => {
+    const { perplexity, ratio, meanKl, p99, agreement } = figuresOf(arm, result);
+    return [`${arm.name} (${arm.description})`, perplexity, ratio, meanKl, p99, agreement];
+  });
+  const titles = ["arm", "perplexity", `against ${result.baseline}`, "mean KL", "p99 KL", "same token"];
+  return table(titles, [...rows, ...limitRows(result)]);
+}
+
+function layerDetails(result: VerifyResult): string {
+  const subject = subjectOf(result);
+  if (subject === undefined) return "";
+  const effects = new Map(result.layerEffects.map(({ layer, meanKl }) => [layer, formatNats(meanKl)]));
+  const rows = subject.layers.map((fidelity) => [
+    String(fidelity.layer),
+    formatDecibels(fidelity.k.sqnr),
+    formatDecibels(fidelity.v.sqnr),
+    formatShare(saturatedShare(fidelity)),
+    formatShare(flushedShare(fidelity)),
+    ...(effects.size === 0 ? [] : [effects.get(fidelity.layer) ?? ""]),
+  ]);
+  const titles = ["layer", "K SQNR", "V SQNR", "saturated", "flushed", ...(effects.size === 0 ? [] : ["KL alone"])];
+  return details(`Layers of ${subject.name}`, table(titles, rows));
+}
+
+function positionDetails({ arms, positionBins }: VerifyResult): string {
+  const names = arms.map(({ name }) => name).filter((name) => positionBins.some(({ meanKl }) => name in meanKl));
+  if (names.length === 0) return "";
+  const rows = positionBins.map(({ first, end, meanKl }) => [
+    `${formatCount(first)}–${formatCount(end - 1)}`,
+    ...names.map((name) => (meanKl[name] === undefined ? "" : formatNats(meanKl[name]))),
+  ]);
+  return details("Mean KL by position", table(["position", ...names], rows));
+}
+
+function generationDetails({ generation }: VerifyResult): string {
+  if (generation === undefined) return "";
+  const rows = generation.texts.map(({ prompt, text16Bit, textFp8, tokens, partsAt }) => [
+    ...[prompt, text16Bit, textFp8].map((text) => clipText(text, TEXT_COLUMNS)),
+    partsAt === undefined ? `equal (${tokens})` : `${partsAt} of ${tokens}`,
+  ]);
+  const { bits16, fp8 } = generation.bytesPerToken;
+  const bytes = `Bytes per token: ${formatCount(bits16)} in 16 bits, ${formatCount(fp8)} in FP8.`;
+  const texts = table(["prompt", "16 bits", "FP8", "parts at token"], rows, ":--");
+  return details("Generated through the stored caches", `${texts}\n\n${bytes}`);
+}
+
+function table(titles: readonly string[], rows: readonly (readonly string[])[], align: ":--" | "--:" = "--:"): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(escapeMarkdown).join(" | ")} |`;
+  const rule = `| ${titles.map((_, index) => (index === 0 ? ":--" : align)).join(" | ")} |`;
+  return [line(titles), rule, ...rows.map(line)].join("\n");
+}
+
+function details(title: string, content: string): string {
+  return `<details><summary>${escapeMarkdown(title)}</summary>\n\n${content}\n\n</details>`;
+}
+
+/** On one line, with nothing left that Markdown or HTML would read: names and generated texts may hold anything. */
+function escapeMarkdown(text: string): string {
+  return text
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll(/[\\`*_[\]|~#@!$]/g, (character) => `\\${character}`);
+}
+
+/** Between more backticks than any that stand in the text. */
+function code(text: string): string {
+  const longest = Math.max(0, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
+  const fence = "`".repeat(longest + 1);
+  const space = longest > 0 ? " " : "";
+  return `${fence}${space}${text.replaceAll(/[\p{Cc}]+/gu, " ")}${space}${fence}`;
+}

@@ -1,0 +1,339 @@
+// `verify` as a user and a pipeline see it: what it prints, which files it writes, and the exit code that says whether
+// to ship. The checkpoint is the embedded example, calibrated once and then damaged in one way each.
+
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { seededRandom } from "../helpers/broken-checkpoints.js";
+import { INDEX_FILE } from "../helpers/example-checkpoint.js";
+import { type RawTensor, SafetensorsFile } from "../helpers/example-checkpoint-safetensors.js";
+import { type CliResult, REPOSITORY, runCli, startCli } from "../helpers/run-cli.js";
+import { snapshot, temporaryFolder } from "../helpers/run-cli-folders.js";
+
+const EXAMPLE = join(REPOSITORY, "examples/tiny-llama");
+const SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+const ARMS = ["exact", "16-bit", "fp8", "fp8-at-1", "e5m2"];
+const LAYERS = 6;
+const FAILED = 6;
+
+type Json = Record<string, unknown>;
+type Tensors = Map<string, RawTensor>;
+
+const root = mkdtempSync(join(tmpdir(), "create-kv-scales-verify-"));
+const calibrated = join(root, "calibrated");
+/** One text of the shipped ones: three windows of 128 tokens. */
+const TEXT = join(root, "text.txt");
+const FEW = ["--data", TEXT, "--sequence-length", "128"];
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+beforeAll(async () => {
+  const texts = join(REPOSITORY, "calibration-data/held-out");
+  const [first = ""] = readdirSync(texts)
+    .filter((name) => /\.(txt|jsonl)$/.test(name))
+    .sort();
+  writeFileSync(TEXT, readFileSync(join(texts, first), "utf8").replaceAll("\n", " ").slice(0, 1000));
+  await calibrate(EXAMPLE, calibrated);
+});
+
+async function calibrate(model: string, output: string): Promise<void> {
+  const result = await runCli([model, "-o", output, "--samples", "12", "--format", "tgi-separate", "--quiet"]);
+  expect(result).toMatchObject({ exitCode: 0 });
+}
+
+function verify(model: string, ...more: readonly string[]): Promise<CliResult> {
+  return runCli(["verify", model, ...FEW, ...more]);
+}
+
+/** A copy of a checkpoint, as files of its own: an output shares its weights with the model. */
+function copyOf(model: string): string {
+  const folder = join(temporaryFolder(), "model");
+  mkdirSync(folder);
+  cpSync(model, folder, { recursive: true });
+  return folder;
+}
+
+function editTensors(folder: string, file: string, edit: (tensors: Tensors) => void): void {
+  const path = join(folder, file);
+  const content = SafetensorsFile.parse(readFileSync(path));
+  edit(content.tensors);
+  rmSync(path);
+  writeFileSync(path, content.bytes());
+}
+
+function editJson(folder: string, file: string, edit: (json: Json) => void): void {
+  const path = join(folder, file);
+  const json = JSON.parse(readFileSync(path, "utf8")) as Json;
+  edit(json);
+  rmSync(path);
+  writeFileSync(path, JSON.stringify(json));
+}
+
+function layersOf(arms: readonly Json[] | undefined): unknown[] {
+  return (arms ?? []).map(({ layers }) => layers);
+}
+
+function linesOf(text: string): string[] {
+  return text.split("\n").filter((line) => line !== "");
+}
+
+/** The exponent of every bfloat16 number moved: a multiplication by 2^by that rounds nothing. Too small becomes 0. */
+function scaleByPowerOfTwo(data: Buffer, by: number): void {
+  for (let at = 0; at < data.length; at += 2) {
+    const bits = data.readUInt16LE(at);
+    const exponent = ((bits >> 7) & 0xff) + by;
+    if ((bits & 0x7f80) !== 0) data.writeUInt16LE(exponent > 0 ? (bits & 0x807f) | (exponent << 7) : 0, at);
+  }
+}
+
+function bfloat16s(values: readonly number[]): Buffer {
+  const data = Buffer.alloc(2 * values.length);
+  for (const [index, value] of values.entries()) {
+    const bits = new Uint32Array(Float32Array.of(value).buffer)[0] ?? 0;
+    data.writeUInt16LE(bits >>> 16, 2 * index);
+  }
+  return data;
+}
+
+/** Keys of up to 7 become keys of up to 7000: far beyond 448. */
+const KEY_POWER = 10;
+
+/** The example as a Qwen2 whose keys are 2^KEY_POWER times as large and its queries as much smaller: it predicts the same. */
+function withLargeKeys(): string {
+  const folder = copyOf(EXAMPLE);
+  editJson(folder, "config.json", (config) => {
+    delete config.attention_bias;
+    delete config.mlp_bias;
+    Object.assign(config, { model_type: "qwen2", architectures: ["Qwen2ForCausalLM"], use_sliding_window: false });
+  });
+  const random = seededRandom(3);
+  for (const shard of SHARDS) {
+    editTensors(folder, shard, (tensors) => {
+      for (const [name, { dtype, shape, data }] of [...tensors]) {
+        const projection = /([qkv])_proj\.weight$/.exec(name)?.[1];
+        if (projection === undefined) continue;
+        if (projection === "k") scaleByPowerOfTwo(data, KEY_POWER);
+        if (projection === "q") scaleByPowerOfTwo(data, -KEY_POWER);
+        const outputs = Number(Array.isArray(shape) ? shape[0] : Number.NaN);
+        const biases = Array.from({ length: outputs }, () =>
+          projection === "k" ? 2 ** KEY_POWER * 0.02 * (random() - 0.5) : 0,
+        );
+        tensors.set(name.replace(/weight$/, "bias"), { dtype, shape: [outputs], data: bfloat16s(biases) });
+      }
+    });
+  }
+  editJson(folder, INDEX_FILE, (index) => {
+    const weightMap = index.weight_map as Record<string, string>;
+    for (const [name, shard] of Object.entries(weightMap)) {
+      if (/[qkv]_proj\.weight$/.test(name)) weightMap[name.replace(/weight$/, "bias")] = shard;
+    }
+  });
+  return folder;
+}
+
+/** Every number of the projections somewhere else in its matrix: as much energy, no sense. */
+function shuffled(): string {
+  const folder = copyOf(calibrated);
+  const random = seededRandom(5);
+  for (const shard of readShards(folder)) {
+    editTensors(folder, shard, (tensors) => {
+      for (const [name, { data }] of tensors) {
+        if (!name.endsWith("_proj.weight")) continue;
+        const values = new Uint16Array(data.length / 2).map((_, index) => data.readUInt16LE(2 * index));
+        for (let index = values.length - 1; index > 0; index--) {
+          const other = Math.floor(random() * (index + 1));
+          [values[index], values[other]] = [values[other] ?? 0, values[index] ?? 0];
+        }
+        for (const [index, value] of values.entries()) data.writeUInt16LE(value, 2 * index);
+      }
+    });
+  }
+  return folder;
+}
+
+function readShards(folder: string): string[] {
+  return Object.keys(snapshot(folder)).filter((name) => /^model-\d.*\.safetensors$/.test(name));
+}
+
+describe("a calibrated checkpoint passes: exit 0", () => {
+  test("the report has a row for every arm and layer; stderr has the progress; nothing is written", async () => {
+    const before = snapshot(calibrated);
+    const { exitCode, stdout, stderr } = await verify(calibrated);
+    expect(exitCode).toBe(0);
+    expect(snapshot(calibrated)).toEqual(before);
+    for (const arm of ARMS) expect(stdout).toMatch(new RegExp(`^${arm} +\\d`, "m"));
+    for (let layer = 0; layer < LAYERS; layer++) expect(stdout).toMatch(new RegExp(`^ +${layer} +\\d+\\.\\d dB`, "m"));
+    expect(stdout).toContain("k_scale, v_scale");
+    expect(stdout).not.toContain("\u001b");
+    expect(linesOf(stderr).map((line) => line.split(" ")[0])).toEqual(["Reading", "Tokenizing", "Verifying"]);
+  });
+
+  test("--quiet prints the verdict's name and nothing on stderr", async () => {
+    const { exitCode, stdout, stderr } = await verify(calibrated, "--quiet");
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
+    expect(["ship\n", "scale-1-does-as-well\n"]).toContain(stdout);
+  });
+
+  test("--json prints one document with every arm, its figures and its layers", async () => {
+    const { exitCode, stdout } = await verify(calibrated, "--json");
+    const result = JSON.parse(stdout) as { arms: (Json & { layers: unknown[] })[]; verdict: Json };
+    expect(exitCode).toBe(0);
+    expect(result.arms.map(({ name }) => name)).toEqual(ARMS);
+    for (const { layers } of result.arms) expect(layers).toHaveLength(LAYERS);
+    expect(result.verdict).toMatchObject({ passed: true });
+  });
+
+  test("of --arms only those are in the result, and --memory changes nothing of what their caches lost", async () => {
+    const run = (memory: string) => verify(calibrated, "--json", "--arms", "fp8,16-bit", "--memory", memory);
+    const [first, second] = await Promise.all([run("1"), run("1GiB")]);
+    const [arms, others] = [first, second].map(({ stdout }) => (JSON.parse(stdout) as { arms: Json[] }).arms);
+    expect(arms?.map(({ name }) => name)).toEqual(["16-bit", "fp8"]);
+    expect(layersOf(others)).toEqual(layersOf(arms));
+  });
+
+  test("two runs give the same figures", async () => {
+    const run = () => verify(calibrated, "--json", "--arms", "fp8,16-bit");
+    const [first, second] = await Promise.all([run(), run()]);
+    const [arms, others] = [first, second].map(({ stdout }) => (JSON.parse(stdout) as { arms: Json[] }).arms);
+    expect(others).toEqual(arms);
+  });
+});
+
+describe("reports for others", () => {
+  test("--markdown, --junit and GITHUB_STEP_SUMMARY write files beside the report on stdout", async () => {
+    const folder = temporaryFolder();
+    const [markdown, junit, summary] = ["report.md", "report.xml", "summary.md"].map((name) => join(folder, name));
+    writeFileSync(summary ?? "", "# Before\n");
+    const args = ["verify", calibrated, ...FEW, "--markdown", markdown ?? "", "--junit", junit ?? ""];
+    const { exitCode, stdout } = await runCli(args, { env: { GITHUB_STEP_SUMMARY: summary ?? "" } });
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain("fp8-at-1");
+    expect(readFileSync(markdown ?? "", "utf8")).toMatch(/^\|.*fp8-at-1.*\|$/m);
+    expect(readFileSync(junit ?? "", "utf8")).toMatch(/^<\?xml [\s\S]*<testsuite[\s\S]*<\/testsuite/);
+    expect(readFileSync(summary ?? "", "utf8")).toBe(`# Before\n${readFileSync(markdown ?? "", "utf8")}`);
+  });
+
+  test("a report that cannot be written is exit 7, after the verdict was printed", async () => {
+    const path = join(temporaryFolder(), "missing/report.md");
+    const { exitCode, stdout, stderr } = await verify(calibrated, "--quiet", "--markdown", path);
+    expect(exitCode).toBe(7);
+    expect(stdout).not.toBe("");
+    expect(stderr).toMatch(/^Error: .*missing\/report\.md: the report cannot be written/);
+  });
+});
+
+describe("a checkpoint that costs too much fails: exit 6", () => {
+  test("with scales 16 times too small: the report is printed, and stderr says why in one line", async () => {
+    const folder = copyOf(calibrated);
+    const [file = ""] = Object.keys(snapshot(folder)).filter((name) => hasScales(folder, name));
+    editTensors(folder, file, (tensors) => {
+      for (const [name, { data }] of tensors) {
+        if (name.endsWith("_scale")) data.writeFloatLE(data.readFloatLE(0) / 16, 0);
+      }
+    });
+    const junit = join(folder, "..", "report.xml");
+    const { exitCode, stdout, stderr } = await verify(folder, "--json", "--junit", junit);
+    expect(exitCode).toBe(FAILED);
+    expect(JSON.parse(stdout)).toMatchObject({ verdict: { name: "too-costly", passed: false } });
+    expect(linesOf(stderr).filter((line) => line.startsWith("Error: "))).toHaveLength(1);
+    expect(linesOf(stderr).at(-1)).toMatch(/^Error: Verification failed: /);
+    expect(readFileSync(junit, "utf8")).toContain("<failure");
+  });
+
+  test("with keys beyond the format's range and no scales; calibrated, the same checkpoint ships", async () => {
+    const folder = withLargeKeys();
+    const without = await verify(folder, "--json");
+    expect(without.exitCode).toBe(FAILED);
+    const result = JSON.parse(without.stdout) as { arms: Json[]; verdict: { reasons: string[] } };
+    expect(result.arms.map(({ name }) => name)).toEqual(ARMS.filter((name) => name !== "fp8"));
+    expect(result).toMatchObject({ verdict: { name: "too-costly" } });
+    expect(result.verdict.reasons.join(" ")).toContain("calibrate it");
+    const output = join(folder, "../calibrated");
+    await calibrate(folder, output);
+    expect(await verify(output, "--quiet")).toMatchObject({ exitCode: 0, stdout: "ship\n" });
+  });
+
+  test("with weights in disorder it is the baseline that is broken, not the cache", async () => {
+    const { exitCode, stdout, stderr } = await verify(shuffled(), "--quiet");
+    expect({ exitCode, stdout }).toEqual({ exitCode: FAILED, stdout: "baseline-broken\n" });
+    expect(linesOf(stderr)).toHaveLength(1);
+  });
+
+  test("by thresholds that are stricter than FP8 can be", async () => {
+    expect(await verify(calibrated, "--quiet", "--max-kl", "1e-7")).toMatchObject({ exitCode: FAILED });
+  });
+});
+
+function hasScales(folder: string, name: string): boolean {
+  if (!name.endsWith(".safetensors")) return false;
+  return SafetensorsFile.parse(readFileSync(join(folder, name)))
+    .names()
+    .some((tensor) => tensor.endsWith("_scale"));
+}
+
+describe("what cannot be verified is refused before anything is computed", () => {
+  test.each<[string, readonly string[], RegExp]>([
+    ["an arm that does not exist", ["--arms", "16-bit,fp4"], /--arms.*fp8-at-1/],
+    ["a baseline that is not among the arms", ["--arms", "fp8,16-bit", "--baseline", "exact"], /baseline: exact/],
+    ["arms without the one that the verdict is about", ["--arms", "16-bit"], /fp8.*leave it in the list/],
+    ["--json and --quiet", ["--json", "--quiet"], /Choose one of --json and --quiet/],
+    ["windows of one token", ["--sequence-length", "1"], /sequenceLength|sequence-length/],
+    ["a share that is none", ["--min-agreement", "high"], /--min-agreement/],
+    ["data that is not there", ["--data", "nowhere.txt"], /nowhere\.txt/],
+  ])("%s is exit 2", async (_rule, args, says) => {
+    const { exitCode, stdout, stderr } = await verify(calibrated, ...args);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+    expect(stderr).toMatch(says);
+  });
+
+  test("a scale missing in one layer is exit 3, and the layer is named", async () => {
+    const folder = copyOf(calibrated);
+    const isMissing = (name: string) => /layers\.4\.self_attn\.(kv|k|v)_scale$/.test(name);
+    const [file = ""] = Object.keys(snapshot(folder)).filter((name) => hasScales(folder, name));
+    editTensors(folder, file, (tensors) => {
+      for (const name of [...tensors.keys()].filter(isMissing)) tensors.delete(name);
+    });
+    editJson(folder, INDEX_FILE, (index) => {
+      const entries = Object.entries(index.weight_map as Record<string, string>);
+      index.weight_map = Object.fromEntries(entries.filter(([name]) => !isMissing(name)));
+    });
+    const { exitCode, stdout, stderr } = await verify(folder);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: "" });
+    expect(stderr).toMatch(/^Error: .*"model\.layers\.4\.self_attn" has neither kv_scale nor both/m);
+  });
+
+  test.each([
+    ["0", 0],
+    ["negative", -0.5],
+    ["NaN", Number.NaN],
+  ])("a scale that is %s is exit 3", async (_name, value) => {
+    const folder = copyOf(calibrated);
+    const [file = ""] = Object.keys(snapshot(folder)).filter((name) => hasScales(folder, name));
+    editTensors(folder, file, (tensors) =>
+      tensors.get("model.layers.2.self_attn.k_scale")?.data.writeFloatLE(value, 0),
+    );
+    const { exitCode, stderr } = await verify(folder);
+    expect(exitCode).toBe(3);
+    expect(stderr).toMatch(/^Error: .*layers\.2\.self_attn\.k_scale.*expected one finite positive number/m);
+  });
+
+  test("a checkpoint without a head, and not tied, is exit 4", async () => {
+    const folder = copyOf(calibrated);
+    editJson(folder, "config.json", (config) => Object.assign(config, { tie_word_embeddings: false }));
+    const { exitCode, stdout, stderr } = await verify(folder);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 4, stdout: "" });
+    expect(stderr).toMatch(/^Error: .*"lm_head\.weight"/m);
+  });
+});
+
+test.each(["Tokenizing", "Verifying"])("SIGINT while %s is exit 130, without a report", async (stage) => {
+  const { child, done } = startCli(["verify", calibrated, "--memory", "1", "--sequence-length", "2048"]);
+  let sent = false;
+  child.stderr?.on("data", (chunk: Buffer) => {
+    if (sent || !chunk.toString().includes(stage)) return;
+    sent = true;
+    child.kill("SIGINT");
+  });
+  const { exitCode, stdout, stderr } = await done;
+  expect({ exitCode, stdout, sent }).toEqual({ exitCode: 130, stdout: "", sent: true });
+  expect(stderr).toContain("Interrupted");
+});

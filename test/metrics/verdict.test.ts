@@ -1,0 +1,211 @@
+// The decision as a table: from what was measured to what is said. And which layers would be kept.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { ArmMetrics } from "../../src/metrics/arm-metrics.js";
+import { isNoDifference, keepsThresholds } from "../../src/metrics/thresholds.js";
+import {
+  chooseLayersToKeep,
+  decideVerdict,
+  VERIFY_DEFAULTS,
+  type VerdictFacts,
+  type VerdictName,
+} from "../../src/metrics/verdict.js";
+
+interface Figures {
+  readonly ratio?: number;
+  readonly kl?: number;
+  readonly agreement?: number;
+}
+
+function metricsOf({ ratio = 1.002, kl = 0.005, agreement = 0.98 }: Figures = {}): ArmMetrics {
+  const around = (value: number, width: number) => ({ value, low: value - width, high: value + width });
+  return {
+    perplexity: 12 * ratio,
+    perplexityError: 0.1,
+    perplexityRatio: around(ratio, 0.0005),
+    divergence: { mean: around(kl, 0.0005), median: kl / 2, p99: kl * 9, max: kl * 20 },
+    agreement,
+  };
+}
+
+const GOOD = metricsOf();
+const BAD = metricsOf({ kl: 0.5 });
+const EXTRA = { value: 0.01, low: 0.009, high: 0.011 };
+const NONE = { value: 0.0001, low: -0.0002, high: 0.0004 };
+
+function factsOf(changes: Partial<VerdictFacts> = {}): VerdictFacts {
+  return {
+    subject: { name: "fp8", metrics: GOOD },
+    atScale1: undefined,
+    noiseFloor: undefined,
+    thresholds: { ...VERIFY_DEFAULTS, minAgreement: 0.95 },
+    baselineNll: 2.5,
+    countModelNll: 7,
+    layerEffects: [],
+    ...changes,
+  };
+}
+
+const subject = (metrics: ArmMetrics, name: "fp8" | "fp8-at-1" = "fp8") => ({ subject: { name, metrics } });
+const at1 = (metrics: ArmMetrics, extraKl = EXTRA) => ({ atScale1: { metrics, extraKl } });
+const kept = (metrics: ArmMetrics) => ({ withLayersIn16Bits: { layers: [3, 7], metrics } });
+
+test.each<[rule: string, name: VerdictName, changes: Partial<VerdictFacts>]>([
+  ["within the thresholds, alone", "ship", {}],
+  ["within them, and 1.0 is not", "ship", at1(BAD)],
+  ["within them, and 1.0 measurably worse", "ship", at1(GOOD)],
+  ["within them, and 1.0 within them, too, not measurably worse", "scale-1-does-as-well", at1(GOOD, NONE)],
+  ["the same, and 1.0 even better", "scale-1-does-as-well", at1(GOOD, { value: -1, low: -2, high: -0.5 })],
+  [
+    "measurably worse, by less than 16 bits are noisy",
+    "scale-1-does-as-well",
+    { ...at1(GOOD), noiseFloor: { perplexityRatio: 1, meanKl: 0.02 } },
+  ],
+  [
+    "worse, by more than 16 bits are noisy",
+    "ship",
+    { ...at1(GOOD), noiseFloor: { perplexityRatio: 1, meanKl: 0.002 } },
+  ],
+  ["no scales, and within the thresholds", "ship", subject(GOOD, "fp8-at-1")],
+  ["no scales, and beyond them", "too-costly", subject(BAD, "fp8-at-1")],
+  ["KL beyond", "too-costly", subject(metricsOf({ kl: 0.0201 }))],
+  ["perplexity beyond", "too-costly", subject(metricsOf({ ratio: 1.0101 }))],
+  ["agreement beyond", "too-costly", subject(metricsOf({ agreement: 0.949 }))],
+  ["a metric that is NaN", "too-costly", subject(metricsOf({ kl: Number.NaN }))],
+  ["a perplexity that is infinite", "too-costly", subject(metricsOf({ ratio: Number.POSITIVE_INFINITY }))],
+  ["beyond, and within with layers in 16 bits", "keep-layers-in-16-bits", { ...subject(BAD), ...kept(GOOD) }],
+  ["beyond with layers in 16 bits, too", "too-costly", { ...subject(BAD), ...kept(BAD) }],
+  ["within them with and without layers in 16 bits", "ship", kept(GOOD)],
+  ["a baseline as bad as counting", "baseline-broken", { baselineNll: 7 }],
+  ["a baseline that is worse", "baseline-broken", { baselineNll: 10.8 }],
+  ["a baseline that is NaN", "baseline-broken", { baselineNll: Number.NaN }],
+  ["a baseline that is infinite", "baseline-broken", { baselineNll: Infinity, countModelNll: Infinity }],
+])("%s: %s", (_rule, name, changes) => {
+  const verdict = decideVerdict(factsOf(changes));
+  expect(verdict.name).toBe(name);
+  expect(verdict.passed).toBe(name === "ship" || name === "scale-1-does-as-well");
+  expect(verdict.reasons.length).toBeGreaterThan(0);
+});
+
+test("the limits themselves are allowed", () => {
+  const { maxPerplexityIncrease, maxKl, minAgreement } = VERIFY_DEFAULTS;
+  expect([maxPerplexityIncrease, maxKl, minAgreement]).toEqual([0.01, 0.02, 0.9]);
+  const exact = { maxPerplexityIncrease: 0.25, maxKl, minAgreement };
+  expect(keepsThresholds(metricsOf({ ratio: 1.25, kl: maxKl, agreement: minAgreement }), exact)).toBe(true);
+});
+
+test("it passes exactly when the thresholds are kept, whatever was measured beside", () => {
+  const figures = fc.record({
+    ratio: fc.double({ min: 0.9, max: 1.1, noNaN: true }),
+    kl: fc.double({ min: 0, max: 0.05, noNaN: true }),
+    agreement: fc.double({ min: 0.8, max: 1, noNaN: true }),
+  });
+  fc.assert(
+    fc.property(figures, figures, figures, fc.boolean(), (own, one, with16, measured) => {
+      const beside = measured ? { ...at1(metricsOf(one)), ...kept(metricsOf(with16)) } : {};
+      const { passed } = decideVerdict(factsOf({ ...subject(metricsOf(own)), ...beside }));
+      expect(passed).toBe(own.ratio - 1 <= 0.01 && own.kl <= 0.02 && own.agreement >= 0.95);
+    }),
+  );
+});
+
+describe("layers to keep in 16 bits", () => {
+  test("are named with vLLM's flag, numbers apart by spaces", () => {
+    const { layers, flag } = decideVerdict(factsOf({ ...subject(BAD), ...kept(GOOD) }));
+    expect(layers).toEqual([3, 7]);
+    expect(flag).toBe("--kv-cache-dtype-skip-layers 3 7");
+  });
+
+  test("are not named by any other verdict", () => {
+    for (const changes of [{}, subject(BAD), { baselineNll: 9 }, at1(GOOD, NONE)])
+      expect(decideVerdict(factsOf(changes))).toMatchObject({ layers: [], flag: undefined });
+  });
+});
+
+describe("the reasons", () => {
+  const reasonsOf = (changes: Partial<VerdictFacts>) => decideVerdict(factsOf(changes)).reasons;
+
+  test("of a failure name every broken threshold, by how much, and no other", () => {
+    expect(reasonsOf(subject(metricsOf({ ratio: 1.0321, agreement: 0.93126 })))).toEqual([
+      "Perplexity: +3.21 % (+3.16 % to +3.26 %); at most 1 % is allowed.",
+      "Most likely token: the same at 93.13 % of the positions; at least 95 % is required.",
+    ]);
+    expect(reasonsOf(subject(metricsOf({ kl: 0.0312 })))).toEqual([
+      "Mean KL divergence: 0.0312 nats (0.0307 to 0.0317); at most 0.02 nats is allowed.",
+    ]);
+  });
+
+  test("name the costliest layer, a broken one first", () => {
+    const layerEffects = [0.1, 0.3, 0.2].map((meanKl, layer) => ({ layer, meanKl }));
+    expect(reasonsOf({ ...subject(BAD), layerEffects }).join(" ")).toContain("Layer 1 costs most");
+    const broken = [...layerEffects, { layer: 3, meanKl: Number.NaN }];
+    expect(reasonsOf({ ...subject(BAD), layerEffects: broken }).join(" ")).toContain("Layer 3 costs most");
+  });
+
+  test("say that scales are wrong which fail where 1.0 does not", () => {
+    expect(reasonsOf({ ...subject(BAD), ...at1(GOOD) }).join(" ")).toContain("the scales of the checkpoint are wrong");
+    expect(reasonsOf({ ...subject(BAD), ...at1(BAD) }).join(" ")).not.toContain("wrong");
+  });
+
+  test("say what fails at scale 1.0", () => {
+    expect(reasonsOf(at1(BAD)).join(" ")).toContain("At scale 1.0 it would not. Mean KL divergence: 0.500 nats");
+  });
+
+  test("of a broken baseline give what it needs and what counting needs", () => {
+    expect(reasonsOf({ baselineNll: 10.81, countModelNll: 7.42 })[0]).toMatch(/ 10\.8 nats .* 7\.42\.$/);
+  });
+});
+
+test.each<[rule: string, low: number, value: number, high: number, noise: number | undefined, expected: boolean]>([
+  ["an interval around 1", 0.999, 1.002, 1.005, undefined, true],
+  ["an interval that ends at 1", 1, 1.002, 1.005, undefined, true],
+  ["an interval above 1", 1.001, 1.002, 1.003, undefined, false],
+  ["an interval below 1", 0.997, 0.998, 0.999, undefined, false],
+  ["above 1, but within the noise", 1.001, 1.002, 1.003, 1.003, true],
+  ["above 1 within what is noise below it", 1.001, 1.002, 1.003, 0.997, true],
+  ["below 1 by more than the noise", 0.997, 0.998, 0.999, 1.001, false],
+  ["above 1 by more than the noise", 1.001, 1.002, 1.003, 1.001, false],
+  ["an infinite ratio", 0, Infinity, Infinity, undefined, false],
+  ["a NaN", Number.NaN, Number.NaN, Number.NaN, 1.1, false],
+])("no difference: %s", (_rule, low, value, high, perplexityRatio, expected) => {
+  const noiseFloor = perplexityRatio === undefined ? undefined : { perplexityRatio, meanKl: 0 };
+  expect(isNoDifference({ value, low, high }, noiseFloor)).toBe(expected);
+});
+
+describe("layers worth keeping", () => {
+  const effectsOf = (kls: readonly number[]) => kls.map((meanKl, layer) => ({ layer, meanKl }));
+  /** Twelve layers: three cost much. */
+  const THREE = [0.001, 0.05, 0.001, 0.001, 0.03, 0.001, 0.001, 0.02, 0.001, 0.001, 0.001, 0.001];
+  const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+
+  test.each<[rule: string, kls: readonly number[], subjectKl: number, maxKl: number, expected: number[] | undefined]>([
+    ["the costliest, until the rest is within the limit", THREE, sum(THREE), 0.02, [1, 4, 7]],
+    ["no more than needed", THREE, sum(THREE), 0.03, [1, 4]],
+    ["one when one is enough", THREE, sum(THREE), 0.06, [1]],
+    ["one when KL is not what is broken", THREE, 0.01, 0.02, [1]],
+    ["none when they would be more than a quarter", THREE, sum(THREE), 0.005, undefined],
+    ["three of twelve, but not of eleven", THREE.slice(0, 11), sum(THREE), 0.02, undefined],
+    ["none of three layers", [1, 0, 0], 1, 0.02, undefined],
+    ["one of four", [0, 0, 1, 0], 1, 0.02, [2]],
+    ["none without layers", [], 1, 0.02, undefined],
+    ["more when together they cost more than their sum", THREE, 2 * sum(THREE), 0.06, [1, 4]],
+    ["a layer that breaks the model, first", [0.001, 0.2, 0, 0, Number.NaN, 0, 0, 0], Number.NaN, 0.02, [1, 4]],
+  ])("%s", (_rule, kls, subjectKl, maxKl, expected) => {
+    expect(chooseLayersToKeep(effectsOf(kls), subjectKl, { ...VERIFY_DEFAULTS, maxKl })).toEqual(expected);
+  });
+
+  test("cost no less than those that are left, and are at most a quarter", () => {
+    const costs = fc.array(fc.double({ min: 0, max: 0.1, noNaN: true }), { minLength: 1, maxLength: 40 });
+    fc.assert(
+      fc.property(costs, (kls) => {
+        const layers = chooseLayersToKeep(effectsOf(kls), sum(kls), VERIFY_DEFAULTS);
+        fc.pre(layers !== undefined);
+        const rest = kls.filter((_, layer) => !layers?.includes(layer));
+        expect(layers?.length).toBeLessThanOrEqual(kls.length / 4);
+        expect(Math.min(...(layers ?? []).map((layer) => kls[layer] ?? 0))).toBeGreaterThanOrEqual(Math.max(...rest));
+        expect(sum(rest)).toBeLessThanOrEqual(VERIFY_DEFAULTS.maxKl + 1e-12);
+      }),
+    );
+  });
+});
