@@ -7,7 +7,7 @@ import { checkThresholds, keepsThresholds, type NoiseFloor, type Thresholds } fr
 
 export type { Thresholds };
 
-/** What a serving team rarely notices: 1 % of perplexity, and one most likely token in twenty. */
+/** What a serving team rarely notices: 1 % of perplexity, and one most likely token in ten. */
 export const VERIFY_DEFAULTS: Thresholds = { maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9 };
 
 /** With more layers than this share in 16 bits, the cache is hardly smaller. */

@@ -89,6 +89,10 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   );
   const dtype = float8Of(checkpoint);
   const arms = settings.arms.filter((arm) => arm !== "fp8" || scales !== undefined);
+  const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
+  if (!arms.includes(subjectName)) {
+    throw new UsageError(`--arms: the verdict is about ${subjectName}: leave it in the list`);
+  }
   const rounding = roundingsOf({ dtype, scales, bits16: bits16Of(checkpoint, decoder.embedding) });
 
   onProgress?.({ stage: "tokenize" });
@@ -130,9 +134,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
       layers: describeLayers(name, armOf(name), rounding),
     }),
   );
-  const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
   const subject = results.find(({ name }) => name === subjectName);
-  if (subject === undefined) throw new UsageError(`--arms: the verdict is about ${subjectName}: leave it in the list`);
+  if (subject === undefined) throw new RangeError(`arm ${subjectName} was not evaluated`);
 
   const layerEffects: LayerEffect[] = [];
   if (settings.perLayer) {
