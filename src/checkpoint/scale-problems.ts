@@ -2,7 +2,7 @@
 // A checkpoint without scales has no problem. Knows nothing of how engines differ.
 
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
-import { layerList } from "../numerics/layer-names.js";
+import { layerNames } from "../numerics/layer-names.js";
 import { elementsOf, isSound } from "./engine-verdicts.js";
 import type { ScaleTensor } from "./read-scales.js";
 import type { ScaleFacts } from "./scale-facts.js";
@@ -70,7 +70,7 @@ function missingLayer({ attentions, scales }: ScaleFacts): string | undefined {
   const without = [...attentions].filter(([, name]) => !scaled.has(name)).map(([layer]) => layer);
   if (scales.length === 0 || without.length === 0) return undefined;
   const has = without.length === 1 ? "has" : "have";
-  return `${capital(layerList(without))} ${has} no scale: engines run there at 1.0 without a word.`;
+  return `${layerNames(without)} ${has} no scale: engines run there at 1.0 without a word.`;
 }
 
 function loneScale({ scales }: ScaleFacts): string | undefined {
@@ -164,8 +164,4 @@ function sayOf(scales: readonly ScaleTensor[], rest: (scale: ScaleTensor) => str
 
 function andMore(count: number): string {
   return count === 1 ? "" : ` (and ${count - 1} more like it)`;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -8,10 +8,10 @@ import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
-import { createProgressDisplay } from "../report/progress.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { CommandContext } from "./command-context.js";
 import { parseBytes, parseHeadroom, parsePositiveInteger, parseSeed, parseText } from "./option-values.js";
+import { withProgress } from "./with-progress.js";
 
 interface CalibrateFlags {
   readonly output?: string;
@@ -71,30 +71,16 @@ function number(flags: string, description: string, parse: (text: string) => num
 }
 
 async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
-  const { stdout, stderr, signal } = context;
+  const { stdout, signal } = context;
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
-  const display = createProgressDisplay({
-    stream: stderr,
-    quiet: flags.quiet ?? false,
-    color: pc.isColorSupported,
-  });
   const start = performance.now();
-  try {
-    const { memory, json, quiet, ...options } = flags;
-    const result = await calibrate({
-      ...options,
-      model: model ?? EMBEDDED_EXAMPLE,
-      segmentBytes: memory,
-      signal,
-      onProgress: (progress) => display.update(progress),
-    });
-    display.stop();
-    const seconds = (performance.now() - start) / 1000;
-    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
-    if (json) stdout.write(calibrationJson(result, seconds));
-    else if (quiet) stdout.write(`${result.output}\n`);
-    else stdout.write(calibrationReport(result, colors, seconds));
-  } finally {
-    display.stop();
-  }
+  const { memory, json, quiet = false, ...options } = flags;
+  const result = await withProgress(context, quiet, (onProgress) =>
+    calibrate({ ...options, model: model ?? EMBEDDED_EXAMPLE, segmentBytes: memory, signal, onProgress }),
+  );
+  const seconds = (performance.now() - start) / 1000;
+  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  if (json) stdout.write(calibrationJson(result, seconds));
+  else if (quiet) stdout.write(`${result.output}\n`);
+  else stdout.write(calibrationReport(result, colors, seconds));
 }

@@ -7,9 +7,9 @@ import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { convert } from "../pipeline/convert.js";
 import { conversionJson, conversionReport } from "../report/convert-report.js";
-import { createProgressDisplay } from "../report/progress.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
+import { withProgress } from "./with-progress.js";
 
 interface ConvertFlags {
   readonly format: OutputFormatName;
@@ -45,23 +45,14 @@ export function addConvertCommand(program: Command, context: CommandContext): vo
 }
 
 async function runConvert(model: string, flags: ConvertFlags, context: CommandContext): Promise<void> {
-  const { stdout, stderr, signal } = context;
-  const { json, quiet, ...options } = flags;
+  const { stdout, signal } = context;
+  const { json, quiet = false, ...options } = flags;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
-  const display = createProgressDisplay({ stream: stderr, quiet: quiet ?? false, color: pc.isColorSupported });
-  try {
-    const conversion = await convert({
-      ...options,
-      model,
-      signal,
-      onProgress: (progress) => display.update(progress),
-    });
-    display.stop();
-    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
-    if (json) stdout.write(conversionJson(conversion));
-    else if (quiet) stdout.write(`${conversion.output}\n`);
-    else stdout.write(conversionReport(conversion, colors));
-  } finally {
-    display.stop();
-  }
+  const conversion = await withProgress(context, quiet, (onProgress) =>
+    convert({ ...options, model, signal, onProgress }),
+  );
+  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  if (json) stdout.write(conversionJson(conversion));
+  else if (quiet) stdout.write(`${conversion.output}\n`);
+  else stdout.write(conversionReport(conversion, colors));
 }

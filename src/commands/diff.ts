@@ -4,9 +4,9 @@ import type { Command } from "commander";
 import pc from "picocolors";
 import { diff } from "../pipeline/diff.js";
 import { differenceJson, differenceReport } from "../report/diff-report.js";
-import { createProgressDisplay } from "../report/progress.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
+import { withProgress } from "./with-progress.js";
 
 export function addDiffCommand(program: Command, context: CommandContext): void {
   program
@@ -19,14 +19,8 @@ export function addDiffCommand(program: Command, context: CommandContext): void 
 }
 
 async function runDiff(a: string, b: string, json: boolean, context: CommandContext): Promise<void> {
-  const { stdout, stderr, signal } = context;
-  const display = createProgressDisplay({ stream: stderr, quiet: false, color: pc.isColorSupported });
-  try {
-    const difference = await diff({ a, b, signal, onProgress: (progress) => display.update(progress) });
-    display.stop();
-    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
-    stdout.write(json ? differenceJson(difference) : differenceReport(difference, colors));
-  } finally {
-    display.stop();
-  }
+  const { stdout, signal } = context;
+  const difference = await withProgress(context, false, (onProgress) => diff({ a, b, signal, onProgress }));
+  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  stdout.write(json ? differenceJson(difference) : differenceReport(difference, colors));
 }

@@ -5,9 +5,9 @@ import pc from "picocolors";
 import { CheckpointError } from "../errors.js";
 import { inspect } from "../pipeline/inspect.js";
 import { inspectionJson, inspectionReport } from "../report/inspect-report.js";
-import { createProgressDisplay } from "../report/progress.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
+import { withProgress } from "./with-progress.js";
 
 interface InspectFlags {
   readonly revision?: string;
@@ -25,25 +25,16 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
 }
 
 async function runInspect(model: string, { json, ...options }: InspectFlags, context: CommandContext): Promise<void> {
-  const { stdout, stderr, signal } = context;
-  const display = createProgressDisplay({ stream: stderr, quiet: false, color: pc.isColorSupported });
-  try {
-    const inspection = await inspect({
-      ...options,
-      model,
-      signal,
-      onProgress: (progress) => display.update(progress),
-    });
-    display.stop();
-    const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
-    stdout.write(json ? inspectionJson(inspection) : inspectionReport(inspection, colors));
-    const [first] = inspection.problems;
-    if (first === undefined) return;
-    const count = inspection.problems.length;
-    throw new CheckpointError(
-      `${inspection.folder}: ${count === 1 ? "1 problem" : `${count} problems`} with the KV scales, as listed: ${first.kind}${count === 1 ? "" : ", …"}. Calibrate or convert the checkpoint again.`,
-    );
-  } finally {
-    display.stop();
-  }
+  const { stdout, signal } = context;
+  const inspection = await withProgress(context, false, (onProgress) =>
+    inspect({ ...options, model, signal, onProgress }),
+  );
+  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  stdout.write(json ? inspectionJson(inspection) : inspectionReport(inspection, colors));
+  const [first] = inspection.problems;
+  if (first === undefined) return;
+  const count = inspection.problems.length;
+  throw new CheckpointError(
+    `${inspection.folder}: ${count === 1 ? "1 problem" : `${count} problems`} with the KV scales, as listed: ${first.kind}${count === 1 ? "" : ", …"}. Calibrate or convert the checkpoint again.`,
+  );
 }

@@ -7,8 +7,7 @@ import { messageOf, OutputWriteError, UsageError, VerificationError } from "../e
 import { ARMS } from "../pipeline/arms.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
-import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
-import { createProgressDisplay } from "../report/progress.js";
+import type { ArmName } from "../pipeline/verify-result.js";
 import { verifyJson } from "../report/verify-json.js";
 import { verifyJunit } from "../report/verify-junit.js";
 import { verifyMarkdown } from "../report/verify-markdown.js";
@@ -16,6 +15,7 @@ import { verifyReport } from "../report/verify-report.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { CommandContext } from "./command-context.js";
 import { parseBytes, parseNats, parsePositiveInteger, parseSeed, parseShare, parseText } from "./option-values.js";
+import { withProgress } from "./with-progress.js";
 
 interface VerifyFlags {
   readonly revision?: string;
@@ -80,24 +80,24 @@ function parseArms(text: string): ArmName[] {
 }
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
-  const { stdout, stderr, signal } = context;
-  const { memory, json, quiet, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...options } = flags;
+  const { stdout, signal } = context;
+  const {
+    memory,
+    json,
+    quiet = false,
+    markdown,
+    junit,
+    maxPerplexityIncrease,
+    maxKl,
+    minAgreement,
+    ...options
+  } = flags;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
-  const display = createProgressDisplay({ stream: stderr, quiet: quiet ?? false, color: pc.isColorSupported });
   const start = performance.now();
-  let result: VerifyResult;
-  try {
-    result = await verify({
-      ...options,
-      model: model ?? EMBEDDED_EXAMPLE,
-      segmentBytes: memory,
-      thresholds: { maxPerplexityIncrease, maxKl, minAgreement },
-      signal,
-      onProgress: (progress) => display.update(progress),
-    });
-  } finally {
-    display.stop();
-  }
+  const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
+  const result = await withProgress(context, quiet, (onProgress) =>
+    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, segmentBytes: memory, thresholds, signal, onProgress }),
+  );
   const seconds = (performance.now() - start) / 1000;
   const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
   if (json) stdout.write(verifyJson(result, seconds));

@@ -1,5 +1,11 @@
 // Layers as people list them. Pure.
 
+/** As layerList, at the start of a sentence: "Layer 3", "Layers 3, 5–8" */
+export function layerNames(layers: readonly number[]): string {
+  const list = layerList(layers);
+  return list.charAt(0).toUpperCase() + list.slice(1);
+}
+
 /** "layer 3", "layers 3, 5–8" */
 export function layerList(layers: readonly number[]): string {
   const runs: [number, number][] = [];

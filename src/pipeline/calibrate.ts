@@ -6,12 +6,7 @@ import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
-import {
-  OUTPUT_FORMATS,
-  type OutputFormat,
-  type OutputFormatName,
-  scaleTensors,
-} from "../checkpoint/output-formats.js";
+import { OUTPUT_FORMATS, type OutputFormatName, scaleTensors } from "../checkpoint/output-formats.js";
 import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import type { Placement } from "../checkpoint/place-file.js";
 import {
@@ -36,6 +31,7 @@ import { encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
 
 import type { MeasureProgress } from "./measure-ranges.js";
+import { requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
 import { warningsOf } from "./warnings.js";
 
 export const CALIBRATION_DEFAULTS = {
@@ -229,12 +225,7 @@ function completeSettings(options: CalibrateOptions): Settings {
   requireKey("format", settings.format, OUTPUT_FORMATS);
   requireKey("dtype", settings.dtype, FLOAT8_FORMATS);
   requireKey("provider", settings.provider, PROVIDERS);
-  const format: OutputFormat = OUTPUT_FORMATS[settings.format];
-  if (!format.dtypes.includes(settings.dtype)) {
-    throw new UsageError(
-      `Format ${settings.format} has no ${settings.dtype}: ${format.dtypeRule}. Use ${format.dtypes.join(" or ")}.`,
-    );
-  }
+  requireDtypeOfFormat(settings.format, settings.dtype);
   if (!(settings.headroom >= 1 && settings.headroom <= 16)) {
     throw new UsageError(`headroom: expected a number from 1 to 16, found ${settings.headroom}`);
   }
@@ -243,15 +234,8 @@ function completeSettings(options: CalibrateOptions): Settings {
       throw new UsageError(`${key}: expected a positive integer, found ${settings[key]}`);
     }
   }
-  if (options.inPlace && options.output !== undefined) {
-    throw new UsageError("Choose one of --in-place and an output folder (-o)");
-  }
+  requireOnePlace(options);
   return settings;
-}
-
-function requireKey(option: string, value: string, table: Readonly<Record<string, unknown>>): void {
-  if (Object.hasOwn(table, value)) return;
-  throw new UsageError(`${option}: expected one of ${Object.keys(table).join(", ")}, found ${JSON.stringify(value)}`);
 }
 
 /** Everything that would make writing fail for a reason known beforehand is found before the long work. */

@@ -15,12 +15,13 @@ import type { Placement } from "../checkpoint/place-file.js";
 import { readScales, type ScalesAsRead, scalesAsRead } from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
 import { writeInPlace, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
-import { CheckpointError, throwIfAborted, UsageError } from "../errors.js";
+import { CheckpointError, throwIfAborted } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
 import { locateModel } from "./locate-model.js";
+import { requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
 import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
 
 export interface ConvertOptions {
@@ -98,19 +99,13 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   };
 }
 
-function checkOptions({ format, dtype, inPlace, output }: ConvertOptions): void {
+function checkOptions({ format, dtype, ...places }: ConvertOptions): void {
   requireKey("format", format, OUTPUT_FORMATS);
-  if (dtype !== undefined) requireKey("dtype", dtype, FLOAT8_FORMATS);
-  const { dtypes, dtypeRule }: OutputFormat = OUTPUT_FORMATS[format];
-  if (dtype !== undefined && !dtypes.includes(dtype)) {
-    throw new UsageError(`Format ${format} has no ${dtype}: ${dtypeRule}. Use ${dtypes.join(" or ")}.`);
+  if (dtype !== undefined) {
+    requireKey("dtype", dtype, FLOAT8_FORMATS);
+    requireDtypeOfFormat(format, dtype);
   }
-  if (inPlace && output !== undefined) throw new UsageError("Choose one of --in-place and an output folder (-o)");
-}
-
-function requireKey(option: string, value: string, table: Readonly<Record<string, unknown>>): void {
-  if (Object.hasOwn(table, value)) return;
-  throw new UsageError(`${option}: expected one of ${Object.keys(table).join(", ")}, found ${JSON.stringify(value)}`);
+  requireOnePlace(places);
 }
 
 function closestDtype(dtype: Float8Name, format: OutputFormatName): Float8Name {

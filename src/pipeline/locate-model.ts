@@ -5,11 +5,20 @@ import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsageError } from "../errors.js";
+import type { DownloadProgress } from "../hub/download-files.js";
 import { isHubId } from "../hub/hub-id.js";
-import type { CalibrateOptions } from "./calibrate.js";
 
 /** The tiny trained Llama that ships with the package. */
 export const EMBEDDED_EXAMPLE = fileURLToPath(new URL("../../examples/tiny-llama", import.meta.url));
+
+export interface LocateOptions {
+  /** A checkpoint folder, or a hub id `org/name`. */
+  readonly model: string;
+  readonly revision?: string | undefined;
+  readonly inPlace?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: { readonly stage: "download" } & DownloadProgress) => void) | undefined;
+}
 
 export interface LocatedModel {
   readonly folder: string;
@@ -17,7 +26,7 @@ export interface LocatedModel {
 }
 
 /** @throws UsageError for options that do not go together, HubError and what else the download throws */
-export async function locateModel(options: CalibrateOptions): Promise<LocatedModel> {
+export async function locateModel(options: LocateOptions): Promise<LocatedModel> {
   const { model, revision, signal, onProgress } = options;
   const isFolder = await stat(model).then(
     () => true,

@@ -4,6 +4,7 @@
 import { describeModel, describeModelEnd } from "../architectures/registry.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { scalesAsRead } from "../checkpoint/read-scales.js";
+import { scaleDtype } from "../checkpoint/scale-facts.js";
 import { throwIfAborted, UsageError } from "../errors.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { type ArmPositions, computeArmMetrics, type Interval } from "../metrics/arm-metrics.js";
@@ -13,7 +14,6 @@ import { countModelNll } from "../metrics/count-model.js";
 import { binByPosition } from "../metrics/position-bins.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import { chooseLayersToKeep, decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
-import type { Float8Name } from "../numerics/float8.js";
 import { HELD_OUT_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
 import { openTokenizer } from "../prompts/tokenizer.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
@@ -22,6 +22,7 @@ import { startComputeProcess } from "./compute-process.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
 import { locateModel } from "./locate-model.js";
+import { requireKey } from "./option-checks.js";
 import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
 
 export const VERIFICATION_DEFAULTS = {
@@ -78,7 +79,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const { signal, onProgress } = options;
   const settings = completeSettings(options);
   throwIfAborted(signal);
-  const { folder } = await locateModel({ ...options, onProgress: undefined });
+  const { folder } = await locateModel(options);
   onProgress?.({ stage: "open" });
   const checkpoint = await openCheckpoint(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
@@ -87,7 +88,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     checkpoint,
     decoder.layers.map(({ attention }) => attention.name),
   );
-  const dtype = float8Of(checkpoint);
+  const dtype = scaleDtype(checkpoint.config);
   const arms = settings.arms.filter((arm) => arm !== "fp8" || scales !== undefined);
   const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
   if (!arms.includes(subjectName)) {
@@ -211,9 +212,7 @@ interface Settings {
 function completeSettings(options: VerifyOptions): Settings {
   const names = Object.keys(ARMS) as ArmName[];
   const arms = options.arms === undefined ? names : names.filter((name) => options.arms?.includes(name));
-  for (const name of options.arms ?? []) {
-    if (!names.includes(name)) throw new UsageError(`arms: expected some of ${names.join(", ")}, found ${name}`);
-  }
+  for (const name of options.arms ?? []) requireKey("arms", name, ARMS);
   const baseline = options.baseline ?? (arms.includes("16-bit") ? "16-bit" : "exact");
   if (!BASELINES.includes(baseline)) {
     throw new UsageError(`baseline: expected one of ${BASELINES.join(", ")}, found ${baseline}`);
@@ -222,9 +221,7 @@ function completeSettings(options: VerifyOptions): Settings {
     throw new UsageError(`baseline: ${baseline} is not among the arms (${arms.join(", ")}): add it`);
   }
   const provider = options.provider ?? VERIFICATION_DEFAULTS.provider;
-  if (!Object.hasOwn(PROVIDERS, provider)) {
-    throw new UsageError(`provider: expected one of ${Object.keys(PROVIDERS).join(", ")}, found ${provider}`);
-  }
+  requireKey("provider", provider, PROVIDERS);
   const sequenceLength = options.sequenceLength ?? VERIFICATION_DEFAULTS.sequenceLength;
   const samples = options.samples ?? VERIFICATION_DEFAULTS.samples;
   for (const [name, value, least] of [
@@ -244,11 +241,6 @@ function completeSettings(options: VerifyOptions): Settings {
       minAgreement: options.thresholds?.minAgreement ?? VERIFY_DEFAULTS.minAgreement,
     },
   };
-}
-
-/** The documented key says FNUZ; without it, engines take E4M3FN. */
-function float8Of({ config }: Checkpoint): Float8Name {
-  return config.kv_cache_torch_dtype === "float8_e4m3fnuz" ? "float8_e4m3fnuz" : "float8_e4m3fn";
 }
 
 /** What a cache without FP8 would hold: the dtype of the weights; engines serve float32 checkpoints in bfloat16. */

@@ -1,6 +1,7 @@
 // What a user should know about the ranges and scales of a run, as sentences. Pure: decides, prints nothing.
 
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
+import { layerNames } from "../numerics/layer-names.js";
 import { type LayerRange, riseInLastQuarter } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
 
@@ -66,18 +67,6 @@ function truncated({ truncatedPrompts, sequenceLength }: WarningFacts): string[]
   if (truncatedPrompts === 0) return [];
   const prompts = truncatedPrompts === 1 ? "1 prompt was" : `${truncatedPrompts} prompts were`;
   return [`${prompts} cut to ${sequenceLength} tokens (--sequence-length).`];
-}
-
-/** "Layer 3", "Layers 3, 5–8" */
-export function layerNames(layers: readonly number[]): string {
-  const runs: [number, number][] = [];
-  for (const layer of layers) {
-    const run = runs.at(-1);
-    if (run !== undefined && layer === run[1] + 1) run[1] = layer;
-    else runs.push([layer, layer]);
-  }
-  const names = runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
-  return `${layers.length === 1 ? "Layer" : "Layers"} ${names.join(", ")}`;
 }
 
 function percent(fraction: number): string {

@@ -6,6 +6,7 @@ import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
 import { formatBar, formatCount, formatValue } from "./text.js";
+import { wrapWords } from "./wrapped-text.js";
 
 const WIDTH = 80;
 const BAR_WIDTH = 9;
@@ -19,7 +20,10 @@ export function calibrationReport(result: CalibrationResult, colors: Colors, sec
     summaryLine(result, seconds),
     outputLine(result, colors),
     ...engineLines(result, colors),
-    ...result.warnings.flatMap((warning) => ["", ...wrap(`Warning: ${warning}`.split(" "), WIDTH).map(colors.yellow)]),
+    ...result.warnings.flatMap((warning) => [
+      "",
+      ...wrapWords(`Warning: ${warning}`.split(" "), WIDTH).map(colors.yellow),
+    ]),
     "",
   ].join("\n");
 }
@@ -71,20 +75,9 @@ function engineLines({ format, output }: CalibrationResult, colors: Colors): str
   return engines.flatMap(({ name, command }) => {
     // A line that the terminal would break inside a word is broken as a shell allows: never inside the quoted folder.
     const words = command.split(" ").map((word) => (word === "FOLDER" ? folder : word));
-    const lines = wrap(words, WIDTH - 6).join(" \\\n    ");
+    const lines = wrapWords(words, WIDTH - 6).join(" \\\n    ");
     return ["", `${name}:`, colors.cyan(`  ${lines}`)];
   });
-}
-
-/** Words as lines of at most `width` characters; a longer word is a line of its own. */
-function wrap(words: readonly string[], width: number): string[] {
-  const lines: string[] = [];
-  for (const word of words) {
-    const line = lines.at(-1);
-    if (line !== undefined && line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }
 
 /** The result for machines. Keys are stable. */

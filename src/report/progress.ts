@@ -10,7 +10,8 @@ import { formatBar, formatBytes, formatCount, formatSeconds } from "./text.js";
 const LOG_INTERVAL_MS = 10_000;
 const BAR_WIDTH = 16;
 
-type Progress = CalibrationProgress | VerificationProgress;
+/** Whatever a command reports while it works. */
+export type Progress = CalibrationProgress | VerificationProgress;
 
 export interface ProgressDisplay {
   update(progress: Progress): void;

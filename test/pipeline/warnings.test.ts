@@ -2,9 +2,10 @@
 
 import { describe, expect, test } from "vitest";
 import type { OutputFormatName } from "../../src/checkpoint/output-formats.js";
+import { layerNames } from "../../src/numerics/layer-names.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
 import { computeLayerScales } from "../../src/numerics/scales.js";
-import { layerNames, type WarningFacts, warningsOf } from "../../src/pipeline/warnings.js";
+import { type WarningFacts, warningsOf } from "../../src/pipeline/warnings.js";
 
 type PerPrompt = readonly number[];
 
