@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   pipeline: ["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],
   hub: ["checkpoint/open-checkpoint"],
   prompts: ["checkpoint/open-checkpoint"],
-  graphs: ["architectures", "onnx"],
+  graphs: ["architectures", "onnx", "numerics"],
   checkpoint: ["numerics"],
   runtime: [],
   architectures: [],

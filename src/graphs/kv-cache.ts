@@ -1,20 +1,23 @@
-// What a cache keeps of K and V: rounded to a dtype and back, and what was lost on the way. Which of several roundings a
-// run goes through is an input of the graph, so that one session, and its weights, serve every arm of a comparison.
+// What a cache keeps of K and V: rounded to a dtype and back, and what was lost on the way. The rounding is arithmetic in
+// float32, exact on every provider, and its numbers are chosen by an input of the graph: one session, and its weights,
+// serve every arm of a comparison.
 
+import { FLOAT8_CODES, type Float8CodeName } from "../numerics/float8.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
-import { ELEMENT_TYPES, type ElementType } from "../onnx/model-proto.js";
-import { castToFloat32 } from "./weights.js";
 
 export type Side = "k" | "v";
 
 export interface CacheRounding {
   /** What the cache stores; float32 keeps everything. */
-  readonly elementType: ElementType;
+  readonly elementType: CachedType;
   /** Largest finite value of that type: larger ones are cut to it. */
   readonly largest: number;
   /** By layer; what is stored is x / scale. Absent: x itself. */
   readonly scales?: Readonly<Record<Side, readonly number[]>>;
 }
+
+/** What a cache may store. */
+export type CachedType = "float32" | "bfloat16" | "float16" | Float8CodeName;
 
 export interface CacheLoss {
   /** Σ (x − x̂)² */
@@ -27,7 +30,11 @@ export interface CacheLoss {
 
 /**
  * x̂ = scale · round(x / scale), by the rounding that `choice` says: to nearest, ties to even, saturating.
- * @param x [batch, tokens, kv_heads × head_dim], padding set to 0
+ *
+ * A number x of 2^e ≤ |x| < 2^(e+1) is rounded to m bits of mantissa by adding and subtracting 1.5 · 2^(23 + e − m): the
+ * sum has no room for smaller bits, and float32 rounds it to nearest even. 2^e itself is 0.75 · |x| rounded to a single
+ * bit by Veltkamp's splitting (Dekker 1971). Where that gives 2^(e+1), x is so near that both grids round it up to there.
+ * @param x float32 [batch, tokens, kv_heads × head_dim], padding set to 0; for types of 16 bits and more, below 2^100
  * @param choice which of the roundings; int32 [1]
  */
 export function throughCache(
@@ -37,70 +44,83 @@ export function throughCache(
   choice: Value,
   x: Value,
 ): { readonly kept: Value; readonly loss: CacheLoss } {
-  const scaleOf = (rounding: CacheRounding) => rounding.scales?.[side][layer];
-  const [kept, saturated] = chooseRounding(builder, roundings, scaleOf, 0, choice, x);
-  const sumAxes = builder.int64s([1, 2]);
-  const withoutKeptAxes = { attributes: { keepdims: 0 } };
-  const lost = builder.op("Sub", [x, kept]);
-  const zero = builder.float32(0);
-  const becameZero = builder.op("And", [
-    builder.op("Equal", [kept, zero]),
-    builder.op("Not", [builder.op("Equal", [x, zero])]),
+  if (roundings.length === 0) throw new RangeError("no roundings to choose from");
+  const chosen = (of: (rounding: CacheRounding) => number) =>
+    roundings.length === 1
+      ? builder.float32s(roundings.map(of))
+      : builder.op("Gather", [builder.float32s(roundings.map(of)), choice]); // [1]
+  const scale = chosen((rounding) => rounding.scales?.[side][layer] ?? 1);
+  const largest = chosen((rounding) => rounding.largest);
+  const scaled = builder.op("Div", [x, scale]);
+  const magnitude = builder.op("Abs", [scaled]);
+  const within = builder.op("Min", [magnitude, largest]);
+  const clipped = builder.op("Max", [builder.op("Min", [scaled, largest]), builder.op("Neg", [largest])]);
+  const power = builder.op("Max", [
+    powerOfTwoBelow(builder, within),
+    chosen(({ elementType }) => GRIDS[elementType].smallestNormal),
   ]);
+  const pushed = builder.op("Mul", [power, chosen(({ elementType }) => pushOf(GRIDS[elementType]))]);
+  const rounded = builder.op("Sub", [builder.op("Add", [clipped, pushed]), pushed]);
+  const kept = builder.op("Mul", [rounded, scale]);
+  const sum = (values: Value) =>
+    builder.op("ReduceSum", [values, builder.int64s([1, 2])], { attributes: { keepdims: 0 } }); // [batch]
+  const noise = builder.op("ReduceSumSquare", [builder.op("Sub", [x, kept]), builder.int64s([1, 2])], {
+    attributes: { keepdims: 0 },
+  });
+  const isNotZero = (values: Value) => builder.op("Min", [scaleUp(builder, values), builder.float32(1)]);
+  const lost = builder.op("Sub", [isNotZero(builder.op("Abs", [x])), isNotZero(builder.op("Abs", [kept]))]);
   return {
     kept,
     loss: {
-      noise: builder.op("ReduceSumSquare", [lost, sumAxes], withoutKeptAxes),
-      saturated,
-      flushed: count(builder, becameZero),
+      noise,
+      saturated: sum(isNotZero(builder.op("Sub", [magnitude, within]))),
+      flushed: sum(lost),
     },
   };
 }
 
-/** A chain of If nodes: only the chosen rounding is computed. */
-function chooseRounding(
-  builder: GraphBuilder,
-  roundings: readonly CacheRounding[],
-  scaleOf: (rounding: CacheRounding) => number | undefined,
-  index: number,
-  choice: Value,
-  x: Value,
-): readonly [kept: Value, saturated: Value] {
-  const rounding = roundings[index];
-  if (rounding === undefined) throw new RangeError("no roundings to choose from");
-  if (index === roundings.length - 1) return round(builder, rounding, scaleOf(rounding), x);
-  const branchOf = (record: (branch: GraphBuilder) => readonly [Value, Value]) =>
-    builder.branch((branch) => {
-      const [kept, saturated] = record(branch);
-      branch.output(kept, branch.freshName("kept"), "float32", ["batch", "tokens", "width"]);
-      branch.output(saturated, branch.freshName("saturated"), "float32", ["batch"]);
-    });
-  const isChosen = builder.op("Equal", [choice, builder.int32(index)]);
-  const attributes = {
-    then_branch: branchOf((branch) => round(branch, rounding, scaleOf(rounding), x)),
-    else_branch: branchOf((branch) => chooseRounding(branch, roundings, scaleOf, index + 1, choice, x)),
-  };
-  return builder.ops("If", [isChosen], 2, { attributes }) as [Value, Value];
+interface Grid {
+  readonly mantissaBits: number;
+  readonly smallestNormal: number;
 }
 
-function round(
-  builder: GraphBuilder,
-  { elementType, largest }: CacheRounding,
-  scale: number | undefined,
-  x: Value,
-): readonly [kept: Value, saturated: Value] {
-  const scaled = scale === undefined ? x : builder.op("Div", [x, builder.float32(scale)]);
-  const isBeyond = builder.op("Greater", [builder.op("Abs", [scaled]), builder.float32(largest)]);
-  const saturated = count(builder, isBeyond);
-  if (elementType === "float32") return [builder.op("Identity", [x]), saturated];
-  const isFloat8 = elementType.startsWith("float8");
-  const attributes = { to: ELEMENT_TYPES[elementType], ...(isFloat8 && { saturate: 1 }) };
-  const kept = castToFloat32(builder, builder.op("Cast", [scaled], { attributes }));
-  return [scale === undefined ? kept : builder.op("Mul", [kept, builder.float32(scale)]), saturated];
+const FLOAT32_MANTISSA_BITS = 23;
+
+/** The numbers of each type: between two powers of two they are equally far from each other. */
+const GRIDS: Readonly<Record<CachedType, Grid>> = {
+  float32: { mantissaBits: FLOAT32_MANTISSA_BITS, smallestNormal: 2 ** -126 },
+  bfloat16: { mantissaBits: 7, smallestNormal: 2 ** -126 },
+  float16: { mantissaBits: 10, smallestNormal: 2 ** -14 },
+  float8_e4m3fn: gridOf("float8_e4m3fn"),
+  float8_e4m3fnuz: gridOf("float8_e4m3fnuz"),
+  float8_e5m2: gridOf("float8_e5m2"),
+};
+
+function gridOf(format: Float8CodeName): Grid {
+  const { mantissaBits, bias } = FLOAT8_CODES[format];
+  return { mantissaBits, smallestNormal: 2 ** (1 - bias) };
 }
 
-/** How many are true, per row of the batch. Exact up to 2²⁴. */
-function count(builder: GraphBuilder, isTrue: Value): Value {
-  const ones = castToFloat32(builder, isTrue);
-  return builder.op("ReduceSum", [ones, builder.int64s([1, 2])], { attributes: { keepdims: 0 } }); // [batch]
+/** What times 2^e is added and taken away; 0 keeps every bit. */
+function pushOf({ mantissaBits }: Grid): number {
+  const cutBits = FLOAT32_MANTISSA_BITS - mantissaBits;
+  return cutBits === 0 ? 0 : 1.5 * 2 ** cutBits;
+}
+
+/**
+ * A little more than 0.75, so that a power of two is no tie between itself and its half; and so little that what it takes
+ * for the next power is rounded up to that on the finest grid, float16's, too: 1.5 / 0.75012 > 2 − 2⁻¹¹.
+ */
+const ABOVE_THREE_QUARTERS = 0.75 + 2 ** -13;
+
+/** 2^e of 2^e ≤ x < 2^(e+1), or 2^(e+1) when x is within 2^(e−11) of it. 0 of 0. */
+function powerOfTwoBelow(builder: GraphBuilder, x: Value): Value {
+  const shrunk = builder.op("Mul", [x, builder.float32(ABOVE_THREE_QUARTERS)]);
+  const product = builder.op("Mul", [shrunk, builder.float32(2 ** FLOAT32_MANTISSA_BITS + 1)]);
+  return builder.op("Sub", [product, builder.op("Sub", [product, shrunk])]);
+}
+
+/** So large that what is not 0 is at least 1; denormal numbers, which devices may take for 0, are not. */
+function scaleUp(builder: GraphBuilder, x: Value): Value {
+  return builder.op("Mul", [x, builder.float32(2 ** 126)]);
 }

@@ -89,9 +89,17 @@ export class GraphBuilder {
 
   /** A constant of float32, without dimensions. */
   float32(value: number): Value {
-    const name = `float32:${value}`;
-    const data = new Uint8Array(Float32Array.of(value).buffer);
-    this.#initializers.set(name, { name, elementType: "float32", shape: [], data });
+    return this.#float32Constant(`float32:${value}`, [value], []);
+  }
+
+  /** A small constant of float32, one-dimensional. */
+  float32s(values: readonly number[]): Value {
+    return this.#float32Constant(`float32s:${values.join(",")}`, values, [values.length]);
+  }
+
+  #float32Constant(name: string, values: readonly number[], shape: readonly number[]): Value {
+    const data = new Uint8Array(Float32Array.from(values).buffer);
+    this.#initializers.set(name, { name, elementType: "float32", shape, data });
     return name as Value;
   }
 
