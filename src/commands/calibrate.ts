@@ -6,11 +6,18 @@ import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-form
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
+import { PROVIDER_CHOICES, type ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
-import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { CommandContext } from "./command-context.js";
-import { parseBytes, parseHeadroom, parsePositiveInteger, parseSeed, parseText } from "./option-values.js";
+import {
+  parseBytes,
+  parseDevices,
+  parseHeadroom,
+  parsePositiveInteger,
+  parseSeed,
+  parseText,
+} from "./option-values.js";
 import { withProgress } from "./with-progress.js";
 
 interface CalibrateFlags {
@@ -25,7 +32,8 @@ interface CalibrateFlags {
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
-  readonly provider: ProviderName;
+  readonly provider: ProviderChoice;
+  readonly device?: readonly number[];
   readonly memory?: number;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -55,8 +63,9 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .addOption(number("--samples <count>", "prompts to use at most", parsePositiveInteger, samples))
     .addOption(number("--sequence-length <tokens>", "tokens of a prompt at most", parsePositiveInteger, sequenceLength))
     .addOption(number("--seed <seed>", "which prompts, when there are more", parseSeed, seed))
-    .addOption(choice("--provider <provider>", "where to compute", PROVIDERS).default(provider))
-    .option("--memory <size>", "weights in memory at a time, such as 4GiB; at least one layer is", parseBytes)
+    .addOption(choice("--provider <provider>", "where to compute", PROVIDER_CHOICES).default(provider))
+    .option("--device <numbers>", "GPUs that share the work, such as 0,1 (default: 0)", parseDevices)
+    .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .option("--json", "print the result as JSON")
     .option("-q, --quiet", "print the output folder alone")
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
@@ -74,9 +83,9 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
   const { stdout, signal } = context;
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
   const start = performance.now();
-  const { memory, json, quiet = false, ...options } = flags;
+  const { device, json, quiet = false, ...options } = flags;
   const result = await withProgress(context, quiet, (onProgress) =>
-    calibrate({ ...options, model: model ?? EMBEDDED_EXAMPLE, segmentBytes: memory, signal, onProgress }),
+    calibrate({ ...options, model: model ?? EMBEDDED_EXAMPLE, devices: device, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
   const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);

@@ -57,3 +57,14 @@ export function parseNats(text: string): number {
   if (text.trim() === "" || !(value >= 0)) throw new InvalidArgumentError("Expected a number of nats, such as 0.02.");
   return value;
 }
+
+/** The number of a GPU: "0". */
+export function parseDevice(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError("Expected the number of a GPU, such as 0.");
+  return Number(text);
+}
+
+/** Numbers of GPUs: "0,1". */
+export function parseDevices(text: string): number[] {
+  return text.split(",").map((number) => parseDevice(number.trim()));
+}

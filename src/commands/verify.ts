@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import pc from "picocolors";
 import { messageOf, OutputWriteError, UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
+import { PROVIDER_CHOICES, type ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
 import type { ArmName } from "../pipeline/verify-result.js";
@@ -12,9 +13,16 @@ import { verifyJson } from "../report/verify-json.js";
 import { verifyJunit } from "../report/verify-junit.js";
 import { verifyMarkdown } from "../report/verify-markdown.js";
 import { verifyReport } from "../report/verify-report.js";
-import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { CommandContext } from "./command-context.js";
-import { parseBytes, parseNats, parsePositiveInteger, parseSeed, parseShare, parseText } from "./option-values.js";
+import {
+  parseBytes,
+  parseDevice,
+  parseNats,
+  parsePositiveInteger,
+  parseSeed,
+  parseShare,
+  parseText,
+} from "./option-values.js";
 import { withProgress } from "./with-progress.js";
 
 interface VerifyFlags {
@@ -26,7 +34,8 @@ interface VerifyFlags {
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
-  readonly provider: ProviderName;
+  readonly provider: ProviderChoice;
+  readonly device?: number;
   readonly memory?: number;
   readonly maxPerplexityIncrease: number;
   readonly maxKl: number;
@@ -58,10 +67,11 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .addOption(number("--seed <seed>", "which texts, when there are more", parseSeed, defaults.seed))
     .addOption(
       new Option("--provider <provider>", "where to compute")
-        .choices(Object.keys(PROVIDERS))
+        .choices(Object.keys(PROVIDER_CHOICES))
         .default(defaults.provider),
     )
-    .option("--memory <size>", "weights in memory at a time, such as 4GiB; at least one layer is", parseBytes)
+    .option("--device <number>", "which GPU (default: 0)", parseDevice)
+    .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .addOption(number("--max-perplexity-increase <share>", "such as 1%", parseShare, defaults.maxPerplexityIncrease))
     .addOption(number("--max-kl <nats>", "mean KL divergence per token", parseNats, defaults.maxKl))
     .addOption(number("--min-agreement <share>", "share of equal top tokens", parseShare, defaults.minAgreement))
@@ -81,22 +91,12 @@ function parseArms(text: string): ArmName[] {
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
-  const {
-    memory,
-    json,
-    quiet = false,
-    markdown,
-    junit,
-    maxPerplexityIncrease,
-    maxKl,
-    minAgreement,
-    ...options
-  } = flags;
+  const { json, quiet = false, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...options } = flags;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   const start = performance.now();
   const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
   const result = await withProgress(context, quiet, (onProgress) =>
-    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, segmentBytes: memory, thresholds, signal, onProgress }),
+    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, thresholds, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
   const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);

@@ -10,7 +10,7 @@ const HEAD_DIM_MULTIPLE = 8;
 
 /** What a batch brings beside its hidden states. */
 export interface BatchInputs {
-  /** 1 for a token, 0 for padding. */
+  /** 1 for a token, 0 for padding. As the tables of the rotation, in the type that the graph computes in. */
   readonly mask: Value; // [batch, tokens, 1]
   /** Tokens of each prompt − 1. */
   readonly lastPositions: Value; // int32 [batch]
@@ -115,13 +115,13 @@ function keysAndValues(
 }
 
 function rangesOf(
-  { builder }: GraphContext,
+  context: GraphContext,
   { kvHeads, headDim }: Attention,
   { key, value }: KeysAndValues,
 ): KeyValueRanges {
   return {
-    k: rangeOf(builder, splitHeads(builder, key, kvHeads, headDim)),
-    v: rangeOf(builder, splitHeads(builder, value, kvHeads, headDim)),
+    k: rangeOf(context, splitHeads(context.builder, key, kvHeads, headDim)),
+    v: rangeOf(context, splitHeads(context.builder, value, kvHeads, headDim)),
   };
 }
 

@@ -3,33 +3,80 @@
 
 import type { Activation, GatedFeedForward, Linear, RmsNorm } from "../architectures/description.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
-import type { GraphWeights } from "./weights.js";
+import type { Arithmetic } from "./arithmetic.js";
+import { cast, type GraphWeights } from "./weights.js";
 
-/** What every block needs: the graph that is being recorded, and the weights. */
+/** What every block needs: the graph that is being recorded, the weights, and how to compute. */
 export interface GraphContext {
   readonly builder: GraphBuilder;
   readonly weights: GraphWeights;
+  readonly arithmetic: Arithmetic;
 }
 
-/** x · weightᵀ + bias. FusedMatMul takes the weight as it lies in the file; a plain MatMul would transpose it at load. */
-export function linear({ builder, weights }: GraphContext, { weight, bias }: Linear, x: Value): Value {
-  const product = builder.op("FusedMatMul", [x, weights.float32(weight)], {
-    domain: MICROSOFT_DOMAIN,
-    attributes: { transB: 1 },
-  });
-  return bias === undefined ? product : builder.op("Add", [product, weights.float32(bias)]); // [..., outputs]
+/** x · weightᵀ + bias */
+export function linear(context: GraphContext, { weight, bias, outputs }: Linear, x: Value): Value {
+  const { builder, weights, arithmetic } = context;
+  const y = product(context, x, weights.as(arithmetic.elementType, weight), outputs); // [..., outputs]
+  return bias === undefined ? y : builder.op("Add", [y, weights.as(arithmetic.elementType, bias)]);
 }
 
 /**
- * x / √(mean(x²) + ε) · weight, over the last axis. Written out, and not in the form that ONNX Runtime would fuse: its
+ * x · weightᵀ, with the weight as it lies in the file; a plain MatMul would transpose it at load.
+ * @param x [batch, tokens, inputs]
+ * @param weight [outputs, inputs]
+ */
+export function product({ builder, arithmetic }: GraphContext, x: Value, weight: Value, outputs: number): Value {
+  if (arithmetic.product === "FusedMatMul") {
+    return builder.op("FusedMatMul", [x, weight], { domain: MICROSOFT_DOMAIN, attributes: { transB: 1 } });
+  }
+  // Gemm takes matrices alone.
+  const rows = builder.op("Flatten", [x], { attributes: { axis: 2 } }); // [batch × tokens, inputs]
+  const flat = builder.op("Gemm", [rows, weight], { attributes: { transB: 1 } });
+  const leading = builder.op("Shape", [x], { attributes: { start: 0, end: 2 } });
+  const shape = builder.op("Concat", [leading, builder.int64s([outputs])], { attributes: { axis: 0 } });
+  return builder.op("Reshape", [flat, shape]);
+}
+
+/**
+ * x / √(mean(x²) + ε) · weight, over the last axis. Written out unless the arithmetic says otherwise: ONNX Runtime's
  * fused norm adds up the squares one after another in float32, which the layers above amplify to 1e-5 of a key.
  */
-export function rmsNorm({ builder, weights }: GraphContext, { weight, epsilon }: RmsNorm, x: Value): Value {
+export function rmsNorm(context: GraphContext, norm: RmsNorm, x: Value): Value {
+  return context.arithmetic.norm === "fused" ? fusedNorm(context, norm, x) : writtenOutNorm(context, norm, x);
+}
+
+/** The norm of x + addend, and the sum itself. */
+export function normOfSum(
+  context: GraphContext,
+  norm: RmsNorm,
+  x: Value,
+  addend: Value,
+): { readonly sum: Value; readonly normed: Value } {
+  const { builder, weights, arithmetic } = context;
+  if (arithmetic.norm === "written-out") {
+    const sum = builder.op("Add", [x, addend]);
+    return { sum, normed: writtenOutNorm(context, norm, sum) };
+  }
+  const weight = weights.as(arithmetic.elementType, norm.weight);
+  const [normed, , , sum] = builder.ops("SkipSimplifiedLayerNormalization", [x, addend, weight], 4, {
+    domain: MICROSOFT_DOMAIN,
+    attributes: { epsilon: { float: norm.epsilon } },
+    unused: [1, 2],
+  }) as [Value, Value, Value, Value];
+  return { sum, normed };
+}
+
+function fusedNorm({ builder, weights, arithmetic }: GraphContext, { weight, epsilon }: RmsNorm, x: Value): Value {
+  const attributes = { axis: -1, epsilon: { float: epsilon } };
+  return builder.op("SimplifiedLayerNormalization", [x, weights.as(arithmetic.elementType, weight)], { attributes });
+}
+
+function writtenOutNorm({ builder, weights, arithmetic }: GraphContext, { weight, epsilon }: RmsNorm, x: Value): Value {
   const lastAxis = builder.int64s([-1]);
   const meanSquare = builder.op("ReduceMean", [builder.op("Mul", [x, x]), lastAxis], { attributes: { keepdims: 1 } });
   const root = builder.op("Sqrt", [builder.op("Add", [meanSquare, builder.float32(epsilon)])]);
   const normed = builder.op("Mul", [x, builder.op("Reciprocal", [root])]);
-  return builder.op("Mul", [normed, weights.float32(weight)]);
+  return builder.op("Mul", [normed, weights.as(arithmetic.elementType, weight)]);
 }
 
 /** down(activation(gate(x)) · up(x)) */
@@ -72,10 +119,11 @@ export interface Range {
 }
 
 /** The absmax per prompt and head of K or V. @param x [batch, tokens, heads, head_dim], padding set to 0 */
-export function rangeOf(builder: GraphBuilder, x: Value): Range {
+export function rangeOf({ builder, arithmetic }: GraphContext, x: Value): Range {
   const withoutKeptAxes = { attributes: { keepdims: 0 } };
+  const wide = cast(builder, x, arithmetic.elementType, "float32");
   return {
-    absmax: builder.op("ReduceMax", [builder.op("Abs", [x]), builder.int64s([1, 3])], withoutKeptAxes),
-    sumOfSquares: builder.op("ReduceSumSquare", [x, builder.int64s([1, 2, 3])], withoutKeptAxes),
+    absmax: builder.op("ReduceMax", [builder.op("Abs", [wide]), builder.int64s([1, 3])], withoutKeptAxes),
+    sumOfSquares: builder.op("ReduceSumSquare", [wide, builder.int64s([1, 2, 3])], withoutKeptAxes),
   };
 }

@@ -2,10 +2,11 @@
 // them, reduced inside the graph. Slices are joined by whoever runs the graph. Logits never leave it.
 
 import type { ModelEnd } from "../architectures/description.js";
-import { GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
+import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
-import { rmsNorm } from "./blocks.js";
-import { castToFloat32, GraphWeights, type LocateWeight } from "./weights.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
+import { product, rmsNorm } from "./blocks.js";
+import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs. The first arm is the baseline. */
 export const HEAD_VALUES = {
@@ -25,17 +26,25 @@ export interface VocabularySlice {
   readonly end: number;
 }
 
-/** Builds the graph of a slice. */
-export function buildHead(end: ModelEnd, hiddenSize: number, slice: VocabularySlice, locate: LocateWeight): Graph {
+/**
+ * Builds the graph of a slice.
+ * @param arithmetic of float32: two logits of 16 bits differ by more than what is measured here
+ */
+export function buildHead(
+  end: ModelEnd,
+  hiddenSize: number,
+  slice: VocabularySlice,
+  locate: LocateWeight,
+  arithmetic: Arithmetic = FLOAT32_ARITHMETIC,
+): Graph {
   const builder = new GraphBuilder();
   const weights = new GraphWeights(builder, locate);
   const hidden = builder.input(HEAD_VALUES.hidden, "float32", ["arms", "rows", hiddenSize]);
   const targets = builder.input(HEAD_VALUES.targets, "int64", ["arms", "rows", 1]);
-  const normed = rmsNorm({ builder, weights }, end.norm, hidden);
-  const logits = builder.op("FusedMatMul", [normed, weights.float32Rows(end.head, slice.start, slice.end)], {
-    domain: MICROSOFT_DOMAIN,
-    attributes: { transB: 1 },
-  }); // [arms, rows, slice]
+  const context = { builder, weights, arithmetic };
+  const normed = rmsNorm(context, end.norm, hidden);
+  const head = weights.rows(end.head, slice.start, slice.end, "float32");
+  const logits = product(context, normed, head, slice.end - slice.start); // [arms, rows, slice]
   const lastAxis = builder.int64s([-1]);
   const max = builder.op("ReduceMax", [logits, lastAxis], { attributes: { keepdims: 1 } }); // [arms, rows, 1]
   const exponentials = builder.op("Exp", [builder.op("Sub", [logits, max])]); // [arms, rows, slice]
@@ -48,7 +57,7 @@ export function buildHead(end: ModelEnd, hiddenSize: number, slice: VocabularySl
   output(squeeze(max), HEAD_VALUES.max);
   output(sum(exponentials), HEAD_VALUES.sumExp);
   const top = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0 } });
-  output(castToFloat32(builder, top), HEAD_VALUES.top);
+  output(cast(builder, top, "int64", "float32"), HEAD_VALUES.top);
   const target = builder.op("GatherElements", [logits, targets], { attributes: { axis: -1 } });
   output(squeeze(target), HEAD_VALUES.target);
   output(sum(builder.op("Mul", [ofBaseline(exponentials), difference])), HEAD_VALUES.cross);

@@ -1,13 +1,15 @@
 // The graph of a segment: consecutive parts of a decoder that are in memory together. Hidden states come in (or token
 // ids, at the first part) and go out; the ranges of K and V of each layer come out beside them.
 
-import type { Decoder, DecoderLayer } from "../architectures/description.js";
+import type { Decoder, DecoderLayer, RmsNorm } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, keyValueRanges } from "./attention.js";
-import { type GraphContext, gatedFeedForward, rmsNorm } from "./blocks.js";
+import { type GraphContext, gatedFeedForward, normOfSum, rmsNorm } from "./blocks.js";
+import { HIDDEN_VALUES, hiddenInput, hiddenOutput } from "./hidden-states.js";
 import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
-import { castToFloat32, GraphWeights, type LocateWeight } from "./weights.js";
+import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** `keys-values` is a layer of which only K and V are computed. */
 export type SegmentPart =
@@ -17,8 +19,8 @@ export type SegmentPart =
 
 /** Names of the inputs and outputs of a segment's graph. */
 export const SEGMENT_VALUES = {
+  ...HIDDEN_VALUES,
   tokenIds: "token_ids", // int64 [batch, tokens]
-  hidden: "hidden", // [batch, tokens, hidden]
   mask: "mask", // [batch, tokens, 1]
   lastPositions: "last_positions", // int32 [batch]
   totalTokens: "total_tokens", // int32 [1]
@@ -26,7 +28,6 @@ export const SEGMENT_VALUES = {
   sin: "sin", // [tokens, head_dim / 2]
   /** Which rounding the cache of each layer has. */
   roundings: "roundings", // int32 [layers of the segment]
-  nextHidden: "next_hidden", // [batch, tokens, hidden]
   absmax: (side: Side, layer: number) => `absmax_${side}_${layer}`, // [batch, kv_heads]
   sumOfSquares: (side: Side, layer: number) => `sum_of_squares_${side}_${layer}`, // [batch]
   loss: (kind: keyof CacheLoss, side: Side, layer: number) => `${kind}_${side}_${layer}`, // [batch]
@@ -34,64 +35,86 @@ export const SEGMENT_VALUES = {
 
 /**
  * Builds the graph of consecutive parts of a decoder.
- * @param roundings what caches may keep of K and V; without it they keep everything, and nothing is said of losses
+ * @param options.roundings what caches may keep of K and V; without it they keep everything, and nothing is said of
+ * losses
  */
 export function buildSegment(
   decoder: Decoder,
   parts: readonly SegmentPart[],
   locate: LocateWeight,
-  roundings?: readonly CacheRounding[],
+  { roundings, arithmetic = FLOAT32_ARITHMETIC }: SegmentOptions = {},
 ): Graph {
   const builder = new GraphBuilder();
-  const context: GraphContext = { builder, weights: new GraphWeights(builder, locate) };
-  let hidden = segmentInput(context, decoder, parts[0]);
+  const context: GraphContext = { builder, weights: new GraphWeights(builder, locate), arithmetic };
+  let stream: ResidualStream = { hidden: segmentInput(context, decoder, parts[0]) };
   const layers = parts.filter((part) => part.kind !== "embedding");
   if (layers.length > 0) {
-    const inputs = batchInputs(builder, decoder);
+    const inputs = batchInputs(context, decoder);
     const choices = roundings && builder.input(SEGMENT_VALUES.roundings, "int32", [layers.length]);
     const cacheOf = ({ index }: DecoderLayer): CacheReading | undefined => {
       if (roundings === undefined || choices === undefined) return undefined;
       const place = builder.int64s([layers.findIndex((part) => part.layer.index === index)]);
-      return readThroughCache(builder, roundings, index, builder.op("Gather", [choices, place]));
+      return readThroughCache(context, roundings, index, builder.op("Gather", [choices, place]));
     };
     for (const part of parts) {
       if (part.kind === "embedding") continue;
       const { next, ranges } =
         part.kind === "layer"
-          ? decoderLayer(context, part.layer, inputs, hidden, cacheOf(part.layer))
-          : lastLayer(context, part.layer, inputs, hidden);
+          ? decoderLayer(context, part.layer, inputs, stream, cacheOf(part.layer))
+          : lastLayer(context, part.layer, inputs, stream);
       outputRanges(builder, part.layer, ranges);
-      hidden = next;
+      stream = next;
     }
   }
   if (parts.at(-1)?.kind !== "keys-values") {
-    builder.output(hidden, SEGMENT_VALUES.nextHidden, "float32", ["batch", "tokens", decoder.hiddenSize]);
+    const { hidden, addend } = stream;
+    const sum = addend === undefined ? hidden : builder.op("Add", [hidden, addend]);
+    hiddenOutput(builder, arithmetic, sum, decoder.hiddenSize);
   }
   return builder.finish();
 }
 
-function segmentInput({ builder, weights }: GraphContext, decoder: Decoder, first: SegmentPart | undefined): Value {
-  if (first?.kind !== "embedding") {
-    return builder.input(SEGMENT_VALUES.hidden, "float32", ["batch", "tokens", decoder.hiddenSize]);
-  }
-  const ids = builder.input(SEGMENT_VALUES.tokenIds, "int64", ["batch", "tokens"]);
-  // Rows are gathered as stored, then cast: the table, often the largest tensor, is never held in float32.
-  return castToFloat32(builder, builder.op("Gather", [weights.stored(decoder.embedding), ids]));
+export interface SegmentOptions {
+  readonly roundings?: readonly CacheRounding[] | undefined;
+  readonly arithmetic?: Arithmetic | undefined;
 }
 
-function batchInputs(builder: GraphBuilder, decoder: Decoder): BatchInputs {
+/** Hidden states between two blocks: what the last block adds is kept apart until a norm reads the sum. */
+interface ResidualStream {
+  readonly hidden: Value; // [batch, tokens, hidden]
+  readonly addend?: Value; // [batch, tokens, hidden]
+}
+
+/** The next block's input, and the sum that goes on beside it. */
+function normOfStream(context: GraphContext, norm: RmsNorm, { hidden, addend }: ResidualStream) {
+  if (addend === undefined) return { sum: hidden, normed: rmsNorm(context, norm, hidden) };
+  return normOfSum(context, norm, hidden, addend);
+}
+
+function segmentInput(context: GraphContext, decoder: Decoder, first: SegmentPart | undefined): Value {
+  const { builder, weights, arithmetic } = context;
+  if (first?.kind !== "embedding") return hiddenInput(builder, arithmetic, decoder.hiddenSize);
+  const ids = builder.input(SEGMENT_VALUES.tokenIds, "int64", ["batch", "tokens"]);
+  // Rows are gathered as stored, then cast: the table, often the largest tensor, is never held in another type.
+  const rows = builder.op("Gather", [weights.stored(decoder.embedding), ids]);
+  return cast(builder, rows, weights.storedType(decoder.embedding), arithmetic.elementType);
+}
+
+function batchInputs({ builder, arithmetic }: GraphContext, decoder: Decoder): BatchInputs {
   const pairs = decoder.rope.headDim / 2;
+  const floats = (name: string, shape: readonly (number | string)[]) =>
+    cast(builder, builder.input(name, "float32", shape), "float32", arithmetic.elementType);
   return {
-    mask: builder.input(SEGMENT_VALUES.mask, "float32", ["batch", "tokens", 1]),
+    mask: floats(SEGMENT_VALUES.mask, ["batch", "tokens", 1]),
     lastPositions: builder.input(SEGMENT_VALUES.lastPositions, "int32", ["batch"]),
     totalTokens: builder.input(SEGMENT_VALUES.totalTokens, "int32", [1]),
-    cos: builder.input(SEGMENT_VALUES.cos, "float32", ["tokens", pairs]),
-    sin: builder.input(SEGMENT_VALUES.sin, "float32", ["tokens", pairs]),
+    cos: floats(SEGMENT_VALUES.cos, ["tokens", pairs]),
+    sin: floats(SEGMENT_VALUES.sin, ["tokens", pairs]),
   };
 }
 
 interface LayerResult {
-  readonly next: Value;
+  readonly next: ResidualStream;
   readonly ranges: KeyValueRanges;
 }
 
@@ -99,36 +122,42 @@ function decoderLayer(
   context: GraphContext,
   layer: DecoderLayer,
   inputs: BatchInputs,
-  hidden: Value,
+  stream: ResidualStream,
   cache: CacheReading | undefined,
 ): LayerResult {
-  const normed = rmsNorm(context, layer.inputNorm, hidden);
+  const { sum: hidden, normed } = normOfStream(context, layer.inputNorm, stream);
   const { output, ranges } = attention(context, layer.attention, inputs, normed, cache);
-  const attended = context.builder.op("Add", [hidden, output]);
-  const fed = gatedFeedForward(context, layer.feedForward, rmsNorm(context, layer.feedForwardNorm, attended));
-  return { next: context.builder.op("Add", [attended, fed]), ranges };
+  const attended = normOfSum(context, layer.feedForwardNorm, hidden, output);
+  const addend = gatedFeedForward(context, layer.feedForward, attended.normed);
+  return { next: { hidden: attended.sum, addend }, ranges };
 }
 
 /** Puts K and V through the chosen rounding and gives out what that lost. */
 function readThroughCache(
-  builder: GraphBuilder,
+  { builder, arithmetic: { elementType } }: GraphContext,
   roundings: readonly CacheRounding[],
   layer: number,
   choice: Value,
 ): CacheReading {
   const keep = (side: Side, x: Value) => {
-    const { kept, loss } = throughCache(builder, roundings, { layer, side }, choice, x);
+    const entering = cast(builder, x, elementType, "float32");
+    const { kept, loss } = throughCache(builder, roundings, { layer, side }, choice, entering);
     for (const kind of ["noise", "saturated", "flushed"] as const) {
       builder.output(loss[kind], SEGMENT_VALUES.loss(kind, side, layer), "float32", ["batch"]);
     }
-    return kept;
+    return cast(builder, kept, "float32", elementType);
   };
   return ({ key, value }) => ({ key: keep("k", key), value: keep("v", value) });
 }
 
-function lastLayer(context: GraphContext, layer: DecoderLayer, inputs: BatchInputs, hidden: Value): LayerResult {
-  const ranges = keyValueRanges(context, layer.attention, inputs, rmsNorm(context, layer.inputNorm, hidden));
-  return { next: hidden, ranges };
+function lastLayer(
+  context: GraphContext,
+  layer: DecoderLayer,
+  inputs: BatchInputs,
+  stream: ResidualStream,
+): LayerResult {
+  const { normed } = normOfStream(context, layer.inputNorm, stream);
+  return { next: stream, ranges: keyValueRanges(context, layer.attention, inputs, normed) };
 }
 
 function outputRanges(

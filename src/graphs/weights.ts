@@ -29,8 +29,8 @@ export class GraphWeights {
     return this.#builder.external(name, elementType, shape, data);
   }
 
-  /** Rows `start` to `end` of a matrix, as float32. */
-  float32Rows(name: string, start: number, end: number): Value {
+  /** Rows `start` to `end` of a matrix, as the type. */
+  rows(name: string, start: number, end: number, type: ElementType): Value {
     const { elementType, shape, data } = this.#locate(name);
     const [rows = 1, ...rest] = shape;
     const rowBytes = data.byteLength / rows;
@@ -39,16 +39,21 @@ export class GraphWeights {
       offset: data.offset + start * rowBytes,
       byteLength: (end - start) * rowBytes,
     });
-    return elementType === "float32" ? stored : castToFloat32(this.#builder, stored);
+    return cast(this.#builder, stored, elementType, type);
   }
 
-  /** The tensor as float32. */
-  float32(name: string): Value {
-    const stored = this.stored(name);
-    return this.#locate(name).elementType === "float32" ? stored : castToFloat32(this.#builder, stored);
+  /** The tensor as the type. */
+  as(type: ElementType, name: string): Value {
+    return cast(this.#builder, this.stored(name), this.#locate(name).elementType, type);
+  }
+
+  /** The type that the tensor is stored in. */
+  storedType(name: string): ElementType {
+    return this.#locate(name).elementType;
   }
 }
 
-export function castToFloat32(builder: GraphBuilder, value: Value): Value {
-  return builder.op("Cast", [value], { attributes: { to: ELEMENT_TYPES.float32 } });
+/** The value as another type; itself when it is of that type. */
+export function cast(builder: GraphBuilder, value: Value, from: ElementType, to: ElementType): Value {
+  return from === to ? value : builder.op("Cast", [value], { attributes: { to: ELEMENT_TYPES[to] } });
 }

@@ -48,6 +48,30 @@ export class SideRangeCollector {
 }
 
 /**
+ * The ranges of all prompts, of several that each saw some of them.
+ * @param parts not empty; each with all layers and prompts, 0 where it saw nothing
+ */
+export function mergeRanges(parts: readonly (readonly LayerRange[])[]): LayerRange[] {
+  const [first = [], ...others] = parts;
+  return first.map(({ layer, k, v }, index) => ({
+    layer,
+    k: others.reduce((merged, part) => mergeSides(merged, part[index]?.k), k),
+    v: others.reduce((merged, part) => mergeSides(merged, part[index]?.v), v),
+  }));
+}
+
+function mergeSides(a: SideRange, b: SideRange | undefined): SideRange {
+  if (b === undefined) throw new RangeError("the parts have different layers");
+  const largest = (values: readonly number[], others: readonly number[]) =>
+    values.map((value, index) => Math.max(value, others[index] ?? Number.NaN));
+  return {
+    absmax: Math.max(a.absmax, b.absmax),
+    perHead: largest(a.perHead, b.perHead),
+    perPrompt: largest(a.perPrompt, b.perPrompt),
+  };
+}
+
+/**
  * By how much the absmax still rose in the last quarter of the tokens: total absmax / absmax of the first three
  * quarters − 1; 0 when those have nothing to compare with. Large values mean that more prompts would raise it further.
  * @param perPrompt absmax per prompt, in calibration order

@@ -24,6 +24,8 @@ export const MICROSOFT_DOMAIN = "com.microsoft";
 interface OperatorOptions {
   readonly attributes?: Readonly<Record<string, Attribute>>;
   readonly domain?: string;
+  /** Outputs that nobody wants, by number: the operator does not compute them. */
+  readonly unused?: readonly number[];
 }
 
 export class GraphBuilder {
@@ -60,8 +62,9 @@ export class GraphBuilder {
   ops(type: string, inputs: readonly Value[], outputs: number, options: OperatorOptions = {}): Value[] {
     const name = `${this.#prefix}${type}_${this.#counter++}`;
     const values = Array.from({ length: outputs }, (_, index) => `${name}:${index}` as Value);
-    const { attributes = {}, domain = "" } = options;
-    this.#nodes.push({ type, domain, name, inputs, outputs: values, attributes });
+    const { attributes = {}, domain = "", unused = [] } = options;
+    const named = values.map((value, index) => (unused.includes(index) ? NONE : value));
+    this.#nodes.push({ type, domain, name, inputs, outputs: named, attributes });
     return values;
   }
 

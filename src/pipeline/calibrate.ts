@@ -18,20 +18,29 @@ import {
   writeNewCheckpoint,
 } from "../checkpoint/write-checkpoint.js";
 import { CheckpointError, throwIfAborted, UsageError } from "../errors.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
 import { readPrompts, SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
 import { openTokenizer } from "../prompts/tokenizer.js";
-import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import type { ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
-import { startComputeProcess } from "./compute-process.js";
-import { encodePrompts } from "./encode-prompts.js";
+import {
+  onFirstThatWorks,
+  PROVIDER_CHOICES,
+  type ProviderChoice,
+  providersToTry,
+  untestedWarning,
+} from "./choose-provider.js";
+import { storedTypeOf } from "./compute-plan.js";
+import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
-
-import type { MeasureProgress } from "./measure-ranges.js";
-import { requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import { measureOnDevices, type Worker } from "./measure-on-devices.js";
+import type { MeasuredRanges, MeasureProgress } from "./measure-ranges.js";
+import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import { startWorkers } from "./start-workers.js";
 import { warningsOf } from "./warnings.js";
 
 export const CALIBRATION_DEFAULTS = {
@@ -41,7 +50,7 @@ export const CALIBRATION_DEFAULTS = {
   samples: 256,
   sequenceLength: 2048,
   seed: 0,
-  provider: "cpu",
+  provider: "auto",
 } as const;
 
 export interface CalibrateOptions {
@@ -66,9 +75,12 @@ export interface CalibrateOptions {
   /** At most this many tokens of each prompt. */
   readonly sequenceLength?: number | undefined;
   readonly seed?: number | undefined;
-  readonly provider?: ProviderName | undefined;
-  /** Bytes of weights in memory at a time; at least one layer is. */
-  readonly segmentBytes?: number | undefined;
+  /** Where to compute; the best that works by default. */
+  readonly provider?: ProviderChoice | undefined;
+  /** Numbers of the devices that share the work; the first one by default. */
+  readonly devices?: readonly number[] | undefined;
+  /** Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory. */
+  readonly memory?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
@@ -89,6 +101,8 @@ export interface CalibrationResult {
   readonly dtype: Float8Name;
   readonly headroom: number;
   readonly provider: ProviderName;
+  /** The type of activations and weights while computing. */
+  readonly computedIn: ComputeType;
   readonly samples: number;
   readonly tokens: number;
   /** How the weights came into the new folder; undefined in place. */
@@ -114,14 +128,17 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
-  const { tokenizer, prompts, encoded, ranges } = await encodeAndMeasure(checkpoint, decoder, options, settings);
+  const { tokenizer, prompts, encoded, measured } = await encodeAndMeasure(checkpoint, decoder, options, settings);
   const { tokenIds, tokens } = encoded;
+  const { provider, result } = measured;
+  const { ranges } = result;
 
   const { format, dtype, headroom } = settings;
   const scales = ranges.map((range) => scaleLayer(range, dtype, headroom));
   const attentionNames = decoder.layers.map(({ attention }) => attention.name);
   const record = {
     ...settings,
+    provider,
     checkpoint,
     samples: tokenIds.length,
     tokens,
@@ -152,6 +169,11 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     truncatedPrompts: encoded.truncated,
     sequenceLength: settings.sequenceLength,
   });
+  warnings.unshift(
+    ...measured.warnings,
+    ...untestedWarning(provider),
+    ...arithmeticWarnings(checkpoint, decoder, result),
+  );
   const chatTemplateMissing = !tokenizer.hasChatTemplate && prompts.some((prompt) => "messages" in prompt);
   if (chatTemplateMissing)
     warnings.push("The checkpoint has no chat template: conversations were given as transcripts.");
@@ -162,7 +184,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     format,
     dtype,
     headroom,
-    provider: settings.provider,
+    provider,
+    computedIn: result.elementType,
     samples: tokenIds.length,
     tokens,
     placement: placement ?? undefined,
@@ -172,33 +195,56 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   };
 }
 
-/** Tokenizes while the computing process starts, then measures. */
+/** Tokenizes while the computing processes start, then measures. */
 async function encodeAndMeasure(
   checkpoint: Checkpoint,
   decoder: Decoder,
-  { data, segmentBytes, signal, onProgress }: CalibrateOptions,
+  { data, devices, memory, signal, onProgress }: CalibrateOptions,
   settings: Settings,
 ) {
-  const computing = startComputeProcess();
+  const providers = providersToTry(settings.provider, devices);
+  const start = (provider: ProviderName) => startWorkers({ provider, devices, checkpoint, decoder, memory });
+  const first = await start(providers[0]);
   try {
     onProgress?.({ stage: "tokenize" });
     const tokenizer = await openTokenizer(checkpoint.folder);
     const prompts = await readPrompts(data ?? SHIPPED_PROMPTS);
     const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
-    const { tokenIds, tokens } = encoded;
-    const ranges = await computing.run("measure", {
-      checkpoint,
-      decoder,
-      tokenIds,
-      provider: settings.provider,
-      segmentBytes,
-      signal,
-      onProgress: (progress) => onProgress?.({ stage: "measure", tokens, ...progress }),
-    });
-    return { tokenizer, prompts, encoded, ranges };
+    const measured = await onFirstThatWorks(providers, async (provider) =>
+      measure(provider === providers[0] ? first : await start(provider), encoded),
+    );
+    return { tokenizer, prompts, encoded, measured };
   } finally {
-    computing.stop();
+    stopAll(first);
   }
+
+  async function measure(workers: readonly Worker[], { tokenIds, tokens }: EncodedPrompts): Promise<MeasuredRanges> {
+    try {
+      return await measureOnDevices(workers, {
+        ...{ checkpoint, decoder, tokenIds, signal },
+        onProgress: (progress) => onProgress?.({ stage: "measure", tokens, ...progress }),
+      });
+    } finally {
+      stopAll(workers);
+    }
+  }
+}
+
+function stopAll(workers: readonly Worker[]): void {
+  for (const { process } of workers) process.stop();
+}
+
+/** That weights lost bits in what was computed in, or what else was said of it. */
+function arithmeticWarnings(
+  checkpoint: Checkpoint,
+  decoder: Decoder,
+  { elementType, warnings }: MeasuredRanges,
+): readonly string[] {
+  const stored = storedTypeOf(checkpoint, decoder);
+  if (stored === "F32" && elementType !== "float32") {
+    return [`The weights are float32 and were computed with in ${elementType}; --provider cpu keeps float32.`];
+  }
+  return warnings;
 }
 
 interface Settings {
@@ -208,7 +254,7 @@ interface Settings {
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
-  readonly provider: ProviderName;
+  readonly provider: ProviderChoice;
 }
 
 /** Fills in the defaults and checks values that types cannot. */
@@ -224,7 +270,8 @@ function completeSettings(options: CalibrateOptions): Settings {
   };
   requireKey("format", settings.format, OUTPUT_FORMATS);
   requireKey("dtype", settings.dtype, FLOAT8_FORMATS);
-  requireKey("provider", settings.provider, PROVIDERS);
+  requireKey("provider", settings.provider, PROVIDER_CHOICES);
+  requireDevices(options.devices);
   requireDtypeOfFormat(settings.format, settings.dtype);
   if (!(settings.headroom >= 1 && settings.headroom <= 16)) {
     throw new UsageError(`headroom: expected a number from 1 to 16, found ${settings.headroom}`);

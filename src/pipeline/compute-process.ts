@@ -35,18 +35,28 @@ export interface ComputeProcess {
   stop(): void;
 }
 
+export interface ComputeProcessOptions {
+  /** The only device of CUDA that the process sees, as CUDA_VISIBLE_DEVICES names it. */
+  readonly visibleDevice?: string | undefined;
+}
+
 /** Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes. */
-export function startComputeProcess(): ComputeProcess {
+export function startComputeProcess({ visibleDevice }: ComputeProcessOptions = {}): ComputeProcess {
   const child = fork(fileURLToPath(new URL("./compute-child.js", import.meta.url)), [], {
     serialization: "advanced",
     execArgv: ["--expose-gc"],
-    env: { ...ALLOCATOR_SETTINGS, ...process.env },
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    env: {
+      ...ALLOCATOR_SETTINGS,
+      ...process.env,
+      ...(visibleDevice !== undefined && { CUDA_VISIBLE_DEVICES: visibleDevice }),
+    },
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
+  const lastWords = keepTail(child.stderr);
   const ended = new Promise<never>((_, reject) => {
     child.on("error", reject);
     child.on("exit", (code, killedBy) => {
-      const end = () => reject(describeEnd(code, killedBy));
+      const end = () => reject(describeEnd(code, killedBy, lastWords()));
       // A large result can still be on its way when the process has gone.
       if (child.connected) child.once("disconnect", end);
       else end();
@@ -98,11 +108,23 @@ function revive({ name, message }: Extract<FromChild, { kind: "error" }>): Error
   return typeof ErrorClass === "function" ? Reflect.construct(ErrorClass, [message]) : new Error(message);
 }
 
-function describeEnd(code: number | null, killedBy: NodeJS.Signals | null): ProviderError {
+const TAIL_LENGTH = 500;
+
+/** What native libraries wrote last: drivers chatter, which belongs on nobody's screen unless the process dies of it. */
+function keepTail(stream: NodeJS.ReadableStream | null): () => string {
+  let tail = "";
+  stream?.on("data", (chunk: Buffer) => {
+    tail = (tail + chunk.toString()).slice(-TAIL_LENGTH);
+  });
+  return () => tail.trim();
+}
+
+function describeEnd(code: number | null, killedBy: NodeJS.Signals | null, lastWords: string): ProviderError {
   const how = killedBy === null ? `ended with code ${code}` : `was killed by ${killedBy}`;
   const advice =
     killedBy === "SIGKILL"
       ? "The system was probably out of memory: give fewer or shorter prompts (--samples, --sequence-length)."
       : "This points to a fault in ONNX Runtime or to damaged memory: please report it.";
-  return new ProviderError(`The computing process ${how}. ${advice}`);
+  const words = lastWords === "" ? "" : ` Its last words: ${lastWords}`;
+  return new ProviderError(`The computing process ${how}. ${advice}${words}`);
 }

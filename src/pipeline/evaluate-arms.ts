@@ -4,29 +4,31 @@
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { CheckpointError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
+import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import type { CacheRounding, Side } from "../graphs/kv-cache.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import { type Batch, makeBatches } from "../prompts/batches.js";
-import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
+import type { ComputePlan } from "./compute-plan.js";
 import { evaluateHead } from "./evaluate-head.js";
 import { HiddenStates } from "./hidden-states.js";
-import { MAX_BATCH_TOKENS, tokensOf } from "./measure-ranges.js";
+import { tokensOf } from "./measure-ranges.js";
 import { planSegments, type Segment } from "./segment-plan.js";
 import { weightLocations } from "./weight-locations.js";
+import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
 export interface EvaluateRequest {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly end: ModelEnd;
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
-  readonly provider: ProviderName;
-  readonly segmentBytes?: number | undefined;
+  readonly plan: ComputePlan;
   readonly roundings: readonly CacheRounding[];
   /** Number of the rounding that each layer's cache has. The first arm is the baseline. */
   readonly arms: readonly (readonly number[])[]; // [arms][layers]
@@ -44,25 +46,39 @@ export interface EvaluatedArm {
   readonly layers: readonly Readonly<Record<Side, FidelitySums>>[];
 }
 
+export interface Evaluation {
+  readonly arms: readonly EvaluatedArm[];
+  /** What was computed in. */
+  readonly elementType: ComputeType;
+  readonly warnings: readonly string[];
+}
+
 /**
  * Evaluates all arms over all windows.
  * @throws CheckpointError when activations are not finite, ProviderError, InterruptedError
  */
-export async function evaluateArms(request: EvaluateRequest): Promise<EvaluatedArm[]> {
-  const { checkpoint, decoder, windows, provider, arms } = request;
+export async function evaluateArms(request: EvaluateRequest): Promise<Evaluation> {
+  const held = await inArithmeticThatHolds(request.plan, (plan) => evaluateOnce({ ...request, plan }));
+  return { arms: held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
+}
+
+async function evaluateOnce(request: EvaluateRequest): Promise<EvaluatedArm[]> {
+  const { checkpoint, decoder, windows, plan, arms } = request;
+  const { arithmetic, provider } = plan;
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
-  const batches = makeBatches(windows, { maxTokens: MAX_BATCH_TOKENS, regimeOf });
-  const budget = request.segmentBytes ?? PROVIDERS[provider].defaultSegmentBytes;
+  const batches = makeBatches(windows, { maxTokens: plan.batchTokens, regimeOf });
   const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
-  const segments = planSegments(decoder, budget, bytesOf, "layer");
+  const segments = planSegments(decoder, { ...plan, elementType: arithmetic.elementType }, bytesOf, "layer");
   const { folder, locate } = weightLocations(checkpoint);
   const losses = arms.map(() => new LossCollector(decoder));
-  const start = new HiddenStates(batches, decoder.hiddenSize);
+  const start = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
   let states: readonly HiddenStates[] = arms.map(() => start);
   const progress = new WorkCounter(request, batches, segments);
   for (const segment of segments) {
     throwIfAborted(request.signal);
-    const model = encodeModelProto(buildSegment(decoder, segment.parts, locate, request.roundings));
+    const model = encodeModelProto(
+      buildSegment(decoder, segment.parts, locate, { roundings: request.roundings, arithmetic }),
+    );
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose: segment.purpose });
     try {
       states = await runSegment(session, segment, { request, batches, states, losses, progress });
@@ -70,7 +86,7 @@ export async function evaluateArms(request: EvaluateRequest): Promise<EvaluatedA
       await session.release();
     }
   }
-  const positions = await evaluateHead({ ...request, states, budget, onTile: (share) => progress.headDone(share) });
+  const positions = await evaluateHead({ ...request, states, onTile: (share) => progress.headDone(share) });
   return positions.map((armPositions, arm) => ({ positions: armPositions, layers: losses[arm]?.finish() ?? [] }));
 }
 
@@ -93,7 +109,9 @@ async function runSegment(session: Session, segment: Segment, run: SegmentRun): 
     const from = states[group[0] ?? 0] as HiddenStates;
     // The last group that reads these states may write over them; the others need states of their own.
     const isNeededLater = groups.slice(number + 1).some((other) => states[other[0] ?? 0] === from);
-    const into = isNeededLater ? new HiddenStates(batches, decoder.hiddenSize) : from;
+    const into = isNeededLater
+      ? new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(request.plan.arithmetic))
+      : from;
     await runGroup(session, segment, group, { from, into }, run);
     for (const arm of group) next[arm] = into;
   }
@@ -115,13 +133,13 @@ async function runGroup(
     throwIfAborted(request.signal);
     const startsWithIds = parts[0]?.kind === "embedding";
     const inputs = {
-      ...(startsWithIds ? tokenInputs(batch, windows) : { [SEGMENT_VALUES.hidden]: from.current(index) }),
+      ...(startsWithIds ? tokenInputs(batch, windows) : from.current(index)),
       ...(layers.length > 0 && {
         ...layerInputs(batch, tables.of(batch.width)),
         [SEGMENT_VALUES.roundings]: { type: "int32", data: choices, shape: [layers.length] } as const,
       }),
     };
-    const outputs = await session.run(inputs, { [SEGMENT_VALUES.nextHidden]: into.next(index) });
+    const outputs = await session.run(inputs, into.next(index));
     into.advance(index);
     for (const layer of layers) for (const arm of group) losses[arm]?.add(layer, batch, outputs);
     progress.batchDone(batch, parts, group.length);
@@ -164,7 +182,7 @@ class LossCollector {
       const total = (name: string) => [...(outputs[name] ?? [])].reduce((sum, value) => sum + value, 0);
       const signal = total(SEGMENT_VALUES.sumOfSquares(side, layer));
       if (!Number.isFinite(signal)) {
-        throw new CheckpointError(
+        throw new NotFiniteError(
           `Layer ${layer}: ${side.toUpperCase()} has values that are not finite (NaN or Inf). The weights are damaged, or activations overflow: nothing can be verified.`,
         );
       }

@@ -3,26 +3,26 @@
 
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { CheckpointError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
+import type { Arithmetic } from "../graphs/arithmetic.js";
 import { buildHead, HEAD_VALUES, type VocabularySlice } from "../graphs/head.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import { joinSlices, type SliceSums } from "../metrics/vocabulary-slices.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
-import type { ProviderName } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
+import type { ComputePlan } from "./compute-plan.js";
 import type { HiddenStates } from "./hidden-states.js";
 import { weightLocations } from "./weight-locations.js";
+import { NotFiniteError } from "./wider-arithmetic.js";
 
 export interface HeadRequest {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly end: ModelEnd;
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
-  readonly provider: ProviderName;
+  readonly plan: ComputePlan;
   /** Last hidden states, by arm. The first arm is the baseline. */
   readonly states: readonly HiddenStates[];
-  /** Bytes of weights in memory at a time. */
-  readonly budget: number;
   readonly signal?: AbortSignal | undefined;
   /** Called with the share of the head's work that a tile was. */
   readonly onTile: (share: number) => void;
@@ -35,18 +35,19 @@ const MIN_SLICE = 2048;
 
 /** Values per position of each arm, windows one behind the other. @throws CheckpointError, ProviderError, InterruptedError */
 export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]> {
-  const { checkpoint, decoder, end, windows, provider, states } = request;
+  const { checkpoint, decoder, end, windows, plan, states } = request;
+  const arithmetic: Arithmetic = { ...plan.arithmetic, elementType: "float32", norm: "written-out" };
   const places = windows.flatMap((window, prompt) =>
     Array.from({ length: Math.max(0, window.length - 1) }, (_, position) => ({ prompt, position })),
   );
-  const slices = sliceVocabulary(decoder, request.budget);
+  const slices = sliceVocabulary(decoder, plan.segmentBytes);
   const { folder, locate } = weightLocations(checkpoint);
   const sums: SliceSums[][] = states.map(() => []); // [arms][slices]
   for (const slice of slices) {
     throwIfAborted(request.signal);
     const purpose = `the head, tokens ${slice.start}–${slice.end - 1}`;
-    const model = encodeModelProto(buildHead(end, decoder.hiddenSize, slice, locate));
-    const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
+    const model = encodeModelProto(buildHead(end, decoder.hiddenSize, slice, locate, arithmetic));
+    const session = await openSession({ model, externalDataFolder: folder, provider: plan.provider, purpose });
     try {
       const ofSlice = await runSlice(session, slice, places, request, (share) =>
         request.onTile((share * (slice.end - slice.start)) / decoder.vocabularySize),
@@ -94,7 +95,7 @@ async function runSlice(
     for (const [arm, state] of states.entries()) {
       for (const [row, { prompt, position }] of tile.entries()) {
         const index = arm * tile.length + row;
-        hidden.set(state.position(prompt, position), index * hiddenSize);
+        state.copyPosition(prompt, position, hidden.subarray(index * hiddenSize, (index + 1) * hiddenSize));
         const target = windows[prompt]?.[position + 1] ?? -1;
         const isInside = target >= slice.start && target < slice.end;
         targets[index] = isInside ? BigInt(target - slice.start) : 0n;
@@ -132,7 +133,7 @@ function emptySums({ start }: VocabularySlice, positions: number): SliceSums {
 function checkFinite(positions: readonly ArmPositions[]): void {
   const isDamaged = positions.some(({ negativeLogLikelihood }) => !negativeLogLikelihood.every(Number.isFinite));
   if (!isDamaged) return;
-  throw new CheckpointError(
+  throw new NotFiniteError(
     "The model's logits are not finite (NaN or Inf). The weights are damaged, or activations overflow: nothing can be verified.",
   );
 }

@@ -2,22 +2,28 @@
 // buffer and copied back: memory that is allocated for each batch would lie scattered among the weights of the segments
 // that come and go, and keep the process from giving theirs back.
 
+import { HIDDEN_VALUES, type HiddenType } from "../graphs/hidden-states.js";
+import { decodeFloat16 } from "../numerics/float16.js";
 import type { Batch } from "../prompts/batches.js";
-import type { TensorData } from "../runtime/session.js";
+import type { NamedTensors, TensorData } from "../runtime/session.js";
+
+type States = Float32Array | Uint16Array;
 
 export class HiddenStates {
   readonly #batches: readonly Batch[];
   readonly #hiddenSize: number;
-  readonly #offsets: readonly number[];
-  readonly #states: Float32Array;
-  readonly #next: Float32Array;
-
+  readonly #offsets: readonly number[]; // of each batch, in tokens
+  readonly #states: States;
+  readonly #next: States;
+  /** Of float16 alone: what the states of each token are divided by. */
+  readonly #scales: Float32Array;
+  readonly #nextScales: Float32Array;
   readonly #places = new Map<number, { readonly batch: number; readonly row: number }>();
 
-  constructor(batches: readonly Batch[], hiddenSize: number) {
+  constructor(batches: readonly Batch[], hiddenSize: number, type: HiddenType) {
     this.#batches = batches;
     this.#hiddenSize = hiddenSize;
-    const sizes = batches.map((batch) => batch.prompts.length * batch.width * hiddenSize);
+    const sizes = batches.map((batch) => batch.prompts.length * batch.width);
     let total = 0;
     this.#offsets = sizes.map((size) => {
       total += size;
@@ -26,37 +32,68 @@ export class HiddenStates {
     for (const [batch, { prompts }] of batches.entries()) {
       for (const [row, prompt] of prompts.entries()) this.#places.set(prompt, { batch, row });
     }
-    this.#states = new Float32Array(total);
-    this.#next = new Float32Array(Math.max(0, ...sizes));
+    const largest = Math.max(0, ...sizes);
+    const StatesArray = type === "float32" ? Float32Array : Uint16Array;
+    this.#states = new StatesArray(total * hiddenSize);
+    this.#next = new StatesArray(largest * hiddenSize);
+    this.#scales = new Float32Array(type === "float32" ? 0 : total);
+    this.#nextScales = new Float32Array(type === "float32" ? 0 : largest);
   }
 
-  /** What a segment reads. [rows, width, hidden] */
-  current(batch: number): TensorData {
-    return this.#view(this.#states, this.#offsets[batch] ?? 0, batch);
+  /** What a segment reads, by the names of its graph. */
+  current(batch: number): NamedTensors {
+    const { hidden, hiddenScale } = HIDDEN_VALUES;
+    const offset = this.#offsets[batch] ?? 0;
+    return this.#tensors(batch, hidden, this.#states, hiddenScale, this.#scales, offset);
   }
 
-  /** Where a segment writes. [rows, width, hidden] */
-  next(batch: number): TensorData {
-    return this.#view(this.#next, 0, batch);
+  /** Where a segment writes. */
+  next(batch: number): NamedTensors {
+    const { nextHidden, nextHiddenScale } = HIDDEN_VALUES;
+    return this.#tensors(batch, nextHidden, this.#next, nextHiddenScale, this.#nextScales, 0);
   }
 
   /** Makes what was written the batch's current states. */
   advance(batch: number): void {
-    this.#states.set(this.next(batch).data as Float32Array, this.#offsets[batch] ?? 0);
+    const offset = this.#offsets[batch] ?? 0;
+    const tokens = this.#tokensOf(batch);
+    this.#states.set(this.#next.subarray(0, tokens * this.#hiddenSize), offset * this.#hiddenSize);
+    if (this.#scales.length > 0) this.#scales.set(this.#nextScales.subarray(0, tokens), offset);
   }
 
-  /** The states of one position of a prompt. [hidden] */
-  position(prompt: number, position: number): Float32Array {
+  /** Copies the states of one position of a prompt, as float32. @param into [hidden] */
+  copyPosition(prompt: number, position: number, into: Float32Array): void {
     const { batch, row } = this.#places.get(prompt) ?? { batch: 0, row: 0 };
-    const width = this.#batches[batch]?.width ?? 0;
-    const start = (this.#offsets[batch] ?? 0) + (row * width + position) * this.#hiddenSize;
-    return this.#states.subarray(start, start + this.#hiddenSize);
+    const token = (this.#offsets[batch] ?? 0) + row * (this.#batches[batch]?.width ?? 0) + position;
+    const states = this.#states.subarray(token * this.#hiddenSize, (token + 1) * this.#hiddenSize);
+    const scale = this.#scales[token] ?? Number.NaN;
+    if (states instanceof Float32Array) into.set(states);
+    else for (const [index, bits] of states.entries()) into[index] = decodeFloat16(bits) * scale;
   }
 
-  #view(block: Float32Array, offset: number, batch: number): TensorData {
+  #tokensOf(batch: number): number {
     const { prompts, width } = this.#batches[batch] ?? { prompts: [], width: 0 };
+    return prompts.length * width;
+  }
+
+  #tensors(
+    batch: number,
+    name: string,
+    states: States,
+    scaleName: string,
+    scales: Float32Array,
+    offset: number,
+  ): NamedTensors {
+    const { prompts, width } = this.#batches[batch] ?? { prompts: [], width: 0 };
+    const end = offset + this.#tokensOf(batch);
     const shape = [prompts.length, width, this.#hiddenSize];
-    const data = block.subarray(offset, offset + prompts.length * width * this.#hiddenSize);
-    return { type: "float32", data, shape };
+    const data = states.subarray(offset * this.#hiddenSize, end * this.#hiddenSize);
+    if (data instanceof Float32Array) return { [name]: { type: "float32", data, shape } };
+    const scale: TensorData = {
+      type: "float32",
+      data: scales.subarray(offset, end),
+      shape: [prompts.length, width, 1],
+    };
+    return { [name]: { type: "float16", data, shape }, [scaleName]: scale };
   }
 }

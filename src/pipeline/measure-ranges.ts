@@ -4,25 +4,28 @@
 import type { Decoder } from "../architectures/description.js";
 import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { CheckpointError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
+import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
-import { type Batch, makeBatches } from "../prompts/batches.js";
-import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
+import type { ComputePlan } from "./compute-plan.js";
 import { HiddenStates } from "./hidden-states.js";
 import { planSegments, type Segment } from "./segment-plan.js";
 import { weightLocations } from "./weight-locations.js";
+import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
 export interface MeasureRequest {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly tokenIds: readonly (readonly number[])[];
-  readonly provider: ProviderName;
-  /** Bytes of weights in memory at a time; at least one layer is. */
-  readonly segmentBytes?: number | undefined;
+  readonly plan: ComputePlan;
+  /** Which part of the batches is measured, when several processes share them. */
+  readonly share?: BatchShare | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: MeasureProgress) => void) | undefined;
 }
@@ -36,26 +39,37 @@ export interface MeasureProgress {
   readonly tokenLayers: number;
 }
 
-/** Rows × width of a batch: fewer leave the matrix products short, more fall out of the processor's cache. */
-export const MAX_BATCH_TOKENS = 1024;
+export interface MeasuredRanges {
+  readonly ranges: LayerRange[];
+  /** What was computed in. */
+  readonly elementType: ComputeType;
+  readonly warnings: readonly string[];
+}
 
 /**
- * Measures the absmax of K and V per layer, head and prompt.
+ * Measures the absmax of K and V per layer, head and prompt. Of prompts that another process has, all maxima are 0.
  * @throws CheckpointError when a K or V is not finite, ProviderError, InterruptedError
  */
-export async function measureRanges(request: MeasureRequest): Promise<LayerRange[]> {
-  const { checkpoint, decoder, tokenIds, provider } = request;
+export async function measureRanges(request: MeasureRequest): Promise<MeasuredRanges> {
+  const held = await inArithmeticThatHolds(request.plan, (plan) => measureOnce({ ...request, plan }));
+  return { ranges: held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
+}
+
+async function measureOnce(request: MeasureRequest): Promise<LayerRange[]> {
+  const { checkpoint, decoder, tokenIds, plan } = request;
+  const { arithmetic, provider } = plan;
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
-  const batches = makeBatches(tokenIds, { maxTokens: MAX_BATCH_TOKENS, regimeOf });
-  const budget = request.segmentBytes ?? PROVIDERS[provider].defaultSegmentBytes;
-  const segments = planSegments(decoder, budget, (name) => checkpoint.tensors.get(name)?.byteLength ?? 0);
+  const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
+  const batches = request.share === undefined ? all : dealBatches(all, request.share);
+  const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
+  const segments = planSegments(decoder, { ...plan, elementType: arithmetic.elementType }, bytesOf);
   const { folder, locate } = weightLocations(checkpoint);
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const progress = new ProgressCounter(request, batches);
-  const hidden = new HiddenStates(batches, decoder.hiddenSize);
+  const hidden = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
   for (const { parts, purpose } of segments) {
     throwIfAborted(request.signal);
-    const model = encodeModelProto(buildSegment(decoder, parts, locate));
+    const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
     try {
       await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
@@ -85,13 +99,10 @@ async function runSegment(session: Session, { parts }: Segment, run: SegmentRun)
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
     const inputs = {
-      ...(startsWithIds ? tokenInputs(batch, request.tokenIds) : { [SEGMENT_VALUES.hidden]: hidden.current(index) }),
+      ...(startsWithIds ? tokenInputs(batch, request.tokenIds) : hidden.current(index)),
       ...(layers.length > 0 && layerInputs(batch, tables.of(batch.width))),
     };
-    const outputs = await session.run(
-      inputs,
-      endsWithHidden ? { [SEGMENT_VALUES.nextHidden]: hidden.next(index) } : {},
-    );
+    const outputs = await session.run(inputs, endsWithHidden ? hidden.next(index) : {});
     if (endsWithHidden) hidden.advance(index);
     for (const layer of layers) collectors.add(layer, batch, outputs);
     progress.batchDone(batch, layers.length);
@@ -113,7 +124,7 @@ class RangeCollectors {
       const absmax = outputs[SEGMENT_VALUES.absmax(side, layer)] ?? new Float32Array();
       const sums = outputs[SEGMENT_VALUES.sumOfSquares(side, layer)] ?? new Float32Array();
       if (sums.some(Number.isNaN) || !absmax.every(Number.isFinite)) {
-        throw new CheckpointError(
+        throw new NotFiniteError(
           `Layer ${layer}: ${side.toUpperCase()} has values that are not finite (NaN or Inf). The weights are damaged, or activations overflow: no scale can be computed.`,
         );
       }

@@ -11,6 +11,14 @@ export function requireKey(option: string, value: string, table: Readonly<Record
   throw new UsageError(`${option}: expected one of ${Object.keys(table).join(", ")}, found ${JSON.stringify(value)}`);
 }
 
+/** @throws UsageError when the list of devices is empty, or names one twice or by something that is no number */
+export function requireDevices(devices: readonly number[] | undefined): void {
+  if (devices === undefined) return;
+  const areNumbers = devices.every((device) => Number.isSafeInteger(device) && device >= 0);
+  if (devices.length > 0 && areNumbers && new Set(devices).size === devices.length) return;
+  throw new UsageError(`devices: expected different numbers from 0, such as 0,1; found ${devices.join(",") || "none"}`);
+}
+
 /** @throws UsageError when the format has no such dtype, with the format's reason */
 export function requireDtypeOfFormat(name: OutputFormatName, dtype: Float8Name): void {
   const { dtypes, dtypeRule }: OutputFormat = OUTPUT_FORMATS[name];

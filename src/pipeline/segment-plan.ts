@@ -1,6 +1,7 @@
 // Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
 
 import { type Decoder, tensorsOfLayer } from "../architectures/description.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
 import type { SegmentPart } from "../graphs/segment.js";
 
 export interface Segment {
@@ -9,24 +10,33 @@ export interface Segment {
   readonly purpose: string;
 }
 
+export const BYTES_OF_COMPUTE_TYPE: Readonly<Record<ComputeType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
+
+export interface SegmentLimits {
+  /** Bytes of weights in memory at a time. */
+  readonly segmentBytes: number;
+  /** What weights are held as. */
+  readonly elementType: ComputeType;
+}
+
 /**
- * Fills segments with parts until the next would exceed `budget` bytes of weights; a part larger than the budget is a
+ * Fills segments with parts until the next would exceed the limit; a part larger than the limit is a
  * segment of its own.
  * @param lastLayer whether all of the last layer is needed, or only its K and V
  * @param bytesOf bytes that a tensor takes as stored, by name
  */
 export function planSegments(
   decoder: Decoder,
-  budget: number,
+  { segmentBytes, elementType }: SegmentLimits,
   bytesOf: (tensor: string) => number,
   lastLayer: "keys-values" | "layer" = "keys-values",
 ): Segment[] {
   const groups: SegmentPart[][] = [];
   let used = 0;
   for (const part of partsOf(decoder, lastLayer)) {
-    const bytes = bytesInMemory(decoder, part, bytesOf);
+    const bytes = bytesInMemory(decoder, part, elementType, bytesOf);
     const group = groups.at(-1);
-    if (group !== undefined && used + bytes <= budget) {
+    if (group !== undefined && used + bytes <= segmentBytes) {
       group.push(part);
       used += bytes;
     } else {
@@ -45,14 +55,20 @@ function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer"): SegmentP
   ];
 }
 
-/** The embedding stays as stored; layers are held in float32. */
-function bytesInMemory(decoder: Decoder, part: SegmentPart, bytesOf: (tensor: string) => number): number {
+/** The embedding stays as stored; layers are held as what is computed in. */
+function bytesInMemory(
+  decoder: Decoder,
+  part: SegmentPart,
+  elementType: ComputeType,
+  bytesOf: (tensor: string) => number,
+): number {
   if (part.kind === "embedding") return bytesOf(decoder.embedding);
+  const bytes = BYTES_OF_COMPUTE_TYPE[elementType];
   const { key, value } = part.layer.attention;
-  if (part.kind === "keys-values") return 4 * (key.inputs * key.outputs + value.inputs * value.outputs);
+  if (part.kind === "keys-values") return bytes * (key.inputs * key.outputs + value.inputs * value.outputs);
   let elements = 0;
   for (const shape of tensorsOfLayer(part.layer).values()) elements += shape.reduce((a, b) => a * b, 1);
-  return 4 * elements;
+  return bytes * elements;
 }
 
 function describePurpose(parts: readonly SegmentPart[]): string {

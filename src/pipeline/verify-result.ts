@@ -61,6 +61,8 @@ export interface VerifyResult {
   readonly checkpoint: string;
   readonly modelType: string;
   readonly provider: string;
+  /** The type of activations and weights while computing, such as "float32". */
+  readonly computedIn: string;
   readonly dtype: Float8Name;
   /** Which tensors gave the scales, such as "kv_scale"; undefined when the checkpoint has none. */
   readonly scaleSource: string | undefined;

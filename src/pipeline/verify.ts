@@ -6,6 +6,7 @@ import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.j
 import { scalesAsRead } from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
 import { throwIfAborted, UsageError } from "../errors.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { type ArmPositions, computeArmMetrics, type Interval } from "../metrics/arm-metrics.js";
 import { pairedDifference } from "../metrics/block-mean.js";
@@ -16,13 +17,20 @@ import { keepsThresholds } from "../metrics/thresholds.js";
 import { chooseLayersToKeep, decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
 import { HELD_OUT_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
 import { openTokenizer } from "../prompts/tokenizer.js";
-import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import type { ProviderName } from "../runtime/providers.js";
 import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
-import { startComputeProcess } from "./compute-process.js";
+import {
+  onFirstThatWorks,
+  PROVIDER_CHOICES,
+  type ProviderChoice,
+  providersToTry,
+  untestedWarning,
+} from "./choose-provider.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
 import { locateModel } from "./locate-model.js";
-import { requireKey } from "./option-checks.js";
+import { requireDevices, requireKey } from "./option-checks.js";
+import { startWorkers } from "./start-workers.js";
 import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
 
 export const VERIFICATION_DEFAULTS = {
@@ -30,7 +38,7 @@ export const VERIFICATION_DEFAULTS = {
   samples: 256,
   sequenceLength: 2048,
   seed: 0,
-  provider: "cpu",
+  provider: "auto",
 } as const;
 
 /** Arms without FP8: the others are compared with one of these, and the two with each other are the noise floor. */
@@ -56,9 +64,12 @@ export interface VerifyOptions {
   /** Tokens of a window; longer text is cut into several. */
   readonly sequenceLength?: number | undefined;
   readonly seed?: number | undefined;
-  readonly provider?: ProviderName | undefined;
-  /** Bytes of weights in memory at a time; at least one layer is. */
-  readonly segmentBytes?: number | undefined;
+  /** Where to compute; the best that works by default. */
+  readonly provider?: ProviderChoice | undefined;
+  /** Number of the device; the first one by default. */
+  readonly device?: number | undefined;
+  /** Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory. */
+  readonly memory?: number | undefined;
   readonly thresholds?: Partial<Thresholds> | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: VerificationProgress) => void) | undefined;
@@ -76,7 +87,7 @@ export type VerificationProgress =
  * InterruptedError: see errors.ts
  */
 export async function verify(options: VerifyOptions): Promise<VerifyResult> {
-  const { signal, onProgress } = options;
+  const { memory, signal, onProgress } = options;
   const settings = completeSettings(options);
   throwIfAborted(signal);
   const { folder } = await locateModel(options);
@@ -104,18 +115,31 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const tokens = windows.reduce((sum, window) => sum + window.length, 0);
   const windowPositions = windows.map((window) => window.length - 1);
 
-  const evaluate = async (what: string, chosen: EvaluateRequest["arms"]): Promise<EvaluatedArm[]> => {
-    const computing = startComputeProcess();
+  let providers: readonly ProviderName[] = settings.providers;
+  const computeWarnings = new Set<string>();
+  const computedIn = new Set<ComputeType>();
+  const evaluate = async (what: string, chosen: EvaluateRequest["arms"]): Promise<readonly EvaluatedArm[]> => {
+    const { result, provider, warnings } = await onFirstThatWorks(providers, (provider) =>
+      evaluateOn(provider, what, chosen),
+    );
+    // What has failed once is not tried again, and what is compared is computed in one place.
+    providers = [provider];
+    for (const warning of [...warnings, ...result.warnings]) computeWarnings.add(warning);
+    computedIn.add(result.elementType);
+    return result.arms;
+  };
+  const evaluateOn = async (provider: ProviderName, what: string, chosen: EvaluateRequest["arms"]) => {
+    const [worker] = await startWorkers({ provider, devices: settings.devices, checkpoint, decoder, memory });
+    if (worker === undefined) throw new RangeError("no process was started");
     try {
-      return await computing.run("evaluate", {
-        ...{ checkpoint, decoder, end, windows, provider: settings.provider, signal },
-        segmentBytes: options.segmentBytes,
+      return await worker.process.run("evaluate", {
+        ...{ checkpoint, decoder, end, windows, plan: worker.plan, signal },
         roundings: rounding.roundings,
         arms: chosen,
         onProgress: ({ done }) => onProgress?.({ stage: "evaluate", what, done, tokens }),
       });
     } finally {
-      computing.stop();
+      worker.process.stop();
     }
   };
   const uniform = (arm: ArmName) => decoder.layers.map(() => rounding.indexOf(arm));
@@ -162,6 +186,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     return { layers, metrics: metricsOf(arm, positionsOf(base)) };
   }
 
+  const [usedProvider = "cpu"] = providers;
   const noiseArm = baseline === "exact" ? "16-bit" : "exact";
   const noise = results.find(({ name }) => name === noiseArm);
   const atScale1 = results.find(({ name }) => name === "fp8-at-1");
@@ -181,7 +206,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   return {
     checkpoint: folder,
     modelType: decoder.modelType,
-    provider: settings.provider,
+    provider: usedProvider,
+    computedIn: [...computedIn].join(" and "),
     dtype,
     scaleSource: scales?.source,
     baseline,
@@ -194,7 +220,11 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     thresholds: settings.thresholds,
     verdict,
     generation: undefined,
-    warnings: scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : [],
+    warnings: [
+      ...computeWarnings,
+      ...untestedWarning(usedProvider),
+      ...(scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : []),
+    ],
   };
 }
 
@@ -205,7 +235,8 @@ interface Settings {
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
-  readonly provider: ProviderName;
+  readonly providers: readonly ProviderName[];
+  readonly devices: readonly number[] | undefined;
   readonly thresholds: Thresholds;
 }
 
@@ -221,7 +252,9 @@ function completeSettings(options: VerifyOptions): Settings {
     throw new UsageError(`baseline: ${baseline} is not among the arms (${arms.join(", ")}): add it`);
   }
   const provider = options.provider ?? VERIFICATION_DEFAULTS.provider;
-  requireKey("provider", provider, PROVIDERS);
+  requireKey("provider", provider, PROVIDER_CHOICES);
+  const devices = options.device === undefined ? undefined : [options.device];
+  requireDevices(devices);
   const sequenceLength = options.sequenceLength ?? VERIFICATION_DEFAULTS.sequenceLength;
   const samples = options.samples ?? VERIFICATION_DEFAULTS.samples;
   for (const [name, value, least] of [
@@ -232,7 +265,8 @@ function completeSettings(options: VerifyOptions): Settings {
     throw new UsageError(`${name}: expected a whole number from ${least}, found ${value}`);
   }
   return {
-    ...{ arms, baseline, provider, samples, sequenceLength },
+    ...{ arms, baseline, devices, samples, sequenceLength },
+    providers: providersToTry(provider, devices),
     perLayer: options.perLayer ?? false,
     seed: options.seed ?? VERIFICATION_DEFAULTS.seed,
     thresholds: {

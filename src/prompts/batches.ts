@@ -34,6 +34,25 @@ export function makeBatches(prompts: readonly (readonly number[])[], { maxTokens
   return batches;
 }
 
+/** One of several equal parts. */
+export interface BatchShare {
+  readonly index: number;
+  readonly count: number;
+}
+
+/**
+ * The batches of one share. Batches stay as they are, so that what is computed does not depend on how many share them;
+ * each goes, in turn, to the share that has fewest tokens so far.
+ */
+export function dealBatches(batches: readonly Batch[], { index, count }: BatchShare): Batch[] {
+  const loads = Array.from({ length: count }, () => 0);
+  return batches.filter(({ prompts, width }) => {
+    const least = loads.indexOf(Math.min(...loads));
+    loads[least] = (loads[least] ?? 0) + prompts.length * width + BATCH_COST_TOKENS;
+    return least === index;
+  });
+}
+
 interface Run {
   readonly start: number;
   readonly end: number;

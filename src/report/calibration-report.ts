@@ -60,8 +60,9 @@ function barredTitles(titles: readonly string[]): string[] {
   return titles.map((title) => `${title.padStart(NUMBER_WIDTH)} ${" ".repeat(BAR_WIDTH)}`);
 }
 
-function summaryLine({ ranges, samples, tokens, provider }: CalibrationResult, seconds: number): string {
-  return `${ranges.length} layers · ${formatCount(samples)} prompts · ${formatCount(tokens)} tokens · ${provider} · ${seconds.toFixed(1)} s`;
+function summaryLine({ ranges, samples, tokens, provider, computedIn }: CalibrationResult, seconds: number): string {
+  const where = provider === "cpu" ? provider : `${provider}, ${computedIn}`;
+  return `${ranges.length} layers · ${formatCount(samples)} prompts · ${formatCount(tokens)} tokens · ${where} · ${seconds.toFixed(1)} s`;
 }
 
 function outputLine({ output, inPlace, format, dtype, placement }: CalibrationResult, colors: Colors): string {
@@ -91,6 +92,7 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     dtype: result.dtype,
     headroom: result.headroom,
     provider: result.provider,
+    computed_in: result.computedIn,
     samples: result.samples,
     tokens: result.tokens,
     seconds: Number(seconds.toFixed(3)),

@@ -116,12 +116,12 @@ function shareOfBoth(count: number, elements: number): number {
 }
 
 /** "llama · 4 windows · 8,192 tokens · cpu · 12.3 s" */
-export function summaryOf({ modelType, windows, tokens, provider }: VerifyResult, seconds: number): string {
+export function summaryOf({ modelType, windows, tokens, provider, computedIn }: VerifyResult, seconds: number): string {
   return [
     modelType,
     `${formatCount(windows)} ${windows === 1 ? "window" : "windows"}`,
     `${formatCount(tokens)} tokens`,
-    provider,
+    provider === "cpu" ? provider : `${provider}, ${computedIn}`,
     `${seconds.toFixed(1)} s`,
   ].join(" · ");
 }

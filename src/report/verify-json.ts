@@ -17,6 +17,7 @@ export function verifyJson(result: VerifyResult, seconds: number): string {
     checkpoint: result.checkpoint,
     model_type: result.modelType,
     provider: result.provider,
+    computed_in: result.computedIn,
     dtype: result.dtype,
     scale_source: result.scaleSource ?? null,
     baseline: result.baseline,

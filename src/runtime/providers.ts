@@ -1,15 +1,104 @@
-// The execution providers that sessions can run on: one entry each. Imports no ONNX Runtime: it only says what to ask for.
+// The execution providers that sessions can run on: one entry each, the best first. Imports no ONNX Runtime: it only says
+// what to ask for.
+
+import type { Arithmetic } from "../graphs/arithmetic.js";
+
+/** How weights are stored: what the arithmetic of a provider depends on. */
+export type StoredType = "BF16" | "F16" | "F32";
 
 export interface Provider {
   /** Name in ONNX Runtime. */
   readonly executionProvider: string;
-  /** Bytes of weights, as held in memory, that a segment is filled up to when no limit is given. */
+  readonly description: string;
+  readonly platforms: readonly NodeJS.Platform[];
+  /** Whether it computes on a device with memory of its own. */
+  readonly usesDevice: boolean;
+  /** Whether `--device` can choose among several. */
+  readonly choosesDevice: boolean;
+  readonly arithmetic: Readonly<Record<StoredType, Arithmetic>>;
+  /** What to repeat a run in whose activations were beyond the range of float16. */
+  readonly wideArithmetic: Arithmetic;
+  /** Bytes of weights, as held in memory, that a segment is filled up to when nothing is known of a limit. */
   readonly defaultSegmentBytes: number;
+  /** Rows × width of a batch at most: fewer leave the matrix products short, more fall out of caches or memory. */
+  readonly batchTokens: number;
+  /** How it is marked until someone has run it. */
+  readonly untested?: boolean;
 }
 
+const MEBIBYTE = 2 ** 20;
+const CPU_ARITHMETIC: Arithmetic = { elementType: "float32", product: "FusedMatMul", norm: "written-out" };
+const CUDA_BFLOAT16: Arithmetic = { elementType: "bfloat16", product: "FusedMatMul", norm: "fused" };
+const GEMM_FLOAT16: Arithmetic = { elementType: "float16", product: "Gemm", norm: "fused" };
+const GEMM_FLOAT32: Arithmetic = { elementType: "float32", product: "Gemm", norm: "fused" };
+
+/** Providers whose kernels know float16 and float32, but not bfloat16. */
+const WITHOUT_BFLOAT16 = {
+  arithmetic: { BF16: GEMM_FLOAT16, F16: GEMM_FLOAT16, F32: GEMM_FLOAT16 },
+  wideArithmetic: GEMM_FLOAT32,
+  usesDevice: true,
+  choosesDevice: false,
+  defaultSegmentBytes: 1024 * MEBIBYTE,
+  batchTokens: 2048,
+} as const;
+
 export const PROVIDERS = {
-  // Opening a session costs little more than reading its weights, so small segments are as fast as large ones.
-  cpu: { executionProvider: "cpu", defaultSegmentBytes: 32 * 2 ** 20 },
+  cuda: {
+    executionProvider: "cuda",
+    description: "NVIDIA GPUs",
+    platforms: ["linux", "win32"],
+    usesDevice: true,
+    choosesDevice: true,
+    // Attention has no kernel for float32 there; engines serve float32 checkpoints in bfloat16, too.
+    arithmetic: { BF16: CUDA_BFLOAT16, F16: { ...CUDA_BFLOAT16, elementType: "float16" }, F32: CUDA_BFLOAT16 },
+    wideArithmetic: CUDA_BFLOAT16,
+    defaultSegmentBytes: 4096 * MEBIBYTE,
+    batchTokens: 8192,
+  },
+  webgpu: {
+    ...WITHOUT_BFLOAT16,
+    executionProvider: "webgpu",
+    description: "any GPU with Vulkan, Direct3D 12 or Metal",
+    platforms: ["linux", "win32", "darwin"],
+  },
+  coreml: {
+    ...WITHOUT_BFLOAT16,
+    executionProvider: "coreml",
+    description: "Apple GPUs and Neural Engine",
+    platforms: ["darwin"],
+    untested: true,
+  },
+  dml: {
+    ...WITHOUT_BFLOAT16,
+    executionProvider: "dml",
+    description: "GPUs with DirectX 12",
+    platforms: ["win32"],
+    untested: true,
+  },
+  cpu: {
+    executionProvider: "cpu",
+    description: "always",
+    platforms: [
+      "linux",
+      "win32",
+      "darwin",
+      "freebsd",
+      "openbsd",
+      "aix",
+      "sunos",
+      "android",
+      "haiku",
+      "cygwin",
+      "netbsd",
+    ],
+    usesDevice: false,
+    choosesDevice: false,
+    arithmetic: { BF16: CPU_ARITHMETIC, F16: CPU_ARITHMETIC, F32: CPU_ARITHMETIC },
+    wideArithmetic: CPU_ARITHMETIC,
+    // Opening a session costs little more than reading its weights, so small segments are as fast as large ones.
+    defaultSegmentBytes: 32 * MEBIBYTE,
+    batchTokens: 1024,
+  },
 } as const satisfies Record<string, Provider>;
 
 export type ProviderName = keyof typeof PROVIDERS;

@@ -11,6 +11,8 @@ const require = createRequire(import.meta.url);
 
 export type TensorData =
   | { readonly type: "float32"; readonly data: Float32Array; readonly shape: readonly number[] }
+  /** The bits of float16. */
+  | { readonly type: "float16"; readonly data: Uint16Array; readonly shape: readonly number[] }
   | { readonly type: "int32"; readonly data: Int32Array; readonly shape: readonly number[] }
   | { readonly type: "int64"; readonly data: BigInt64Array; readonly shape: readonly number[] };
 
@@ -69,7 +71,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       executionProviders: [PROVIDERS[provider].executionProvider],
       // Errors come as exceptions with the same text; on stderr they would stand twice.
       logSeverityLevel: 4,
-      extra: { session: { model_external_initializers_file_folder_path: externalDataFolder } },
+      extra: { session: sessionSettings(externalDataFolder, provider) },
     });
   } catch (cause) {
     throw new ProviderError(`ONNX Runtime (${provider}) could not open ${purpose}: ${messageOf(cause)}`, { cause });
@@ -87,6 +89,14 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       }
     },
     release: () => session.release(),
+  };
+}
+
+function sessionSettings(externalDataFolder: string, provider: ProviderName): Record<string, string> {
+  return {
+    model_external_initializers_file_folder_path: externalDataFolder,
+    // Weights then take what they need; from the pool, whose pieces double, they would take up to twice that.
+    ...(PROVIDERS[provider].usesDevice && { use_device_allocator_for_initializers: "1" }),
   };
 }
 

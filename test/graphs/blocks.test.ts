@@ -114,8 +114,9 @@ test("splitting into heads and merging again is the identity", async () => {
 describe("a range", () => {
   const rangeOfValues = (values: readonly number[]) =>
     runBlocks(
-      ({ builder }, input) => {
-        const { absmax, sumOfSquares } = rangeOf(builder, input("x"));
+      (context, input) => {
+        const { builder } = context;
+        const { absmax, sumOfSquares } = rangeOf(context, input("x"));
         builder.output(absmax, "absmax", "float32", ["batch", "heads"]);
         builder.output(sumOfSquares, "sum", "float32", ["batch"]);
       },

@@ -3,6 +3,7 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic.js";
 import type { GraphContext } from "../../src/graphs/blocks.js";
 import { GraphWeights, type LocateWeight } from "../../src/graphs/weights.js";
 import { GraphBuilder, type Value } from "../../src/onnx/graph-builder.js";
@@ -35,7 +36,7 @@ export async function runBlocks(
     if (value === undefined) throw new Error(`the graph has no input "${name}"`);
     return value;
   };
-  record({ builder, weights: new GraphWeights(builder, locate) }, input);
+  record({ builder, weights: new GraphWeights(builder, locate), arithmetic: FLOAT32_ARITHMETIC }, input);
   return runGraph(builder.finish(), folder, inputs);
 }
 

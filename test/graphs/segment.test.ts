@@ -89,8 +89,8 @@ describe("segments are filled up to a number of bytes", () => {
     ["one part each when nothing fits", 1, ["the embedding", "layer 0", "layer 1", "layer 2"]],
     ["a layer joins when it just fits", embeddingBytes + layerBytes, ["the embedding and layer 0", "layers 1–2"]],
     ["and not when a byte is missing", embeddingBytes + layerBytes - 1, ["the embedding", "layer 0", "layers 1–2"]],
-  ])("%s", (_rule, budget, purposes) => {
-    const segments = planSegments(decoder, budget, bytesOf);
+  ])("%s", (_rule, segmentBytes, purposes) => {
+    const segments = planSegments(decoder, { segmentBytes, elementType: "float32" }, bytesOf);
     expect(segments.map(({ purpose }) => purpose)).toEqual(purposes);
     expect(segments.flatMap(({ parts }) => parts.map(({ kind }) => kind))).toEqual([
       "embedding",

@@ -9,6 +9,7 @@ import { onTestFinished } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
+import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { type MeasureRequest, measureRanges } from "../../src/pipeline/measure-ranges.js";
 
 const GOLDEN_FOLDER = fileURLToPath(new URL("../golden", import.meta.url));
@@ -72,9 +73,10 @@ export async function poke(folder: string, tensor: string, element: number, bflo
 export async function measureFolder(
   folder: string,
   tokenIds: Expected["token_ids"],
-  options: Partial<Pick<MeasureRequest, "segmentBytes" | "signal" | "onProgress">> = {},
+  { segmentBytes, ...options }: Partial<Pick<MeasureRequest, "signal" | "onProgress">> & { segmentBytes?: number } = {},
 ): Promise<LayerRange[]> {
   const checkpoint = await openCheckpoint(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-  return measureRanges({ checkpoint, decoder, tokenIds, provider: "cpu", ...options });
+  const plan = planCompute({ provider: "cpu", checkpoint, decoder, memory: segmentBytes });
+  return (await measureRanges({ checkpoint, decoder, tokenIds, plan, ...options })).ranges;
 }

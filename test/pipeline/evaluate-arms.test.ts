@@ -8,6 +8,7 @@ import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { CheckpointError, InterruptedError } from "../../src/errors.js";
 import type { CacheRounding, Side } from "../../src/graphs/kv-cache.js";
 import { FLOAT8_CODES, type Float8CodeName } from "../../src/numerics/float8.js";
+import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
 import { type EvaluatedArm, type EvaluateRequest, evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { copyGolden, poke, readGolden } from "../helpers/golden-checkpoints.js";
 
@@ -49,11 +50,16 @@ async function requestOf({ folder, windows, arms }: GoldenCheckpoint): Promise<E
   const checkpoint = await openCheckpoint(fileURLToPath(new URL(`../../${folder}`, import.meta.url)));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
   const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+  const plan = planCompute({ provider: "cpu", checkpoint, decoder });
   return {
-    ...{ checkpoint, decoder, end, windows, provider: "cpu" },
+    ...{ checkpoint, decoder, end, windows, plan },
     roundings: ARM_NAMES.map((name) => roundingOf(arms[name])),
     arms: ARM_NAMES.map((_, rounding) => decoder.layers.map(() => rounding)),
   };
+}
+
+async function armsOf(request: EvaluateRequest): Promise<readonly EvaluatedArm[]> {
+  return (await evaluateArms(request)).arms;
 }
 
 const mean = (values: ArrayLike<number>) => Array.from(values).reduce((sum, x) => sum + x, 0) / values.length;
@@ -77,7 +83,7 @@ const SHARES = {
 } as const;
 
 describe.each(CHECKPOINTS)("$folder predicts what transformers predicts", (golden) => {
-  const evaluated = requestOf(golden).then(evaluateArms);
+  const evaluated = requestOf(golden).then(armsOf);
 
   test.each(ARM_NAMES)("with the cache %s: log-likelihoods, divergences, top tokens", async (name) => {
     const { positions } = (await evaluated)[ARM_NAMES.indexOf(name)] ?? {};
@@ -135,8 +141,12 @@ describe.each(["llama-gqa", "qwen3-sliding"])("arms of %s", (name) => {
   const uniform = (rounding: number) => layers.map(() => rounding);
   const evaluate = async (
     arms: readonly (readonly number[])[],
-    more: Partial<EvaluateRequest> = {},
-  ): Promise<EvaluatedArm[]> => evaluateArms({ ...(await request), arms, ...more });
+    { segmentBytes, ...more }: Partial<EvaluateRequest & Pick<ComputePlan, "segmentBytes">> = {},
+  ): Promise<readonly EvaluatedArm[]> => {
+    const { plan, ...others } = await request;
+    const changed = { ...plan, ...(segmentBytes !== undefined && { segmentBytes }) };
+    return armsOf({ ...others, plan: changed, arms, ...more });
+  };
 
   test("that keep the same are the same, bit for bit, wherever they stand", async () => {
     const [exact, first, second, , third] = await evaluate([EXACT, FP8, FP8, AT_1, FP8].map(uniform));

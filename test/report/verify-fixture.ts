@@ -98,6 +98,7 @@ export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {
     checkpoint: "/models/Llama-FP8-KV",
     modelType: "llama",
     provider: "cpu",
+    computedIn: "float32",
     dtype: "float8_e4m3fn",
     scaleSource: "kv_scale",
     baseline: "16-bit",

@@ -24,7 +24,18 @@ const SIDE_KEYS = ["sqnr_db", "saturated_share", "flushed_share", "saturated", "
 test("keys stay as they are", () => {
   const result = resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"] });
   expect(keysOf(jsonOf(result))).toEqual([
-    ...["checkpoint", "model_type", "provider", "dtype", "scale_source", "baseline", "windows", "tokens", "positions"],
+    ...[
+      "checkpoint",
+      "model_type",
+      "provider",
+      "computed_in",
+      "dtype",
+      "scale_source",
+      "baseline",
+      "windows",
+      "tokens",
+      "positions",
+    ],
     "seconds",
     ...["max_perplexity_increase", "max_kl", "min_agreement"].map((key) => `thresholds.${key}`),
     ...["name", "passed", "sentence", "reasons[]", "layers[]", "flag"].map((key) => `verdict.${key}`),

@@ -1,0 +1,16 @@
+// How a graph computes: in which element type, and which of several operators with the same meaning it uses, because the
+// kernels of execution providers differ. Pure data; knows no provider by name.
+
+/** Of activations, and of weights as the graph uses them. */
+export type ComputeType = "float32" | "float16" | "bfloat16";
+
+export interface Arithmetic {
+  readonly elementType: ComputeType;
+  /** The operator for x · weightᵀ that takes the weight as it lies in the file. */
+  readonly product: "FusedMatMul" | "Gemm";
+  /** RMS norm as one operator, the sum before it included; or written out, where that is nearer to the exact result. */
+  readonly norm: "fused" | "written-out";
+}
+
+/** What the CPU does, and what golden files are compared with. */
+export const FLOAT32_ARITHMETIC: Arithmetic = { elementType: "float32", product: "FusedMatMul", norm: "written-out" };

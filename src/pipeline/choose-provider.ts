@@ -1,0 +1,69 @@
+// Which provider computes: the one that was asked for, or the best that works. Falls back with a warning, never silently,
+// and only where the user left the choice.
+
+import { ProviderError, UsageError } from "../errors.js";
+import { hasNoGpu, obstacleOf } from "../runtime/provider-obstacles.js";
+import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
+
+/** A provider's name, or the best that works. */
+export type ProviderChoice = ProviderName | "auto";
+
+/** Every choice, for command lines and checks. */
+export const PROVIDER_CHOICES = { auto: true, ...PROVIDERS } as const;
+
+/**
+ * The providers to try, in this order.
+ * @param devices when they are chosen, only providers that let one choose are tried
+ * @throws ProviderError when the one that was asked for cannot be used here, with what would change that
+ */
+export function providersToTry(
+  choice: ProviderChoice,
+  devices: readonly number[] | undefined,
+): readonly [ProviderName, ...ProviderName[]] {
+  if (devices !== undefined) {
+    const chosen = choice === "auto" ? "cuda" : choice;
+    if (!PROVIDERS[chosen].choosesDevice) throw new UsageError(`--device goes with cuda; ${chosen} has none to choose`);
+    return providersToTry(chosen, undefined);
+  }
+  if (choice !== "auto") {
+    const obstacle = obstacleOf(choice);
+    if (obstacle !== undefined) throw new ProviderError(`${choice} cannot be used: ${obstacle}`);
+    return [choice];
+  }
+  const names = Object.keys(PROVIDERS) as ProviderName[];
+  const likely = names.filter((name) => name !== "cpu" && obstacleOf(name) === undefined && !hasNoGpu(name));
+  const [first, ...others] = likely;
+  return first === undefined ? ["cpu"] : [first, ...others, "cpu"];
+}
+
+export interface Computed<Result> {
+  readonly result: Result;
+  readonly provider: ProviderName;
+  /** Why better providers were passed over. */
+  readonly warnings: readonly string[];
+}
+
+/** Runs the work on the first provider that does not fail. Errors that are not the provider's end it. */
+export async function onFirstThatWorks<Result>(
+  providers: readonly ProviderName[],
+  work: (provider: ProviderName) => Promise<Result>,
+): Promise<Computed<Result>> {
+  const warnings: string[] = [];
+  for (const provider of providers) {
+    try {
+      return { result: await work(provider), provider, warnings };
+    } catch (error) {
+      if (!(error instanceof ProviderError) || provider === providers.at(-1)) throw error;
+      warnings.push(`${provider} was passed over: ${error.message}`);
+    }
+  }
+  throw new RangeError("no provider to try");
+}
+
+/** What is said of a provider that nobody has run yet. */
+export function untestedWarning(provider: ProviderName): string[] {
+  const { untested = false }: Provider = PROVIDERS[provider];
+  return untested
+    ? [`Nobody has run ${provider} yet: compare the result with --provider cpu, and please tell us about it.`]
+    : [];
+}

@@ -1,0 +1,66 @@
+// How a run computes: on which provider, in which arithmetic, how much of the model at a time, how many tokens at a time.
+// Pure arithmetic on sizes; opens nothing.
+
+import type { Decoder } from "../architectures/description.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import type { Arithmetic } from "../graphs/arithmetic.js";
+import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../runtime/providers.js";
+import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
+
+export interface ComputePlan {
+  readonly provider: ProviderName;
+  readonly arithmetic: Arithmetic;
+  /** Bytes of weights in memory at a time; at least one layer is. */
+  readonly segmentBytes: number;
+  /** Rows × width of a batch. */
+  readonly batchTokens: number;
+}
+
+export interface PlanRequest {
+  readonly provider: ProviderName;
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  /** What the user allows: weights on the CPU, all that the run takes of a device's memory elsewhere. */
+  readonly memory?: number | undefined;
+  /** Free bytes of the device, when they are known. */
+  readonly freeDeviceMemory?: number | undefined;
+}
+
+/** What a context and the workspaces of matrix products take of a device, whatever is computed. */
+const DEVICE_OVERHEAD_BYTES = 1.25 * 2 ** 30;
+/** Of free memory, what a run takes at most: others may want some, too. */
+const SHARE_OF_FREE = 0.92;
+/** Allocators take memory in growing pieces and give none back while a session lives. */
+const ALLOCATOR_FACTOR = 2;
+const MIN_BATCH_TOKENS = 512;
+
+/** Plans a run. */
+export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceMemory }: PlanRequest): ComputePlan {
+  const entry: Provider = PROVIDERS[provider];
+  const arithmetic = entry.arithmetic[storedTypeOf(checkpoint, decoder)];
+  const limit = memory ?? (freeDeviceMemory === undefined ? undefined : SHARE_OF_FREE * freeDeviceMemory);
+  if (!entry.usesDevice || limit === undefined) {
+    const segmentBytes = limit ?? entry.defaultSegmentBytes;
+    return { provider, arithmetic, segmentBytes, batchTokens: entry.batchTokens };
+  }
+  let batchTokens = entry.batchTokens;
+  const room = () => limit - DEVICE_OVERHEAD_BYTES - batchTokens * activationBytes(decoder, arithmetic);
+  while (batchTokens > MIN_BATCH_TOKENS && room() < limit / 2) batchTokens /= 2;
+  return { provider, arithmetic, segmentBytes: Math.max(1, Math.floor(room())), batchTokens };
+}
+
+/** The dtype that the weights are stored in; the embedding stands for all. */
+export function storedTypeOf({ tensors }: Checkpoint, { embedding }: Decoder): StoredType {
+  const dtype = tensors.get(embedding)?.dtype;
+  return dtype === "F16" || dtype === "F32" ? dtype : "BF16";
+}
+
+/** Bytes per token that a layer's activations take at their most: inside the feed-forward, beside the residual stream. */
+function activationBytes({ hiddenSize, layers }: Decoder, { elementType }: Arithmetic): number {
+  const widest = Math.max(
+    ...layers.map(({ attention, feedForward }) =>
+      Math.max(3 * feedForward.up.outputs, 3 * attention.query.outputs + 8 * attention.key.outputs),
+    ),
+  );
+  return ALLOCATOR_FACTOR * BYTES_OF_COMPUTE_TYPE[elementType] * (widest + 4 * hiddenSize);
+}

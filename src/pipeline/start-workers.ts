@@ -1,0 +1,51 @@
+// From a provider and devices to processes that are ready to compute, each with its plan. Asks the driver what memory is
+// free; computes nothing.
+
+import type { Decoder } from "../architectures/description.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { UsageError } from "../errors.js";
+import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtime/devices.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import { planCompute } from "./compute-plan.js";
+import { startComputeProcess } from "./compute-process.js";
+import type { Worker } from "./measure-on-devices.js";
+
+export interface WorkersRequest {
+  readonly provider: ProviderName;
+  /** Numbers of devices, as the program's user sees them; the first one by default. */
+  readonly devices?: readonly number[] | undefined;
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly memory?: number | undefined;
+}
+
+/**
+ * Starts a process per device. All have the same plan, so that what is computed does not depend on where.
+ * @throws UsageError when a device is not there
+ */
+export async function startWorkers(request: WorkersRequest): Promise<Worker[]> {
+  const { provider, devices = [0] } = request;
+  const { usesDevice, choosesDevice } = PROVIDERS[provider];
+  const known = usesDevice ? await nvidiaDevices() : [];
+  const chosen = devices.map((device) => (choosesDevice ? chooseDevice(device, known) : { found: known[device] }));
+  const free = chosen.flatMap(({ found }) => (found === undefined ? [] : [found.freeBytes]));
+  const plan = planCompute({ ...request, freeDeviceMemory: free.length > 0 ? Math.min(...free) : undefined });
+  return chosen.map(({ visible }) => ({ process: startComputeProcess({ visibleDevice: visible }), plan }));
+}
+
+interface ChosenDevice {
+  readonly visible?: string;
+  /** Undefined when the driver's tool does not list it. */
+  readonly found: Device | undefined;
+}
+
+function chooseDevice(device: number, known: readonly Device[]): ChosenDevice {
+  const setting = process.env.CUDA_VISIBLE_DEVICES;
+  const visible = visibleDevice(device, setting);
+  const found = visible === undefined ? undefined : findDevice(known, visible);
+  if (visible === undefined || (found === undefined && known.length > 0)) {
+    const limits = setting === undefined ? "" : `, CUDA_VISIBLE_DEVICES=${setting}`;
+    throw new UsageError(`--device ${device}: no such device (${known.length} found by nvidia-smi${limits})`);
+  }
+  return { visible, found };
+}

@@ -1,0 +1,48 @@
+// What to do when float16 is too narrow for a model, or unknown to a device: the same work in the provider's wide
+// arithmetic, and a word about it. Knows neither ranges nor arms.
+
+import { CheckpointError, ProviderError } from "../errors.js";
+import { PROVIDERS } from "../runtime/providers.js";
+import type { ComputePlan } from "./compute-plan.js";
+
+/** Activations are NaN or Inf. For the reader it is a CheckpointError. */
+export class NotFiniteError extends CheckpointError {
+  override readonly name = "CheckpointError";
+}
+
+/** What ONNX Runtime says of a device without 16-bit arithmetic. */
+const WITHOUT_FLOAT16 = /requires f16/;
+
+export interface HeldResult<Result> {
+  readonly result: Result;
+  /** The plan that gave it. */
+  readonly plan: ComputePlan;
+  /** Why that is not the plan that was asked for. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Runs the work; when float16 does not hold its activations, or the device has no float16, once more in the provider's
+ * wide arithmetic.
+ * @throws NotFiniteError when they are not finite in that either, and what the work throws
+ */
+export async function inArithmeticThatHolds<Result>(
+  plan: ComputePlan,
+  work: (plan: ComputePlan) => Promise<Result>,
+): Promise<HeldResult<Result>> {
+  try {
+    return { result: await work(plan), plan, warnings: [] };
+  } catch (error) {
+    const reason = plan.arithmetic.elementType === "float16" ? whyTooNarrow(error) : undefined;
+    if (reason === undefined) throw error;
+    const wider = { ...plan, arithmetic: PROVIDERS[plan.provider].wideArithmetic };
+    const warning = `${reason}: all was computed in ${wider.arithmetic.elementType}.`;
+    return { result: await work(wider), plan: wider, warnings: [warning] };
+  }
+}
+
+function whyTooNarrow(error: unknown): string | undefined {
+  if (error instanceof NotFiniteError) return "Weights or activations are beyond the range of float16";
+  if (error instanceof ProviderError && WITHOUT_FLOAT16.test(error.message)) return "The device has no float16";
+  return undefined;
+}

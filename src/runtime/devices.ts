@@ -1,0 +1,63 @@
+// The GPUs of this machine as their driver's tool lists them. Knows no ONNX Runtime; where the tool is absent, nothing is
+// known, which is no error.
+
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+
+export interface Device {
+  /** As the driver numbers it. */
+  readonly index: number;
+  readonly uuid: string;
+  readonly name: string;
+  readonly driver: string;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+const FIELDS = ["index", "uuid", "name", "driver_version", "memory.total", "memory.free"] as const;
+const MEBIBYTE = 2 ** 20;
+const TIMEOUT_MS = 10_000;
+
+/** NVIDIA's GPUs, by nvidia-smi; none when it is absent or fails. */
+export async function nvidiaDevices(): Promise<Device[]> {
+  const query = [`--query-gpu=${FIELDS.join(",")}`, "--format=csv,noheader,nounits"];
+  try {
+    const { stdout } = await promisify(execFile)("nvidia-smi", query, { timeout: TIMEOUT_MS });
+    return parseDevices(stdout);
+  } catch {
+    return [];
+  }
+}
+
+/** Rows of nvidia-smi's CSV; sizes are in MiB. A row that is not understood (a GPU that was lost) is passed over. */
+export function parseDevices(csv: string): Device[] {
+  return csv.split("\n").flatMap((line) => {
+    const [index, uuid = "", name = "", driver = "", total, free] = line.split(",").map((cell) => cell.trim());
+    const device = {
+      ...{ index: Number(index), uuid, name, driver },
+      totalBytes: Number(total) * MEBIBYTE,
+      freeBytes: Number(free) * MEBIBYTE,
+    };
+    const isWhole = Number.isInteger(device.index) && device.totalBytes > 0 && device.freeBytes >= 0;
+    return index === "" || !isWhole ? [] : [device];
+  });
+}
+
+/**
+ * What CUDA_VISIBLE_DEVICES must be for a process to see one device alone.
+ * @param device counted among those that this process may see
+ * @param visible the variable as this process has it
+ * @returns undefined when there is no such device
+ */
+export function visibleDevice(device: number, visible: string | undefined): string | undefined {
+  if (visible === undefined) return String(device);
+  return visible
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "")[device];
+}
+
+/** The device that a name of CUDA_VISIBLE_DEVICES stands for: a number, or the beginning of a UUID. */
+export function findDevice(devices: readonly Device[], name: string): Device | undefined {
+  return devices.find(({ index, uuid }) => String(index) === name || (name.length > 3 && uuid.startsWith(name)));
+}
