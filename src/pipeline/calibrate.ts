@@ -30,7 +30,7 @@ import { startComputeProcess } from "./compute-process.js";
 import { encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
 
-import type { MeasureProgress } from "./measure-ranges.js";
+import type { MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
 import { warningsOf } from "./warnings.js";
 
@@ -91,6 +91,8 @@ export interface CalibrationResult {
   readonly provider: ProviderName;
   readonly samples: number;
   readonly tokens: number;
+  /** What of the run was loading weights, and what computing; the rest is starting, tokenizing and writing. */
+  readonly timing: MeasureTiming;
   /** How the weights came into the new folder; undefined in place. */
   readonly placement: Placement | undefined;
   readonly ranges: readonly LayerRange[];
@@ -114,7 +116,12 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
-  const { tokenizer, prompts, encoded, ranges } = await encodeAndMeasure(checkpoint, decoder, options, settings);
+  const { tokenizer, prompts, encoded, ranges, timing } = await encodeAndMeasure(
+    checkpoint,
+    decoder,
+    options,
+    settings,
+  );
   const { tokenIds, tokens } = encoded;
 
   const { format, dtype, headroom } = settings;
@@ -165,6 +172,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     provider: settings.provider,
     samples: tokenIds.length,
     tokens,
+    timing,
     placement: placement ?? undefined,
     ranges,
     scales,
@@ -186,7 +194,7 @@ async function encodeAndMeasure(
     const prompts = await readPrompts(data ?? SHIPPED_PROMPTS);
     const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
     const { tokenIds, tokens } = encoded;
-    const ranges = await computing.run("measure", {
+    const { ranges, timing } = await computing.run("measure", {
       checkpoint,
       decoder,
       tokenIds,
@@ -195,7 +203,7 @@ async function encodeAndMeasure(
       signal,
       onProgress: (progress) => onProgress?.({ stage: "measure", tokens, ...progress }),
     });
-    return { tokenizer, prompts, encoded, ranges };
+    return { tokenizer, prompts, encoded, ranges, timing };
   } finally {
     computing.stop();
   }

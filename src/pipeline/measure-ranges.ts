@@ -36,6 +36,19 @@ export interface MeasureProgress {
   readonly tokenLayers: number;
 }
 
+/** Where the time of a measurement went, in seconds of the computing process. */
+export interface MeasureTiming {
+  /** Building graphs and opening sessions: reading the weights, and bringing them to where they are used. */
+  readonly openSeconds: number;
+  /** The forward passes. */
+  readonly computeSeconds: number;
+}
+
+export interface Measurement {
+  readonly ranges: LayerRange[];
+  readonly timing: MeasureTiming;
+}
+
 /** Rows × width of a batch: fewer leave the matrix products short, more fall out of the processor's cache. */
 export const MAX_BATCH_TOKENS = 1024;
 
@@ -43,7 +56,7 @@ export const MAX_BATCH_TOKENS = 1024;
  * Measures the absmax of K and V per layer, head and prompt.
  * @throws CheckpointError when a K or V is not finite, ProviderError, InterruptedError
  */
-export async function measureRanges(request: MeasureRequest): Promise<LayerRange[]> {
+export async function measureRanges(request: MeasureRequest): Promise<Measurement> {
   const { checkpoint, decoder, tokenIds, provider } = request;
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
   const batches = makeBatches(tokenIds, { maxTokens: MAX_BATCH_TOKENS, regimeOf });
@@ -53,18 +66,24 @@ export async function measureRanges(request: MeasureRequest): Promise<LayerRange
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const progress = new ProgressCounter(request, batches);
   const hidden = new HiddenStates(batches, decoder.hiddenSize);
+  let openSeconds = 0;
+  let computeSeconds = 0;
   for (const { parts, purpose } of segments) {
     throwIfAborted(request.signal);
+    const start = performance.now();
     const model = encodeModelProto(buildSegment(decoder, parts, locate));
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
+    const opened = performance.now();
+    openSeconds += (opened - start) / 1000;
     try {
       await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
+      computeSeconds += (performance.now() - opened) / 1000;
     } finally {
       await session.release();
     }
     progress.segmentDone(parts);
   }
-  return collectors.finish();
+  return { ranges: collectors.finish(), timing: { openSeconds, computeSeconds } };
 }
 
 interface SegmentRun {

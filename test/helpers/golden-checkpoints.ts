@@ -76,5 +76,6 @@ export async function measureFolder(
 ): Promise<LayerRange[]> {
   const checkpoint = await openCheckpoint(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-  return measureRanges({ checkpoint, decoder, tokenIds, provider: "cpu", ...options });
+  const { ranges } = await measureRanges({ checkpoint, decoder, tokenIds, provider: "cpu", ...options });
+  return ranges;
 }
