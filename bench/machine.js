@@ -89,14 +89,15 @@ export async function measureProductPeak(python, device) {
     return /** @type {ProductPeak} */ (JSON.parse(stdout));
   } catch (cause) {
     const { code, stderr } = /** @type {{ code?: unknown, stderr?: string }} */ (cause);
-    const reason = code === "ENOENT" ? "not found" : lastLine(stderr ?? "") || messageOf(cause);
+    const reason = code === "ENOENT" ? "not found" : reasonIn(stderr ?? "") || messageOf(cause);
     throw new BenchError(
       `${python}: ${reason}. The comparison needs a Python with PyTorch, transformers and ${device} (--python names it); --skip-transformers measures create-kv-scales alone.`,
     );
   }
 }
 
-/** Where Python and this program's errors say what is wrong. @param {string} text */
-export function lastLine(text) {
-  return text.trim().split("\n").at(-1) ?? "";
+/** What a program says it failed for: its line that begins with "error", or else its last. @param {string} stderr */
+export function reasonIn(stderr) {
+  const lines = stderr.trim().split("\n");
+  return lines.findLast((line) => /^error: /i.test(line)) ?? lines.at(-1) ?? "";
 }

@@ -3,11 +3,14 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { messageOf } from "./bench-error.js";
 
 const HOST_SAMPLING_MS = 20;
 const DEVICE_SAMPLING_MS = 100;
+/** Without its daemon, the driver takes seconds to start. */
+const DEVICE_PATIENCE_MS = 20_000;
 
 /**
  * @typedef {object} MeasuredProcess
@@ -69,8 +72,10 @@ function watchHost(pid) {
   const peaks = new Map();
   const look = () => {
     for (const id of pid === undefined ? [] : processTree(pid)) {
-      const kilobytes = Number(/VmHWM:\s+(\d+) kB/.exec(readProc(`${id}/status`))?.[1] ?? 0);
-      peaks.set(id, Math.max(peaks.get(id) ?? 0, kilobytes * 1024));
+      const status = readProc(`${id}/status`);
+      // Some sandboxes have no VmHWM; the samples of VmRSS are then the best there is.
+      const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(status) ?? /VmRSS:\s+(\d+) kB/.exec(status) ?? [];
+      peaks.set(id, Math.max(peaks.get(id) ?? 0, Number(kilobytes ?? 0) * 1024));
     }
   };
   const timer = setInterval(look, HOST_SAMPLING_MS);
@@ -83,10 +88,26 @@ function watchHost(pid) {
   };
 }
 
-/** A process and what its main thread started, and so on. @param {number} pid @returns {number[]} */
+/** A process and its descendants. @param {number} pid @returns {number[]} */
 function processTree(pid) {
-  const children = readProc(`${pid}/task/${pid}/children`).split(" ").filter(Boolean).map(Number);
-  return [pid, ...children.flatMap(processTree)];
+  return [pid, ...childrenOf(pid).flatMap(processTree)];
+}
+
+/** What the process's main thread started; where the kernel keeps no such list, by asking each process. @param {number} pid */
+function childrenOf(pid) {
+  const list = `${pid}/task/${pid}/children`;
+  if (existsSync(`/proc/${list}`)) return readProc(list).split(" ").filter(Boolean).map(Number);
+  const parentOf = (/** @type {string} */ id) => Number(/^PPid:\s+(\d+)/m.exec(readProc(`${id}/status`))?.[1]);
+  return readNames("/proc").flatMap((id) => (/^\d+$/.test(id) && parentOf(id) === pid ? [Number(id)] : []));
+}
+
+/** @param {string} folder */
+function readNames(folder) {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }
 
 /** @param {string} path */
@@ -128,9 +149,12 @@ async function watchDevice(gpu) {
     }
   });
   // What was used before is known once the first sample has come.
-  await Promise.race([once(child.stdout, "data"), once(child, "exit")]).catch((error) => {
-    process.stderr.write(`Device memory is not measured: ${messageOf(error)}\n`);
-  });
+  const started = await Promise.race([
+    once(child.stdout, "data").then(() => ""),
+    once(child, "exit").then(([exitCode]) => `nvidia-smi ended with ${exitCode}`, messageOf),
+    sleep(DEVICE_PATIENCE_MS, "nvidia-smi says nothing", { ref: false }),
+  ]);
+  if (started !== "") process.stderr.write(`Device memory is not measured: ${started}\n`);
   return {
     peak: () => (before === undefined ? null : peak),
     stop: () => {

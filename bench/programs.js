@@ -5,7 +5,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BenchError, messageOf } from "./bench-error.js";
-import { lastLine } from "./machine.js";
+import { reasonIn } from "./machine.js";
 import { runMeasured } from "./measured-process.js";
 
 const PROGRAM = fileURLToPath(new URL("../bin/create-kv-scales.js", import.meta.url));
@@ -114,6 +114,6 @@ async function start(command, args, gpu) {
     throw new BenchError(`${command} could not be started: ${messageOf(error)}`);
   });
   if (exitCode !== 0)
-    throw new BenchError(`${[command, ...args].join(" ")}\nended with ${exitCode}: ${lastLine(stderr)}`);
+    throw new BenchError(`${[command, ...args].join(" ")}\nended with ${exitCode}: ${reasonIn(stderr)}`);
   return measured;
 }
