@@ -86,9 +86,9 @@ async function main(options, flags) {
     const result = await measure(settings, options, work);
     const text = resultMarkdown(result);
     process.stdout.write(settings.json ? `${JSON.stringify(result, null, 2)}\n` : text);
-    if (settings.append !== undefined) await appendFile(settings.append, `\n${text}`);
     const disagreeing = result.differences.find(({ relative }) => !(relative <= LARGEST_DIFFERENCE));
     if (disagreeing) throw new BenchError(`The two programs disagree on the absmax: ${differenceText(disagreeing)}`);
+    if (settings.append !== undefined) await appendFile(settings.append, `\n${text}`);
   } finally {
     removeWork();
   }

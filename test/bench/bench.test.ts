@@ -1,8 +1,9 @@
 // The benchmark, kept alive: what it reports of a tiny run without transformers, what it refuses, and its arithmetic.
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { runMeasured } from "../../bench/measured-process.js";
 import { shape } from "../../bench/random-checkpoint.js";
 import { resultMarkdown } from "../../bench/result-markdown.js";
@@ -66,6 +67,52 @@ describe("a run of create-kv-scales alone", () => {
     expect(stderr).toMatch(says);
     expect(stderr).not.toMatch(/\n +at /);
     expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe.skipIf(process.platform === "win32")("a run beside another program (a stand-in for Python's)", () => {
+  const PEAK = { size: 64, rounds: 5, flops_per_second: 1e12, python: "3", torch: "2", cuda: null, transformers: "5" };
+
+  /** One checkpoint for all of them: making it is most of the time. */
+  const shared = mkdtempSync(join(tmpdir(), "kv-scales-bench-"));
+  afterAll(() => rmSync(shared, { recursive: true, force: true }));
+
+  /** Stands in for Python: answers to the two scripts as they would, with the given absmax and number of tokens. */
+  function standIn(folder: string, absmax: object, tokens: number): string {
+    const answer = { tokens, load_seconds: 0.5, compute_seconds: 0.25, absmax: [absmax] };
+    const path = join(folder, "python");
+    const code = `const [, , script, , , output] = process.argv;
+      if (script.endsWith("matmul_peak.py")) console.log(${JSON.stringify(JSON.stringify(PEAK))});
+      else { require("fs").writeFileSync(output, ""); console.log(${JSON.stringify(JSON.stringify(answer))}); }`;
+    writeFileSync(path, `#!${process.execPath}\n${code}\n`, { mode: 0o755 });
+    return path;
+  }
+
+  async function runBeside(absmax: object, tokens = 16) {
+    const folder = temporaryFolder();
+    const file = join(folder, "RESULTS.md");
+    const options = ["--rows", "2x8", "--python", standIn(folder, absmax, tokens), "--append", file, "--json"];
+    const run = await runBench([...TINY, ...options, "--checkpoint", join(shared, "checkpoint")], folder);
+    return { ...run, kept: existsSync(file) };
+  }
+
+  test("shares are of the measured peak; results that agree are kept, others are not", async () => {
+    const far = await runBeside({ k: 1000, v: 1000 });
+    expect([far.exitCode, far.kept]).toEqual([1, false]);
+    expect(far.stderr).toMatch(/Error: The two programs disagree on the absmax: 9\d\.\d % \([KV] of layer 0\)/);
+    const { rows } = JSON.parse(far.stdout);
+    // 64 tokens/s through one layer of SmolLM2-135M's shape: 2 FLOP for each of its 3,538,944 weights.
+    expect(rows[1]).toMatchObject({ program: "transformers", tokensPerSecond: { median: 64 } });
+    expect(rows[1].shareOfPeak).toBeCloseTo((64 * 2 * 3_538_944) / 1e12, 12);
+
+    const equal = await runBeside(rows[0].absmax[0]);
+    expect([equal.exitCode, equal.kept], equal.stderr).toEqual([0, true]);
+    expect(JSON.parse(equal.stdout).differences).toEqual([{ prompts: 2, tokens: 8, layer: 0, side: "k", relative: 0 }]);
+  });
+
+  test("another number of tokens is no comparison", async () => {
+    const { exitCode, stderr } = await runBeside({ k: 1, v: 1 }, 15);
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining("transformers ran 15 tokens instead of 2 × 8")]);
   });
 });
 
