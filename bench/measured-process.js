@@ -37,6 +37,8 @@ export async function runMeasured(command, args, { gpu } = {}) {
       env: { ...process.env, CUDA_DEVICE_ORDER: "PCI_BUS_ID" },
       stdio: ["ignore", "pipe", "pipe"],
     });
+    const endWithUs = () => child.kill();
+    process.once("exit", endWithUs);
     const host = watchHost(child.pid);
     let [stdout, stderr, wallSeconds] = ["", "", 0];
     child.stdout.setEncoding("utf8").on("data", (text) => {
@@ -48,7 +50,12 @@ export async function runMeasured(command, args, { gpu } = {}) {
     child.on("exit", () => {
       wallSeconds = (performance.now() - start) / 1000;
     });
-    const [exitCode] = /** @type {[number | null]} */ (await once(child, "close").finally(host.stop));
+    const [exitCode] = /** @type {[number | null]} */ (
+      await once(child, "close").finally(() => {
+        host.stop();
+        process.off("exit", endWithUs);
+      })
+    );
     return {
       exitCode,
       stdout,
@@ -135,6 +142,8 @@ async function watchDevice(gpu) {
   const child = spawn("nvidia-smi", query, { stdio: ["ignore", "pipe", "ignore"] });
   /** @type {number | undefined} */
   let before;
+  const stop = () => child.kill();
+  process.once("exit", stop);
   let peak = 0;
   let rest = "";
   child.stdout.setEncoding("utf8");
@@ -157,8 +166,9 @@ async function watchDevice(gpu) {
   if (started !== "") process.stderr.write(`Device memory is not measured: ${started}\n`);
   return {
     peak: () => (before === undefined ? null : peak),
-    stop: () => {
-      child.kill();
+    stop() {
+      process.off("exit", stop);
+      stop();
     },
   };
 }
