@@ -52,12 +52,14 @@ export async function makeRandomCheckpoint(folder, config) {
     await copyFile(join(example, name), join(folder, name));
   const shards = shardsOf(config);
   const random = randomBlock();
+  // Made once for all shards: scaling takes a second.
+  const blocks = { norm: scaled(random, 0, 1), weight: scaled(random, 1 / Math.sqrt(config.hidden_size), 0) };
   /** @type {Record<string, string>} */
   const weightMap = {};
   let totalSize = 0;
   for (const [index, tensors] of shards.entries()) {
     const name = `model-${String(index + 1).padStart(5, "0")}-of-${String(shards.length).padStart(5, "0")}.safetensors`;
-    totalSize += await writeShard(join(folder, name), tensors, random, config.hidden_size);
+    totalSize += await writeShard(join(folder, name), tensors, blocks);
     for (const [tensor] of tensors) weightMap[tensor] = name;
   }
   const index = { metadata: { total_size: totalSize }, weight_map: weightMap };
@@ -117,10 +119,10 @@ function randomBlock() {
 }
 
 /**
- * @param {string} path @param {Tensor[]} tensors @param {Float32Array} random @param {number} hidden
+ * @param {string} path @param {Tensor[]} tensors @param {{ norm: Buffer, weight: Buffer }} blocks bf16 values
  * @returns the bytes of the tensors
  */
-async function writeShard(path, tensors, random, hidden) {
+async function writeShard(path, tensors, { norm, weight }) {
   /** @type {Record<string, unknown>} */
   const header = { __metadata__: { format: "pt" } };
   let bytes = 0;
@@ -132,8 +134,6 @@ async function writeShard(path, tensors, random, hidden) {
   const json = Buffer.from(JSON.stringify(header));
   const prefix = Buffer.alloc(8);
   prefix.writeBigUInt64LE(BigInt(json.length));
-  const norm = scaled(random, 0, 1);
-  const weight = scaled(random, 1 / Math.sqrt(hidden), 0);
   const file = await open(path, "w");
   await file.write(Buffer.concat([prefix, json]));
   for (const [index, [name, dimensions]] of tensors.entries()) {
@@ -157,7 +157,7 @@ function scaled(random, deviation, mean) {
   const floats = random.map((value) => value * deviation + mean);
   const halves = new Uint16Array(floats.length);
   const words = new Uint32Array(floats.buffer);
-  for (const [index, word] of words.entries()) halves[index] = word >>> 16;
+  for (let i = 0; i < words.length; i++) halves[i] = (words[i] ?? 0) >>> 16;
   return Buffer.from(halves.buffer);
 }
 

@@ -39,6 +39,7 @@ export {
   type InspectOptions,
   inspect,
 } from "./pipeline/inspect.js";
+export type { MeasureTiming } from "./pipeline/measure-ranges.js";
 export { type VerificationProgress, type VerifyOptions, verify } from "./pipeline/verify.js";
 export type {
   ArmName,

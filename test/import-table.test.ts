@@ -15,6 +15,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pipeline/convert",
     "pipeline/diff",
     "pipeline/inspect",
+    "pipeline/measure-ranges",
     "checkpoint/output-formats",
     "numerics",
     "pipeline/verify",

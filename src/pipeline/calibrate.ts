@@ -38,7 +38,7 @@ import { storedTypeOf } from "./compute-plan.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
 import { measureOnDevices, type Worker } from "./measure-on-devices.js";
-import type { MeasuredRanges, MeasureProgress } from "./measure-ranges.js";
+import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
 import { startWorkers } from "./start-workers.js";
 import { warningsOf } from "./warnings.js";
@@ -105,6 +105,8 @@ export interface CalibrationResult {
   readonly computedIn: ComputeType;
   readonly samples: number;
   readonly tokens: number;
+  /** What of the run was loading weights, and what computing; the rest is starting, tokenizing and writing. */
+  readonly timing: MeasureTiming;
   /** How the weights came into the new folder; undefined in place. */
   readonly placement: Placement | undefined;
   readonly ranges: readonly LayerRange[];
@@ -131,7 +133,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const { tokenizer, prompts, encoded, measured } = await encodeAndMeasure(checkpoint, decoder, options, settings);
   const { tokenIds, tokens } = encoded;
   const { provider, result } = measured;
-  const { ranges } = result;
+  const { ranges, timing } = result;
 
   const { format, dtype, headroom } = settings;
   const scales = ranges.map((range) => scaleLayer(range, dtype, headroom));
@@ -188,6 +190,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     computedIn: result.elementType,
     samples: tokenIds.length,
     tokens,
+    timing,
     placement: placement ?? undefined,
     ranges,
     scales,

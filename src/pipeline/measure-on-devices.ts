@@ -46,6 +46,10 @@ export async function measureOnDevices(
     return {
       ranges: mergeRanges(parts.map(({ ranges }) => ranges)),
       elementType: elementTypes.includes("float32") ? "float32" : (elementTypes[0] ?? "float32"),
+      timing: {
+        openSeconds: Math.max(...parts.map(({ timing }) => timing.openSeconds)),
+        computeSeconds: Math.max(...parts.map(({ timing }) => timing.computeSeconds)),
+      },
       warnings: [...new Set(parts.flatMap(({ warnings }) => warnings))],
     };
   } catch (error) {

@@ -43,7 +43,16 @@ export interface MeasuredRanges {
   readonly ranges: LayerRange[];
   /** What was computed in. */
   readonly elementType: ComputeType;
+  readonly timing: MeasureTiming;
   readonly warnings: readonly string[];
+}
+
+/** Where the time of a measurement went, in seconds of the computing process. */
+export interface MeasureTiming {
+  /** Building graphs and opening sessions: reading the weights, and bringing them to where they are used. */
+  readonly openSeconds: number;
+  /** The forward passes. */
+  readonly computeSeconds: number;
 }
 
 /**
@@ -52,10 +61,10 @@ export interface MeasuredRanges {
  */
 export async function measureRanges(request: MeasureRequest): Promise<MeasuredRanges> {
   const held = await inArithmeticThatHolds(request.plan, (plan) => measureOnce({ ...request, plan }));
-  return { ranges: held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
+  return { ...held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 
-async function measureOnce(request: MeasureRequest): Promise<LayerRange[]> {
+async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges, "ranges" | "timing">> {
   const { checkpoint, decoder, tokenIds, plan } = request;
   const { arithmetic, provider } = plan;
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
@@ -67,18 +76,24 @@ async function measureOnce(request: MeasureRequest): Promise<LayerRange[]> {
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const progress = new ProgressCounter(request, batches);
   const hidden = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
+  let openSeconds = 0;
+  let computeSeconds = 0;
   for (const { parts, purpose } of segments) {
     throwIfAborted(request.signal);
+    const start = performance.now();
     const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
+    const opened = performance.now();
+    openSeconds += (opened - start) / 1000;
     try {
       await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
+      computeSeconds += (performance.now() - opened) / 1000;
     } finally {
       await session.release();
     }
     progress.segmentDone(parts);
   }
-  return collectors.finish();
+  return { ranges: collectors.finish(), timing: { openSeconds, computeSeconds } };
 }
 
 interface SegmentRun {

@@ -96,6 +96,10 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     samples: result.samples,
     tokens: result.tokens,
     seconds: Number(seconds.toFixed(3)),
+    timing: {
+      open_seconds: Number(result.timing.openSeconds.toFixed(3)),
+      compute_seconds: Number(result.timing.computeSeconds.toFixed(3)),
+    },
     placement: result.placement ?? null,
     engines: engines.map(({ name, command }) => ({ name, command: command.replace("FOLDER", () => result.output) })),
     warnings: result.warnings,

@@ -49,6 +49,7 @@ function resultOf(
     computedIn: "float32",
     samples: 256,
     tokens: 524288,
+    timing: { openSeconds: 0.12345, computeSeconds: 1 },
     placement: "hard link",
     ranges,
     scales,
@@ -182,11 +183,13 @@ describe("the JSON", () => {
       "samples",
       "tokens",
       "seconds",
+      "timing",
       "placement",
       "engines",
       "warnings",
       "layers",
     ]);
+    expect(json.timing).toEqual({ open_seconds: 0.123, compute_seconds: 1 });
     expect(json).toMatchObject({ seconds: 1.235, placement: null, warnings: result.warnings, in_place: false });
   });
 
