@@ -10,7 +10,17 @@ export interface Arithmetic {
   readonly product: "FusedMatMul" | "Gemm";
   /** RMS norm as one operator, the sum before it included; or written out, where that is nearer to the exact result. */
   readonly norm: "fused" | "written-out";
+  /** silu(gate) · up as one operator or as two. */
+  readonly gate: "fused" | "written-out";
+  /** Whether attention itself rotates queries and keys, where nothing else needs the keys before it. */
+  readonly rotation: "fused" | "written-out";
 }
 
 /** What the CPU does, and what golden files are compared with. */
-export const FLOAT32_ARITHMETIC: Arithmetic = { elementType: "float32", product: "FusedMatMul", norm: "written-out" };
+export const FLOAT32_ARITHMETIC: Arithmetic = {
+  elementType: "float32",
+  product: "FusedMatMul",
+  norm: "written-out",
+  gate: "written-out",
+  rotation: "written-out",
+};

@@ -27,22 +27,53 @@ export interface KeyValueRanges {
 /** What attention reads of the K and V that enter the cache; they themselves, when the cache keeps them exactly. */
 export type CacheReading = (entering: KeysAndValues) => KeysAndValues;
 
-/** Grouped-query attention, and the ranges of the K and V that enter its cache. @param x [batch, tokens, hidden] */
+/** The fused rotation takes heads of a multiple of this size. */
+const ROTATED_HEAD_DIM_MULTIPLE = 16;
+
+/**
+ * Grouped-query attention, and the ranges of the K and V that enter its cache.
+ * @param x [batch, tokens, hidden]
+ * @param read what is read of the cache; without it, all that entered
+ */
 export function attention(
   context: GraphContext,
   description: Attention,
   inputs: BatchInputs,
   x: Value,
-  read: CacheReading = (entering) => entering,
+  read?: CacheReading,
 ): { readonly output: Value; readonly ranges: KeyValueRanges } {
-  const { heads, headDim, queryNorm } = description;
-  const projected = normedHeads(context, linear(context, description.query, x), heads, queryNorm, headDim);
-  const query = rotate(context, inputs, projected, heads);
+  const isFused = context.arithmetic.rotation === "fused" && description.headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
+  if (read === undefined && isFused) return attentionThatRotates(context, description, inputs, x);
+  const query = rotate(context, inputs, queries(context, description, x), description.heads);
   const { key, value } = keysAndValues(context, description, inputs, x);
-  const attended = attend(context, description, inputs, { query, ...read({ key, value }) });
+  const { attended } = attend(context, description, inputs, { query, ...(read ?? keepAll)({ key, value }) });
   return {
     output: linear(context, description.output, attended),
     ranges: rangesOf(context, description, { key, value }),
+  };
+}
+
+const keepAll: CacheReading = (entering) => entering;
+
+/** The same where the operator rotates: K is measured as it comes out of it. */
+function attentionThatRotates(
+  context: GraphContext,
+  description: Attention,
+  inputs: BatchInputs,
+  x: Value,
+): { readonly output: Value; readonly ranges: KeyValueRanges } {
+  const { builder } = context;
+  const { kvHeads, headDim } = description;
+  const value = maskedValues(context, description, inputs, x);
+  const entering = { query: queries(context, description, x), key: keys(context, description, x), value };
+  const { attended, presentKey } = attend(context, description, inputs, entering, true);
+  const mask = builder.op("Unsqueeze", [inputs.mask, builder.int64s([1])]); // [batch, 1, tokens, 1]
+  return {
+    output: linear(context, description.output, attended),
+    ranges: {
+      k: rangeOf(context, builder.op("Mul", [presentKey, mask]), 2),
+      v: rangeOf(context, splitHeads(builder, value, kvHeads, headDim)),
+    },
   };
 }
 
@@ -50,14 +81,16 @@ export function attention(
 function attend(
   { builder }: GraphContext,
   { heads, kvHeads, headDim, slidingWindow }: Attention,
-  { lastPositions, totalTokens }: BatchInputs,
+  { lastPositions, totalTokens, cos, sin }: BatchInputs,
   { query, key, value }: KeysAndValues & { readonly query: Value },
-): Value {
+  rotates = false,
+): { readonly attended: Value; readonly presentKey: Value } {
   const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
   const widen = (x: Value, count: number) => (size === headDim ? x : widenHeads(builder, x, count, headDim, size));
-  const [attended] = builder.ops(
+  const tokens = [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads)];
+  const [attended, presentKey] = builder.ops(
     "GroupQueryAttention",
-    [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads), NONE, NONE, lastPositions, totalTokens],
+    [...tokens, NONE, NONE, lastPositions, totalTokens, ...(rotates ? [cos, sin] : [])],
     3,
     {
       domain: MICROSOFT_DOMAIN,
@@ -66,10 +99,14 @@ function attend(
         kv_num_heads: kvHeads,
         scale: { float: 1 / Math.sqrt(headDim) },
         ...(slidingWindow !== undefined && { local_window_size: slidingWindow }),
+        ...(rotates && { do_rotary: 1 }),
       },
     },
-  ) as [Value];
-  return size === headDim ? attended : narrowHeads(builder, attended, heads, size, headDim); // [batch, tokens, heads × head_dim]
+  ) as [Value, Value, Value];
+  return {
+    attended: size === headDim ? attended : narrowHeads(builder, attended, heads, size, headDim), // [batch, tokens, heads × head_dim]
+    presentKey, // [batch, kv_heads, tokens, head_dim]
+  };
 }
 
 /** Appends zeros to each head. They change neither the products of queries and keys nor what is summed up. */
@@ -100,18 +137,27 @@ export interface KeysAndValues {
 }
 
 /** K and V as they enter the cache, padding set to zero. */
-function keysAndValues(
-  context: GraphContext,
-  { key, value, keyNorm, kvHeads, headDim }: Attention,
-  inputs: BatchInputs,
-  x: Value,
-): KeysAndValues {
-  const { builder } = context;
-  const projected = normedHeads(context, linear(context, key, x), kvHeads, keyNorm, headDim);
+function keysAndValues(context: GraphContext, description: Attention, inputs: BatchInputs, x: Value): KeysAndValues {
+  const rotated = rotate(context, inputs, keys(context, description, x), description.kvHeads);
   return {
-    key: builder.op("Mul", [rotate(context, inputs, projected, kvHeads), inputs.mask]),
-    value: builder.op("Mul", [linear(context, value, x), inputs.mask]),
+    key: context.builder.op("Mul", [rotated, inputs.mask]),
+    value: maskedValues(context, description, inputs, x),
   };
+}
+
+/** Before rotation. [batch, tokens, heads × head_dim] */
+function queries(context: GraphContext, { query, queryNorm, heads, headDim }: Attention, x: Value): Value {
+  return normedHeads(context, linear(context, query, x), heads, queryNorm, headDim);
+}
+
+/** Before rotation. [batch, tokens, kv_heads × head_dim] */
+function keys(context: GraphContext, { key, keyNorm, kvHeads, headDim }: Attention, x: Value): Value {
+  return normedHeads(context, linear(context, key, x), kvHeads, keyNorm, headDim);
+}
+
+/** Padding set to zero. [batch, tokens, kv_heads × head_dim] */
+function maskedValues(context: GraphContext, { value }: Attention, { mask }: BatchInputs, x: Value): Value {
+  return context.builder.op("Mul", [linear(context, value, x), mask]);
 }
 
 function rangesOf(

@@ -85,8 +85,24 @@ export function gatedFeedForward(
   { activation, gate, up, down }: GatedFeedForward,
   x: Value,
 ): Value {
-  const gated = activate(context.builder, activation, linear(context, gate, x)); // [batch, tokens, intermediate]
-  return linear(context, down, context.builder.op("Mul", [gated, linear(context, up, x)])); // [batch, tokens, hidden]
+  const { builder, arithmetic } = context;
+  const [open, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
+  const gated =
+    activation === "silu" && arithmetic.gate === "fused"
+      ? fusedSiluGate(context, open, passed, up.outputs)
+      : builder.op("Mul", [activate(builder, activation, open), passed]);
+  return linear(context, down, gated); // [batch, tokens, hidden]
+}
+
+/**
+ * silu(open) · passed in one pass over memory. The operator is an RMS norm with a gate, passed / √(mean(passed²) + ε) ·
+ * weight · silu(open); with ε = 2⁶⁶ and a weight of 2³³ nothing is left of the norm: both are powers of two, and the mean
+ * does not reach the last bit of ε as long as |passed| stays below 2²⁰.
+ */
+function fusedSiluGate({ builder, arithmetic }: GraphContext, open: Value, passed: Value, width: number): Value {
+  const weights = builder.op("Expand", [builder.float32(2 ** 33), builder.int64s([width])]);
+  const inputs = [passed, cast(builder, weights, "float32", arithmetic.elementType), open];
+  return builder.op("GatedRMSNorm", inputs, { domain: MICROSOFT_DOMAIN, attributes: { epsilon: { float: 2 ** 66 } } });
 }
 
 function activate(builder: GraphBuilder, activation: Activation, x: Value): Value {
@@ -118,12 +134,16 @@ export interface Range {
   readonly sumOfSquares: Value; // [batch]
 }
 
-/** The absmax per prompt and head of K or V. @param x [batch, tokens, heads, head_dim], padding set to 0 */
-export function rangeOf({ builder, arithmetic }: GraphContext, x: Value): Range {
+/**
+ * The absmax per prompt and head of K or V.
+ * @param x [batch, tokens, heads, head_dim], or with heads before tokens; padding set to 0
+ * @param tokensAxis where the tokens are
+ */
+export function rangeOf({ builder, arithmetic }: GraphContext, x: Value, tokensAxis: 1 | 2 = 1): Range {
   const withoutKeptAxes = { attributes: { keepdims: 0 } };
   const wide = cast(builder, x, arithmetic.elementType, "float32");
   return {
-    absmax: builder.op("ReduceMax", [builder.op("Abs", [wide]), builder.int64s([1, 3])], withoutKeptAxes),
+    absmax: builder.op("ReduceMax", [builder.op("Abs", [wide]), builder.int64s([tokensAxis, 3])], withoutKeptAxes),
     sumOfSquares: builder.op("ReduceSumSquare", [wide, builder.int64s([1, 2, 3])], withoutKeptAxes),
   };
 }

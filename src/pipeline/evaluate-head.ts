@@ -4,7 +4,7 @@
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { throwIfAborted } from "../errors.js";
-import type { Arithmetic } from "../graphs/arithmetic.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
 import { buildHead, HEAD_VALUES, type VocabularySlice } from "../graphs/head.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import { joinSlices, type SliceSums } from "../metrics/vocabulary-slices.js";
@@ -36,7 +36,7 @@ const MIN_SLICE = 2048;
 /** Values per position of each arm, windows one behind the other. @throws CheckpointError, ProviderError, InterruptedError */
 export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]> {
   const { checkpoint, decoder, end, windows, plan, states } = request;
-  const arithmetic: Arithmetic = { ...plan.arithmetic, elementType: "float32", norm: "written-out" };
+  const arithmetic: Arithmetic = { ...FLOAT32_ARITHMETIC, product: plan.arithmetic.product };
   const places = windows.flatMap((window, prompt) =>
     Array.from({ length: Math.max(0, window.length - 1) }, (_, position) => ({ prompt, position })),
   );

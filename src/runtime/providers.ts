@@ -27,10 +27,15 @@ export interface Provider {
 }
 
 const MEBIBYTE = 2 ** 20;
-const CPU_ARITHMETIC: Arithmetic = { elementType: "float32", product: "FusedMatMul", norm: "written-out" };
-const CUDA_BFLOAT16: Arithmetic = { elementType: "bfloat16", product: "FusedMatMul", norm: "fused" };
-const GEMM_FLOAT16: Arithmetic = { elementType: "float16", product: "Gemm", norm: "fused" };
-const GEMM_FLOAT32: Arithmetic = { elementType: "float32", product: "Gemm", norm: "fused" };
+const WRITTEN_OUT = { norm: "written-out", gate: "written-out", rotation: "written-out" } as const;
+const CPU_ARITHMETIC: Arithmetic = { ...WRITTEN_OUT, elementType: "float32", product: "FusedMatMul" };
+const CUDA_BFLOAT16: Arithmetic = {
+  ...{ norm: "fused", gate: "fused", rotation: "fused" },
+  elementType: "bfloat16",
+  product: "FusedMatMul",
+};
+const GEMM_FLOAT16: Arithmetic = { ...WRITTEN_OUT, elementType: "float16", product: "Gemm", norm: "fused" };
+const GEMM_FLOAT32: Arithmetic = { ...GEMM_FLOAT16, elementType: "float32" };
 
 /** Providers whose kernels know float16 and float32, but not bfloat16. */
 const WITHOUT_BFLOAT16 = {
@@ -53,7 +58,7 @@ export const PROVIDERS = {
     arithmetic: { BF16: CUDA_BFLOAT16, F16: { ...CUDA_BFLOAT16, elementType: "float16" }, F32: CUDA_BFLOAT16 },
     wideArithmetic: CUDA_BFLOAT16,
     defaultSegmentBytes: 4096 * MEBIBYTE,
-    batchTokens: 8192,
+    batchTokens: 16384,
   },
   webgpu: {
     ...WITHOUT_BFLOAT16,
