@@ -51,6 +51,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "@huggingface/jinja": ["prompts/chat-template"],
   "@bufbuild/protobuf": ["onnx/model-proto"],
   "jsonc-parser": ["checkpoint"],
+  uplot: ["report/plot-library"],
 };
 
 const SOURCE = fileURLToPath(new URL("../src", import.meta.url));
@@ -76,7 +77,9 @@ function importsOf(module: string): Import[] {
     ({ groups = {} }) => ({ path: groups.path, typeOnly: isTypeClause(groups.clause ?? "") }),
   );
   const calls = [
-    ...code.matchAll(/(?<query>typeof )?\b(?:import|require|createRequire\([^)]*\))\("(?<path>[^"]+)"\)/g),
+    ...code.matchAll(
+      /(?<query>typeof )?\b(?:import|require|createRequire\([^)]*\)(?:\.resolve)?)\("(?<path>[^"]+)"\)/g,
+    ),
   ].map(({ groups = {} }) => ({ path: groups.path, typeOnly: groups.query !== undefined }));
   return [...statements, ...calls].flatMap(({ path = "", typeOnly }) => {
     if (path.startsWith("node:") || path.endsWith(".json")) return [];

@@ -5,10 +5,12 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import pc from "picocolors";
 import { messageOf, OutputWriteError, UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
+import { TOOL_VERSION } from "../pipeline/calibration-record.js";
 import { PROVIDER_CHOICES, type ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
 import type { ArmName } from "../pipeline/verify-result.js";
+import { verifyHtml } from "../report/verify-html.js";
 import { verifyJson } from "../report/verify-json.js";
 import { verifyJunit } from "../report/verify-junit.js";
 import { verifyMarkdown } from "../report/verify-markdown.js";
@@ -41,6 +43,7 @@ interface VerifyFlags {
   readonly maxKl: number;
   readonly minAgreement: number;
   readonly json?: boolean;
+  readonly html?: string;
   readonly markdown?: string;
   readonly junit?: string;
   readonly quiet?: boolean;
@@ -76,6 +79,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .addOption(number("--max-kl <nats>", "mean KL divergence per token", parseNats, defaults.maxKl))
     .addOption(number("--min-agreement <share>", "share of equal top tokens", parseShare, defaults.minAgreement))
     .option("--json", "print the result as JSON")
+    .option("--html <file>", "also write the report as one HTML file, with plots", parseText)
     .option("--markdown <file>", "also write the report as Markdown", parseText)
     .option("--junit <file>", "also write the verdict as JUnit XML", parseText)
     .option("-q, --quiet", "print the verdict alone")
@@ -91,7 +95,7 @@ function parseArms(text: string): ArmName[] {
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
-  const { json, quiet = false, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...options } = flags;
+  const { json, quiet = false, html, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...options } = flags;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   const start = performance.now();
   const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
@@ -103,6 +107,7 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
   if (json) stdout.write(verifyJson(result, seconds));
   else if (quiet) stdout.write(`${result.verdict.name}\n`);
   else stdout.write(verifyReport(result, colors, seconds));
+  if (html !== undefined) await writeReport(html, verifyHtml(result, TOOL_VERSION));
   if (markdown !== undefined) await writeReport(markdown, verifyMarkdown(result, seconds));
   if (junit !== undefined) await writeReport(junit, verifyJunit(result, seconds));
   // GitHub shows what is appended to this file on the page of the run.

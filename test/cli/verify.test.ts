@@ -210,13 +210,33 @@ describe("reports for others", () => {
     expect(readFileSync(summary ?? "", "utf8")).toBe(`# Before\n${readFileSync(markdown ?? "", "utf8")}`);
   });
 
-  test("a report that cannot be written is exit 7, after the verdict was printed", async () => {
-    const path = join(temporaryFolder(), "missing/report.md");
-    const { exitCode, stdout, stderr } = await verify(calibrated, "--quiet", "--markdown", path);
-    expect(exitCode).toBe(7);
-    expect(stdout).not.toBe("");
-    expect(stderr).toMatch(/^Error: .*missing\/report\.md: the report cannot be written/);
+  test("--html writes one file with the verdict, every arm, and plots of every layer, positions and layers alone", async () => {
+    const file = join(temporaryFolder(), "report.html");
+    const { exitCode, stdout } = await verify(calibrated, "--quiet", "--per-layer", "--html", file);
+    const page = readFileSync(file, "utf8");
+    expect(exitCode).toBe(0);
+    expect(page).toMatch(/^<!doctype html>[\s\S]*<\/html>\n$/);
+    expect(page).toContain(`<code>${stdout.trim()}</code>`);
+    for (const arm of ARMS) expect(page).toMatch(new RegExp(`</span>${arm}<small>`));
+    expect(page).toMatch(/create-kv-scales \d+\.\d+\.\d+; plots by uPlot/);
+    const [, json = ""] = /id="plot-data">(.*)<\/script>/.exec(page) ?? [];
+    const plots = JSON.parse(json) as Record<string, { x: { names: string[] } }>;
+    const sides = (name: string) => [`${name}-k`, `${name}-v`];
+    const byLayer = ["absmax", "sqnr", "saturated", "flushed"].flatMap(sides);
+    expect(Object.keys(plots)).toEqual(["positions", "effects", ...byLayer]);
+    for (const name of ["effects", ...byLayer]) expect(plots[name]?.x.names).toHaveLength(LAYERS);
   });
+
+  test.each(["--markdown", "--html"])(
+    "a report that cannot be written is exit 7, after the verdict was printed: %s",
+    async (option) => {
+      const path = join(temporaryFolder(), "missing/report");
+      const { exitCode, stdout, stderr } = await verify(calibrated, "--quiet", option, path);
+      expect(exitCode).toBe(7);
+      expect(stdout).not.toBe("");
+      expect(stderr).toMatch(/^Error: .*missing\/report: the report cannot be written/);
+    },
+  );
 });
 
 describe("a checkpoint that costs too much fails: exit 6", () => {

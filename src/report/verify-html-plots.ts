@@ -1,0 +1,53 @@
+// Plots as figures of the HTML report: their legend, where the script draws them, and what is to be seen in words.
+// Pure; the script is browser/draw-plots.js.
+
+import { html, type Markup } from "./html-markup.js";
+import type { PlotSeries, SeriesStyle } from "./plot.js";
+import { type PlotGroup, undrawnSentences } from "./verify-layer-plots.js";
+
+/** Dashes of the legend's lines, as the script draws them. */
+const DASHES: Partial<Record<SeriesStyle, string>> = {
+  exact: "8 3 2 3",
+  "16-bit": "8 3 2 3",
+  "fp8-at-1": "7 4",
+  e5m2: "2 3",
+  range: "7 4",
+  "range-at-1": "2 3",
+  limit: "12 4",
+};
+
+/** A group of plots side by side, with one legend and what is to be seen in them. */
+export function plotFigure(group: PlotGroup, title?: string): Markup {
+  const { id, explanation, findings, plots } = group;
+  const width = plots.length > 1 ? "half" : "full";
+  const findingsAndGaps = [...findings, ...undrawnSentences(plots)];
+  return html`<figure id="figure-${id}">
+<figcaption>
+${title === undefined ? "" : html`<h3>${title}</h3>`}
+<p>${explanation}</p>
+${findingsAndGaps.map((finding) => html`<p class="finding">${finding}</p>`)}
+</figcaption>
+<div class="legend" role="group" aria-label="Series shown">
+${(plots[0]?.series ?? []).map(legendButton)}
+</div>
+<div class="plots ${width}">
+${plots.map(
+  (plot) => html`<div class="plot">
+<div class="plot-title" aria-hidden="true">${plot.title}${plot.y.unit === "" ? "" : html` <small>${plot.y.unit}</small>`}${plot.y.scale === "log" ? html` <small>(log)</small>` : ""}</div>
+<div class="canvas" data-plot="${plot.id}" data-group="${groupOf(plot.x.label)}" data-width="${width}" tabindex="0" role="img" aria-label="${plot.description} Arrow keys read the values."></div>
+</div>`,
+)}
+</div>
+</figure>`;
+}
+
+/** Plots over the same places point together. */
+function groupOf(label: string): string {
+  return label.replaceAll(" ", "-");
+}
+
+function legendButton({ style, label }: PlotSeries): Markup {
+  const dash = DASHES[style];
+  return html`<button type="button" aria-pressed="true" data-series="${style}"><svg class="swatch series-${style}" viewBox="0 0 28 10" width="28" height="10" aria-hidden="true"><line x1="0" y1="5" x2="28" y2="5"${dash === undefined ? "" : html` stroke-dasharray="${dash}"`}/></svg>${label}</button>
+`;
+}

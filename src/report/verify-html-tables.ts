@@ -1,0 +1,137 @@
+// Tables of the HTML report: caches, positions, layers, and how all of it was measured. Pure.
+
+import type { Fidelity } from "../metrics/cache-fidelity.js";
+import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures.js";
+import { keepsThresholds } from "../metrics/thresholds.js";
+import type { VerifyResult } from "../pipeline/verify-result.js";
+import { type Content, html, Markup } from "./html-markup.js";
+import { formatCount, formatValue } from "./text.js";
+import { cacheOf, figuresOf, formatDecibels, limitRows, subjectOf } from "./verify-figures.js";
+
+/** A row for each arm, then the noise floor and the limits. On a narrow screen each row becomes a card. */
+export function armTable(result: VerifyResult): Markup {
+  const { baseline, arms, thresholds } = result;
+  const titles = ["cache", "perplexity", `against ${baseline}`, "mean KL", "p99 KL", "same token"];
+  const rows = arms.map((arm) => {
+    const { perplexity, ratio, meanKl, p99, agreement } = figuresOf(arm, result);
+    const isKept = arm.name === baseline || keepsThresholds(arm, thresholds);
+    const name = html`<span class="mark series-${arm.name}"></span>${arm.name}${isKept ? "" : html` <span class="beyond">beyond the limits</span>`}<small>${arm.description}</small>`;
+    return cardRow(arm === subjectOf(result) ? "judged" : "", titles, [
+      name,
+      perplexity,
+      ratio,
+      meanKl,
+      p99,
+      agreement,
+    ]);
+  });
+  const limits = limitRows(result).map(([name = "", ...cells]) =>
+    cardRow("limits", titles, [html`${name}<small>${LIMIT_NOTES[name] ?? ""}</small>`, ...cells]),
+  );
+  return html`<div class="scroll" role="region" tabindex="0" aria-label="Caches compared">
+<table class="cards" role="table">
+<caption>Each row is what one cache would keep of K and V. Differences are from ${baseline}, over the same ${formatCount(result.positions)} positions; KL in nats.</caption>
+<thead role="rowgroup"><tr role="row">${titles.map((title) => html`<th role="columnheader" scope="col">${title}</th>`)}</tr></thead>
+<tbody role="rowgroup">
+${rows}${limits}
+</tbody>
+</table>
+</div>`;
+}
+
+const LIMIT_NOTES: Readonly<Record<string, string>> = {
+  noise: "what 16-bit rounding itself changes",
+  limit: "what is allowed",
+};
+
+/** Roles are said, because a table that is laid out as cards is none to a screen reader. */
+function cardRow(className: string, titles: readonly string[], [name, ...cells]: readonly Content[]): Markup {
+  const shown = cells.map((cell, index) => ({ title: titles[index + 1], cell }));
+  return html`<tr role="row" class="${className}"><th role="rowheader" scope="row">${name}</th>${shown.map(
+    ({ title, cell }) =>
+      html`<td role="cell" data-title="${title}"${cell === "" ? new Markup(' class="empty"') : ""}>${cell}</td>`,
+  )}</tr>
+`;
+}
+
+/** Mean KL divergence in figures: what the plot over positions shows. */
+export function positionTable({ arms, positionBins, baseline }: VerifyResult): Markup {
+  const names = arms
+    .map(({ name }) => name)
+    .filter((name) => name !== baseline && positionBins.some(({ meanKl }) => name in meanKl));
+  const rows = positionBins.map(({ first, end, positions, meanKl }) => [
+    `${formatCount(first)}–${formatCount(end - 1)}`,
+    ...names.map((name) => (meanKl[name] === undefined ? "" : formatNats(meanKl[name]))),
+    formatCount(positions),
+  ]);
+  return plainTable("Mean KL divergence over positions, nats", ["positions", ...names, "count"], rows);
+}
+
+const SIDE_TITLES = ["absmax", "scale", "SQNR", "saturated", "flushed"];
+
+/** Every layer of the judged arm in figures. */
+export function layerTable(result: VerifyResult): Markup {
+  const subject = subjectOf(result);
+  if (subject === undefined) return new Markup("");
+  const effects = new Map(result.layerEffects.map(({ layer, meanKl }) => [layer, formatNats(meanKl)]));
+  const hasEffects = effects.size > 0;
+  const rows = subject.layers.map(({ layer, kScale, vScale, k, v }) => [
+    `${layer}`,
+    ...sideCells(k, kScale),
+    ...sideCells(v, vScale),
+    ...(hasEffects ? [effects.get(layer) ?? ""] : []),
+  ]);
+  const side = (name: string) => html`<th scope="colgroup" colspan="${SIDE_TITLES.length}">${name}</th>`;
+  const head = html`<tr class="sides"><td></td>${side("K")}${side("V")}${hasEffects ? html`<td></td>` : ""}</tr>`;
+  const titles = ["layer", ...SIDE_TITLES, ...SIDE_TITLES, ...(hasEffects ? ["KL alone"] : [])];
+  return plainTable(`Layers of ${subject.name} in figures`, titles, rows, head);
+}
+
+function sideCells({ absmax, sqnr, saturatedShare, flushedShare }: Fidelity, scale: number): string[] {
+  const sizeOf = (value: number) => (Number.isFinite(value) ? formatValue(value) : nameOf(value));
+  return [sizeOf(absmax), sizeOf(scale), formatDecibels(sqnr), formatShare(saturatedShare), formatShare(flushedShare)];
+}
+
+/** A table that scrolls sideways where it does not fit. */
+function plainTable(
+  caption: string,
+  titles: readonly string[],
+  rows: readonly (readonly string[])[],
+  head?: Markup,
+): Markup {
+  return html`<details open><summary>${caption}</summary>
+<div class="scroll" role="region" tabindex="0" aria-label="${caption}">
+<table class="figures">
+<thead>${head}<tr>${titles.map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>
+<tbody>
+${rows.map(
+  ([name = "", ...cells]) => html`<tr><th scope="row">${name}</th>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>
+`,
+)}</tbody>
+</table>
+</div>
+</details>`;
+}
+
+/** Where the figures come from: enough to measure them again. */
+export function factList(result: VerifyResult, version: string, library: string): Markup {
+  const { checkpoint, modelType, provider, windows, tokens, positions, baseline, thresholds } = result;
+  const { maxPerplexityIncrease, maxKl, minAgreement } = thresholds;
+  const facts: readonly (readonly [name: string, value: Content])[] = [
+    ["Checkpoint", html`<bdi>${checkpoint}</bdi>`],
+    ["Architecture", modelType],
+    ["FP8 cache", cacheOf(result)],
+    ["Compared with", baseline],
+    ["Text", `${formatCount(tokens)} tokens in ${formatCount(windows)} ${windows === 1 ? "window" : "windows"}`],
+    ["Positions", `${formatCount(positions)}, each with a token that follows`],
+    [
+      "Limits",
+      `perplexity +${formatLimit(maxPerplexityIncrease)}, mean KL ${maxKl} nats, same token ${formatLimit(minAgreement)}`,
+    ],
+    ["Computed on", provider],
+    ["Made by", `create-kv-scales ${version}; plots by ${library}`],
+  ];
+  return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+<p class="muted">Intervals hold 95 %, from paired differences over blocks of 64 tokens. A difference within the noise, or one
+whose interval includes none, is called no difference.</p>`;
+}

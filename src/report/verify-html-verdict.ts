@@ -1,0 +1,114 @@
+// The top of the HTML report: what is to be done, why, and how far each figure is from its limit. Pure.
+
+import { formatIncrease, formatNats, formatRange, formatShare } from "../metrics/figures.js";
+import { checkThresholds, isNoDifference, type ThresholdCheck } from "../metrics/thresholds.js";
+import type { ArmResult, VerifyResult } from "../pipeline/verify-result.js";
+import { html, Markup } from "./html-markup.js";
+import { formatCount } from "./text.js";
+import { cacheOf, noiseFloorFor, subjectOf } from "./verify-figures.js";
+
+/** The folder without those that it lies in. */
+export function modelName({ checkpoint }: VerifyResult): string {
+  return checkpoint.split(/[\\/]/).findLast((part) => part !== "") ?? checkpoint;
+}
+
+/** The verdict, its reasons, the figures against their limits, and the warnings. */
+export function verdictHeader(result: VerifyResult): Markup {
+  const { verdict, checkpoint, modelType, warnings } = result;
+  const { name, passed, sentence, reasons, flag } = verdict;
+  return html`<header>
+<p class="kicker">FP8 KV cache, verified</p>
+<h1>${modelName(result)}</h1>
+<p class="path"><bdi>${checkpoint}</bdi></p>
+<p class="muted">${modelType} · ${cacheOf(result)}</p>
+<div class="verdict ${passed ? "passed" : "failed"}" role="group" aria-label="Verdict">
+<p class="badge">${verdictIcon(passed)}${passed ? "Passed" : "Failed"} <code>${name}</code></p>
+<p class="sentence">${sentence}</p>
+<ul>${reasons.map((reason) => html`<li>${reason}</li>`)}</ul>
+${flag === undefined ? "" : html`<p>For vLLM:</p><pre class="flag"><code>${flag}</code></pre>`}
+</div>
+${limitTiles(result)}
+${warnings.map((warning) => html`<p class="warning"><strong>Warning.</strong> ${warning}</p>`)}
+</header>`;
+}
+
+function verdictIcon(passed: boolean): Markup {
+  const path = passed ? "M4 10.5 8 14.5 16 6" : "M5 5 15 15 M15 5 5 15";
+  return html`<svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true"><path d="${path}"/></svg>`;
+}
+
+/** The judged arm's figures. None when the baseline is broken: they would say nothing. */
+function limitTiles(result: VerifyResult): Markup {
+  const subject = subjectOf(result);
+  if (subject === undefined || result.verdict.name === "baseline-broken") return new Markup("");
+  const noiseFloor = noiseFloorFor(subject, result);
+  const checks = checkThresholds(subject, result.thresholds, noiseFloor);
+  const noDifference = isNoDifference(subject.perplexityRatio, noiseFloor);
+  return html`<ul class="tiles" aria-label="Figures of ${subject.name} against their limits">
+${checks.map((check) => limitTile(check, tileOf(check, subject, result, noDifference)))}
+${memoryTile(result)}
+</ul>`;
+}
+
+interface Tile {
+  readonly title: string;
+  readonly value: string;
+  readonly range: string;
+  /** What of the limit is used up: 1 is all of it. */
+  readonly used: number;
+}
+
+function tileOf(
+  { name }: ThresholdCheck,
+  arm: ArmResult,
+  { thresholds: limits, baseline }: VerifyResult,
+  noDifference: boolean,
+): Tile {
+  const { perplexityRatio: ratio, divergence, agreement } = arm;
+  switch (name) {
+    case "perplexity increase":
+      return {
+        title: `Perplexity against ${baseline}`,
+        value: formatIncrease(ratio.value),
+        range: noDifference ? "no difference" : formatRange(ratio, formatIncrease),
+        used: (ratio.value - 1) / limits.maxPerplexityIncrease,
+      };
+    case "mean KL divergence":
+      return {
+        title: "Mean KL divergence, nats",
+        value: formatNats(divergence.mean.value),
+        range: formatRange(divergence.mean, formatNats),
+        used: divergence.mean.value / limits.maxKl,
+      };
+    case "agreement":
+      return {
+        title: "Same most likely token",
+        value: formatShare(agreement),
+        range: "of the positions",
+        used: (1 - agreement) / (1 - limits.minAgreement),
+      };
+  }
+}
+
+const METER_WIDTH = 200;
+
+function limitTile({ limit, passed }: ThresholdCheck, { title, value, range, used }: Tile): Markup {
+  const share = passed ? Math.min(Math.max(Number.isFinite(used) ? used : 0, 0), 1) : 1;
+  return html`<li class="tile ${passed ? "passed" : "failed"}">
+<span class="tile-title">${title}</span>
+<span class="tile-value">${value}</span>
+<span class="tile-range">${range}</span>
+<svg class="meter" viewBox="0 0 ${METER_WIDTH} 6" preserveAspectRatio="none" aria-hidden="true"><rect class="meter-all" width="${METER_WIDTH}" height="6"/><rect class="meter-used" width="${(share * METER_WIDTH).toFixed(1)}" height="6"/></svg>
+<span class="tile-limit">${verdictIcon(passed)}${passed ? "within" : "beyond"} the limit: ${limit.replaceAll(" ", "\u00a0")}</span>
+</li>`;
+}
+
+function memoryTile({ generation }: VerifyResult): Markup {
+  if (generation === undefined) return new Markup("");
+  const { bits16, fp8 } = generation.bytesPerToken;
+  return html`<li class="tile">
+<span class="tile-title">Cache per token</span>
+<span class="tile-value">${formatCount(fp8)} <small>bytes</small></span>
+<span class="tile-range">${formatCount(bits16)} in 16 bits</span>
+</li>`;
+}

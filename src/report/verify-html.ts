@@ -1,0 +1,97 @@
+// The result of a verification as one HTML file that opens from disk: style, plots and all their code inside, no request.
+// Pure but for the plotting library, which is read from where it is installed.
+
+import { createHash } from "node:crypto";
+import type { VerifyResult } from "../pipeline/verify-result.js";
+import { type Content, html, Markup, scriptJson } from "./html-markup.js";
+import { readPlotLibrary } from "./plot-library.js";
+import { plotFigure } from "./verify-html-plots.js";
+import { PAGE_STYLE } from "./verify-html-style.js";
+import { armTable, factList, layerTable, positionTable } from "./verify-html-tables.js";
+import { generatedTexts } from "./verify-html-texts.js";
+import { modelName, verdictHeader } from "./verify-html-verdict.js";
+import { effectPlotGroup, positionPlotGroup } from "./verify-kl-plots.js";
+import { layerPlotGroups } from "./verify-layer-plots.js";
+
+/**
+ * The whole page. The same result gives the same bytes.
+ * @param version of this program
+ */
+export function verifyHtml(result: VerifyResult, version: string): string {
+  const library = readPlotLibrary();
+  const layers = layerPlotGroups(result);
+  const positions = positionPlotGroup(result);
+  const effects = effectPlotGroup(result);
+  const groups = [positions, effects, ...layers].filter((group) => group !== undefined);
+  const plots = Object.fromEntries(groups.flatMap((group) => group.plots.map((plot) => [plot.id, plot])));
+  const { verdict, generation } = result;
+  const name = modelName(result);
+  const style = `${library.style}\n${PAGE_STYLE}`;
+  const scripts = [library.script, library.drawing].map(scriptText);
+  const [draw = "", use = ""] = scripts;
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${securityPolicy(scripts, style)}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta name="generator" content="create-kv-scales ${version}">
+<title>${verdict.passed ? "✓" : "✗"} ${name}: ${verdict.name} · FP8 KV cache</title>
+<link rel="icon" href="${iconLink(verdict.passed)}">
+<style>${new Markup(style)}</style>
+</head>
+<body>
+${verdictHeader(result)}
+<main>
+${section("caches", "Caches compared", armTable(result))}
+${positions && section("positions", positions.title, [plotFigure(positions), positionTable(result)])}
+${generation && section("texts", "Generated texts", generatedTexts(generation))}
+${effects && section("effects", effects.title, plotFigure(effects))}
+${layers.length > 0 ? section("layers", "Layers", [layers.map((group) => plotFigure(group, group.title)), layerTable(result)]) : ""}
+${section("facts", "How this was measured", factList(result, version, library.name))}
+</main>
+<p id="spoken" class="spoken" aria-live="polite"></p>
+<noscript><p class="note">The plots need JavaScript; their figures are in the tables.</p></noscript>
+<script type="application/json" id="plot-data">${scriptJson(plots)}</script>
+<!--
+${new Markup(library.licence.trim().replaceAll("--", "- -"))}
+-->
+<script>${new Markup(draw)}</script>
+<script type="module">${new Markup(use)}</script>
+</body>
+</html>
+`;
+  return page.text;
+}
+
+function section(id: string, title: string, content: Content): Markup {
+  return html`<section aria-labelledby="${id}">
+<h2 id="${id}">${title}</h2>
+${content}
+</section>`;
+}
+
+/** Nothing may be loaded, and nothing runs or styles the page but what this program put there. */
+function securityPolicy(scripts: readonly string[], style: string): string {
+  const sourceOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  return [
+    "default-src 'none'",
+    `script-src ${scripts.map(sourceOf).join(" ")}`,
+    `style-src ${sourceOf(style)}`,
+    "img-src data:",
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join("; ");
+}
+
+/** In code, "</script" and "<!--" can stand in strings and regular expressions alone, where a backslash changes nothing. */
+function scriptText(code: string): string {
+  return code.replaceAll(/<(?=\/script|!--)/gi, "\\x3c");
+}
+
+/** A disc for the browser's tab; without an icon of its own, a page from a server would ask for one. */
+function iconLink(passed: boolean): string {
+  const disc = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${passed ? "#0a7a4b" : "#c02b1d"}"/></svg>`;
+  return `data:image/svg+xml,${encodeURIComponent(disc)}`;
+}

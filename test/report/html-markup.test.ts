@@ -1,0 +1,55 @@
+// Markup that no text can break: what comes from checkpoints and models is shown, never read as HTML or script.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { html, Markup, scriptJson } from "../../src/report/html-markup.js";
+
+describe("a template escapes what is put into it", () => {
+  test.each<[string, Parameters<typeof html>[1], string]>([
+    ["markup characters", `<b a="1" c='2'>&amp;`, "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;amp;"],
+    ["a list, one by one", ["<", new Markup("<br>"), 3], "&lt;<br>3"],
+    ["nothing, as nothing", undefined, ""],
+    ["control characters, as their pictures", "\u0000\u001B[31m\u007F", "\u2400\u241B[31m\u2421"],
+    ["what has no picture, as U+FFFD", "\u0085\uD800\uFFFE\uFFFF", "\uFFFD\uFFFD\uFFFD\uFFFD"],
+    ["line ends and tabs, which stay", "a\r\nb\tc\n", "a\nb\tc\n"],
+    ["a line end of its own kind, as its picture", "a\rb", "a\u240Db"],
+    ["letters of every script, which stay", "日本語 \u{1F600} é", "日本語 \u{1F600} é"],
+  ])("%s", (_name, content, expected) => {
+    expect(html`${content}`.text).toBe(expected);
+  });
+
+  test("any text comes back when the entities are read", () => {
+    const entities: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'" };
+    const printable = fc.string({ unit: "grapheme" }).filter((text) => !/[\p{Cc}\p{Cs}\u{FFFE}\u{FFFF}]/u.test(text));
+    fc.assert(
+      fc.property(printable, (text) => {
+        const escaped = html`${text}`.text;
+        expect(escaped).not.toMatch(/[<>"']/);
+        expect(escaped.replaceAll(/&([^;]+);/g, (_, name: string) => entities[name] ?? "")).toBe(text);
+      }),
+    );
+  });
+});
+
+describe("JSON inside a script element", () => {
+  test.each(["</script><script>alert(1)</script>", "<!-- <script>", "]]>", "a\u2028b\u2029c", "\uD800"])(
+    "%j ends neither the element nor a string, and comes back",
+    (text) => {
+      const { text: json } = scriptJson({ [text]: [text] });
+      expect(json).not.toMatch(/[<>&\u2028\u2029]/);
+      expect(JSON.parse(json)).toEqual({ [text]: [text] });
+    },
+  );
+
+  test("what is not finite is null", () => {
+    expect(scriptJson([Number.NaN, Number.POSITIVE_INFINITY, 1.5]).text).toBe("[null,null,1.5]");
+  });
+
+  test("any value comes back", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        expect(JSON.parse(scriptJson(value).text)).toEqual(JSON.parse(JSON.stringify(value)));
+      }),
+    );
+  });
+});

@@ -1,0 +1,199 @@
+// The HTML of a verification as text: it is whole, holds everything it needs, allows nothing else, and shows what names and
+// generated texts hold instead of reading it. How it looks and behaves is verify-html-chromium.test.ts.
+
+import { createHash } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { verifyHtml } from "../../src/report/verify-html.js";
+import { ARMS, HOSTILE, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
+
+const MAX_BYTES = 1_000_000;
+const VOID = new Set(["meta", "link", "br", "path", "line", "rect"]);
+
+/** Without what is not markup: the texts of styles and scripts, and comments. */
+function markupOf(page: string): string {
+  return page
+    .replaceAll(/(<(style|script)\b[^>]*>)[\s\S]*?(<\/\2>)/g, "$1$3")
+    .replaceAll(/<!--[\s\S]*?-->/g, "")
+    .replace("<!doctype html>", "");
+}
+
+/** Names of elements that are not closed where they should be. */
+function unbalanced(markup: string): string[] {
+  const open: string[] = [];
+  for (const [, slash, name = "", selfClosed] of markup.matchAll(
+    /<(\/?)([a-z][a-z0-9]*)(?:\s(?:"[^"]*"|[^">])*?)?(\/?)>/g,
+  )) {
+    if (VOID.has(name) || selfClosed === "/") continue;
+    if (slash === "") open.push(name);
+    else if (open.pop() !== name) return [`</${name}>`, ...open];
+  }
+  return open;
+}
+
+function textsIn(page: string, element: string): string[] {
+  return [...page.matchAll(new RegExp(`<${element}[^>]*>([\\s\\S]*?)</${element.split(" ")[0]}>`, "g"))].map(
+    ([, text = ""]) => text,
+  );
+}
+
+describe.each(Object.entries(VARIANTS))("a result %s", (_name, result) => {
+  const page = verifyHtml(result, "1.2.3");
+  const markup = markupOf(page);
+
+  test("is one whole document of less than 1 MB", () => {
+    expect(page).toMatch(/^<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">/);
+    expect(page).toMatch(/<\/html>\n$/);
+    expect(unbalanced(markup)).toEqual([]);
+    expect(Buffer.byteLength(page)).toBeLessThan(MAX_BYTES);
+  });
+
+  test("points at nothing outside itself", () => {
+    const links = [...markup.matchAll(/\b(?:src|href|srcset|action|data|poster)="([^"]*)"/g)].map(
+      ([, link = ""]) => link,
+    );
+    expect(links.filter((link) => !link.startsWith("data:"))).toEqual([]);
+    expect(textsIn(page, "style").join("")).not.toMatch(/url\(|@import/);
+    expect(markup).not.toMatch(/\son[a-z]+=|\sstyle=/);
+  });
+
+  test("allows exactly the scripts and the style that it holds, and no request", () => {
+    const policy = /Content-Security-Policy" content="([^"]*)"/.exec(page)?.[1]?.replaceAll("&#39;", "'") ?? "";
+    const hashOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+    const [library, drawing, ...others] = [...page.matchAll(/<script(?: type="module")?>([\s\S]*?)<\/script>/g)].map(
+      ([, text = ""]) => hashOf(text),
+    );
+    expect(others).toEqual([]);
+    expect(policy.split("; ")).toEqual([
+      "default-src 'none'",
+      `script-src ${library} ${drawing}`,
+      `style-src ${textsIn(page, "style").map(hashOf).join(" ")}`,
+      "img-src data:",
+      "base-uri 'none'",
+      "form-action 'none'",
+    ]);
+  });
+
+  test("has the data of every plot that it makes room for, as JSON", () => {
+    const [json = ""] = textsIn(page, 'script type="application/json"');
+    const rooms = [...markup.matchAll(/data-plot="([^"]+)"/g)].map(([, id]) => id);
+    expect(Object.keys(JSON.parse(json) as object)).toEqual(rooms);
+    expect(new Set(rooms).size).toBe(rooms.length);
+  });
+
+  test("says the verdict in its title and its header, with every reason", () => {
+    const { name, passed, reasons } = result.verdict;
+    expect(textsIn(page, "title")[0]).toMatch(passed ? /^✓ / : /^✗ /);
+    expect(textsIn(page, "title")[0]).toContain(`: ${name} `);
+    const verdict = /<div class="verdict (passed|failed)"[\s\S]*?<\/ul>/.exec(page) ?? [""];
+    expect(verdict[1]).toBe(passed ? "passed" : "failed");
+    expect(verdict[0].match(/<li>/g)).toHaveLength(reasons.length);
+  });
+
+  test("is the same bytes each time", () => {
+    expect(verifyHtml(result, "1.2.3")).toBe(page);
+  });
+});
+
+describe("what checkpoints and models wrote is shown, not read", () => {
+  const page = verifyHtml(VARIANTS["with hostile texts"] ?? resultOf(), "1.2.3");
+  const shown =
+    "a&lt;b&gt;&amp;amp;&quot;quoted&quot;&#39;s|`tick``s`*_]]&gt;\u2400\u241B[31m\uFFFD \u{1F600}\uFFFD&lt;!--";
+
+  test("folder, warning, prompt and answer stand there escaped", () => {
+    expect(page).toContain(`<bdi>/models/${shown}</bdi>`);
+    expect(page).toContain(`<strong>Warning.</strong> ${shown}</p>`);
+    expect(page).toContain(`<h3 class="prompt"><bdi>${shown}</bdi></h3>`);
+    expect(page).toContain(`<mark>${shown}</mark>`);
+    expect(page).not.toContain(HOSTILE);
+  });
+
+  test("they bring no element with them", () => {
+    const countOf = (html: string) => (markupOf(html).match(/<[a-z]/g) ?? []).length;
+    const tame = resultOf({
+      checkpoint: "/models/x",
+      warnings: ["x"],
+      generation: {
+        texts: [{ prompt: "x", text16Bit: "x", textFp8: "", tokens: 5, partsAt: 0 }],
+        bytesPerToken: { bits16: 2, fp8: 1 },
+      },
+    });
+    expect(countOf(page)).toBe(countOf(verifyHtml(tame, "1.2.3")));
+  });
+});
+
+describe("the judged figures stand against their limits", () => {
+  const tilesOf = (page: string) =>
+    [...page.matchAll(/<li class="tile( passed| failed)?">([\s\S]*?)<\/li>/g)].map(([, state = "", text = ""]) => [
+      state.trim(),
+      /tile-value">([^<]*)/.exec(text)?.[1]?.trim(),
+      Number(/meter-used" width="([\d.]+)"/.exec(text)?.[1] ?? "0") / 200,
+    ]);
+
+  test("what of each limit is used up; and the bytes of the cache, where measured", () => {
+    expect(tilesOf(verifyHtml(resultOf(), "1"))).toEqual([
+      ["passed", "+0.13 %", 0.13],
+      ["passed", "0.00312", 0.156],
+      ["passed", "98.12 %", 0.376],
+      ["", "11,520", 0],
+    ]);
+  });
+
+  test("beyond the limit all of it is", () => {
+    const arms = ARMS.filter(({ name }) => name !== "fp8");
+    const tiles = tilesOf(verifyHtml(resultOf({ arms, scaleSource: undefined, generation: undefined }), "1"));
+    expect(tiles).toEqual([
+      ["failed", "+56.00 %", 1],
+      ["failed", "0.440", 1],
+      ["failed", "71.00 %", 1],
+    ]);
+  });
+
+  test("of a broken baseline there are none", () => {
+    expect(tilesOf(verifyHtml(resultOf({ verdict: VERDICTS["baseline-broken"] }), "1"))).toEqual([]);
+  });
+});
+
+test("the flag for vLLM stands there to be copied", () => {
+  expect(verifyHtml(resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"] }), "1")).toContain(
+    '<pre class="flag"><code>--kv-cache-dtype-skip-layers 1 3</code></pre>',
+  );
+});
+
+test("answers are marked from where they differ; equal ones are shown once", () => {
+  const texts = [
+    { prompt: "p", text16Bit: " one two", textFp8: " one 2 \u{1F600}", tokens: 3, partsAt: 1 },
+    { prompt: "q", text16Bit: " same", textFp8: " same", tokens: 1, partsAt: undefined },
+  ];
+  const page = verifyHtml(resultOf({ generation: { texts, bytesPerToken: { bits16: 2, fp8: 1 } } }), "1");
+  expect([...page.matchAll(/<h4>(.*?)<\/h4><p dir="auto">(.*?)<\/p>/g)].map((match) => match.slice(1))).toEqual([
+    ["16 bits", " one <mark>two</mark>"],
+    ["FP8", " one <mark>2 \u{1F600}</mark>"],
+    ["Both caches", " same"],
+  ]);
+  expect(page).toContain("1 of\n2 answers are equal");
+});
+
+test("a character is not cut in halves where answers part", () => {
+  const texts = [{ prompt: "p", text16Bit: "\u{1F600}", textFp8: "\u{1F601}", tokens: 1, partsAt: 0 }];
+  const page = verifyHtml(resultOf({ generation: { texts, bytesPerToken: { bits16: 2, fp8: 1 } } }), "1");
+  expect(page).toContain("<mark>\u{1F600}</mark>");
+  expect(page).toContain("<mark>\u{1F601}</mark>");
+});
+
+test("it says how it was made: program, library and its licence, text, limits", () => {
+  const page = verifyHtml(resultOf(), "1.2.3");
+  expect(page).toMatch(/create-kv-scales 1\.2\.3; plots by uPlot \d+\.\d+\.\d+</);
+  expect(page).toContain("Copyright (c) 2022 Leon Sorokin");
+  expect(page).toContain("8,196 tokens in 4 windows");
+  expect(page).toContain("perplexity +1 %, mean KL 0.02 nats, same token 95 %");
+});
+
+test("the table of layers has a row for each, with the figures of both sides", () => {
+  const rows = [...verifyHtml(resultOf(), "1").matchAll(/<tr><th scope="row">(\d+)<\/th>(.*?)<\/tr>/g)];
+  expect(rows.map(([, layer]) => layer)).toEqual(["0", "1", "2", "3"]);
+  expect([...(rows[1]?.[2] ?? "").matchAll(/<td>(.*?)<\/td>/g)].map(([, cell]) => cell)).toEqual([
+    ...["9.0000e+5", "0.027300", "8.2 dB", "2.00 %", "1.23 %"],
+    ...["12.250", "0.50000", "31.5 dB", "0.00 %", "1.23 %"],
+    "0.00100",
+  ]);
+});
