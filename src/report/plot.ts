@@ -14,6 +14,13 @@ export type SeriesStyle =
   | "limit"
   | "kept";
 
+export interface PlotLine {
+  /** Pixels drawn and left out by turns; empty for a line without gaps. */
+  readonly dash: readonly number[];
+  readonly width: number;
+  readonly points: boolean;
+}
+
 export interface PlotSeries {
   readonly style: SeriesStyle;
   readonly label: string;
@@ -45,4 +52,10 @@ export interface Plot {
   readonly y: PlotAxis;
   /** In the order of the legend; the first is drawn above the others. */
   readonly series: readonly PlotSeries[];
+}
+
+/** What the page holds for its script. */
+export interface PlotData {
+  readonly lines: Readonly<Record<SeriesStyle, PlotLine>>;
+  readonly plots: Readonly<Record<string, Plot>>;
 }

@@ -2,19 +2,9 @@
 // Pure; the script is browser/draw-plots.js.
 
 import { html, type Markup } from "./html-markup.js";
-import type { PlotSeries, SeriesStyle } from "./plot.js";
-import { type PlotGroup, undrawnSentences } from "./verify-layer-plots.js";
-
-/** Dashes of the legend's lines, as the script draws them. */
-const DASHES: Partial<Record<SeriesStyle, string>> = {
-  exact: "8 3 2 3",
-  "16-bit": "8 3 2 3",
-  "fp8-at-1": "7 4",
-  e5m2: "2 3",
-  range: "7 4",
-  "range-at-1": "2 3",
-  limit: "12 4",
-};
+import type { PlotSeries } from "./plot.js";
+import { PLOT_LINES } from "./plot-lines.js";
+import { type PlotGroup, undrawnSentences } from "./plot-series.js";
 
 /** A group of plots side by side, with one legend and what is to be seen in them. */
 export function plotFigure(group: PlotGroup, title?: string): Markup {
@@ -47,7 +37,7 @@ function groupOf(label: string): string {
 }
 
 function legendButton({ style, label }: PlotSeries): Markup {
-  const dash = DASHES[style];
-  return html`<button type="button" aria-pressed="true" data-series="${style}"><svg class="swatch series-${style}" viewBox="0 0 28 10" width="28" height="10" aria-hidden="true"><line x1="0" y1="5" x2="28" y2="5"${dash === undefined ? "" : html` stroke-dasharray="${dash}"`}/></svg>${label}</button>
+  const { dash } = PLOT_LINES[style];
+  return html`<button type="button" aria-pressed="true" data-series="${style}"><svg class="swatch series-${style}" viewBox="0 0 28 10" width="28" height="10" aria-hidden="true"><line x1="0" y1="5" x2="28" y2="5"${dash.length === 0 ? "" : html` stroke-dasharray="${dash.join(" ")}"`}/></svg>${label}</button>
 `;
 }

@@ -1,6 +1,8 @@
 // The style of the HTML report: light and dark, wide and narrow, screen and paper. Colours of series are those of Okabe and
 // Ito, which people who see fewer colours tell apart; lines differ in their dashes too.
 
+import { PLOT_LINES } from "./plot-lines.js";
+
 const LIGHT = `
   color-scheme: light;
   --page: #f7f7f5; --surface: #ffffff; --text: #1b1e23; --muted: #5a626d; --line: #dfe1e5; --grid: #e9ebee;
@@ -18,8 +20,6 @@ const DARK = `
   --series-fp8: #56b4e9; --series-measured: #56b4e9; --series-fp8-at-1: #ff9248; --series-e5m2: #2fcf9f; --series-16-bit: #9aa3af;
   --series-exact: #7d8794; --series-range: #cf9be8; --series-range-at-1: #ff9248; --series-limit: #e7e9ec; --series-kept: #f0c25a;
 `;
-
-const SERIES = ["fp8", "fp8-at-1", "e5m2", "16-bit", "exact", "measured", "range", "range-at-1", "limit", "kept"];
 
 export const PAGE_STYLE = `
 :root {${LIGHT}}
@@ -83,6 +83,7 @@ th small { display: block; }
 .limits > * { color: var(--muted); font-weight: 400; }
 .beyond { margin-left: 0.3rem; padding: 0.05rem 0.45rem; border-radius: 999px; background: var(--fail-soft); color: var(--fail);
   font-size: 0.75rem; font-weight: 600; white-space: nowrap; }
+.figures caption { padding: 0; }
 .figures { font-size: 0.8125rem; white-space: nowrap; }
 .figures th, .figures td { padding: 0.3rem 0.75rem; }
 .figures thead th { white-space: normal; }
@@ -101,7 +102,9 @@ figcaption .finding, .finding { color: var(--text); font-size: 0.9375rem; }
 .legend button[aria-pressed="false"] { opacity: 0.5; text-decoration: line-through; }
 .swatch { flex: none; stroke: var(--series); stroke-width: 2.5; }
 .mark { display: inline-block; width: 0.7em; height: 0.7em; margin-right: 0.45em; border-radius: 3px; background: var(--series); }
-${SERIES.map((name) => `.series-${name} { --series: var(--series-${name}); }`).join("\n")}
+${Object.keys(PLOT_LINES)
+  .map((name) => `.series-${name} { --series: var(--series-${name}); }`)
+  .join("\n")}
 .plots { display: grid; gap: 1rem; }
 .plots.half { grid-template-columns: repeat(2, minmax(0, 1fr)); }
 .plots.full { grid-template-columns: minmax(0, 1fr); }

@@ -102,6 +102,7 @@ function plainTable(
   return html`<details open><summary>${caption}</summary>
 <div class="scroll" role="region" tabindex="0" aria-label="${caption}">
 <table class="figures">
+<caption><span class="spoken">${caption}</span></caption>
 <thead>${head}<tr>${titles.map((title) => html`<th scope="col">${title}</th>`)}</tr></thead>
 <tbody>
 ${rows.map(

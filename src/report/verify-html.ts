@@ -4,7 +4,9 @@
 import { createHash } from "node:crypto";
 import type { VerifyResult } from "../pipeline/verify-result.js";
 import { type Content, html, Markup, scriptJson } from "./html-markup.js";
+import type { PlotData } from "./plot.js";
 import { readPlotLibrary } from "./plot-library.js";
+import { PLOT_LINES } from "./plot-lines.js";
 import { plotFigure } from "./verify-html-plots.js";
 import { PAGE_STYLE } from "./verify-html-style.js";
 import { armTable, factList, layerTable, positionTable } from "./verify-html-tables.js";
@@ -23,7 +25,8 @@ export function verifyHtml(result: VerifyResult, version: string): string {
   const positions = positionPlotGroup(result);
   const effects = effectPlotGroup(result);
   const groups = [positions, effects, ...layers].filter((group) => group !== undefined);
-  const plots = Object.fromEntries(groups.flatMap((group) => group.plots.map((plot) => [plot.id, plot])));
+  const plots = groups.flatMap((group) => group.plots);
+  const data: PlotData = { lines: PLOT_LINES, plots: Object.fromEntries(plots.map((plot) => [plot.id, plot])) };
   const { verdict, generation } = result;
   const name = modelName(result);
   const style = `${library.style}\n${PAGE_STYLE}`;
@@ -53,7 +56,7 @@ ${section("facts", "How this was measured", factList(result, version, library.na
 </main>
 <p id="spoken" class="spoken" aria-live="polite"></p>
 <noscript><p class="note">The plots need JavaScript; their figures are in the tables.</p></noscript>
-<script type="application/json" id="plot-data">${scriptJson(plots)}</script>
+<script type="application/json" id="plot-data">${scriptJson(data)}</script>
 <!--
 ${new Markup(library.licence.trim().replaceAll("--", "- -"))}
 -->

@@ -3,17 +3,10 @@
 
 import type { ArmName, LayerEffect, VerifyResult } from "../pipeline/verify-result.js";
 import { axisFor } from "./plot-axis.js";
+import { definedOf, formatDivergence as format, type NamedValues, type PlotGroup, plotOf } from "./plot-series.js";
 import { formatCount } from "./text.js";
 import { subjectOf } from "./verify-figures.js";
-import {
-  definedOf,
-  formatDivergence as format,
-  layersText,
-  type NamedValues,
-  type PlotGroup,
-  plotOf,
-  subjectFirst,
-} from "./verify-layer-plots.js";
+import { layersText, subjectFirst } from "./verify-layer-plots.js";
 
 /** A limit further above the values than this would press them flat; it is told instead of drawn. */
 const LARGEST_RATIO_TO_LIMIT = 4;

@@ -2,33 +2,14 @@
 // Pure: results in, data and sentences out; knows no HTML.
 
 import type { Fidelity } from "../metrics/cache-fidelity.js";
-import { formatNats, formatShare, nameOf } from "../metrics/figures.js";
+import { formatShare, nameOf } from "../metrics/figures.js";
 import { FLOAT8_CODES } from "../numerics/float8.js";
 import type { ArmName, ArmResult, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
-import type { Plot, SeriesStyle } from "./plot.js";
-import { axisFor, placeOn } from "./plot-axis.js";
+import type { Plot } from "./plot.js";
+import { axisFor } from "./plot-axis.js";
+import { definedOf, type NamedValues, type PlotGroup, plotOf } from "./plot-series.js";
 import { formatValue } from "./text.js";
 import { formatDecibels, subjectOf } from "./verify-figures.js";
-
-/** Plots that belong together, under a title: pointing at a place in one points at it in all. */
-export interface PlotGroup {
-  readonly id: string;
-  readonly title: string;
-  /** What is shown, in a sentence or two. */
-  readonly explanation: string;
-  /** What is to be seen in it. */
-  readonly findings: readonly string[];
-  readonly plots: readonly Plot[];
-}
-
-/** A series before it is known which axis it shares. */
-export interface NamedValues {
-  readonly style: SeriesStyle;
-  readonly label: string;
-  /** By place; undefined where another series has the value. */
-  readonly values: readonly (number | undefined)[];
-  readonly format: (value: number) => string;
-}
 
 type Side = "k" | "v";
 const SIDES: readonly Side[] = ["k", "v"];
@@ -209,60 +190,4 @@ function sidePlots(
   const names = layers.map(({ layer }) => `${layer}`);
   const x = { label: "layer", names, titles: names.map((name) => `Layer ${name}`) };
   return SIDES.map((side, index) => plotOf({ id: `${id}-${side}`, title: side.toUpperCase(), x, y }, all[index] ?? []));
-}
-
-/** A plot of series on an axis that is known. */
-export function plotOf(
-  { id, title, x, y, shape = "lines" }: Pick<Plot, "id" | "title" | "x" | "y"> & Partial<Pick<Plot, "shape">>,
-  series: readonly NamedValues[],
-): Plot {
-  return {
-    id,
-    title,
-    description: `${title} by ${x.label}. ${series.map((one) => describeSeries(one, x.titles)).join(" ")}`,
-    shape,
-    x,
-    y,
-    series: series.map(({ style, label, values, format }) => ({
-      style,
-      label,
-      values: values.map((value) => (value === undefined ? null : placeOn(y, value))),
-      texts: values.map((value) => (value === undefined ? "" : format(value))),
-    })),
-  };
-}
-
-/** "fp8: from 31.4 dB (layer 2) to 31.6 dB (layer 0)." */
-function describeSeries({ label, values, format }: NamedValues, titles: readonly string[]): string {
-  const places = values.flatMap((value, place) =>
-    value !== undefined && Number.isFinite(value) ? [{ value, place }] : [],
-  );
-  const sorted = places.toSorted((a, b) => a.value - b.value);
-  const [first, last] = [sorted.at(0), sorted.at(-1)];
-  if (first === undefined || last === undefined) return `${label}: nothing to draw.`;
-  if (first.value === last.value) return `${label}: ${format(first.value)}.`;
-  const end = ({ value, place }: { value: number; place: number }) => `${format(value)} (${titles[place]})`;
-  return `${label}: from ${end(first)} to ${end(last)}.`;
-}
-
-export function definedOf(values: readonly (number | undefined)[]): number[] {
-  return values.filter((value) => value !== undefined);
-}
-
-/** Which places have nothing to draw, and what stands there instead. */
-export function undrawnSentences(plots: readonly Plot[]): string[] {
-  return plots.flatMap(({ title, x, series }) =>
-    series.flatMap(({ label, values, texts }) => {
-      const places = texts.flatMap((text, place) => (text !== "" && values[place] === null ? [place] : []));
-      if (places.length === 0) return [];
-      const kinds = [...new Set(places.map((place) => texts[place]))].join(", ");
-      const where = places.map((place) => x.names[place]).join(", ");
-      return [`Not drawn: ${title}, ${label}, ${x.label} ${where} (${kinds}).`];
-    }),
-  );
-}
-
-/** Formats what is in nats, such as a KL divergence. */
-export function formatDivergence(value: number): string {
-  return Number.isFinite(value) ? `${formatNats(value)} nats` : nameOf(value);
 }

@@ -220,7 +220,7 @@ describe("reports for others", () => {
     for (const arm of ARMS) expect(page).toMatch(new RegExp(`</span>${arm}<small>`));
     expect(page).toMatch(/create-kv-scales \d+\.\d+\.\d+; plots by uPlot/);
     const [, json = ""] = /id="plot-data">(.*)<\/script>/.exec(page) ?? [];
-    const plots = JSON.parse(json) as Record<string, { x: { names: string[] } }>;
+    const { plots } = JSON.parse(json) as { plots: Record<string, { x: { names: string[] } }> };
     const sides = (name: string) => [`${name}-k`, `${name}-v`];
     const byLayer = ["absmax", "sqnr", "saturated", "flushed"].flatMap(sides);
     expect(Object.keys(plots)).toEqual(["positions", "effects", ...byLayer]);

@@ -3,8 +3,9 @@
 import { describe, expect, test } from "vitest";
 import type { VerifyResult } from "../../src/pipeline/verify-result.js";
 import type { Plot } from "../../src/report/plot.js";
+import { undrawnSentences } from "../../src/report/plot-series.js";
 import { effectPlotGroup, positionPlotGroup } from "../../src/report/verify-kl-plots.js";
-import { layerPlotGroups, layersText, undrawnSentences } from "../../src/report/verify-layer-plots.js";
+import { layerPlotGroups, layersText } from "../../src/report/verify-layer-plots.js";
 import { ARMS, armOf, LAYERS, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
 
 function groupOf(id: string, result: VerifyResult) {

@@ -6,29 +6,16 @@
 /** @typedef {{ root: HTMLElement, plot: Plot, chart: uPlot, tip: HTMLElement }} Drawn */
 
 const HEIGHT = 220;
+const Y_AXIS_WIDTH = 60;
 /** On paper, where the width of a column is known and its size on the screen says nothing. */
 const PRINT_WIDTHS = { half: 330, full: 680 };
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
 
-/** @type {Record<PlotSeries["style"], { dash?: number[], width: number, points: boolean }>} */
-const STYLES = {
-  exact: { dash: [8, 3, 2, 3], width: 1.5, points: true },
-  "16-bit": { dash: [8, 3, 2, 3], width: 1.5, points: true },
-  fp8: { width: 2.5, points: true },
-  "fp8-at-1": { dash: [7, 4], width: 2, points: true },
-  e5m2: { dash: [2, 3], width: 2, points: true },
-  measured: { width: 2.5, points: true },
-  range: { dash: [7, 4], width: 1.5, points: false },
-  "range-at-1": { dash: [2, 3], width: 1.5, points: false },
-  limit: { dash: [12, 4], width: 1.5, points: false },
-  kept: { width: 2.5, points: false },
-};
-
 /** The plot that the reader points at: the others of its group show where, but no values. @type {Drawn | undefined} */
 let active;
 
-/** @type {Record<string, Plot>} */
-const plots = JSON.parse(byId("plot-data").textContent ?? "{}");
+/** @type {import("../plot.js").PlotData} */
+const { lines, plots } = JSON.parse(byId("plot-data").textContent ?? "{}");
 const spoken = byId("spoken");
 const drawn = [...document.querySelectorAll("[data-plot]")].map((root) => draw(/** @type {HTMLElement} */ (root)));
 
@@ -109,7 +96,7 @@ function optionsOf(plot, series, root) {
       },
       {
         ...axis,
-        size: 54,
+        size: Y_AXIS_WIDTH,
         gap: 6,
         space: 28,
         values: (_, splits) => splits.map((split) => tickOf(plot, split)),
@@ -119,7 +106,7 @@ function optionsOf(plot, series, root) {
     series: [
       {},
       ...series.map(({ style, label }) => {
-        const { dash, width, points } = STYLES[style];
+        const { dash, width, points } = lines[style];
         const stroke = color(`--series-${style}`);
         const isBar = shape === "bars" && style !== "limit";
         return {
@@ -128,7 +115,7 @@ function optionsOf(plot, series, root) {
           width: isBar ? 0 : width,
           spanGaps: false,
           ...(isBar && bars && { paths: bars, fill: stroke }),
-          ...(dash && { dash }),
+          ...(dash.length > 0 && { dash: [...dash] }),
           points: { show: (/** @type {uPlot} */ chart) => points && !isBar && hasRoom(chart), size: 5, fill: stroke },
         };
       }),
@@ -189,9 +176,9 @@ function showTip(chart) {
   tip.hidden = false;
   const left = chart.valToPos(place, "x");
   const width = chart.over.clientWidth;
-  const room = width - tip.offsetWidth;
   const beside = left > width / 2 ? left - tip.offsetWidth - 12 : left + 12;
-  tip.style.left = `${Math.min(Math.max(beside, Math.min(0, room)), Math.max(room, 0))}px`;
+  // Rather over the names of the y axis than over the place that is pointed at.
+  tip.style.left = `${Math.max(beside, 6 - Y_AXIS_WIDTH)}px`;
 }
 
 /** uPlot counts the x values as series 0, and ours are drawn in the opposite order. @param {Plot} plot @param {number} index */
