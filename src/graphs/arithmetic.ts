@@ -6,8 +6,11 @@ export type ComputeType = "float32" | "float16" | "bfloat16";
 
 export interface Arithmetic {
   readonly elementType: ComputeType;
-  /** The operator for x · weightᵀ that takes the weight as it lies in the file. */
-  readonly product: "FusedMatMul" | "Gemm";
+  /**
+   * The operator for x · weightᵀ: one that takes the weight as it lies in the file, or a plain one, for which the weight is
+   * transposed when the session opens.
+   */
+  readonly product: "FusedMatMul" | "MatMul";
   /** RMS norm as one operator, the sum before it included; or written out, where that is nearer to the exact result. */
   readonly norm: "fused" | "written-out";
   /** silu(gate) · up as one operator or as two. */

@@ -14,27 +14,22 @@ export interface GraphContext {
 }
 
 /** x · weightᵀ + bias */
-export function linear(context: GraphContext, { weight, bias, outputs }: Linear, x: Value): Value {
+export function linear(context: GraphContext, { weight, bias }: Linear, x: Value): Value {
   const { builder, weights, arithmetic } = context;
-  const y = product(context, x, weights.as(arithmetic.elementType, weight), outputs); // [..., outputs]
+  const y = product(context, x, weights.as(arithmetic.elementType, weight)); // [..., outputs]
   return bias === undefined ? y : builder.op("Add", [y, weights.as(arithmetic.elementType, bias)]);
 }
 
 /**
- * x · weightᵀ, with the weight as it lies in the file; a plain MatMul would transpose it at load.
+ * x · weightᵀ
  * @param x [batch, tokens, inputs]
  * @param weight [outputs, inputs]
  */
-export function product({ builder, arithmetic }: GraphContext, x: Value, weight: Value, outputs: number): Value {
+export function product({ builder, arithmetic }: GraphContext, x: Value, weight: Value): Value {
   if (arithmetic.product === "FusedMatMul") {
     return builder.op("FusedMatMul", [x, weight], { domain: MICROSOFT_DOMAIN, attributes: { transB: 1 } });
   }
-  // Gemm takes matrices alone.
-  const rows = builder.op("Flatten", [x], { attributes: { axis: 2 } }); // [batch × tokens, inputs]
-  const flat = builder.op("Gemm", [rows, weight], { attributes: { transB: 1 } });
-  const leading = builder.op("Shape", [x], { attributes: { start: 0, end: 2 } });
-  const shape = builder.op("Concat", [leading, builder.int64s([outputs])], { attributes: { axis: 0 } });
-  return builder.op("Reshape", [flat, shape]);
+  return builder.op("MatMul", [x, builder.op("Transpose", [weight], { attributes: { perm: [1, 0] } })]);
 }
 
 /**

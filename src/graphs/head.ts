@@ -44,7 +44,7 @@ export function buildHead(
   const context = { builder, weights, arithmetic };
   const normed = rmsNorm(context, end.norm, hidden);
   const head = weights.rows(end.head, slice.start, slice.end, "float32");
-  const logits = product(context, normed, head, slice.end - slice.start); // [arms, rows, slice]
+  const logits = product(context, normed, head); // [arms, rows, slice]
   const lastAxis = builder.int64s([-1]);
   const max = builder.op("ReduceMax", [logits, lastAxis], { attributes: { keepdims: 1 } }); // [arms, rows, 1]
   const exponentials = builder.op("Exp", [builder.op("Sub", [logits, max])]); // [arms, rows, slice]

@@ -34,13 +34,13 @@ const CUDA_BFLOAT16: Arithmetic = {
   elementType: "bfloat16",
   product: "FusedMatMul",
 };
-const GEMM_FLOAT16: Arithmetic = { ...WRITTEN_OUT, elementType: "float16", product: "Gemm", norm: "fused" };
-const GEMM_FLOAT32: Arithmetic = { ...GEMM_FLOAT16, elementType: "float32" };
+const PLAIN_FLOAT16: Arithmetic = { ...WRITTEN_OUT, elementType: "float16", product: "MatMul", norm: "fused" };
+const PLAIN_FLOAT32: Arithmetic = { ...PLAIN_FLOAT16, elementType: "float32" };
 
 /** Providers whose kernels know float16 and float32, but not bfloat16. */
 const WITHOUT_BFLOAT16 = {
-  arithmetic: { BF16: GEMM_FLOAT16, F16: GEMM_FLOAT16, F32: GEMM_FLOAT16 },
-  wideArithmetic: GEMM_FLOAT32,
+  arithmetic: { BF16: PLAIN_FLOAT16, F16: PLAIN_FLOAT16, F32: PLAIN_FLOAT16 },
+  wideArithmetic: PLAIN_FLOAT32,
   usesDevice: true,
   choosesDevice: false,
   defaultSegmentBytes: 1024 * MEBIBYTE,

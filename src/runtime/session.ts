@@ -71,6 +71,8 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       executionProviders: [PROVIDERS[provider].executionProvider],
       // Errors come as exceptions with the same text; on stderr they would stand twice.
       logSeverityLevel: 4,
+      // A pattern is one block beside the pieces that the first run has taken, so that memory would double.
+      enableMemPattern: !PROVIDERS[provider].usesDevice,
       extra: { session: sessionSettings(externalDataFolder, provider) },
     });
   } catch (cause) {
