@@ -39,11 +39,10 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
   const entry: Provider = PROVIDERS[provider];
   const arithmetic = entry.arithmetic[storedTypeOf(checkpoint, decoder)];
   const limit = memory ?? (freeDeviceMemory === undefined ? undefined : SHARE_OF_FREE * freeDeviceMemory);
+  let batchTokens = tokensThatFit(entry, decoder, arithmetic);
   if (!entry.usesDevice || limit === undefined) {
-    const segmentBytes = limit ?? entry.defaultSegmentBytes;
-    return { provider, arithmetic, segmentBytes, batchTokens: entry.batchTokens };
+    return { provider, arithmetic, segmentBytes: limit ?? entry.defaultSegmentBytes, batchTokens };
   }
-  let batchTokens = entry.batchTokens;
   const room = () => limit - DEVICE_OVERHEAD_BYTES - batchTokens * activationBytes(decoder, arithmetic);
   while (batchTokens > MIN_BATCH_TOKENS && room() < limit / 2) batchTokens /= 2;
   return { provider, arithmetic, segmentBytes: Math.max(1, Math.floor(room())), batchTokens };
@@ -53,6 +52,19 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
 export function storedTypeOf({ tensors }: Checkpoint, { embedding }: Decoder): StoredType {
   const dtype = tensors.get(embedding)?.dtype;
   return dtype === "F16" || dtype === "F32" ? dtype : "BF16";
+}
+
+/** As many tokens as the provider likes, but for the widest activation to fit into a buffer of the size it allows. */
+function tokensThatFit(
+  { batchTokens, maxBufferBytes }: Provider,
+  decoder: Decoder,
+  { elementType }: Arithmetic,
+): number {
+  const widest = Math.max(decoder.hiddenSize, ...decoder.layers.map(({ feedForward }) => feedForward.up.outputs));
+  const fitting = Math.floor(
+    (maxBufferBytes ?? Number.POSITIVE_INFINITY) / (widest * BYTES_OF_COMPUTE_TYPE[elementType]),
+  );
+  return Math.max(MIN_BATCH_TOKENS, Math.min(batchTokens, fitting));
 }
 
 /** Bytes per token that a layer's activations take at their most: inside the feed-forward, beside the residual stream. */

@@ -1,9 +1,10 @@
 // The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
-import type { Decoder } from "../architectures/description.js";
+import { type Decoder, tensorsOfLayer } from "../architectures/description.js";
 import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
@@ -11,6 +12,7 @@ import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
+import { PROVIDERS } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
 import type { ComputePlan } from "./compute-plan.js";
@@ -78,13 +80,15 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
   const hidden = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
   let openSeconds = 0;
   let computeSeconds = 0;
-  for (const { parts, purpose } of segments) {
+  for (const [index, { parts, purpose }] of segments.entries()) {
     throwIfAborted(request.signal);
     const start = performance.now();
     const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
     const opened = performance.now();
     openSeconds += (opened - start) / 1000;
+    // While the device computes, the processor has time to fetch what comes next.
+    if (PROVIDERS[provider].usesDevice) void readAhead(bytesOfSegment(checkpoint, decoder, segments[index + 1]));
     try {
       await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
       computeSeconds += (performance.now() - opened) / 1000;
@@ -94,6 +98,14 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
     progress.segmentDone(parts);
   }
   return { ranges: collectors.finish(), timing: { openSeconds, computeSeconds } };
+}
+
+/** Where the weights of a segment lie. */
+function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
+  const names = (segment?.parts ?? []).flatMap((part) =>
+    part.kind === "embedding" ? [decoder.embedding] : [...tensorsOfLayer(part.layer).keys()],
+  );
+  return names.flatMap((name) => tensors.get(name) ?? []);
 }
 
 interface SegmentRun {

@@ -22,6 +22,8 @@ export interface Provider {
   readonly defaultSegmentBytes: number;
   /** Rows × width of a batch at most: fewer leave the matrix products short, more fall out of caches or memory. */
   readonly batchTokens: number;
+  /** What an activation may take at most, where devices limit the size of a buffer. */
+  readonly maxBufferBytes?: number;
   /** How it is marked until someone has run it. */
   readonly untested?: boolean;
 }
@@ -44,7 +46,10 @@ const WITHOUT_BFLOAT16 = {
   usesDevice: true,
   choosesDevice: false,
   defaultSegmentBytes: 1024 * MEBIBYTE,
-  batchTokens: 2048,
+  // Each operator costs the processor as much as the device has to do for a thousand tokens of a small model.
+  batchTokens: 8192,
+  // Half of what every device has to offer for a buffer (WebGPU's maxStorageBufferBindingSize).
+  maxBufferBytes: 64 * MEBIBYTE,
 } as const;
 
 export const PROVIDERS = {
