@@ -162,8 +162,7 @@ const UNSEEN = 1e30;
  * Arithmetic on floats, because providers lack comparisons of integers.
  */
 function distanceMask(builder: GraphBuilder, totalTokens: Value, slidingWindow: number | undefined): Value {
-  const tokens = builder.op("Squeeze", [totalTokens]);
-  const range = builder.op("Range", [builder.int32(0), tokens, builder.int32(1)]);
+  const range = builder.op("Range", [builder.int32(0), totalTokens, builder.int32(1)]);
   const positions = cast(builder, range, "int32", "float32"); // [tokens]
   const rows = builder.op("Unsqueeze", [positions, builder.int64s([1])]);
   const distance = builder.op("Sub", [rows, positions]); // [tokens, tokens]: how far behind the row's token
