@@ -60,8 +60,13 @@ const TRIAL = `
   process.stdout.write(String(y[0]));
 `;
 
+const TRIAL_MILLISECONDS = 20_000;
+
 async function computes(env: Readonly<Record<string, string>>): Promise<boolean> {
   const dist = pathToFileURL(join(REPOSITORY, "dist/")).href;
-  const { stdout } = await startProgram(process.execPath, ["--input-type=module", "-e", TRIAL, dist], { env }).done;
+  const { child, done } = startProgram(process.execPath, ["--input-type=module", "-e", TRIAL, dist], { env });
+  const deadline = setTimeout(() => child.kill("SIGKILL"), TRIAL_MILLISECONDS);
+  const { stdout } = await done;
+  clearTimeout(deadline);
   return stdout === "3";
 }
