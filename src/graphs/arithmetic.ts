@@ -15,7 +15,9 @@ export interface Arithmetic {
   readonly norm: "fused" | "written-out";
   /** silu(gate) · up as one operator or as two. */
   readonly gate: "fused" | "written-out";
-  /** Whether attention itself rotates queries and keys, where nothing else needs the keys before it. */
+  /** Attention as one operator, GroupQueryAttention, or written out in float32, where the operator is not to be trusted. */
+  readonly attention: "fused" | "written-out";
+  /** Whether attention itself rotates queries and keys, where it is one operator and nothing else needs the keys before it. */
   readonly rotation: "fused" | "written-out";
 }
 
@@ -25,5 +27,6 @@ export const FLOAT32_ARITHMETIC: Arithmetic = {
   product: "FusedMatMul",
   norm: "written-out",
   gate: "written-out",
+  attention: "fused",
   rotation: "written-out",
 };

@@ -2,19 +2,14 @@
 // projected, padding set to zero. Knows no family by name.
 
 import type { Attention, RmsNorm } from "../architectures/description.js";
-import { type GraphBuilder, MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-builder.js";
+import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
+import { attend, fusedAttention, type TokenCounts } from "./attend.js";
 import { type GraphContext, linear, mergeHeads, type Range, rangeOf, rmsNorm, splitHeads } from "./blocks.js";
 
-/** GroupQueryAttention takes heads of a multiple of this size: others are filled up with zeros. */
-const HEAD_DIM_MULTIPLE = 8;
-
 /** What a batch brings beside its hidden states. */
-export interface BatchInputs {
+export interface BatchInputs extends TokenCounts {
   /** 1 for a token, 0 for padding. As the tables of the rotation, in the type that the graph computes in. */
   readonly mask: Value; // [batch, tokens, 1]
-  /** Tokens of each prompt − 1. */
-  readonly lastPositions: Value; // int32 [batch]
-  readonly totalTokens: Value; // int32 [1]
   readonly cos: Value; // [tokens, head_dim / 2]
   readonly sin: Value; // [tokens, head_dim / 2]
 }
@@ -42,11 +37,11 @@ export function attention(
   x: Value,
   read?: CacheReading,
 ): { readonly output: Value; readonly ranges: KeyValueRanges } {
-  const isFused = context.arithmetic.rotation === "fused" && description.headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
-  if (read === undefined && isFused) return attentionThatRotates(context, description, inputs, x);
+  if (read === undefined && canRotate(context, description))
+    return attentionThatRotates(context, description, inputs, x);
   const query = rotate(context, inputs, queries(context, description, x), description.heads);
   const { key, value } = keysAndValues(context, description, inputs, x);
-  const { attended } = attend(context, description, inputs, { query, ...(read ?? keepAll)({ key, value }) });
+  const attended = attend(context, description, inputs, { query, ...(read ?? keepAll)({ key, value }) });
   return {
     output: linear(context, description.output, attended),
     ranges: rangesOf(context, description, { key, value }),
@@ -54,6 +49,11 @@ export function attention(
 }
 
 const keepAll: CacheReading = (entering) => entering;
+
+function canRotate({ arithmetic }: GraphContext, { headDim }: Attention): boolean {
+  const isFused = arithmetic.attention === "fused" && arithmetic.rotation === "fused";
+  return isFused && headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
+}
 
 /** The same where the operator rotates: K is measured as it comes out of it. */
 function attentionThatRotates(
@@ -66,7 +66,7 @@ function attentionThatRotates(
   const { kvHeads, headDim } = description;
   const value = maskedValues(context, description, inputs, x);
   const entering = { query: queries(context, description, x), key: keys(context, description, x), value };
-  const { attended, presentKey } = attend(context, description, inputs, entering, true);
+  const { attended, presentKey } = fusedAttention(context, description, inputs, entering, inputs);
   const mask = builder.op("Unsqueeze", [inputs.mask, builder.int64s([1])]); // [batch, 1, tokens, 1]
   return {
     output: linear(context, description.output, attended),
@@ -75,50 +75,6 @@ function attentionThatRotates(
       v: rangeOf(context, splitHeads(builder, value, kvHeads, headDim)),
     },
   };
-}
-
-/** The attention itself: causal, with the window where there is one. */
-function attend(
-  { builder }: GraphContext,
-  { heads, kvHeads, headDim, slidingWindow }: Attention,
-  { lastPositions, totalTokens, cos, sin }: BatchInputs,
-  { query, key, value }: KeysAndValues & { readonly query: Value },
-  rotates = false,
-): { readonly attended: Value; readonly presentKey: Value } {
-  const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
-  const widen = (x: Value, count: number) => (size === headDim ? x : widenHeads(builder, x, count, headDim, size));
-  const tokens = [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads)];
-  const [attended, presentKey] = builder.ops(
-    "GroupQueryAttention",
-    [...tokens, NONE, NONE, lastPositions, totalTokens, ...(rotates ? [cos, sin] : [])],
-    3,
-    {
-      domain: MICROSOFT_DOMAIN,
-      attributes: {
-        num_heads: heads,
-        kv_num_heads: kvHeads,
-        scale: { float: 1 / Math.sqrt(headDim) },
-        ...(slidingWindow !== undefined && { local_window_size: slidingWindow }),
-        ...(rotates && { do_rotary: 1 }),
-      },
-    },
-  ) as [Value, Value, Value];
-  return {
-    attended: size === headDim ? attended : narrowHeads(builder, attended, heads, size, headDim), // [batch, tokens, heads × head_dim]
-    presentKey, // [batch, kv_heads, tokens, head_dim]
-  };
-}
-
-/** Appends zeros to each head. They change neither the products of queries and keys nor what is summed up. */
-function widenHeads(builder: GraphBuilder, x: Value, heads: number, headDim: number, size: number): Value {
-  const pads = builder.int64s([0, 0, 0, 0, 0, 0, 0, size - headDim]);
-  return mergeHeads(builder, builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]));
-}
-
-/** Takes the zeros away again. */
-function narrowHeads(builder: GraphBuilder, x: Value, heads: number, size: number, headDim: number): Value {
-  const [start, end, axis] = [builder.int64s([0]), builder.int64s([headDim]), builder.int64s([3])];
-  return mergeHeads(builder, builder.op("Slice", [splitHeads(builder, x, heads, size), start, end, axis]));
 }
 
 /** Only K and V of a layer, for the last one: nothing after them reaches a cache. @param x [batch, tokens, hidden] */

@@ -237,7 +237,7 @@ function stopAll(workers: readonly Worker[]): void {
   for (const { process } of workers) process.stop();
 }
 
-/** That weights lost bits in what was computed in, or what else was said of it. */
+/** That weights lost bits in what was computed in, and what else was said of it. */
 function arithmeticWarnings(
   checkpoint: Checkpoint,
   decoder: Decoder,
@@ -245,7 +245,8 @@ function arithmeticWarnings(
 ): readonly string[] {
   const stored = storedTypeOf(checkpoint, decoder);
   if (stored === "F32" && elementType !== "float32") {
-    return [`The weights are float32 and were computed with in ${elementType}; --provider cpu keeps float32.`];
+    const lost = `The weights are float32 and were computed with in ${elementType}; --provider cpu keeps float32.`;
+    return [lost, ...warnings];
   }
   return warnings;
 }

@@ -58,7 +58,7 @@ export interface Evaluation {
  * @throws CheckpointError when activations are not finite, ProviderError, InterruptedError
  */
 export async function evaluateArms(request: EvaluateRequest): Promise<Evaluation> {
-  const held = await inArithmeticThatHolds(request.plan, (plan) => evaluateOnce({ ...request, plan }));
+  const held = await inArithmeticThatHolds(request.plan, request.decoder, (plan) => evaluateOnce({ ...request, plan }));
   return { arms: held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 

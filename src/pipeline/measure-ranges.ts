@@ -62,7 +62,7 @@ export interface MeasureTiming {
  * @throws CheckpointError when a K or V is not finite, ProviderError, InterruptedError
  */
 export async function measureRanges(request: MeasureRequest): Promise<MeasuredRanges> {
-  const held = await inArithmeticThatHolds(request.plan, (plan) => measureOnce({ ...request, plan }));
+  const held = await inArithmeticThatHolds(request.plan, request.decoder, (plan) => measureOnce({ ...request, plan }));
   return { ...held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 

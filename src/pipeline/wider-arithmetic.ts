@@ -1,8 +1,10 @@
 // What to do when float16 is too narrow for a model, or unknown to a device: the same work in the provider's wide
-// arithmetic, and a word about it. Knows neither ranges nor arms.
+// arithmetic, and a word about it. Attention is tried out before either. Knows neither ranges nor arms.
 
+import type { Decoder } from "../architectures/description.js";
 import { CheckpointError, ProviderError } from "../errors.js";
 import { PROVIDERS } from "../runtime/providers.js";
+import { checkAttention } from "./attention-check.js";
 import type { ComputePlan } from "./compute-plan.js";
 
 /** Activations are NaN or Inf. For the reader it is a CheckpointError. */
@@ -22,23 +24,34 @@ export interface HeldResult<Result> {
 }
 
 /**
- * Runs the work; when float16 does not hold its activations, or the device has no float16, once more in the provider's
- * wide arithmetic.
+ * Runs the work, with attention written out where the provider's operator is wrong; when float16 does not hold its
+ * activations, or the device has no float16, once more in the provider's wide arithmetic.
  * @throws NotFiniteError when they are not finite in that either, and what the work throws
  */
 export async function inArithmeticThatHolds<Result>(
   plan: ComputePlan,
+  decoder: Decoder,
   work: (plan: ComputePlan) => Promise<Result>,
 ): Promise<HeldResult<Result>> {
   try {
-    return { result: await work(plan), plan, warnings: [] };
+    return await withCheckedAttention(plan, decoder, work);
   } catch (error) {
     const reason = plan.arithmetic.elementType === "float16" ? whyTooNarrow(error) : undefined;
     if (reason === undefined) throw error;
     const wider = { ...plan, arithmetic: PROVIDERS[plan.provider].wideArithmetic };
+    const held = await withCheckedAttention(wider, decoder, work);
     const warning = `${reason}: all was computed in ${wider.arithmetic.elementType}.`;
-    return { result: await work(wider), plan: wider, warnings: [warning] };
+    return { ...held, warnings: [warning, ...held.warnings] };
   }
+}
+
+async function withCheckedAttention<Result>(
+  plan: ComputePlan,
+  decoder: Decoder,
+  work: (plan: ComputePlan) => Promise<Result>,
+): Promise<HeldResult<Result>> {
+  const checked = await checkAttention(plan, decoder);
+  return { result: await work(checked.plan), ...checked };
 }
 
 function whyTooNarrow(error: unknown): string | undefined {

@@ -16,6 +16,8 @@ export interface Provider {
   /** Whether `--device` can choose among several. */
   readonly choosesDevice: boolean;
   readonly arithmetic: Readonly<Record<StoredType, Arithmetic>>;
+  /** Whether its attention operator is wrong on some devices, without an error: then it is tried out before a run. */
+  readonly checksAttention: boolean;
   /** What to repeat a run in whose activations were beyond the range of float16. */
   readonly wideArithmetic: Arithmetic;
   /** Bytes of weights, as held in memory, that a segment is filled up to when nothing is known of a limit. */
@@ -29,10 +31,10 @@ export interface Provider {
 }
 
 const MEBIBYTE = 2 ** 20;
-const WRITTEN_OUT = { norm: "written-out", gate: "written-out", rotation: "written-out" } as const;
+const WRITTEN_OUT = { norm: "written-out", gate: "written-out", attention: "fused", rotation: "written-out" } as const;
 const CPU_ARITHMETIC: Arithmetic = { ...WRITTEN_OUT, elementType: "float32", product: "FusedMatMul" };
 const CUDA_BFLOAT16: Arithmetic = {
-  ...{ norm: "fused", gate: "fused", rotation: "fused" },
+  ...{ norm: "fused", gate: "fused", attention: "fused", rotation: "fused" },
   elementType: "bfloat16",
   product: "FusedMatMul",
 };
@@ -43,6 +45,7 @@ const PLAIN_FLOAT32: Arithmetic = { ...PLAIN_FLOAT16, elementType: "float32" };
 const WITHOUT_BFLOAT16 = {
   arithmetic: { BF16: PLAIN_FLOAT16, F16: PLAIN_FLOAT16, F32: PLAIN_FLOAT16 },
   wideArithmetic: PLAIN_FLOAT32,
+  checksAttention: true,
   usesDevice: true,
   choosesDevice: false,
   defaultSegmentBytes: 1024 * MEBIBYTE,
@@ -62,6 +65,7 @@ export const PROVIDERS = {
     // Attention has no kernel for float32 there; engines serve float32 checkpoints in bfloat16, too.
     arithmetic: { BF16: CUDA_BFLOAT16, F16: { ...CUDA_BFLOAT16, elementType: "float16" }, F32: CUDA_BFLOAT16 },
     wideArithmetic: CUDA_BFLOAT16,
+    checksAttention: false,
     defaultSegmentBytes: 4096 * MEBIBYTE,
     batchTokens: 16384,
   },
@@ -105,6 +109,7 @@ export const PROVIDERS = {
     choosesDevice: false,
     arithmetic: { BF16: CPU_ARITHMETIC, F16: CPU_ARITHMETIC, F32: CPU_ARITHMETIC },
     wideArithmetic: CPU_ARITHMETIC,
+    checksAttention: false,
     // Opening a session costs little more than reading its weights, so small segments are as fast as large ones.
     defaultSegmentBytes: 32 * MEBIBYTE,
     batchTokens: 1024,

@@ -1,5 +1,5 @@
-// Attention with K and V measured on the way, run in ONNX Runtime, against the formulas in float64, prompt by prompt:
-// the reference knows no padding.
+// Attention with K and V measured on the way, run in ONNX Runtime, as one operator and written out, against the formulas in
+// float64, prompt by prompt: the reference knows no padding.
 
 import { describe, expect, test } from "vitest";
 import type { Attention } from "../../src/architectures/description.js";
@@ -30,6 +30,8 @@ const CASES: readonly [string, Case][] = [
   ["as many KV heads as heads", { heads: 4, kvHeads: 4, headDim: 16 }],
   ["grouped heads", { heads: 6, kvHeads: 2, headDim: 16 }],
   ["one KV head", { heads: 4, kvHeads: 1, headDim: 16 }],
+  ["more heads than are written out at a time", { heads: 18, kvHeads: 6, headDim: 8 }],
+  ["more heads than that in one group", { heads: 20, kvHeads: 2, headDim: 8, slidingWindow: 5 }],
   ["head_dim 8", { heads: 4, kvHeads: 2, headDim: 8 }],
   ["head_dim 10, no multiple of 4", { heads: 2, kvHeads: 1, headDim: 10 }],
   ["head_dim 36, no multiple of 16", { heads: 2, kvHeads: 2, headDim: 36 }],
@@ -149,36 +151,40 @@ describe.each(CASES)("with %s", (_rule, given) => {
     builder.output(range.sumOfSquares, `sum_${name}`, "float32", ["batch"]);
   };
 
-  test("each prompt's output is that of the prompt alone, and its range that of its tokens", async () => {
-    const found = await runBlocks(
-      (context, input) => {
-        const { output, ranges } = attention(context, description, inputValues(input), input("x"));
-        context.builder.output(output, "output", "float32", ["batch", "tokens", HIDDEN]);
-        outputRange(context, "k", ranges.k);
-        outputRange(context, "v", ranges.v);
-      },
-      batchInputs(given),
-      weights,
-    );
-    const outputs = pieces([...(found.output ?? [])], HIDDEN);
-    for (const [prompt, length] of LENGTHS.entries()) {
-      const rows = outputs.slice(prompt * WIDTH, prompt * WIDTH + length).flat();
-      expect(largestDifference(rows, expected[prompt]?.output.flat() ?? []), `prompt ${prompt}`).toBeLessThan(5e-5);
-    }
-    expect(
-      largestDifference(
-        found.absmax_k,
-        expected.flatMap(({ k }) => k),
-      ),
-    ).toBeLessThan(1e-5);
-    expect(
-      largestDifference(
-        found.absmax_v,
-        expected.flatMap(({ v }) => v),
-      ),
-    ).toBeLessThan(1e-5);
-    expect(found.sum_k?.every(Number.isFinite) && found.sum_v?.every(Number.isFinite)).toBe(true);
-  });
+  test.each(["fused", "written-out"] as const)(
+    "each prompt's output is that of the prompt alone, and its range that of its tokens: %s",
+    async (form) => {
+      const found = await runBlocks(
+        (context, input) => {
+          const { output, ranges } = attention(context, description, inputValues(input), input("x"));
+          context.builder.output(output, "output", "float32", ["batch", "tokens", HIDDEN]);
+          outputRange(context, "k", ranges.k);
+          outputRange(context, "v", ranges.v);
+        },
+        batchInputs(given),
+        weights,
+        { attention: form },
+      );
+      const outputs = pieces([...(found.output ?? [])], HIDDEN);
+      for (const [prompt, length] of LENGTHS.entries()) {
+        const rows = outputs.slice(prompt * WIDTH, prompt * WIDTH + length).flat();
+        expect(largestDifference(rows, expected[prompt]?.output.flat() ?? []), `prompt ${prompt}`).toBeLessThan(5e-5);
+      }
+      expect(
+        largestDifference(
+          found.absmax_k,
+          expected.flatMap(({ k }) => k),
+        ),
+      ).toBeLessThan(1e-5);
+      expect(
+        largestDifference(
+          found.absmax_v,
+          expected.flatMap(({ v }) => v),
+        ),
+      ).toBeLessThan(1e-5);
+      expect(found.sum_k?.every(Number.isFinite) && found.sum_v?.every(Number.isFinite)).toBe(true);
+    },
+  );
 
   test("of the last layer only K and V are computed, and they are the same", async () => {
     const { q: _q, o: _o, ...ofKeysAndValues } = weights;

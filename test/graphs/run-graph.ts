@@ -3,11 +3,12 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic.js";
 import type { GraphContext } from "../../src/graphs/blocks.js";
 import { GraphWeights, type LocateWeight } from "../../src/graphs/weights.js";
 import { GraphBuilder, type Value } from "../../src/onnx/graph-builder.js";
 import { encodeModelProto, type Graph } from "../../src/onnx/model-proto.js";
+import type { ProviderName } from "../../src/runtime/providers.js";
 import { openSession, type TensorData } from "../../src/runtime/session.js";
 import { temporaryFolder } from "../helpers/golden-checkpoints.js";
 
@@ -26,6 +27,7 @@ export async function runBlocks(
   record: (context: GraphContext, input: (name: string) => Value) => void,
   inputs: Inputs,
   tensors: Tensors = {},
+  { provider = "cpu", ...changes }: Partial<Arithmetic> & { readonly provider?: ProviderName } = {},
 ): Promise<Outputs> {
   const { folder, locate } = await storeWeights(tensors);
   const builder = new GraphBuilder();
@@ -36,14 +38,20 @@ export async function runBlocks(
     if (value === undefined) throw new Error(`the graph has no input "${name}"`);
     return value;
   };
-  record({ builder, weights: new GraphWeights(builder, locate), arithmetic: FLOAT32_ARITHMETIC }, input);
-  return runGraph(builder.finish(), folder, inputs);
+  const arithmetic = { ...FLOAT32_ARITHMETIC, ...changes };
+  record({ builder, weights: new GraphWeights(builder, locate), arithmetic }, input);
+  return runGraph(builder.finish(), folder, inputs, provider);
 }
 
 /** Opens a session for a graph, runs it once and closes it. */
-export async function runGraph(graph: Graph, folder: string, inputs: Inputs): Promise<Outputs> {
+export async function runGraph(
+  graph: Graph,
+  folder: string,
+  inputs: Inputs,
+  provider: ProviderName = "cpu",
+): Promise<Outputs> {
   const model = encodeModelProto(graph);
-  const session = await openSession({ model, externalDataFolder: folder, provider: "cpu", purpose: "a test" });
+  const session = await openSession({ model, externalDataFolder: folder, provider, purpose: "a test" });
   try {
     return await session.run(inputs);
   } finally {

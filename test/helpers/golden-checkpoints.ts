@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { type MeasureRequest, measureRanges } from "../../src/pipeline/measure-ranges.js";
@@ -69,14 +70,21 @@ export async function poke(folder: string, tensor: string, element: number, bflo
   await writeFile(location.file, bytes);
 }
 
+interface MeasureOptions extends Partial<Pick<MeasureRequest, "signal" | "onProgress">> {
+  readonly segmentBytes?: number;
+  /** What is computed otherwise than on the CPU. */
+  readonly arithmetic?: Partial<Arithmetic>;
+}
+
 /** Opens, describes and measures, as a calibration does. */
 export async function measureFolder(
   folder: string,
   tokenIds: Expected["token_ids"],
-  { segmentBytes, ...options }: Partial<Pick<MeasureRequest, "signal" | "onProgress">> & { segmentBytes?: number } = {},
+  { segmentBytes, arithmetic, ...options }: MeasureOptions = {},
 ): Promise<LayerRange[]> {
   const checkpoint = await openCheckpoint(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
   const plan = planCompute({ provider: "cpu", checkpoint, decoder, memory: segmentBytes });
-  return (await measureRanges({ checkpoint, decoder, tokenIds, plan, ...options })).ranges;
+  const changed = { ...plan, arithmetic: { ...plan.arithmetic, ...arithmetic } };
+  return (await measureRanges({ checkpoint, decoder, tokenIds, plan: changed, ...options })).ranges;
 }

@@ -82,8 +82,14 @@ const SHARES = {
   float8: { meanKl: 1e-4, noise: 5e-5, absmax: 3e-6 },
 } as const;
 
-describe.each(CHECKPOINTS)("$folder predicts what transformers predicts", (golden) => {
-  const evaluated = requestOf(golden).then(armsOf);
+const PREDICTIONS = CHECKPOINTS.flatMap((golden) =>
+  (["fused", "written-out"] as const).map((attention) => [golden.folder, attention, golden] as const),
+);
+
+describe.each(PREDICTIONS)("%s predicts what transformers predicts, attention %s", (_folder, attention, golden) => {
+  const evaluated = requestOf(golden).then(({ plan, ...request }) =>
+    armsOf({ ...request, plan: { ...plan, arithmetic: { ...plan.arithmetic, attention } } }),
+  );
 
   test.each(ARM_NAMES)("with the cache %s: log-likelihoods, divergences, top tokens", async (name) => {
     const { positions } = (await evaluated)[ARM_NAMES.indexOf(name)] ?? {};

@@ -49,20 +49,29 @@ function expectSameRanges(
 
 describe.each(DIALECTS)("K and V absmax per layer and head are those of transformers, read from %s", (dialect) => {
   test.each(GOLDEN_NAMES)("%s", async (name) => {
-    const { token_ids, absmax } = expectedOf(name);
     const folder = dialect === "config.json" ? goldenFolder(name) : await copyGolden(name, configOf(name, dialect));
-    const ranges = await measureFolder(folder, token_ids);
-
-    expect(ranges.map(({ layer }) => layer)).toEqual(absmax.map((_, layer) => layer));
-    for (const [layer, heads] of absmax.entries()) {
-      for (const side of SIDES) {
-        const { perHead = [], absmax: total = Number.NaN } = ranges[layer]?.[side] ?? {};
-        expect(largestDeviation(perHead, heads[side]), `layer ${layer} ${side}`).toBeLessThan(TOLERANCE_OF_REFERENCE);
-        expect(total).toBe(Math.max(...perHead));
-      }
-    }
+    expectThoseOfTransformers(name, await measureFolder(folder, expectedOf(name).token_ids));
   });
 });
+
+describe("they are the same with attention written out", () => {
+  test.each(GOLDEN_NAMES)("%s", async (name) => {
+    const options = { arithmetic: { attention: "written-out" } } as const;
+    expectThoseOfTransformers(name, await measureFolder(goldenFolder(name), expectedOf(name).token_ids, options));
+  });
+});
+
+function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]): void {
+  const { absmax } = expectedOf(name);
+  expect(ranges.map(({ layer }) => layer)).toEqual(absmax.map((_, layer) => layer));
+  for (const [layer, heads] of absmax.entries()) {
+    for (const side of SIDES) {
+      const { perHead = [], absmax: total = Number.NaN } = ranges[layer]?.[side] ?? {};
+      expect(largestDeviation(perHead, heads[side]), `layer ${layer} ${side}`).toBeLessThan(TOLERANCE_OF_REFERENCE);
+      expect(total).toBe(Math.max(...perHead));
+    }
+  }
+}
 
 // A window, q/k norms and four layers; rotation that depends on the length of the prompt.
 describe.each(["qwen3-sliding", "llama-rope-dynamic"])("the ranges of %s are the same", (name) => {

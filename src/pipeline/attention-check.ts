@@ -1,0 +1,160 @@
+// Tries out a provider's attention before a run: ONNX Runtime's operator gives wrong values on some devices, without an
+// error. What differs from the CPU is not used. Knows nothing of weights and prompts.
+
+import type { Decoder } from "../architectures/description.js";
+import { ProviderError } from "../errors.js";
+import { type Arithmetic, type ComputeType, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
+import { ATTENTION_VALUES, type AttentionShape, buildAttention } from "../graphs/attend.js";
+import { encodeModelProto } from "../onnx/model-proto.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import { type NamedTensors, openSession } from "../runtime/session.js";
+import type { ComputePlan } from "./compute-plan.js";
+
+export interface CheckedPlan {
+  /** The plan, with attention written out where the operator is wrong. */
+  readonly plan: ComputePlan;
+  readonly warnings: readonly string[];
+}
+
+/** Attention over a few prompts: their lengths. Kernels differ by how many there are, and by what the width divides by. */
+export type TrialBatch = readonly number[];
+
+const TRIAL_BATCHES: readonly TrialBatch[] = [[131], [96, 41]];
+const SHORTEST_TRIAL = Math.min(...TRIAL_BATCHES.map((lengths) => Math.max(...lengths)));
+
+/**
+ * What rounding explains, where values are up to 1 and scores up to about 6. Summing up in float16 throughout is off by up
+ * to 0.007 (head_dim 256), kernels of float32 by 1e-6; one that passes over keys, by 0.2 and more.
+ */
+const TOLERANCES: Readonly<Record<ComputeType, number>> = { float32: 1e-3, float16: 0.03, bfloat16: 0.1 };
+
+/** Runs attention of a shape over batches: what comes out, by batch. */
+export type RunAttention = (
+  provider: ProviderName,
+  arithmetic: Arithmetic,
+  shape: AttentionShape,
+  batches: readonly TrialBatch[],
+) => Promise<readonly Float32Array[]>; // [batches][prompts × width × heads × head_dim]
+
+/**
+ * The plan to compute with. Providers whose attention is known are not tried out.
+ * @throws ProviderError when attention is wrong however it is computed, and when it cannot be tried out
+ */
+export async function checkAttention(
+  plan: ComputePlan,
+  decoder: Decoder,
+  run: RunAttention = runAttention,
+): Promise<CheckedPlan> {
+  const { provider, arithmetic } = plan;
+  if (!PROVIDERS[provider].checksAttention || arithmetic.attention === "written-out") return { plan, warnings: [] };
+  const writtenOut: Arithmetic = { ...arithmetic, attention: "written-out" };
+  const tolerance = TOLERANCES[arithmetic.elementType];
+  let worst: number | undefined;
+  for (const shape of shapesToTry(decoder)) {
+    const expected = await run("cpu", FLOAT32_ARITHMETIC, shape, TRIAL_BATCHES);
+    const errorOf = async (form: Arithmetic) =>
+      largestError(shape, await run(provider, form, shape, TRIAL_BATCHES), expected);
+    const error = await errorOf(arithmetic);
+    if (error <= tolerance) continue;
+    const errorWrittenOut = await errorOf(writtenOut);
+    if (errorWrittenOut > tolerance) {
+      throw new ProviderError(
+        `Attention on ${provider} gives wrong values (${offBy(errorWrittenOut, tolerance)}), as one operator and as matrix products: this device or its driver computes wrongly. Use --provider cpu.`,
+      );
+    }
+    worst = Math.max(worst ?? 0, error);
+  }
+  if (worst === undefined) return { plan, warnings: [] };
+  const warning = `ONNX Runtime's attention operator gives wrong values on this device (${provider}, ${offBy(worst, tolerance)}): attention was computed as matrix products instead, which gave right ones.`;
+  // Scores take memory that the operator does not.
+  const segmentBytes = Math.ceil(plan.segmentBytes / 2);
+  return { plan: { ...plan, arithmetic: writtenOut, segmentBytes }, warnings: [warning] };
+}
+
+function offBy(error: number, tolerance: number): string {
+  return `off by ${Number.isFinite(error) ? error.toPrecision(2) : "NaN"}, where rounding explains ${tolerance}`;
+}
+
+/**
+ * Every kind of attention of the model, once. One with a window is two: where prompts are shorter than it, operators take
+ * the kernel that knows no window. Windows are cut so that they hide something of the shortest trial.
+ */
+function shapesToTry({ layers }: Decoder): AttentionShape[] {
+  const shapes = layers.flatMap(({ attention: { heads, kvHeads, headDim, slidingWindow } }): AttentionShape[] => {
+    const whole = { heads, kvHeads, headDim };
+    if (slidingWindow === undefined) return [whole];
+    return [whole, { ...whole, slidingWindow: Math.min(slidingWindow, SHORTEST_TRIAL / 2) }];
+  });
+  return [...new Map(shapes.map((shape) => [JSON.stringify(shape), shape])).values()];
+}
+
+/** Largest difference at the tokens of prompts; infinite when one is not a number. */
+function largestError(
+  { heads, headDim }: AttentionShape,
+  found: readonly Float32Array[],
+  expected: readonly Float32Array[],
+): number {
+  const size = heads * headDim;
+  let largest = 0;
+  for (const [batch, lengths] of TRIAL_BATCHES.entries()) {
+    const width = Math.max(...lengths);
+    for (const [row, length] of lengths.entries()) {
+      const start = row * width * size;
+      for (let at = start; at < start + length * size; at++) {
+        const difference = Math.abs((found[batch]?.[at] ?? Number.NaN) - (expected[batch]?.[at] ?? Number.NaN));
+        largest = Math.max(largest, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference);
+      }
+    }
+  }
+  return largest;
+}
+
+/** Opens a session for attention alone and runs the batches. @throws ProviderError */
+export const runAttention: RunAttention = async (provider, arithmetic, shape, batches) => {
+  const model = encodeModelProto(buildAttention(shape, arithmetic));
+  const purpose = "a trial of attention";
+  const session = await openSession({ model, externalDataFolder: "", provider, purpose });
+  try {
+    const outputs: Float32Array[] = [];
+    for (const lengths of batches) {
+      const { [ATTENTION_VALUES.attended]: attended } = await session.run(trialInputs(shape, lengths));
+      outputs.push(attended ?? new Float32Array());
+    }
+    return outputs;
+  } finally {
+    await session.release();
+  }
+};
+
+/** Of queries and keys: scores then spread by 4/3 whatever head_dim is, so that some tokens count much more than others. */
+const SHARPNESS = 2;
+
+function trialInputs({ heads, kvHeads, headDim }: AttentionShape, lengths: TrialBatch): NamedTensors {
+  const width = Math.max(...lengths);
+  const numbers = trialNumbers();
+  const tensor = (count: number, scale: number) => {
+    const shape = [lengths.length, width, count * headDim];
+    const data = Float32Array.from({ length: lengths.length * width * count * headDim }, () => scale * numbers());
+    return { type: "float32", data, shape } as const;
+  };
+  return {
+    [ATTENTION_VALUES.query]: tensor(heads, SHARPNESS),
+    [ATTENTION_VALUES.key]: tensor(kvHeads, SHARPNESS),
+    [ATTENTION_VALUES.value]: tensor(kvHeads, 1),
+    [ATTENTION_VALUES.lastPositions]: {
+      type: "int32",
+      data: Int32Array.from(lengths, (length) => length - 1),
+      shape: [lengths.length],
+    },
+    [ATTENTION_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(width), shape: [1] },
+  };
+}
+
+/** Numbers from −1 to 1 that float16 and bfloat16 hold exactly, the same in every run (a linear congruential generator). */
+function trialNumbers(): () => number {
+  let state = 1;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 24) / 128 - 1;
+  };
+}
