@@ -25,7 +25,12 @@ export interface KeyValueRanges {
 }
 
 /** What attention reads of the K and V that enter the cache; they themselves, when the cache keeps them exactly. */
-export type CacheReading = (entering: KeysAndValues) => KeysAndValues;
+export type CacheReading = (entering: KeysAndValues) => CachedKeysAndValues;
+
+export interface CachedKeysAndValues extends KeysAndValues {
+  /** What the cache holds of the tokens before these. */
+  readonly past?: KeysAndValues;
+}
 
 /** The fused rotation takes heads of a multiple of this size. */
 const ROTATED_HEAD_DIM_MULTIPLE = 16;
@@ -44,13 +49,22 @@ export function attention(
 ): { readonly output: Value; readonly ranges: KeyValueRanges } {
   const isFused = context.arithmetic.rotation === "fused" && description.headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
   if (read === undefined && isFused) return attentionThatRotates(context, description, inputs, x);
+  const { output, entering } = cachedAttention(context, description, inputs, x, read ?? keepAll);
+  return { output, ranges: rangesOf(context, description, entering) };
+}
+
+/** Grouped-query attention over what the cache gives back, and the K and V that enter it. @param x [batch, tokens, hidden] */
+export function cachedAttention(
+  context: GraphContext,
+  description: Attention,
+  inputs: BatchInputs,
+  x: Value,
+  read: CacheReading,
+): { readonly output: Value; readonly entering: KeysAndValues } {
   const query = rotate(context, inputs, queries(context, description, x), description.heads);
-  const { key, value } = keysAndValues(context, description, inputs, x);
-  const { attended } = attend(context, description, inputs, { query, ...(read ?? keepAll)({ key, value }) });
-  return {
-    output: linear(context, description.output, attended),
-    ranges: rangesOf(context, description, { key, value }),
-  };
+  const entering = keysAndValues(context, description, inputs, x);
+  const { attended } = attend(context, description, inputs, { query, ...read(entering) });
+  return { output: linear(context, description.output, attended), entering };
 }
 
 const keepAll: CacheReading = (entering) => entering;
@@ -82,15 +96,20 @@ function attend(
   { builder }: GraphContext,
   { heads, kvHeads, headDim, slidingWindow }: Attention,
   { lastPositions, totalTokens, cos, sin }: BatchInputs,
-  { query, key, value }: KeysAndValues & { readonly query: Value },
+  { query, key, value, past }: CachedKeysAndValues & { readonly query: Value },
   rotates = false,
 ): { readonly attended: Value; readonly presentKey: Value } {
   const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
-  const widen = (x: Value, count: number) => (size === headDim ? x : widenHeads(builder, x, count, headDim, size));
-  const tokens = [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads)];
+  const widen = (x: Value) => (size === headDim ? x : widenHeads(builder, x, size - headDim));
+  const widened = (x: Value, count: number) =>
+    size === headDim ? x : mergeHeads(builder, widen(splitHeads(builder, x, count, headDim)));
+  const headsFirst = (x: Value) =>
+    builder.op("Transpose", [widen(splitHeads(builder, x, kvHeads, headDim))], { attributes: { perm: [0, 2, 1, 3] } });
+  const tokens = [widened(query, heads), widened(key, kvHeads), widened(value, kvHeads)];
+  const before = past === undefined ? [NONE, NONE] : [headsFirst(past.key), headsFirst(past.value)]; // [batch, kv_heads, past, size]
   const [attended, presentKey] = builder.ops(
     "GroupQueryAttention",
-    [...tokens, NONE, NONE, lastPositions, totalTokens, ...(rotates ? [cos, sin] : [])],
+    [...tokens, ...before, lastPositions, totalTokens, ...(rotates ? [cos, sin] : [])],
     3,
     {
       domain: MICROSOFT_DOMAIN,
@@ -110,9 +129,8 @@ function attend(
 }
 
 /** Appends zeros to each head. They change neither the products of queries and keys nor what is summed up. */
-function widenHeads(builder: GraphBuilder, x: Value, heads: number, headDim: number, size: number): Value {
-  const pads = builder.int64s([0, 0, 0, 0, 0, 0, 0, size - headDim]);
-  return mergeHeads(builder, builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]));
+function widenHeads(builder: GraphBuilder, x: Value, zeros: number): Value {
+  return builder.op("Pad", [x, builder.int64s([0, 0, 0, 0, 0, 0, 0, zeros])]); // [batch, tokens, heads, head_dim + zeros]
 }
 
 /** Takes the zeros away again. */
