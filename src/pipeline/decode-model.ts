@@ -26,13 +26,15 @@ export interface DecodeModelRequest {
   readonly caches: readonly CodedRounding[];
   /** Most tokens that a sequence will ever have. */
   readonly maxTokens: number;
+  /** Bytes of weights of a session, or one layer's. */
+  readonly sessionBytes?: number | undefined;
 }
 
 /**
  * Weights of a session, in bytes. Few sessions, because each brings threads of its own; but while one opens, its weights
  * are in memory as stored beside what they become.
  */
-const SESSION_LIMITS = { segmentBytes: 2 ** 30, elementType: "float32" } as const;
+const SESSION_BYTES = 2 ** 30;
 /** Tokens of a prompt that are read at once: attention's scores grow with their number times all tokens before. */
 const MAX_STEP_TOKENS = 512;
 
@@ -73,10 +75,16 @@ export class DecodeModel {
     }
   }
 
-  async #open({ checkpoint, decoder, end, provider, caches }: DecodeModelRequest): Promise<void> {
+  async #open(request: DecodeModelRequest): Promise<void> {
+    const { checkpoint, decoder, end, provider, caches, sessionBytes = SESSION_BYTES } = request;
     const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
     const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
-    for (const { parts, purpose } of planSegments(decoder, SESSION_LIMITS, bytesOf, "layer")) {
+    for (const { parts, purpose } of planSegments(
+      decoder,
+      { segmentBytes: sessionBytes, elementType: "float32" },
+      bytesOf,
+      "layer",
+    )) {
       const model = encodeModelProto(buildDecodeStep(decoder, parts, locate, caches));
       this.#parts.push({
         session: await openSession({ model, externalDataFolder, provider, purpose }),
@@ -84,7 +92,7 @@ export class DecodeModel {
         startsWithIds: parts[0]?.kind === "embedding",
       });
     }
-    for (const slice of sliceVocabulary(decoder, SESSION_LIMITS.segmentBytes)) {
+    for (const slice of sliceVocabulary(decoder, sessionBytes)) {
       const purpose = `the head, tokens ${slice.start}–${slice.end - 1}`;
       const model = encodeModelProto(buildGreedyHead(end, decoder.hiddenSize, slice, locate));
       this.#slices.push({

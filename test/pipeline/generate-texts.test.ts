@@ -159,6 +159,20 @@ describe("the example, which was trained", () => {
     expect(differences(idsOf(generated), await teacherForced(request, generated))).toBeLessThan(2);
   });
 
+  test("says the same from one session as from a session for each layer and slices of the head", async () => {
+    const request = await requestOf(EXAMPLE, [ids.slice(0, 30)]);
+    const generated = await generateTexts(request);
+    expect(idsOf(await generateTexts({ ...request, sessionBytes: 1 }))).toEqual(idsOf(generated));
+    // Both slices of the vocabulary are chosen from: 2,304 tokens in halves.
+    expect(
+      new Set(
+        idsOf(generated)
+          .flat(2)
+          .map((id) => id < 1152),
+      ).size,
+    ).toBe(2);
+  });
+
   test("stops at a token that ends texts, and the cache holds what was read before it", async () => {
     const request = await requestOf(EXAMPLE, [ids.slice(0, 9)]);
     const [free] = await generateTexts(request);
