@@ -31,6 +31,7 @@ export {
   diff,
   type LayerRatios,
 } from "./pipeline/diff.js";
+export type { GenerationOptions } from "./pipeline/generation.js";
 export {
   type InspectedEngine,
   type InspectedLayer,
@@ -44,8 +45,12 @@ export { type VerificationProgress, type VerifyOptions, verify } from "./pipelin
 export type {
   ArmName,
   ArmResult,
+  Continuation,
+  GeneratedText,
+  GenerationResult,
   LayerEffect,
   LayerFidelity,
+  MeasuredCache,
   PositionBin,
   VerifyResult,
 } from "./pipeline/verify-result.js";

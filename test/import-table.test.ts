@@ -14,6 +14,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pipeline/calibrate",
     "pipeline/convert",
     "pipeline/diff",
+    "pipeline/generation",
     "pipeline/inspect",
     "pipeline/measure-ranges",
     "checkpoint/output-formats",

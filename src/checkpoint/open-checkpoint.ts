@@ -1,7 +1,7 @@
 // Opens a checkpoint folder: config.json and where each tensor's bytes lie, links resolved. Reads headers only.
 // Knows nothing of architectures: it cannot say which tensors a model needs.
 
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { access, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
 import { MAX_NESTING, readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./safetensors-header.js";
@@ -70,6 +70,15 @@ export async function readTextFile(path: string): Promise<string> {
       { cause },
     );
   }
+}
+
+/** The same; undefined when it is absent. */
+export async function readOptionalTextFile(path: string): Promise<string | undefined> {
+  const isThere = await access(path).then(
+    () => true,
+    () => false,
+  );
+  return isThere ? readTextFile(path) : undefined;
 }
 
 /** Parses JSON whose top level is an object. @throws CheckpointError naming the file. */

@@ -7,6 +7,7 @@ import { messageOf, OutputWriteError, UsageError, VerificationError } from "../e
 import { ARMS } from "../pipeline/arms.js";
 import { TOOL_VERSION } from "../pipeline/calibration-record.js";
 import { PROVIDER_CHOICES, type ProviderChoice } from "../pipeline/choose-provider.js";
+import { GENERATION_DEFAULTS } from "../pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
 import type { ArmName } from "../pipeline/verify-result.js";
@@ -42,6 +43,9 @@ interface VerifyFlags {
   readonly maxPerplexityIncrease: number;
   readonly maxKl: number;
   readonly minAgreement: number;
+  readonly generate?: boolean;
+  readonly generateData?: string;
+  readonly maxNewTokens?: number;
   readonly json?: boolean;
   readonly html?: string;
   readonly markdown?: string;
@@ -78,6 +82,14 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .addOption(number("--max-perplexity-increase <share>", "such as 1%", parseShare, defaults.maxPerplexityIncrease))
     .addOption(number("--max-kl <nats>", "mean KL divergence per token", parseNats, defaults.maxKl))
     .addOption(number("--min-agreement <share>", "share of equal top tokens", parseShare, defaults.minAgreement))
+    .option("--generate", "also answer prompts token by token through stored caches; keeps the whole model in memory")
+    .option("--generate-data <path>", "prompts for --generate: .txt, .jsonl, or a folder of them", parseText)
+    .addOption(
+      new Option(
+        "--max-new-tokens <count>",
+        `tokens of an answer at most (default: ${GENERATION_DEFAULTS.maxNewTokens})`,
+      ).argParser(parsePositiveInteger),
+    )
     .option("--json", "print the result as JSON")
     .option("--html <file>", "also write the report as one HTML file, with plots", parseText)
     .option("--markdown <file>", "also write the report as Markdown", parseText)
@@ -95,12 +107,17 @@ function parseArms(text: string): ArmName[] {
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
-  const { json, quiet = false, html, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...options } = flags;
+  const { json, quiet = false, html, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
+  const { generate: isGenerating, generateData, maxNewTokens, ...options } = others;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
+  if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {
+    throw new UsageError("--generate-data and --max-new-tokens go with --generate: add it");
+  }
+  const generate = isGenerating ? { data: generateData, maxNewTokens } : undefined;
   const start = performance.now();
   const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
   const result = await withProgress(context, quiet, (onProgress) =>
-    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, thresholds, signal, onProgress }),
+    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, thresholds, generate, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
   const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);

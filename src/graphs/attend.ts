@@ -11,11 +11,16 @@ import { cast } from "./weights.js";
 /** What attention is, without its weights. */
 export type AttentionShape = Pick<Attention, "heads" | "kvHeads" | "headDim" | "slidingWindow">;
 
-/** Rotated already, but where the operator rotates. */
-export interface QueriesKeysValues {
-  readonly query: Value; // [batch, tokens, heads × head_dim]
+export interface KeysAndValues {
   readonly key: Value; // [batch, tokens, kv_heads × head_dim]
   readonly value: Value; // [batch, tokens, kv_heads × head_dim]
+}
+
+/** Rotated already, but where the operator rotates. */
+export interface QueriesKeysValues extends KeysAndValues {
+  readonly query: Value; // [batch, tokens, heads × head_dim]
+  /** What the cache holds of the tokens before these. */
+  readonly past?: KeysAndValues;
 }
 
 export interface TokenCounts {
@@ -42,7 +47,8 @@ export function attend(
   counts: TokenCounts,
   entering: QueriesKeysValues,
 ): Value {
-  return context.arithmetic.attention === "fused"
+  // The written-out form is for whole prompts: it has no place for a past.
+  return context.arithmetic.attention === "fused" || entering.past !== undefined
     ? fusedAttention(context, shape, counts, entering).attended
     : writtenOutAttention(context, shape, counts, entering);
 }
@@ -55,16 +61,23 @@ export function fusedAttention(
   { builder }: AttendContext,
   { heads, kvHeads, headDim, slidingWindow }: AttentionShape,
   { lastPositions, totalTokens }: TokenCounts,
-  { query, key, value }: QueriesKeysValues,
+  { query, key, value, past }: QueriesKeysValues,
   rotation?: Rotation,
 ): { readonly attended: Value; readonly presentKey: Value } {
   const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
-  const widen = (x: Value, count: number) => (size === headDim ? x : widenHeads(builder, x, count, headDim, size));
+  const widen = (x: Value, count: number) =>
+    size === headDim ? x : mergeHeads(builder, widenHeads(builder, x, count, headDim, size));
+  const headsFirst = (x: Value) => {
+    const split =
+      size === headDim ? splitHeads(builder, x, kvHeads, headDim) : widenHeads(builder, x, kvHeads, headDim, size);
+    return builder.op("Transpose", [split], { attributes: { perm: [0, 2, 1, 3] } }); // [batch, kv_heads, past, size]
+  };
+  const before = past === undefined ? [NONE, NONE] : [headsFirst(past.key), headsFirst(past.value)];
   const tokens = [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads)];
   const tables = rotation === undefined ? [] : [rotation.cos, rotation.sin];
   const [attended, presentKey] = builder.ops(
     "GroupQueryAttention",
-    [...tokens, NONE, NONE, lastPositions, totalTokens, ...tables],
+    [...tokens, ...before, lastPositions, totalTokens, ...tables],
     3,
     {
       domain: MICROSOFT_DOMAIN,
@@ -86,7 +99,7 @@ export function fusedAttention(
 /** Appends zeros to each head. They change neither the products of queries and keys nor what is summed up. */
 function widenHeads(builder: GraphBuilder, x: Value, heads: number, headDim: number, size: number): Value {
   const pads = builder.int64s([0, 0, 0, 0, 0, 0, 0, size - headDim]);
-  return mergeHeads(builder, builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]));
+  return builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]); // [batch, tokens, heads, size]
 }
 
 /** Takes the zeros away again. */

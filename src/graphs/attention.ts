@@ -3,7 +3,7 @@
 
 import type { Attention, RmsNorm } from "../architectures/description.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
-import { attend, fusedAttention, type TokenCounts } from "./attend.js";
+import { attend, fusedAttention, type KeysAndValues, type QueriesKeysValues, type TokenCounts } from "./attend.js";
 import { type GraphContext, linear, mergeHeads, type Range, rangeOf, rmsNorm, splitHeads } from "./blocks.js";
 
 /** What a batch brings beside its hidden states. */
@@ -20,7 +20,7 @@ export interface KeyValueRanges {
 }
 
 /** What attention reads of the K and V that enter the cache; they themselves, when the cache keeps them exactly. */
-export type CacheReading = (entering: KeysAndValues) => KeysAndValues;
+export type CacheReading = (entering: KeysAndValues) => Omit<QueriesKeysValues, "query">;
 
 /** The fused rotation takes heads of a multiple of this size. */
 const ROTATED_HEAD_DIM_MULTIPLE = 16;
@@ -39,13 +39,22 @@ export function attention(
 ): { readonly output: Value; readonly ranges: KeyValueRanges } {
   if (read === undefined && canRotate(context, description))
     return attentionThatRotates(context, description, inputs, x);
+  const { output, entering } = cachedAttention(context, description, inputs, x, read ?? keepAll);
+  return { output, ranges: rangesOf(context, description, entering) };
+}
+
+/** Grouped-query attention over what the cache gives back, and the K and V that enter it. @param x [batch, tokens, hidden] */
+export function cachedAttention(
+  context: GraphContext,
+  description: Attention,
+  inputs: BatchInputs,
+  x: Value,
+  read: CacheReading,
+): { readonly output: Value; readonly entering: KeysAndValues } {
   const query = rotate(context, inputs, queries(context, description, x), description.heads);
-  const { key, value } = keysAndValues(context, description, inputs, x);
-  const attended = attend(context, description, inputs, { query, ...(read ?? keepAll)({ key, value }) });
-  return {
-    output: linear(context, description.output, attended),
-    ranges: rangesOf(context, description, { key, value }),
-  };
+  const entering = keysAndValues(context, description, inputs, x);
+  const attended = attend(context, description, inputs, { query, ...read(entering) });
+  return { output: linear(context, description.output, attended), entering };
 }
 
 const keepAll: CacheReading = (entering) => entering;
@@ -85,11 +94,6 @@ export function keyValueRanges(
   x: Value,
 ): KeyValueRanges {
   return rangesOf(context, description, keysAndValues(context, description, inputs, x));
-}
-
-export interface KeysAndValues {
-  readonly key: Value; // [batch, tokens, kv_heads × head_dim]
-  readonly value: Value; // [batch, tokens, kv_heads × head_dim]
 }
 
 /** K and V as they enter the cache, padding set to zero. */

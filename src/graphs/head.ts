@@ -5,7 +5,7 @@ import type { ModelEnd } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
-import { product, rmsNorm } from "./blocks.js";
+import { type GraphContext, product, rmsNorm } from "./blocks.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs. The first arm is the baseline. */
@@ -42,9 +42,7 @@ export function buildHead(
   const hidden = builder.input(HEAD_VALUES.hidden, "float32", ["arms", "rows", hiddenSize]);
   const targets = builder.input(HEAD_VALUES.targets, "int64", ["arms", "rows", 1]);
   const context = { builder, weights, arithmetic };
-  const normed = rmsNorm(context, end.norm, hidden);
-  const head = weights.rows(end.head, slice.start, slice.end, "float32");
-  const logits = product(context, normed, head); // [arms, rows, slice]
+  const logits = logitsOf(context, end, slice, hidden); // [arms, rows, slice]
   const lastAxis = builder.int64s([-1]);
   const max = builder.op("ReduceMax", [logits, lastAxis], { attributes: { keepdims: 1 } }); // [arms, rows, 1]
   const exponentials = builder.op("Exp", [builder.op("Sub", [logits, max])]); // [arms, rows, slice]
@@ -62,4 +60,15 @@ export function buildHead(
   output(squeeze(target), HEAD_VALUES.target);
   output(sum(builder.op("Mul", [ofBaseline(exponentials), difference])), HEAD_VALUES.cross);
   return builder.finish();
+}
+
+/** Logits of a slice. @param hidden float32 [arms, rows, hidden] */
+export function logitsOf(
+  context: GraphContext,
+  { norm, head }: ModelEnd,
+  { start, end }: VocabularySlice,
+  hidden: Value,
+): Value {
+  const rows = context.weights.rows(head, start, end, "float32");
+  return product(context, rmsNorm(context, norm, hidden), rows); // [arms, rows, slice]
 }

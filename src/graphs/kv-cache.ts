@@ -19,6 +19,12 @@ export interface CacheRounding {
 /** What a cache may store. */
 export type CachedType = "float32" | "bfloat16" | "float16" | Float8CodeName;
 
+/** Which of a model's caches. */
+export interface CachePlace {
+  readonly layer: number;
+  readonly side: Side;
+}
+
 export interface CacheLoss {
   /** Σ (x − x̂)² */
   readonly noise: Value; // [batch]
@@ -40,10 +46,46 @@ export interface CacheLoss {
 export function throughCache(
   builder: GraphBuilder,
   roundings: readonly CacheRounding[],
-  { layer, side }: { readonly layer: number; readonly side: Side },
+  place: CachePlace,
   choice: Value,
   x: Value,
 ): { readonly kept: Value; readonly loss: CacheLoss } {
+  const { kept, magnitude, within } = round(builder, roundings, place, choice, x);
+  const sum = (values: Value) =>
+    builder.op("ReduceSum", [values, builder.int64s([1, 2])], { attributes: { keepdims: 0 } }); // [batch]
+  const noise = builder.op("ReduceSumSquare", [builder.op("Sub", [x, kept]), builder.int64s([1, 2])], {
+    attributes: { keepdims: 0 },
+  });
+  const isNotZero = (values: Value) => builder.op("Min", [scaleUp(builder, values), builder.float32(1)]);
+  const lost = builder.op("Sub", [isNotZero(builder.op("Abs", [x])), isNotZero(builder.op("Abs", [kept]))]);
+  return {
+    kept,
+    loss: {
+      noise,
+      saturated: sum(isNotZero(builder.op("Sub", [magnitude, within]))),
+      flushed: sum(lost),
+    },
+  };
+}
+
+/** x̂ alone, without what was lost: see throughCache. */
+export function keptByCache(
+  builder: GraphBuilder,
+  roundings: readonly CacheRounding[],
+  place: CachePlace,
+  choice: Value,
+  x: Value,
+): Value {
+  return round(builder, roundings, place, choice, x).kept;
+}
+
+function round(
+  builder: GraphBuilder,
+  roundings: readonly CacheRounding[],
+  { layer, side }: CachePlace,
+  choice: Value,
+  x: Value,
+): { readonly kept: Value; readonly magnitude: Value; readonly within: Value } {
   if (roundings.length === 0) throw new RangeError("no roundings to choose from");
   const chosen = (of: (rounding: CacheRounding) => number) =>
     roundings.length === 1
@@ -61,22 +103,7 @@ export function throughCache(
   ]);
   const pushed = builder.op("Mul", [power, chosen(({ elementType }) => pushOf(GRIDS[elementType]))]);
   const rounded = builder.op("Sub", [builder.op("Add", [clipped, pushed]), pushed]);
-  const kept = builder.op("Mul", [rounded, scale]);
-  const sum = (values: Value) =>
-    builder.op("ReduceSum", [values, builder.int64s([1, 2])], { attributes: { keepdims: 0 } }); // [batch]
-  const noise = builder.op("ReduceSumSquare", [builder.op("Sub", [x, kept]), builder.int64s([1, 2])], {
-    attributes: { keepdims: 0 },
-  });
-  const isNotZero = (values: Value) => builder.op("Min", [scaleUp(builder, values), builder.float32(1)]);
-  const lost = builder.op("Sub", [isNotZero(builder.op("Abs", [x])), isNotZero(builder.op("Abs", [kept]))]);
-  return {
-    kept,
-    loss: {
-      noise,
-      saturated: sum(isNotZero(builder.op("Sub", [magnitude, within]))),
-      flushed: sum(lost),
-    },
-  };
+  return { kept: builder.op("Mul", [rounded, scale]), magnitude, within };
 }
 
 interface Grid {

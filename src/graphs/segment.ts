@@ -91,7 +91,8 @@ function normOfStream(context: GraphContext, norm: RmsNorm, { hidden, addend }: 
   return normOfSum(context, norm, hidden, addend);
 }
 
-function segmentInput(context: GraphContext, decoder: Decoder, first: SegmentPart | undefined): Value {
+/** Token ids through the embedding, or the hidden states of the segment before. */
+export function segmentInput(context: GraphContext, decoder: Decoder, first: SegmentPart | undefined): Value {
   const { builder, weights, arithmetic } = context;
   if (first?.kind !== "embedding") return hiddenInput(builder, arithmetic, decoder.hiddenSize);
   const ids = builder.input(SEGMENT_VALUES.tokenIds, "int64", ["batch", "tokens"]);

@@ -100,7 +100,12 @@ export class GraphBuilder {
     return this.#float32Constant(`float32s:${values.join(",")}`, values, [values.length]);
   }
 
-  #float32Constant(name: string, values: readonly number[], shape: readonly number[]): Value {
+  /** A table of float32, one-dimensional, under a name of its own. */
+  float32Table(name: string, values: Float32Array): Value {
+    return this.#float32Constant(name, values, [values.length]);
+  }
+
+  #float32Constant(name: string, values: ArrayLike<number>, shape: readonly number[]): Value {
     const data = new Uint8Array(Float32Array.from(values).buffer);
     this.#initializers.set(name, { name, elementType: "float32", shape, data });
     return name as Value;

@@ -6,6 +6,8 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 /** Element types by their number in onnx.proto (TensorProto.DataType). */
 export const ELEMENT_TYPES = {
   float32: 1,
+  uint8: 2,
+  uint16: 4,
   int32: 6,
   int64: 7,
   float16: 10,

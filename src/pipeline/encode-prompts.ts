@@ -35,12 +35,7 @@ export function encodePrompts(
   for (const prompt of selectSamples(prompts, { samples, seed })) {
     const { text, ids } = tokenizer.encode(prompt);
     if (ids.length === 0) continue;
-    const outside = ids.find((id) => id >= vocabularySize);
-    if (outside !== undefined) {
-      throw new CheckpointError(
-        `tokenizer.json gives token id ${outside} for ${prompt.source}, but config.json has vocab_size ${vocabularySize}. Are the two of the same model?`,
-      );
-    }
+    requireKnownIds(ids, prompt.source, vocabularySize);
     if (ids.length > sequenceLength) truncated++;
     texts.push(text);
     tokenIds.push(ids.slice(0, sequenceLength));
@@ -69,4 +64,45 @@ export function encodeWindows(
   const predicting = windows.filter(({ length }) => length > 1);
   if (predicting.length === 0) throw new PromptDataError("No text has two tokens: nothing can be predicted");
   return predicting;
+}
+
+/** A prompt for a model to go on. */
+export interface OpenPrompt {
+  /** What the user said last, or the text. */
+  readonly shown: string;
+  readonly ids: readonly number[];
+}
+
+/**
+ * Encodes prompts for answers: after messages, the assistant's turn begins; text goes on as it is. Turns of the assistant
+ * that stand last are what shall be generated, so they are left out.
+ * @throws PromptDataError when a prompt has nothing to answer, CheckpointError when an id is outside the embedding
+ */
+export function encodeOpenPrompts(
+  prompts: readonly Prompt[],
+  tokenizer: PromptTokenizer,
+  vocabularySize: number,
+): OpenPrompt[] {
+  return prompts.map((prompt) => {
+    const asked = withoutLastAnswer(prompt);
+    const { ids } = tokenizer.encodeForAnswer(asked);
+    requireKnownIds(ids, prompt.source, vocabularySize);
+    if (ids.length === 0) throw new PromptDataError(`${prompt.source}: the prompt has no token: nothing to go on from`);
+    return { shown: "messages" in asked ? (asked.messages.at(-1)?.content ?? "") : asked.text, ids };
+  });
+}
+
+function withoutLastAnswer(prompt: Prompt): Prompt {
+  if (!("messages" in prompt)) return prompt;
+  const end = prompt.messages.findLastIndex(({ role }) => role !== "assistant") + 1;
+  if (end === 0) throw new PromptDataError(`${prompt.source}: expected a message of the user to answer, found none`);
+  return { source: prompt.source, messages: prompt.messages.slice(0, end) };
+}
+
+function requireKnownIds(ids: readonly number[], source: string, vocabularySize: number): void {
+  const outside = ids.find((id) => id >= vocabularySize);
+  if (outside === undefined) return;
+  throw new CheckpointError(
+    `tokenizer.json gives token id ${outside} for ${source}, but config.json has vocab_size ${vocabularySize}. Are the two of the same model?`,
+  );
 }

@@ -62,7 +62,8 @@ export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]
   return positions;
 }
 
-function sliceVocabulary({ vocabularySize, hiddenSize }: Decoder, budget: number): VocabularySlice[] {
+/** Slices of the vocabulary whose rows of the head take about `budget` bytes in float32. */
+export function sliceVocabulary({ vocabularySize, hiddenSize }: Decoder, budget: number): VocabularySlice[] {
   const size = Math.max(MIN_SLICE, Math.floor(budget / (4 * hiddenSize)));
   const count = Math.ceil(vocabularySize / size);
   return Array.from({ length: count }, (_, index) => ({

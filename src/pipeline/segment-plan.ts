@@ -47,6 +47,11 @@ export function planSegments(
   return groups.map((parts) => ({ parts, purpose: describePurpose(parts) }));
 }
 
+/** Bytes of weights of the whole decoder in memory, its end not among them. */
+export function decoderBytes(decoder: Decoder, elementType: ComputeType, bytesOf: (tensor: string) => number): number {
+  return partsOf(decoder, "layer").reduce((sum, part) => sum + bytesInMemory(decoder, part, elementType, bytesOf), 0);
+}
+
 function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer"): SegmentPart[] {
   const last = decoder.layers.length - 1;
   return [

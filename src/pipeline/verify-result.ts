@@ -42,18 +42,40 @@ export interface PositionBin {
 
 /** One prompt answered greedily through two caches. */
 export interface GeneratedText {
+  /** What the user said last, or the text that goes on. */
   readonly prompt: string;
-  readonly text16Bit: string;
-  readonly textFp8: string;
-  readonly tokens: number;
-  /** Number of the first token that differs; undefined when all are equal. */
+  readonly bits16: Continuation;
+  readonly fp8: Continuation;
+  /** Number of the first token that differs, counted from 1; undefined when all are equal. */
   readonly partsAt: number | undefined;
 }
 
+export interface Continuation {
+  /** Without special tokens. */
+  readonly text: string;
+  /** With the token that ended the text, if one did. */
+  readonly tokenIds: readonly number[];
+  readonly endedBy: "end-token" | "limit";
+}
+
+/** A cache that texts were generated through, measured on what was stored. */
+export interface MeasuredCache {
+  readonly arm: ArmName;
+  /** As that of the arm. */
+  readonly description: string;
+  /** In all layers. */
+  readonly bytesPerToken: number;
+  readonly bytesPerTokenByLayer: readonly number[]; // [layers]
+  /** Of one text at a time, without the reading of prompts. */
+  readonly tokensPerSecond: number;
+}
+
 export interface GenerationResult {
+  /** Most tokens that follow a prompt. */
+  readonly maxNewTokens: number;
   readonly texts: readonly GeneratedText[];
-  /** Measured on the stored caches. */
-  readonly bytesPerToken: { readonly bits16: number; readonly fp8: number };
+  readonly bits16: MeasuredCache;
+  readonly fp8: MeasuredCache;
 }
 
 export interface VerifyResult {

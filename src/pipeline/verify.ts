@@ -28,6 +28,8 @@ import {
 } from "./choose-provider.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
+import type { GenerateProgress } from "./generate-texts.js";
+import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
 import { locateModel } from "./locate-model.js";
 import { requireDevices, requireKey } from "./option-checks.js";
 import { startWorkers } from "./start-workers.js";
@@ -71,6 +73,8 @@ export interface VerifyOptions {
   /** Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory. */
   readonly memory?: number | undefined;
   readonly thresholds?: Partial<Thresholds> | undefined;
+  /** Also answers prompts token by token through caches that are really stored; the whole model is in memory then. */
+  readonly generate?: GenerationOptions | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: VerificationProgress) => void) | undefined;
 }
@@ -79,7 +83,8 @@ export type VerificationProgress =
   | ({ readonly stage: "download" } & DownloadProgress)
   | { readonly stage: "open" }
   | { readonly stage: "tokenize" }
-  | { readonly stage: "evaluate"; readonly what: string; readonly done: number; readonly tokens: number };
+  | { readonly stage: "evaluate"; readonly what: string; readonly done: number; readonly tokens: number }
+  | ({ readonly stage: "generate" } & GenerateProgress);
 
 /**
  * Verifies a checkpoint: what does its FP8 cache cost?
@@ -114,6 +119,16 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const windows = encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
   const tokens = windows.reduce((sum, window) => sum + window.length, 0);
   const windowPositions = windows.map((window) => window.length - 1);
+
+  const caches = { bits16: "16-bit", fp8: subjectName } as const;
+  const computesOnCpu = settings.providers.join() === "cpu";
+  const generation =
+    options.generate &&
+    (await prepareGeneration({
+      ...{ checkpoint, decoder, end, tokenizer, rounding, caches, options: options.generate },
+      // Elsewhere the limit is that of the device.
+      memory: computesOnCpu ? memory : undefined,
+    }));
 
   let providers: readonly ProviderName[] = settings.providers;
   const computeWarnings = new Set<string>();
@@ -186,6 +201,13 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     return { layers, metrics: metricsOf(arm, positionsOf(base)) };
   }
 
+  const generated =
+    generation &&
+    (await generateThroughCaches(generation, {
+      signal,
+      onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }),
+    }));
+
   const [usedProvider = "cpu"] = providers;
   const noiseArm = baseline === "exact" ? "16-bit" : "exact";
   const noise = results.find(({ name }) => name === noiseArm);
@@ -219,7 +241,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     positionBins: binPositions(arms, armOf, windowPositions),
     thresholds: settings.thresholds,
     verdict,
-    generation: undefined,
+    generation: generated,
     warnings: [
       ...computeWarnings,
       ...untestedWarning(usedProvider),

@@ -7,7 +7,8 @@ import { Template } from "@huggingface/jinja";
 import { CheckpointError, messageOf, PromptDataError } from "../errors.js";
 import type { Message } from "./read-prompts.js";
 
-export type RenderMessages = (messages: readonly Message[], source: string) => string;
+/** @param opensAnswer whether the assistant's turn begins at the end, for the model to go on */
+export type RenderMessages = (messages: readonly Message[], source: string, opensAnswer?: boolean) => string;
 
 /**
  * The renderer of a checkpoint: chat_template.jinja, else chat_template in tokenizer_config.json; undefined when it has
@@ -22,9 +23,11 @@ export async function openChatTemplate(
   if (source === undefined) return undefined;
   const template = parseTemplate(folder, source);
   const variables = specialTokens(tokenizerConfig);
-  const render = (messages: readonly Message[]) =>
-    template.render({ ...variables, messages, add_generation_prompt: false });
-  return (messages, origin) => renderOrMergeSystem(render, messages, origin);
+  return (messages, origin, opensAnswer = false) => {
+    const render = (shown: readonly Message[]) =>
+      template.render({ ...variables, messages: shown, add_generation_prompt: opensAnswer });
+    return renderOrMergeSystem(render, messages, origin);
+  };
 }
 
 async function readTemplateFile(folder: string): Promise<string | undefined> {
@@ -89,5 +92,8 @@ function templateError(source: string, cause: unknown): PromptDataError {
 }
 
 /** For base models: a transcript, role by role. */
-export const renderTranscript: RenderMessages = (messages) =>
-  messages.map(({ role, content }) => `${role.charAt(0).toUpperCase()}${role.slice(1)}: ${content}`).join("\n\n");
+export const renderTranscript: RenderMessages = (messages, _source, opensAnswer = false) =>
+  [
+    ...messages.map(({ role, content }) => `${role.charAt(0).toUpperCase()}${role.slice(1)}: ${content}`),
+    ...(opensAnswer ? ["Assistant:"] : []),
+  ].join("\n\n");

@@ -31,6 +31,9 @@ export const SHIPPED_PROMPTS = fileURLToPath(new URL("../../calibration-data/cal
 /** Text that the shipped prompts do not contain, for verification. */
 export const HELD_OUT_PROMPTS = fileURLToPath(new URL("../../calibration-data/held-out", import.meta.url));
 
+/** Short conversations that end with the user's turn, for what a model would answer. */
+export const GENERATION_PROMPTS = fileURLToPath(new URL("../../calibration-data/generation", import.meta.url));
+
 /**
  * Reads every prompt of a file, or of the .txt and .jsonl files of a folder in the order of their names.
  * @throws PromptDataError naming file and line

@@ -1,19 +1,27 @@
 // Turns prompts into token ids with the checkpoint's tokenizer.json. Knows nothing of batches.
 
-import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { parseJsonObject, readTextFile } from "../checkpoint/open-checkpoint.js";
+import { parseJsonObject, readOptionalTextFile, readTextFile } from "../checkpoint/open-checkpoint.js";
 import { CheckpointError, messageOf } from "../errors.js";
 import { openChatTemplate, type RenderMessages, renderTranscript } from "./chat-template.js";
 import type { Prompt } from "./read-prompts.js";
 
 export interface PromptTokenizer {
   /** The text of a prompt as the model sees it, and its token ids with the special tokens that belong to it. */
-  encode(prompt: Prompt): { readonly text: string; readonly ids: readonly number[] };
+  encode(prompt: Prompt): EncodedPrompt;
+  /** The same with the assistant's turn begun after messages, so that what follows is an answer. Text goes on as it is. */
+  encodeForAnswer(prompt: Prompt): EncodedPrompt;
+  /** The text of ids that a model has generated, without special tokens. */
+  decode(ids: readonly number[]): string;
   readonly hasChatTemplate: boolean;
   /** The text of tokenizer.json, for its hash. */
   readonly json: string;
+}
+
+export interface EncodedPrompt {
+  readonly text: string;
+  readonly ids: readonly number[];
 }
 
 /** Opens the tokenizer of a checkpoint. @throws CheckpointError when tokenizer.json is absent or not understood */
@@ -21,13 +29,16 @@ export async function openTokenizer(folder: string): Promise<PromptTokenizer> {
   const path = join(folder, "tokenizer.json");
   const json = await readTextFile(path);
   const configPath = join(folder, "tokenizer_config.json");
-  const config = (await exists(configPath)) ? parseJsonObject(configPath, await readTextFile(configPath)) : {};
+  const configText = await readOptionalTextFile(configPath);
+  const config = configText === undefined ? {} : parseJsonObject(configPath, configText);
   const tokenizer = createTokenizer(path, parseJsonObject(path, json), config);
   const template = await openChatTemplate(folder, config);
   return {
     json,
     hasChatTemplate: template !== undefined,
-    encode: (prompt) => encode(path, tokenizer, template, prompt),
+    encode: (prompt) => encode(path, tokenizer, template, prompt, false),
+    encodeForAnswer: (prompt) => encode(path, tokenizer, template, prompt, true),
+    decode: (ids) => decode(path, tokenizer, ids),
   };
 }
 
@@ -39,9 +50,15 @@ function createTokenizer(path: string, json: Record<string, unknown>, config: Re
   }
 }
 
-function encode(path: string, tokenizer: Tokenizer, template: RenderMessages | undefined, prompt: Prompt) {
+function encode(
+  path: string,
+  tokenizer: Tokenizer,
+  template: RenderMessages | undefined,
+  prompt: Prompt,
+  opensAnswer: boolean,
+): EncodedPrompt {
   const isChat = "messages" in prompt;
-  const text = isChat ? (template ?? renderTranscript)(prompt.messages, prompt.source) : prompt.text;
+  const text = isChat ? (template ?? renderTranscript)(prompt.messages, prompt.source, opensAnswer) : prompt.text;
   try {
     // A template writes the special tokens itself: adding them again would double the first.
     const { ids } = tokenizer.encode(text, { add_special_tokens: !isChat || template === undefined });
@@ -51,6 +68,16 @@ function encode(path: string, tokenizer: Tokenizer, template: RenderMessages | u
     return { text, ids };
   } catch (cause) {
     throw new CheckpointError(`${path}: the tokenizer fails on ${prompt.source}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+function decode(path: string, tokenizer: Tokenizer, ids: readonly number[]): string {
+  if (ids.length === 0) return "";
+  try {
+    // Spaces stay where the model put them: cleaning up is for word pieces.
+    return tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  } catch (cause) {
+    throw new CheckpointError(`${path}: the tokenizer fails on generated tokens: ${messageOf(cause)}`, { cause });
   }
 }
 
@@ -66,11 +93,4 @@ function spellOutDigits(preTokenizer: unknown): unknown {
   }
   if (type !== "Digits") return preTokenizer;
   return { type: "Split", pattern: { Regex: individual ? "\\p{N}" : "\\p{N}+" }, behavior: "Isolated", invert: false };
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

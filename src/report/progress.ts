@@ -69,6 +69,13 @@ function createDescriber(): (progress: Progress) => string {
     const where = `Verifying ${barOf(done, 1)} ${what} · ${formatCount(tokens)} tokens`;
     return done === 0 || seconds < 0.5 ? where : `${where} · ${formatSeconds((1 / done - 1) * seconds)} left`;
   };
+  let generatingSince: number | undefined;
+  const describeGenerating = ({ texts, ofTexts, tokens }: Extract<Progress, { stage: "generate" }>) => {
+    if (tokens > 0) generatingSince ??= performance.now();
+    const seconds = (performance.now() - (generatingSince ?? performance.now())) / 1000;
+    const where = `Generating ${barOf(texts, ofTexts)} text ${Math.min(texts + 1, ofTexts)}/${ofTexts}`;
+    return tokens === 0 || seconds < 0.5 ? where : `${where} · ${formatCount(tokens / seconds)} tokens/s`;
+  };
   return (progress) => {
     switch (progress.stage) {
       case "download": {
@@ -85,6 +92,8 @@ function createDescriber(): (progress: Progress) => string {
         return describeMeasuring(progress, (performance.now() - start) / 1000);
       case "evaluate":
         return describeEvaluating(progress);
+      case "generate":
+        return describeGenerating(progress);
       case "write":
         return `Copying weights ${barOf(progress.copiedBytes, progress.totalBytes)} ${formatBytes(progress.copiedBytes)} of ${formatBytes(progress.totalBytes)}`;
     }

@@ -2,29 +2,25 @@
 
 import type { GeneratedText, GenerationResult } from "../pipeline/verify-result.js";
 import { html, type Markup } from "./html-markup.js";
-import { formatCount } from "./text.js";
+import { partingOf, storageOf } from "./verify-generation.js";
 
-export function generatedTexts({ texts, bytesPerToken }: GenerationResult): Markup {
-  const { bits16, fp8 } = bytesPerToken;
-  const equal = texts.filter(({ partsAt }) => partsAt === undefined).length;
-  return html`<p>Prompts answered with the most likely token each time, through caches that are really stored. ${equal} of
-${texts.length} answers are equal. The cache of a token takes ${formatCount(bits16)} bytes in 16 bits and ${formatCount(fp8)} in FP8.</p>
-${texts.map(generatedText)}`;
+export function generatedTexts(generation: GenerationResult): Markup {
+  return html`<p>Prompts answered with the most likely token each time, through caches that are really stored.
+${storageOf(generation)}</p>
+${generation.texts.map(generatedText)}`;
 }
 
-function generatedText({ prompt, text16Bit, textFp8, tokens, partsAt }: GeneratedText): Markup {
+function generatedText(generated: GeneratedText): Markup {
+  const { prompt, bits16, fp8, partsAt } = generated;
   const answers =
     partsAt === undefined
-      ? answer("Both caches", text16Bit)
-      : [answer("16 bits", text16Bit, textFp8), answer("FP8", textFp8, text16Bit)];
-  const says =
-    partsAt === undefined
-      ? `All ${formatCount(tokens)} tokens are equal.`
-      : `The answers part at token ${formatCount(partsAt)} of ${formatCount(tokens)}.`;
+      ? answer("Both caches", bits16.text)
+      : [answer("16 bits", bits16.text, fp8.text), answer("FP8", fp8.text, bits16.text)];
+  const says = partingOf(generated);
   return html`<article class="generated">
 <h3 class="prompt"><bdi>${prompt}</bdi></h3>
 <div class="answers">${answers}</div>
-<p class="finding">${says}</p>
+<p class="finding">${says.charAt(0).toUpperCase()}${says.slice(1)}.</p>
 </article>
 `;
 }

@@ -105,10 +105,10 @@ function limitTile({ limit, passed }: ThresholdCheck, { title, value, range, use
 
 function memoryTile({ generation }: VerifyResult): Markup {
   if (generation === undefined) return new Markup("");
-  const { bits16, fp8 } = generation.bytesPerToken;
+  const { bits16, fp8 } = generation;
   return html`<li class="tile">
 <span class="tile-title">Cache per token</span>
-<span class="tile-value">${formatCount(fp8)} <small>bytes</small></span>
-<span class="tile-range">${formatCount(bits16)} in 16 bits</span>
+<span class="tile-value">${formatCount(fp8.bytesPerToken)} <small>bytes</small></span>
+<span class="tile-range">${formatCount(bits16.bytesPerToken)} in 16 bits</span>
 </li>`;
 }

@@ -3,7 +3,14 @@
 import type { Interval } from "../metrics/block-mean.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
 import { isNoDifference } from "../metrics/thresholds.js";
-import type { ArmResult, GenerationResult, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
+import type {
+  ArmResult,
+  Continuation,
+  GenerationResult,
+  LayerFidelity,
+  MeasuredCache,
+  VerifyResult,
+} from "../pipeline/verify-result.js";
 import { noiseFloorFor, noiseFloorOf } from "./verify-figures.js";
 
 /**
@@ -97,15 +104,35 @@ function fidelityRecord({ sqnr, saturatedShare, flushedShare, saturated, element
   };
 }
 
-function generationRecord({ texts, bytesPerToken }: GenerationResult) {
+function generationRecord({ maxNewTokens, texts, bits16, fp8 }: GenerationResult) {
   return {
-    texts: texts.map(({ prompt, text16Bit, textFp8, tokens, partsAt }) => ({
-      prompt,
-      text_16_bit: text16Bit,
-      text_fp8: textFp8,
-      tokens,
-      parts_at: partsAt ?? null,
+    max_new_tokens: maxNewTokens,
+    texts: texts.map((text) => ({
+      prompt: text.prompt,
+      parts_at: text.partsAt ?? null,
+      bits_16: continuationRecord(text.bits16),
+      fp8: continuationRecord(text.fp8),
     })),
-    bytes_per_token: { bits_16: bytesPerToken.bits16, fp8: bytesPerToken.fp8 },
+    caches: { bits_16: measuredCacheRecord(bits16), fp8: measuredCacheRecord(fp8) },
+  };
+}
+
+function continuationRecord({ text, tokenIds, endedBy }: Continuation) {
+  return { text, token_ids: tokenIds, ended_by: endedBy };
+}
+
+function measuredCacheRecord({
+  arm,
+  description,
+  bytesPerToken,
+  bytesPerTokenByLayer,
+  tokensPerSecond,
+}: MeasuredCache) {
+  return {
+    arm,
+    description,
+    bytes_per_token: bytesPerToken,
+    bytes_per_token_by_layer: bytesPerTokenByLayer,
+    tokens_per_second: Number(tokensPerSecond.toFixed(3)),
   };
 }

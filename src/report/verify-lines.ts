@@ -24,8 +24,19 @@ export function clipText(text: string, columns: number): string {
   return clipped;
 }
 
+/** The same with the beginning cut. */
+export function clipStart(text: string, columns: number): string {
+  const reversed = (line: string) => [...line].reverse().join("");
+  return reversed(clipText(reversed(plainText(text)), columns));
+}
+
 function widthOf(character: string): number {
-  return (character.codePointAt(0) ?? 0) >= FIRST_WIDE ? 2 : 1;
+  return isWide(character) ? 2 : 1;
+}
+
+/** Whether a character may be two columns wide. */
+export function isWide(character: string): boolean {
+  return (character.codePointAt(0) ?? 0) >= FIRST_WIDE;
 }
 
 function withoutLast(text: string): string {

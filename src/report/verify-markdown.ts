@@ -13,6 +13,7 @@ import {
   subjectOf,
   summaryOf,
 } from "./verify-figures.js";
+import { partingOf, storageOf } from "./verify-generation.js";
 import { clipText } from "./verify-lines.js";
 
 /** Of a generated text; --json has the whole. */
@@ -75,14 +76,12 @@ function positionDetails({ arms, positionBins }: VerifyResult): string {
 
 function generationDetails({ generation }: VerifyResult): string {
   if (generation === undefined) return "";
-  const rows = generation.texts.map(({ prompt, text16Bit, textFp8, tokens, partsAt }) => [
-    ...[prompt, text16Bit, textFp8].map((text) => clipText(text, TEXT_COLUMNS)),
-    partsAt === undefined ? `equal (${tokens})` : `${partsAt} of ${tokens}`,
+  const rows = generation.texts.map((text) => [
+    ...[text.prompt, text.bits16.text, text.fp8.text].map((content) => clipText(content, TEXT_COLUMNS)),
+    partingOf(text),
   ]);
-  const { bits16, fp8 } = generation.bytesPerToken;
-  const bytes = `Bytes per token: ${formatCount(bits16)} in 16 bits, ${formatCount(fp8)} in FP8.`;
-  const texts = table(["prompt", "16 bits", "FP8", "parts at token"], rows, ":--");
-  return details("Generated through the stored caches", `${texts}\n\n${bytes}`);
+  const texts = table(["prompt", "16 bits", "FP8", "tokens"], rows, ":--");
+  return details("Generated through the stored caches", `${texts}\n\n${escapeMarkdown(storageOf(generation))}`);
 }
 
 function table(titles: readonly string[], rows: readonly (readonly string[])[], align: ":--" | "--:" = "--:"): string {

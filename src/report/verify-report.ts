@@ -4,7 +4,7 @@ import type { Colors } from "picocolors/types.js";
 import { formatNats, formatShare } from "../metrics/figures.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import type { ArmResult, GeneratedText, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
-import { formatBar, formatCount } from "./text.js";
+import { formatBar } from "./text.js";
 import {
   cacheOf,
   figuresOf,
@@ -15,7 +15,8 @@ import {
   subjectOf,
   summaryOf,
 } from "./verify-figures.js";
-import { clipText, plainText } from "./verify-lines.js";
+import { partingOf, splitTexts, storageOf } from "./verify-generation.js";
+import { clipStart, clipText, plainText } from "./verify-lines.js";
 import { wrapText } from "./wrapped-text.js";
 
 const WIDTH = 80;
@@ -99,24 +100,28 @@ function layerRow(fidelity: LayerFidelity, effect: string, colors: Colors): stri
 
 function generationLines({ generation }: VerifyResult, colors: Colors): string[] {
   if (generation === undefined) return [];
-  const { bits16, fp8 } = generation.bytesPerToken;
   return [
     colors.bold("Generated through the stored caches"),
-    ...generation.texts.flatMap((text) => generatedLines(text, colors)),
-    `Bytes per token: ${formatCount(bits16)} in 16 bits, ${formatCount(fp8)} in FP8`,
+    ...generation.texts.flatMap((text) => [...generatedLines(text, colors), ""]),
+    ...linesOf(storageOf(generation)),
     "",
   ];
 }
 
-function generatedLines({ prompt, text16Bit, textFp8, tokens, partsAt }: GeneratedText, colors: Colors): string[] {
-  const line = (label: string, text: string) => `  ${label.padEnd(7)} ${clipText(text, WIDTH - 10)}`.trimEnd();
-  if (partsAt === undefined)
-    return [line("prompt", prompt), line("both", text16Bit), colors.green(`          all ${tokens} tokens are equal`)];
+/** What both caches say once, from its end; then how each goes on. */
+function generatedLines(text: GeneratedText, colors: Colors): string[] {
+  const columns = WIDTH - 10;
+  const line = (label: string, shown: string) => (shown === "" ? [] : [`  ${label.padEnd(7)} ${shown}`]);
+  const { shared, bits16, fp8 } = splitTexts(text);
+  const parting = `          ${partingOf(text)}`;
+  const prompt = line("prompt", clipText(text.prompt, columns));
+  if (text.partsAt === undefined) return [...prompt, ...line("both", clipText(shared, columns)), colors.green(parting)];
   return [
-    line("prompt", prompt),
-    line("16 bits", text16Bit),
-    line("FP8", textFp8),
-    colors.yellow(`          the texts part at token ${partsAt} of ${tokens}`),
+    ...prompt,
+    ...line("both", clipStart(shared, columns)),
+    ...line("16 bits", clipText(bits16, columns)),
+    ...line("FP8", clipText(fp8, columns)),
+    colors.yellow(parting),
   ];
 }
 

@@ -14,6 +14,8 @@ export type TensorData =
   /** The bits of float16. */
   | { readonly type: "float16"; readonly data: Uint16Array; readonly shape: readonly number[] }
   | { readonly type: "int32"; readonly data: Int32Array; readonly shape: readonly number[] }
+  | { readonly type: "uint8"; readonly data: Uint8Array; readonly shape: readonly number[] }
+  | { readonly type: "uint16"; readonly data: Uint16Array; readonly shape: readonly number[] }
   | { readonly type: "int64"; readonly data: BigInt64Array; readonly shape: readonly number[] };
 
 export type NamedTensors = Readonly<Record<string, TensorData>>;

@@ -288,6 +288,114 @@ function hasScales(folder: string, name: string): boolean {
     .some((tensor) => tensor.endsWith("_scale"));
 }
 
+describe("--generate answers prompts through caches that are really stored", () => {
+  const ASK = ["--generate", "--max-new-tokens", "12"];
+  interface Continuation {
+    readonly text: string;
+    readonly token_ids: readonly number[];
+    readonly ended_by: string;
+  }
+  interface Cache {
+    readonly arm: string;
+    readonly bytes_per_token: number;
+    readonly bytes_per_token_by_layer: readonly number[];
+  }
+  interface Generation {
+    readonly max_new_tokens: number;
+    readonly texts: readonly {
+      readonly prompt: string;
+      readonly parts_at: number | null;
+      readonly bits_16: Continuation;
+      readonly fp8: Continuation;
+    }[];
+    readonly caches: { readonly bits_16: Cache; readonly fp8: Cache };
+  }
+  const generationOf = (stdout: string) => (JSON.parse(stdout) as { generation: Generation }).generation;
+
+  test("--json has the texts, where they part, and bytes per token and layer: 2 × kv_heads × head_dim in FP8", async () => {
+    const { exitCode, stdout } = await verify(calibrated, "--json", ...ASK);
+    expect(exitCode).toBe(0);
+    const { max_new_tokens, texts, caches } = generationOf(stdout);
+    expect(max_new_tokens).toBe(12);
+    expect(texts).toHaveLength(9);
+    expect(texts[0]?.prompt).toMatch(/^What is the capital of France/);
+    for (const { parts_at, bits_16, fp8 } of texts) {
+      const parting = bits_16.token_ids.findIndex((id, index) => id !== fp8.token_ids[index]);
+      expect(parts_at).toBe(parting === -1 && bits_16.token_ids.length === fp8.token_ids.length ? null : parting + 1);
+      expect([bits_16, fp8].every(({ token_ids }) => token_ids.length > 0 && token_ids.length <= 12)).toBe(true);
+      expect(bits_16.text).not.toBe("");
+    }
+    expect(caches.fp8).toMatchObject({ arm: "fp8", bytes_per_token_by_layer: Array(LAYERS).fill(2 * 2 * 32) });
+    expect(caches.bits_16).toMatchObject({ arm: "16-bit", bytes_per_token: LAYERS * 2 * 2 * 2 * 32 });
+  });
+
+  test("the report shows them, and stderr says that it generates", async () => {
+    const { exitCode, stdout, stderr } = await verify(calibrated, ...ASK);
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain("Generated through the stored caches\n  prompt  What is the capital of France");
+    expect(
+      stdout.match(/^ {10}(all 12 tokens are equal|the texts part at token \d+ of 12)$/gm)?.length,
+    ).toBeGreaterThan(4);
+    expect(stdout).toMatch(/\d of 9 texts are equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
+    expect(linesOf(stdout).filter((line) => line.length > 80)).toEqual([]);
+    expect(stderr).toMatch(/^Generating .* text 1\/18$/m);
+  });
+
+  test("of a checkpoint without scales the cache is that at scale 1.0", async () => {
+    const { stdout } = await verify(EXAMPLE, "--json", ...ASK);
+    expect(generationOf(stdout).caches.fp8.arm).toBe("fp8-at-1");
+  });
+
+  test("own prompts are answered or gone on with, and a text ends at the checkpoint's end token", async () => {
+    const data = join(temporaryFolder(), "own.jsonl");
+    const rows = [
+      { text: "The harbour master wrote down every boat" },
+      {
+        messages: [
+          { role: "user", content: "Hello" },
+          { role: "assistant", content: "left out" },
+        ],
+      },
+    ];
+    writeFileSync(data, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const run = (model: string) => verify(model, "--json", ...ASK, "--generate-data", data);
+    const { texts } = generationOf((await run(calibrated)).stdout);
+    expect(texts.map(({ prompt }) => prompt)).toEqual(["The harbour master wrote down every boat", "Hello"]);
+    const ids = texts[0]?.bits_16.token_ids ?? [];
+    expect(texts[0]?.bits_16).toMatchObject({ ended_by: "limit" });
+    const folder = copyOf(calibrated);
+    const end = ids[4] ?? Number.NaN;
+    editJson(folder, "generation_config.json", (config) => Object.assign(config, { eos_token_id: [1, end] }));
+    const [first] = generationOf((await run(folder)).stdout).texts;
+    expect(first?.bits_16).toMatchObject({ token_ids: ids.slice(0, ids.indexOf(end) + 1), ended_by: "end-token" });
+  });
+
+  test.each<[string, readonly string[], RegExp]>([
+    ["prompts that are not there", ["--generate-data", "nowhere.jsonl"], /nowhere\.jsonl: cannot be opened/],
+    ["weights beyond --memory", ["--memory", "1MiB"], /--generate keeps the whole model.*--memory allows 1\.0 MiB/],
+    ["no tokens at all", ["--max-new-tokens", "0"], /--max-new-tokens/],
+  ])("%s are exit 2, before anything is computed", async (_rule, args, says) => {
+    const { exitCode, stdout, stderr } = await verify(calibrated, "--generate", ...args);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: "" });
+    expect(stderr).toMatch(says);
+    expect(stderr).not.toContain("Verifying");
+  });
+
+  test("an empty file of prompts is exit 2", async () => {
+    const data = join(temporaryFolder(), "empty.txt");
+    writeFileSync(data, "\n\n");
+    const { exitCode, stderr } = await verify(calibrated, "--generate", "--generate-data", data);
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/^Error: .*empty\.txt: holds no prompt/m);
+  });
+
+  test("options of --generate without it are exit 2", async () => {
+    const { exitCode, stderr } = await verify(calibrated, "--max-new-tokens", "4");
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain("go with --generate");
+  });
+});
+
 describe("what cannot be verified is refused before anything is computed", () => {
   test.each<[string, readonly string[], RegExp]>([
     ["an arm that does not exist", ["--arms", "16-bit,fp4"], /--arms.*fp8-at-1/],
@@ -343,8 +451,12 @@ describe("what cannot be verified is refused before anything is computed", () =>
   });
 });
 
-test.each(["Tokenizing", "Verifying"])("SIGINT while %s is exit 130, without a report", async (stage) => {
-  const { child, done } = startCli(["verify", calibrated, "--memory", "1", "--sequence-length", "2048"]);
+test.each<[string, readonly string[]]>([
+  ["Tokenizing", ["--memory", "1", "--sequence-length", "2048"]],
+  ["Verifying", ["--memory", "1", "--sequence-length", "2048"]],
+  ["Generating", [...FEW, "--generate"]],
+])("SIGINT while %s is exit 130, without a report", async (stage, args) => {
+  const { child, done } = startCli(["verify", calibrated, ...args]);
   let sent = false;
   child.stderr?.on("data", (chunk: Buffer) => {
     if (sent || !chunk.toString().includes(stage)) return;

@@ -41,7 +41,7 @@ to his knees. In the first grey light a sail was seen behind the island, then a 
 days later, towed by a fishing boat from the north, with a broken mast and a crew that had eaten nothing but apples.
 A cache keeps what was computed before, so that it does not have to be computed again. A smaller number format makes
 room for more of it, but every number that is stored loses a little of what it was."""
-FORMATS = {"bfloat16": (torch.bfloat16, None), "float8_e4m3fn": (torch.float8_e4m3fn, 448.0),
+FORMATS = {"bfloat16": (torch.bfloat16, None), "float16": (torch.float16, 65504.0), "float8_e4m3fn": (torch.float8_e4m3fn, 448.0),
            "float8_e4m3fnuz": (torch.float8_e4m3fnuz, 240.0), "float8_e5m2": (torch.float8_e5m2, 57344.0)}
 
 

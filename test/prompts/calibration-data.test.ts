@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { readPrompts, SHIPPED_PROMPTS } from "../../src/prompts/read-prompts.js";
+import { GENERATION_PROMPTS, readPrompts, SHIPPED_PROMPTS } from "../../src/prompts/read-prompts.js";
 import { openTokenizer } from "../../src/prompts/tokenizer.js";
 
 interface Row {
@@ -25,6 +25,7 @@ function rowsOf(file: string): Row[] {
 const FILES = readdirSync(join(FOLDER, "calibration")).sort();
 const CALIBRATION = FILES.flatMap((file) => rowsOf(join("calibration", file)));
 const HELD_OUT = rowsOf("held-out/held-out.jsonl");
+const QUESTIONS = rowsOf("generation/generation.jsonl");
 
 function textOf({ text, messages = [] }: Row): string {
   return text ?? messages.map(({ content }) => content).join("\n\n");
@@ -62,8 +63,8 @@ describe("each kind has a file of its own, with as many samples as the README sa
   });
 });
 
-test("ids are unique, also those of the held-out samples", () => {
-  const ids = [...CALIBRATION, ...HELD_OUT].map(({ id }) => id);
+test("ids are unique, also those of the held-out samples and the questions", () => {
+  const ids = [...CALIBRATION, ...HELD_OUT, ...QUESTIONS].map(({ id }) => id);
   expect(ids.filter((id, index) => ids.indexOf(id) !== index)).toEqual([]);
 });
 
@@ -80,6 +81,19 @@ test("no long passage stands in both", () => {
       .filter((passage) => passage.length > 60);
   const calibration = new Set(CALIBRATION.flatMap(passages));
   expect(HELD_OUT.flatMap(passages).filter((passage) => calibration.has(passage))).toEqual([]);
+});
+
+describe("questions", () => {
+  test("are in a folder of their own, as many as the README says", async () => {
+    expect(GENERATION_PROMPTS).toBe(join(FOLDER, "generation"));
+    expect(await readPrompts(GENERATION_PROMPTS)).toHaveLength(QUESTIONS.length);
+    expect(README).toContain(`\`generation.jsonl\`: ${QUESTIONS.length} short conversations`);
+  });
+
+  test.each(QUESTIONS)("$id ends with the user's turn and is short", ({ messages = [] }) => {
+    expect(messages.at(-1)?.role).toBe("user");
+    expect(messages.map(({ content }) => content).join("").length).toBeLessThan(300);
+  });
 });
 
 describe("long documents", () => {

@@ -182,3 +182,25 @@ describe("the first special token is there once", () => {
     expect(error).toHaveProperty("message", expect.stringContaining(message));
   });
 });
+
+describe("an answer is opened", () => {
+  const messages = [USER, ASSISTANT, USER];
+
+  test("by the template's own generation prompt, and only when asked for", async () => {
+    const jinja = `${PLAIN}{% if add_generation_prompt %}<assistant>{% endif %}`;
+    const rendered = await open({ jinja });
+    expect(rendered?.(messages, "p", true)).toBe("<user>Hello<assistant>Hi<user>Hello<assistant>");
+    expect(rendered?.(messages, "p")).toBe("<user>Hello<assistant>Hi<user>Hello");
+  });
+
+  test("in a transcript by the name of who speaks next", () => {
+    expect(renderTranscript([USER], "p", true)).toBe("User: Hello\n\nAssistant:");
+    expect(renderTranscript([USER], "p")).toBe("User: Hello");
+  });
+
+  test("also where the system's message had to be merged", async () => {
+    const jinja =
+      "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}[{{ m.content }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}";
+    expect((await open({ jinja }))?.([SYSTEM, USER], "p", true)).toBe("[Be brief.\n\nHello]>");
+  });
+});

@@ -2,12 +2,13 @@
 
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Prompt, readPrompts, SHIPPED_PROMPTS } from "../../src/prompts/read-prompts.js";
 import { openTokenizer, type PromptTokenizer } from "../../src/prompts/tokenizer.js";
-import { readGolden } from "../helpers/golden-checkpoints.js";
+import { readGolden, temporaryFolder } from "../helpers/golden-checkpoints.js";
 
 interface GoldenIds {
   readonly tokenizer_sha256: string;
@@ -60,4 +61,60 @@ describe("of every shipped prompt the ids are those of Python", () => {
 
 test.each(GOLDEN.strings)("the ids of %j are those of Python", (text, ids) => {
   expect(tokenizer.encode({ source: "", text }).ids).toEqual(ids);
+});
+
+describe("decoding", () => {
+  const SPECIAL = /<\|(?:begin|end|pad|system|user|assistant)\|>/g;
+
+  test.each(GOLDEN.strings)("the ids of %j are that text again, without special tokens", (text, ids) => {
+    expect(tokenizer.decode(ids)).toBe(text.replaceAll(SPECIAL, ""));
+  });
+
+  test("a tokenizer made as SentencePiece's are gives spaces and bytes back", async () => {
+    const vocab = ["<unk>", "<s>", "</s>", "<0xE2>", "<0x82>", "<0xAC>", "▁It", "▁costs", "▁", "5", "."];
+    const folder = await temporaryFolder();
+    const json = {
+      added_tokens: ["<unk>", "<s>", "</s>"].map((content, id) => ({ id, content, special: true, normalized: false })),
+      normalizer: null,
+      pre_tokenizer: null,
+      post_processor: null,
+      decoder: {
+        type: "Sequence",
+        decoders: [
+          { type: "Replace", pattern: { String: "▁" }, content: " " },
+          { type: "ByteFallback" },
+          { type: "Fuse" },
+          { type: "Strip", content: " ", start: 1, stop: 0 },
+        ],
+      },
+      model: {
+        ...{ type: "BPE", unk_token: "<unk>", byte_fallback: true, merges: [] },
+        vocab: Object.fromEntries(vocab.map((token, id) => [token, id])),
+      },
+    };
+    await writeFile(join(folder, "tokenizer.json"), JSON.stringify(json));
+    const { decode } = await openTokenizer(folder);
+    expect(decode([6, 7, 8, 3, 4, 5, 9, 10, 2])).toBe("It costs €5.");
+    // A text that ends within a character shows that, and ends no run.
+    expect(decode([6, 8, 3, 4])).toMatch(/^It \uFFFD+$/);
+  });
+
+  test("special tokens are left out, and nothing is nothing", () => {
+    const { ids } = tokenizer.encode({ source: "", messages: [{ role: "user", content: "A bird , here ." }] });
+    expect(tokenizer.decode(ids)).toBe("\nA bird , here .\n");
+    expect(tokenizer.decode([])).toBe("");
+  });
+
+  test("an id that no token has is no text, and no error", () => {
+    expect(tokenizer.decode([2_000_000])).toBe("");
+  });
+});
+
+test("for an answer the assistant's turn is begun; a text goes on as it is", () => {
+  const asked = { source: "", messages: [{ role: "user", content: "Hello" }] };
+  const opened = tokenizer.encodeForAnswer(asked);
+  expect(opened.text).toBe(`${tokenizer.encode(asked).text}<|assistant|>\n`);
+  expect(opened.ids.slice(0, tokenizer.encode(asked).ids.length)).toEqual(tokenizer.encode(asked).ids);
+  const text = { source: "", text: "Once upon" };
+  expect(tokenizer.encodeForAnswer(text)).toEqual(tokenizer.encode(text));
 });

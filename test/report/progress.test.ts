@@ -3,7 +3,7 @@
 import { Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { CalibrationProgress } from "../../src/pipeline/calibrate.js";
-import { createProgressDisplay } from "../../src/report/progress.js";
+import { createProgressDisplay, type Progress } from "../../src/report/progress.js";
 
 function recorder(isTTY: boolean) {
   const written: string[] = [];
@@ -47,7 +47,7 @@ afterEach(() => {
 });
 
 describe("where there is no terminal", () => {
-  test.each<[string, CalibrationProgress, string]>([
+  test.each<[string, Progress, string]>([
     ["downloading", DOWNLOAD, "Downloading ▕████████        ▏ 1.0 MiB of 2.0 MiB · model.safetensors (2/5)\n"],
     [
       "downloading nothing",
@@ -57,6 +57,7 @@ describe("where there is no terminal", () => {
     ["opening", { stage: "open" }, "Reading the checkpoint's headers\n"],
     ["tokenizing", { stage: "tokenize" }, "Tokenizing the prompts\n"],
     ["measuring", measured(0), "Calibrating ▕                ▏ layer 0/4 · 1,000 tokens\n"],
+    ["generating", { stage: "generate", texts: 1, ofTexts: 4, tokens: 64 }, "Generating ▕████            ▏ text 2/4\n"],
     [
       "writing",
       { stage: "write", copiedBytes: 512, totalBytes: 2048 },
@@ -83,6 +84,17 @@ describe("where there is no terminal", () => {
     expect(words).toEqual(["Reading", "Tokenizing", "Calibrating", "Calibrating", "Calibrating"]);
     expect(written.at(-1)).toContain("layer 2/4 · 25 tokens/s · 20 s left");
   });
+});
+
+test("generating says how fast it is, from the first token on", () => {
+  const { written, stream } = recorder(false);
+  const display = createProgressDisplay({ stream, quiet: false, color: true });
+  display.update({ stage: "generate", texts: 0, ofTexts: 2, tokens: 0 });
+  vi.advanceTimersByTime(60_000);
+  display.update({ stage: "generate", texts: 0, ofTexts: 2, tokens: 1 });
+  vi.advanceTimersByTime(20_000);
+  display.update({ stage: "generate", texts: 1, ofTexts: 2, tokens: 100 });
+  expect(written.at(-1)).toBe("Generating ▕████████        ▏ text 2/2 · 5 tokens/s\n");
 });
 
 describe("in a terminal", () => {

@@ -2,7 +2,16 @@
 
 import type { Fidelity } from "../../src/metrics/cache-fidelity.js";
 import type { Verdict, VerdictName } from "../../src/metrics/verdict.js";
-import type { ArmName, ArmResult, LayerFidelity, VerifyResult } from "../../src/pipeline/verify-result.js";
+import type {
+  ArmName,
+  ArmResult,
+  Continuation,
+  GeneratedText,
+  GenerationResult,
+  LayerFidelity,
+  MeasuredCache,
+  VerifyResult,
+} from "../../src/pipeline/verify-result.js";
 
 function fidelityOf(changes: Partial<Fidelity> = {}): Fidelity {
   return {
@@ -93,6 +102,21 @@ function verdictOf(name: VerdictName, changes: Partial<Verdict> = {}): Verdict {
   };
 }
 
+export function continuationOf(text: string, tokens = 64): Continuation {
+  return { text, tokenIds: Array.from({ length: tokens }, (_, index) => index), endedBy: "limit" };
+}
+
+/** Texts through caches of one layer. */
+export function generationOf(...texts: GeneratedText[]): GenerationResult {
+  return { maxNewTokens: 64, texts, bits16: measuredOf("16-bit", 2), fp8: measuredOf("fp8", 1) };
+}
+
+function measuredOf(arm: ArmName, bytesPerLayer: number): MeasuredCache {
+  const bytesPerTokenByLayer = Array.from({ length: 30 }, () => bytesPerLayer);
+  const description = DESCRIPTIONS[arm];
+  return { arm, description, bytesPerToken: 30 * bytesPerLayer, bytesPerTokenByLayer, tokensPerSecond: 21.5 };
+}
+
 export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {
   return {
     checkpoint: "/models/Llama-FP8-KV",
@@ -122,20 +146,20 @@ export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {
       texts: [
         {
           prompt: "The capital of France",
-          text16Bit: " is Paris.",
-          textFp8: " is Paris.",
-          tokens: 64,
+          bits16: continuationOf(" is Paris."),
+          fp8: continuationOf(" is Paris."),
           partsAt: undefined,
         },
         {
           prompt: "Count:\n".repeat(40),
-          text16Bit: `\u001B[31m\u0007${"one | two <b>three</b>\r\n".repeat(20)}`,
-          textFp8: "日本語のとても長い文章です。".repeat(12),
-          tokens: 64,
-          partsAt: 17,
+          bits16: continuationOf(`\u001B[31m\u0007${"one | two <b>three</b>\r\n".repeat(20)}`),
+          fp8: continuationOf("日本語のとても長い文章です。".repeat(12)),
+          partsAt: 1,
         },
       ],
-      bytesPerToken: { bits16: 23_040, fp8: 11_520 },
+      maxNewTokens: 64,
+      bits16: measuredOf("16-bit", 768),
+      fp8: measuredOf("fp8", 384),
     },
     warnings: [
       "3 windows are shorter than 2,048 tokens, so that long contexts weigh less here than they would in a server.",
@@ -193,8 +217,10 @@ export const VARIANTS: Readonly<Record<string, VerifyResult>> = {
     checkpoint: `/models/${HOSTILE}`,
     warnings: [HOSTILE],
     generation: {
-      texts: [{ prompt: HOSTILE, text16Bit: HOSTILE, textFp8: "", tokens: 5, partsAt: 0 }],
-      bytesPerToken: { bits16: 2, fp8: 1 },
+      maxNewTokens: 5,
+      texts: [{ prompt: HOSTILE, bits16: continuationOf(HOSTILE, 5), fp8: continuationOf("", 1), partsAt: 1 }],
+      bits16: measuredOf("16-bit", 2),
+      fp8: measuredOf("fp8-at-1", 1),
     },
   }),
 };

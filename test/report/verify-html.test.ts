@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { verifyHtml } from "../../src/report/verify-html.js";
-import { ARMS, HOSTILE, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
+import { ARMS, continuationOf, generationOf, HOSTILE, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
 
 const MAX_BYTES = 1_000_000;
 const VOID = new Set(["meta", "link", "br", "path", "line", "rect"]);
@@ -112,10 +112,12 @@ describe("what checkpoints and models wrote is shown, not read", () => {
     const tame = resultOf({
       checkpoint: "/models/x",
       warnings: ["x"],
-      generation: {
-        texts: [{ prompt: "x", text16Bit: "x", textFp8: "", tokens: 5, partsAt: 0 }],
-        bytesPerToken: { bits16: 2, fp8: 1 },
-      },
+      generation: generationOf({
+        prompt: "x",
+        bits16: continuationOf("x", 5),
+        fp8: continuationOf("", 1),
+        partsAt: 1,
+      }),
     });
     expect(countOf(page)).toBe(countOf(verifyHtml(tame, "1.2.3")));
   });
@@ -161,21 +163,28 @@ test("the flag for vLLM stands there to be copied", () => {
 
 test("answers are marked from where they differ; equal ones are shown once", () => {
   const texts = [
-    { prompt: "p", text16Bit: " one two", textFp8: " one 2 \u{1F600}", tokens: 3, partsAt: 1 },
-    { prompt: "q", text16Bit: " same", textFp8: " same", tokens: 1, partsAt: undefined },
+    {
+      prompt: "p",
+      bits16: continuationOf(" one two", 2),
+      fp8: continuationOf(" one 2 \u{1F600}", 3),
+      partsAt: 2,
+    },
+    { prompt: "q", bits16: continuationOf(" same", 3), fp8: continuationOf(" same", 3), partsAt: undefined },
   ];
-  const page = verifyHtml(resultOf({ generation: { texts, bytesPerToken: { bits16: 2, fp8: 1 } } }), "1");
+  const page = verifyHtml(resultOf({ generation: generationOf(...texts) }), "1");
   expect([...page.matchAll(/<h4>(.*?)<\/h4><p dir="auto">(.*?)<\/p>/g)].map((match) => match.slice(1))).toEqual([
     ["16 bits", " one <mark>two</mark>"],
     ["FP8", " one <mark>2 \u{1F600}</mark>"],
     ["Both caches", " same"],
   ]);
-  expect(page).toContain("1 of\n2 answers are equal");
+  expect(page).toContain("1 of 2 texts are equal. A token takes 60 bytes in bfloat16, 30 in float8_e4m3fn");
+  const findings = [...page.matchAll(/<\/div>\n<p class="finding">(.*?)<\/p>\n<\/article>/g)].map(([, text]) => text);
+  expect(findings).toEqual(["The texts part at token 2 of 2 in 16 bits and 3 in FP8.", "All 3 tokens are equal."]);
 });
 
 test("a character is not cut in halves where answers part", () => {
-  const texts = [{ prompt: "p", text16Bit: "\u{1F600}", textFp8: "\u{1F601}", tokens: 1, partsAt: 0 }];
-  const page = verifyHtml(resultOf({ generation: { texts, bytesPerToken: { bits16: 2, fp8: 1 } } }), "1");
+  const text = { prompt: "p", bits16: continuationOf("\u{1F600}"), fp8: continuationOf("\u{1F601}"), partsAt: 1 };
+  const page = verifyHtml(resultOf({ generation: generationOf(text) }), "1");
   expect(page).toContain("<mark>\u{1F600}</mark>");
   expect(page).toContain("<mark>\u{1F601}</mark>");
 });

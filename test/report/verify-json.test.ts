@@ -51,8 +51,16 @@ test("keys stay as they are", () => {
     ...["first", "end", "positions", "mean_kl.exact", "mean_kl.fp8", "mean_kl.fp8-at-1"].map(
       (key) => `position_bins[].${key}`,
     ),
-    ...["prompt", "text_16_bit", "text_fp8", "tokens", "parts_at"].map((key) => `generation.texts[].${key}`),
-    ...["bits_16", "fp8"].map((key) => `generation.bytes_per_token.${key}`),
+    "generation.max_new_tokens",
+    ...["prompt", "parts_at"].map((key) => `generation.texts[].${key}`),
+    ...["bits_16", "fp8"].flatMap((cache) =>
+      ["text", "token_ids[]", "ended_by"].map((key) => `generation.texts[].${cache}.${key}`),
+    ),
+    ...["bits_16", "fp8"].flatMap((cache) =>
+      ["arm", "description", "bytes_per_token", "bytes_per_token_by_layer[]", "tokens_per_second"].map(
+        (key) => `generation.caches.${cache}.${key}`,
+      ),
+    ),
     "warnings[]",
   ]);
 });
@@ -85,7 +93,7 @@ test("what is not there is null, never missing", () => {
     resultOf({ scaleSource: undefined, generation: undefined, arms: [armOf("16-bit")], verdict: VERDICTS.ship }),
   );
   expect(json).toMatchObject({ scale_source: null, generation: null, noise_floor: null, verdict: { flag: null } });
-  expect(jsonOf()).toMatchObject({ generation: { texts: [{ parts_at: null }, { parts_at: 17 }] } });
+  expect(jsonOf()).toMatchObject({ generation: { texts: [{ parts_at: null }, { parts_at: 1 }] } });
 });
 
 test("what JSON has no number for is null", () => {

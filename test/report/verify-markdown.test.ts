@@ -78,8 +78,8 @@ test("positions are counted from 0, both ends included", () => {
 
 test("generated texts are cut, with where they part", () => {
   const markdown = verifyMarkdown(resultOf(), 1);
-  expect(markdown).toContain("| The capital of France | is Paris. | is Paris. | equal (64) |");
-  expect(markdown).toMatch(/… \| 17 of 64 \|$/m);
+  expect(markdown).toContain("| The capital of France | is Paris. | is Paris. | all 64 tokens are equal |");
+  expect(markdown).toMatch(/… \| the texts part at token 1 of 64 \|$/m);
 });
 
 test("every character of Markdown is escaped in a warning", () => {

@@ -3,7 +3,7 @@
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
 import { verifyReport } from "../../src/report/verify-report.js";
-import { armOf, HOSTILE, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
+import { armOf, continuationOf, HOSTILE, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
 
 const PLAIN = pc.createColors(false);
 const COLORED = pc.createColors(true);
@@ -151,8 +151,42 @@ describe("generated texts", () => {
   test("are shown once when equal, side by side when they part, with the token", () => {
     const text = linesOf().join("\n");
     expect(text).toContain("  both    is Paris.\n          all 64 tokens are equal\n");
-    expect(text).toMatch(/ {2}16 bits .*…\n {2}FP8 {5}.*…\n {10}the texts part at token 17 of 64\n/);
-    expect(text).toContain("Bytes per token: 23,040 in 16 bits, 11,520 in FP8");
+    expect(text).toMatch(/ {2}16 bits .*…\n {2}FP8 {5}.*…\n {10}the texts part at token 1 of 64\n/);
+    expect(text).toContain(
+      "1 of 2 texts are equal. A token takes 23,040 bytes in bfloat16, 11,520 in\nfloat8_e4m3fn (per layer 768 and 384).",
+    );
+  });
+
+  test("show what they share once, in whole words and from its end, then how each goes on", () => {
+    const shared = "It was a dark and stormy night, and nobody was at sea but the keeper of the lighthouse and his";
+    const { generation } = resultOf();
+    const parting = {
+      prompt: "A story?",
+      bits16: continuationOf(`${shared} daughter.\nThey`),
+      fp8: continuationOf(`${shared} dog.`, 31),
+      partsAt: 20,
+    };
+    const lines = linesOf(resultOf({ generation: generation && { ...generation, texts: [parting] } }));
+    const first = lines.indexOf("  prompt  A story?");
+    expect(lines.slice(first + 1, first + 5)).toEqual([
+      "  both    …night, and nobody was at sea but the keeper of the lighthouse and his",
+      "  16 bits daughter. They",
+      "  FP8     dog.",
+      "          the texts part at token 20 of 64 in 16 bits and 31 in FP8",
+    ]);
+  });
+
+  test("that are written without spaces part at a character", () => {
+    const { generation } = resultOf();
+    const shared = "在这里提供了一种更精妍的语";
+    const parting = {
+      prompt: "?",
+      bits16: continuationOf(`${shared}书`),
+      fp8: continuationOf(`${shared}山`),
+      partsAt: 9,
+    };
+    const lines = linesOf(resultOf({ generation: generation && { ...generation, texts: [parting] } }));
+    expect(lines).toEqual(expect.arrayContaining([`  both    ${shared}`, "  16 bits 书", "  FP8     山"]));
   });
 
   test("cannot steer the terminal", () => {

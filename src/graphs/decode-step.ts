@@ -1,0 +1,128 @@
+// The graph of a decode step: consecutive parts of a decoder over the tokens that are new. What attention reads of the
+// tokens before them are codes, made numbers here. Knows neither who stores the codes nor who chooses the tokens.
+
+import type { Decoder, DecoderLayer } from "../architectures/description.js";
+import { type CodedType, codeTable, codeTypeOf } from "../numerics/cache-codes.js";
+import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
+import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
+import { FLOAT32_ARITHMETIC } from "./arithmetic.js";
+import { type BatchInputs, type CacheReading, cachedAttention } from "./attention.js";
+import { type GraphContext, gatedFeedForward, rmsNorm } from "./blocks.js";
+import { type CacheRounding, keptByCache, type Side } from "./kv-cache.js";
+import { SEGMENT_VALUES, type SegmentPart, segmentInput } from "./segment.js";
+import { GraphWeights, type LocateWeight } from "./weights.js";
+
+/** A rounding whose results are stored as codes. */
+export interface CodedRounding extends CacheRounding {
+  readonly elementType: CodedType;
+}
+
+/** Names of the inputs and outputs; those that a step shares with a segment are in SEGMENT_VALUES. */
+export const DECODE_VALUES = {
+  /** Which of the caches this step reads; the past of the others is empty. */
+  choice: "choice", // int32 [1]
+  past: (cache: number, side: Side, layer: number) => `past_${cache}_${side}_${layer}`, // [1, past, kv_heads × head_dim]
+  /** What the cache keeps of the new tokens: numbers that codes stand for, times the scale. */
+  kept: (side: Side, layer: number) => `kept_${side}_${layer}`, // [1, tokens, kv_heads × head_dim]
+} as const;
+
+/**
+ * Builds the graph of consecutive parts of a decoder for one sequence, in float32.
+ * @param caches that a step may read: one session, and its weights, serve them all
+ */
+export function buildDecodeStep(
+  decoder: Decoder,
+  parts: readonly SegmentPart[],
+  locate: LocateWeight,
+  caches: readonly CodedRounding[],
+): Graph {
+  const builder = new GraphBuilder();
+  const weights = new GraphWeights(builder, locate);
+  const context: GraphContext = { builder, weights, arithmetic: FLOAT32_ARITHMETIC };
+  let hidden = segmentInput(context, decoder, parts[0]);
+  if (parts.some((part) => part.kind === "layer")) {
+    const inputs = stepInputs(builder, decoder);
+    const codes = new CodeReader(builder, caches);
+    for (const part of parts) {
+      if (part.kind === "layer") hidden = decodeLayer(context, part.layer, inputs, hidden, codes);
+    }
+  }
+  builder.output(hidden, SEGMENT_VALUES.nextHidden, "float32", [1, "tokens", decoder.hiddenSize]);
+  return builder.finish();
+}
+
+/** As those of a batch of one prompt without padding. cos and sin are those of the new tokens' positions. */
+function stepInputs(builder: GraphBuilder, decoder: Decoder): BatchInputs {
+  const pairs = decoder.rope.headDim / 2;
+  return {
+    mask: builder.float32(1),
+    lastPositions: builder.input(SEGMENT_VALUES.lastPositions, "int32", [1]),
+    totalTokens: builder.input(SEGMENT_VALUES.totalTokens, "int32", [1]),
+    cos: builder.input(SEGMENT_VALUES.cos, "float32", ["tokens", pairs]),
+    sin: builder.input(SEGMENT_VALUES.sin, "float32", ["tokens", pairs]),
+  };
+}
+
+function decodeLayer(
+  context: GraphContext,
+  layer: DecoderLayer,
+  inputs: BatchInputs,
+  hidden: Value,
+  codes: CodeReader,
+): Value {
+  const { builder } = context;
+  const normed = rmsNorm(context, layer.inputNorm, hidden);
+  const { output } = cachedAttention(context, layer.attention, inputs, normed, codes.readingOf(layer));
+  const attended = builder.op("Add", [hidden, output]);
+  const fed = gatedFeedForward(context, layer.feedForward, rmsNorm(context, layer.feedForwardNorm, attended));
+  return builder.op("Add", [attended, fed]);
+}
+
+/** What attention reads of caches that store codes: new tokens rounded as these are, and the past decoded. */
+class CodeReader {
+  readonly #builder: GraphBuilder;
+  readonly #caches: readonly CodedRounding[];
+  readonly #choice: Value;
+
+  constructor(builder: GraphBuilder, caches: readonly CodedRounding[]) {
+    this.#builder = builder;
+    this.#caches = caches;
+    this.#choice = builder.input(DECODE_VALUES.choice, "int32", [1]);
+  }
+
+  readingOf({ index, attention: { kvHeads, headDim } }: DecoderLayer): CacheReading {
+    const width = kvHeads * headDim;
+    return ({ key, value }) => ({
+      key: this.#keep("k", index, width, key),
+      value: this.#keep("v", index, width, value),
+      past: { key: this.#past("k", index, width), value: this.#past("v", index, width) },
+    });
+  }
+
+  #keep(side: Side, layer: number, width: number, x: Value): Value {
+    const kept = keptByCache(this.#builder, this.#caches, { layer, side }, this.#choice, x);
+    this.#builder.output(kept, DECODE_VALUES.kept(side, layer), "float32", [1, "tokens", width]);
+    return kept;
+  }
+
+  /** All caches one behind the other: those that are not read are empty. */
+  #past(side: Side, layer: number, width: number): Value {
+    const decoded = this.#caches.map((cache, index) => {
+      const name = DECODE_VALUES.past(index, side, layer);
+      const codes = this.#builder.input(name, codeTypeOf(cache.elementType), [1, `past_${index}`, width]);
+      return this.#decode(cache, side, layer, codes);
+    });
+    const [only] = decoded;
+    if (only !== undefined && decoded.length === 1) return only;
+    return this.#builder.op("Concat", decoded, { attributes: { axis: 1 } });
+  }
+
+  /** table[code] · scale, the same two factors as when the number was kept. */
+  #decode({ elementType, scales }: CodedRounding, side: Side, layer: number, codes: Value): Value {
+    const table = this.#builder.float32Table(`numbers:${elementType}`, codeTable(elementType));
+    const places = this.#builder.op("Cast", [codes], { attributes: { to: ELEMENT_TYPES.int32 } });
+    const numbers = this.#builder.op("Gather", [table, places]); // [1, past, kv_heads × head_dim]
+    const scale = scales?.[side][layer];
+    return scale === undefined ? numbers : this.#builder.op("Mul", [numbers, this.#builder.float32(scale)]);
+  }
+}

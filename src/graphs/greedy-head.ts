@@ -1,0 +1,33 @@
+// The end of a model where only the most likely token is wanted: final norm, logits of a slice of the vocabulary, the
+// largest and its place. Logits never leave the graph; slices are joined by whoever runs it.
+
+import type { ModelEnd } from "../architectures/description.js";
+import { GraphBuilder } from "../onnx/graph-builder.js";
+import type { Graph } from "../onnx/model-proto.js";
+import { FLOAT32_ARITHMETIC } from "./arithmetic.js";
+import { logitsOf, type VocabularySlice } from "./head.js";
+import { cast, GraphWeights, type LocateWeight } from "./weights.js";
+
+export const GREEDY_HEAD_VALUES = {
+  hidden: "hidden", // [1, rows, hidden]
+  max: "max", // [1, rows]: largest logit of the slice
+  top: "top", // [1, rows]: its number, counted from the slice's first; of equal ones the lowest
+} as const;
+
+/** Builds the graph of a slice. */
+export function buildGreedyHead(
+  end: ModelEnd,
+  hiddenSize: number,
+  slice: VocabularySlice,
+  locate: LocateWeight,
+): Graph {
+  const builder = new GraphBuilder();
+  const context = { builder, weights: new GraphWeights(builder, locate), arithmetic: FLOAT32_ARITHMETIC };
+  const hidden = builder.input(GREEDY_HEAD_VALUES.hidden, "float32", [1, "rows", hiddenSize]);
+  const logits = logitsOf(context, end, slice, hidden); // [1, rows, slice]
+  const max = builder.op("ReduceMax", [logits, builder.int64s([-1])], { attributes: { keepdims: 0 } });
+  const top = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0, select_last_index: 0 } });
+  builder.output(max, GREEDY_HEAD_VALUES.max, "float32", [1, "rows"]);
+  builder.output(cast(builder, top, "int64", "float32"), GREEDY_HEAD_VALUES.top, "float32", [1, "rows"]);
+  return builder.finish();
+}

@@ -1,0 +1,58 @@
+// The two 16-bit formats that a KV cache may use: how their codes are numbers. Both are laid out as IEEE 754 has it:
+// sign, exponent, mantissa, the highest exponent for infinities and NaN. Knows nothing of caches.
+
+interface Bits16Code {
+  readonly mantissaBits: number;
+  readonly bias: number;
+}
+
+const BITS16_CODES = {
+  bfloat16: { mantissaBits: 7, bias: 127 },
+  float16: { mantissaBits: 10, bias: 15 },
+} as const satisfies Record<string, Bits16Code>;
+
+export type Bits16Name = keyof typeof BITS16_CODES;
+
+/** Bits below the sign, all of which an exponent and a mantissa share. */
+const MAGNITUDE_BITS = 15;
+const SIGN = 1 << MAGNITUDE_BITS;
+
+/** The number that each code stands for. @returns [65536], by code */
+export function bits16Table(format: Bits16Name): Float32Array {
+  return Float32Array.from({ length: 2 ** 16 }, (_, code) => decode(BITS16_CODES[format], code));
+}
+
+function decode({ mantissaBits, bias }: Bits16Code, code: number): number {
+  const sign = code >= SIGN ? -1 : 1;
+  const exponent = (code & (SIGN - 1)) >> mantissaBits;
+  const mantissa = code & ((1 << mantissaBits) - 1);
+  if (exponent === (1 << (MAGNITUDE_BITS - mantissaBits)) - 1) {
+    return mantissa === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  }
+  const steps = exponent === 0 ? mantissa : mantissa + (1 << mantissaBits);
+  return sign * steps * 2 ** (Math.max(exponent, 1) - bias - mantissaBits);
+}
+
+/**
+ * The code of the nearest number of the format; halfway, the one with the even mantissa. What is nearer to the power of two
+ * beyond the largest value becomes an infinity; a NaN becomes the quiet one.
+ */
+export function encodeBits16(format: Bits16Name, value: number): number {
+  const { mantissaBits, bias } = BITS16_CODES[format];
+  const infinity = SIGN - (1 << mantissaBits);
+  if (Number.isNaN(value)) return infinity | (1 << (mantissaBits - 1));
+  const sign = value < 0 || Object.is(value, -0) ? SIGN : 0;
+  const magnitude = Math.abs(value);
+  if (magnitude >= 2 ** (bias + 1)) return sign | infinity;
+  // As in encodeFloat8: where the logarithm is that of the next power of two, the value is rounded up to that anyway.
+  const exponent = Math.max(Math.floor(Math.log2(magnitude)), 1 - bias);
+  const steps = roundToEven(magnitude / 2 ** (exponent - mantissaBits));
+  // A step too many carries over into the exponent, and from the largest value into infinity.
+  return sign | (((exponent + bias - 1) << mantissaBits) + steps);
+}
+
+function roundToEven(x: number): number {
+  const below = Math.floor(x);
+  const rest = x - below;
+  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
+}

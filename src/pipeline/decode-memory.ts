@@ -1,0 +1,48 @@
+// Whether a whole model fits into memory. Everything else here keeps one segment at a time; generating cannot.
+
+import { freemem, totalmem } from "node:os";
+import type { Decoder } from "../architectures/description.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { ProviderError, UsageError } from "../errors.js";
+import { decoderBytes } from "./segment-plan.js";
+
+/** What ONNX Runtime, Node and the activations of a step take beside the weights. */
+const RUNTIME_BYTES = 256 * 2 ** 20;
+
+/**
+ * Refuses a model that does not fit.
+ * @param limit bytes that its weights may take; undefined: as many as are free
+ * @param free bytes that this process and its children can still take
+ * @throws UsageError when it exceeds the limit, ProviderError when memory is short
+ */
+export function requireMemoryForModel(
+  checkpoint: Checkpoint,
+  decoder: Decoder,
+  limit: number | undefined,
+  free: number = freeMemory(),
+): void {
+  const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
+  const head = 4 * decoder.vocabularySize * decoder.hiddenSize;
+  const weights = decoderBytes(decoder, "float32", bytesOf) + head;
+  const needs = `--generate keeps the whole model in memory: ${formatSize(weights)} of weights, as float32`;
+  if (limit !== undefined && weights > limit) {
+    throw new UsageError(`${needs}; --memory allows ${formatSize(limit)}. Raise it, or leave out --generate.`);
+  }
+  if (weights + RUNTIME_BYTES > free) {
+    throw new ProviderError(
+      `${needs}, and ${formatSize(RUNTIME_BYTES)} beside them; ${formatSize(free)} are free. Free memory, or leave out --generate.`,
+    );
+  }
+}
+
+function freeMemory(): number {
+  // macOS counts as free what nothing was ever read into; what it would give back at once is many times as much.
+  const ofMachine = process.platform === "darwin" ? totalmem() : freemem();
+  // Where a container has no limit, this is 0 or larger than any memory.
+  const ofContainer = process.constrainedMemory() ?? 0;
+  return ofContainer > 0 ? Math.min(ofMachine, ofContainer - process.memoryUsage.rss()) : ofMachine;
+}
+
+function formatSize(bytes: number): string {
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+}

@@ -1,0 +1,180 @@
+// A whole model that is kept in memory to read tokens one after the other: its sessions, open until it is released, and
+// the most likely token that follows. Knows nothing of texts, and of a cache only what goes in and comes out.
+
+import type { Decoder, ModelEnd } from "../architectures/description.js";
+import { ropeRegime } from "../architectures/rope.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { CheckpointError } from "../errors.js";
+import { buildDecodeStep, type CodedRounding } from "../graphs/decode-step.js";
+import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../graphs/greedy-head.js";
+import { SEGMENT_VALUES } from "../graphs/segment.js";
+import { encodeModelProto } from "../onnx/model-proto.js";
+import type { ProviderName } from "../runtime/providers.js";
+import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
+import { RopeTableCache } from "./batch-inputs.js";
+import { sliceVocabulary } from "./evaluate-head.js";
+import { planSegments } from "./segment-plan.js";
+import type { StoredCache } from "./stored-cache.js";
+import { weightLocations } from "./weight-locations.js";
+
+export interface DecodeModelRequest {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly end: ModelEnd;
+  readonly provider: ProviderName;
+  /** Those that a step may read. */
+  readonly caches: readonly CodedRounding[];
+  /** Most tokens that a sequence will ever have. */
+  readonly maxTokens: number;
+  /** Bytes of weights of a session, or one layer's. */
+  readonly sessionBytes?: number | undefined;
+}
+
+/**
+ * Weights of a session, in bytes. Few sessions, because each brings threads of its own; but while one opens, its weights
+ * are in memory as stored beside what they become.
+ */
+const SESSION_BYTES = 2 ** 30;
+/** Tokens of a prompt that are read at once: attention's scores grow with their number times all tokens before. */
+const MAX_STEP_TOKENS = 512;
+
+interface OpenPart {
+  readonly session: Session;
+  readonly layers: readonly number[];
+  readonly startsWithIds: boolean;
+}
+
+interface OpenSlice {
+  readonly session: Session;
+  readonly start: number;
+}
+
+/** Reads tokens; what a cache is given to it holds of them is added to. */
+export class DecodeModel {
+  readonly #decoder: Decoder;
+  readonly #maxTokens: number;
+  readonly #tables: RopeTableCache;
+  readonly #parts: OpenPart[] = [];
+  readonly #slices: OpenSlice[] = [];
+
+  private constructor({ decoder, maxTokens }: DecodeModelRequest) {
+    this.#decoder = decoder;
+    this.#maxTokens = maxTokens;
+    this.#tables = new RopeTableCache(decoder);
+  }
+
+  /** Opens all sessions. @throws ProviderError naming what could not be opened */
+  static async open(request: DecodeModelRequest): Promise<DecodeModel> {
+    const model = new DecodeModel(request);
+    try {
+      await model.#open(request);
+      return model;
+    } catch (error) {
+      await model.release();
+      throw error;
+    }
+  }
+
+  async #open(request: DecodeModelRequest): Promise<void> {
+    const { checkpoint, decoder, end, provider, caches, sessionBytes = SESSION_BYTES } = request;
+    const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
+    const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
+    for (const { parts, purpose } of planSegments(
+      decoder,
+      { segmentBytes: sessionBytes, elementType: "float32" },
+      bytesOf,
+      "layer",
+    )) {
+      const model = encodeModelProto(buildDecodeStep(decoder, parts, locate, caches));
+      this.#parts.push({
+        session: await openSession({ model, externalDataFolder, provider, purpose }),
+        layers: parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index])),
+        startsWithIds: parts[0]?.kind === "embedding",
+      });
+    }
+    for (const slice of sliceVocabulary(decoder, sessionBytes)) {
+      const purpose = `the head, tokens ${slice.start}–${slice.end - 1}`;
+      const model = encodeModelProto(buildGreedyHead(end, decoder.hiddenSize, slice, locate));
+      this.#slices.push({
+        session: await openSession({ model, externalDataFolder, provider, purpose }),
+        start: slice.start,
+      });
+    }
+  }
+
+  /**
+   * Reads tokens that follow those in the cache, and adds them to it.
+   * @returns the most likely token to follow, of equally likely ones the lowest
+   * @throws CheckpointError when activations are not finite, ProviderError
+   */
+  async read(ids: readonly number[], cache: StoredCache): Promise<number> {
+    if (ids.length === 0) throw new RangeError("no tokens to read");
+    const total = cache.tokens + ids.length;
+    let last: Float32Array = new Float32Array();
+    for (let first = 0; first < ids.length; first += MAX_STEP_TOKENS) {
+      last = await this.#step(ids.slice(first, first + MAX_STEP_TOKENS), total, cache);
+    }
+    return this.#mostLikely(last);
+  }
+
+  async release(): Promise<void> {
+    for (const { session } of [...this.#parts, ...this.#slices]) await session.release();
+  }
+
+  /** The last hidden state of the last of these tokens. @param total tokens that decide on the rotation */
+  async #step(ids: readonly number[], total: number, cache: StoredCache): Promise<Float32Array> {
+    const { hiddenSize } = this.#decoder;
+    const positions = this.#positionInputs(cache.tokens, ids.length, total);
+    let hidden: Float32Array = new Float32Array();
+    for (const { session, layers, startsWithIds } of this.#parts) {
+      const outputs = await session.run({
+        ...(startsWithIds
+          ? {
+              [SEGMENT_VALUES.tokenIds]: {
+                type: "int64",
+                data: BigInt64Array.from(ids, BigInt),
+                shape: [1, ids.length],
+              },
+            }
+          : { [SEGMENT_VALUES.hidden]: { type: "float32", data: hidden, shape: [1, ids.length, hiddenSize] } }),
+        ...(layers.length > 0 && { ...positions, ...cache.inputs(layers) }),
+      });
+      cache.store(layers, outputs);
+      hidden = outputs[SEGMENT_VALUES.nextHidden] ?? new Float32Array();
+    }
+    cache.advance(ids.length);
+    return hidden.subarray(-hiddenSize);
+  }
+
+  /** The rotation of `count` positions from `first` on. */
+  #positionInputs(first: number, count: number, total: number): NamedTensors {
+    const { rope } = this.#decoder;
+    // One table for all steps, unless the rotation depends on how many tokens there are.
+    const isFixed = ropeRegime(rope, total) === ropeRegime(rope, this.#maxTokens);
+    const { cos, sin } = this.#tables.of(isFixed ? this.#maxTokens : total);
+    const pairs = rope.headDim / 2;
+    const rows = (table: Float32Array) => table.subarray(first * pairs, (first + count) * pairs);
+    return {
+      [SEGMENT_VALUES.cos]: { type: "float32", data: rows(cos), shape: [count, pairs] },
+      [SEGMENT_VALUES.sin]: { type: "float32", data: rows(sin), shape: [count, pairs] },
+      [SEGMENT_VALUES.lastPositions]: { type: "int32", data: Int32Array.of(first + count - 1), shape: [1] },
+      [SEGMENT_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(first + count), shape: [1] },
+    };
+  }
+
+  async #mostLikely(hidden: Float32Array): Promise<number> {
+    let best = { logit: Number.NEGATIVE_INFINITY, token: Number.NaN };
+    for (const { session, start } of this.#slices) {
+      const outputs = await session.run({
+        [GREEDY_HEAD_VALUES.hidden]: { type: "float32", data: hidden, shape: [1, 1, hidden.length] },
+      });
+      const logit = outputs[GREEDY_HEAD_VALUES.max]?.[0] ?? Number.NaN;
+      if (logit > best.logit) best = { logit, token: start + (outputs[GREEDY_HEAD_VALUES.top]?.[0] ?? Number.NaN) };
+    }
+    // The largest of numbers may be one although others are NaN; of hidden states that are not finite, none is.
+    if (Number.isFinite(best.logit) && hidden.every(Number.isFinite)) return best.token;
+    throw new CheckpointError(
+      "The model's activations are not finite (NaN or Inf) while it generates. The weights are damaged, or activations overflow.",
+    );
+  }
+}

@@ -1,0 +1,124 @@
+// The part of a verification that generates: prompts in, texts through a 16-bit and an FP8 cache out, where they part, and
+// what the caches store. The computing runs in its own process; here is what needs texts and the checkpoint's files.
+
+import type { Decoder, ModelEnd } from "../architectures/description.js";
+import { readEndTokens } from "../checkpoint/end-tokens.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { UsageError } from "../errors.js";
+import type { CodedRounding } from "../graphs/decode-step.js";
+import type { CacheRounding } from "../graphs/kv-cache.js";
+import { GENERATION_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
+import type { PromptTokenizer } from "../prompts/tokenizer.js";
+import type { ArmRoundings } from "./arms.js";
+import { startComputeProcess } from "./compute-process.js";
+import { requireMemoryForModel } from "./decode-memory.js";
+import { encodeOpenPrompts, type OpenPrompt } from "./encode-prompts.js";
+import type { CacheGeneration, GeneratedIds, GenerateProgress, GenerateRequest } from "./generate-texts.js";
+import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
+
+export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
+
+export interface GenerationOptions {
+  /** Prompts: a .txt or .jsonl file, or a folder of them; the shipped ones by default. */
+  readonly data?: string | undefined;
+  /** Tokens that follow a prompt at most; 64 by default. */
+  readonly maxNewTokens?: number | undefined;
+}
+
+interface GenerationFacts {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly end: ModelEnd;
+  readonly tokenizer: PromptTokenizer;
+  readonly rounding: ArmRoundings;
+  /** Which arms' caches texts are generated through. */
+  readonly caches: { readonly bits16: ArmName; readonly fp8: ArmName };
+  /** Bytes that weights may take; by default, as many as are free. */
+  readonly memory: number | undefined;
+  readonly options: GenerationOptions;
+}
+
+/** All that is known before anything is computed. */
+export interface PreparedGeneration {
+  readonly facts: GenerationFacts;
+  readonly prompts: readonly OpenPrompt[];
+  readonly request: GenerateRequest;
+}
+
+/**
+ * Reads and encodes the prompts, and makes sure that the model fits.
+ * @throws UsageError, PromptDataError, CheckpointError; ProviderError when memory is short
+ */
+export async function prepareGeneration(facts: GenerationFacts): Promise<PreparedGeneration> {
+  const { checkpoint, decoder, end, tokenizer, rounding, caches, options } = facts;
+  const { maxNewTokens = GENERATION_DEFAULTS.maxNewTokens, data = GENERATION_PROMPTS } = options;
+  if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
+    throw new UsageError(`maxNewTokens: expected a whole number from 1, found ${maxNewTokens}`);
+  }
+  requireMemoryForModel(checkpoint, decoder, facts.memory);
+  const prompts = encodeOpenPrompts(await readPrompts(data), tokenizer, decoder.vocabularySize);
+  const request: GenerateRequest = {
+    // Codes are looked up on the CPU, whichever provider evaluates.
+    ...{ checkpoint, decoder, end, provider: "cpu", maxNewTokens },
+    prompts: prompts.map(({ ids }) => ids),
+    endIds: await readEndTokens(checkpoint),
+    caches: [caches.bits16, caches.fp8].map((arm) => codedRounding(rounding.roundings[rounding.indexOf(arm)])),
+  };
+  return { facts, prompts, request };
+}
+
+/** @throws CheckpointError, ProviderError, InterruptedError */
+export async function generateThroughCaches(
+  { facts, prompts, request }: PreparedGeneration,
+  { signal, onProgress }: Pick<GenerateRequest, "signal"> & { onProgress: (progress: GenerateProgress) => void },
+): Promise<GenerationResult> {
+  onProgress({ texts: 0, ofTexts: request.prompts.length * request.caches.length, tokens: 0 });
+  const computing = startComputeProcess();
+  try {
+    const generated = await computing.run("generate", { ...request, signal, onProgress });
+    return describeGeneration(facts, prompts, request.maxNewTokens, generated);
+  } finally {
+    computing.stop();
+  }
+}
+
+function codedRounding(rounding: CacheRounding | undefined): CodedRounding {
+  if (rounding === undefined || rounding.elementType === "float32") throw new RangeError("float32 has no codes");
+  return { ...rounding, elementType: rounding.elementType };
+}
+
+function describeGeneration(
+  { caches, rounding, tokenizer }: GenerationFacts,
+  prompts: readonly OpenPrompt[],
+  maxNewTokens: number,
+  [bits16, fp8]: readonly CacheGeneration[],
+): GenerationResult {
+  if (bits16 === undefined || fp8 === undefined) throw new RangeError("a cache was left out");
+  const measured = (arm: ArmName, { bytesPerToken, tokensPerSecond }: CacheGeneration): MeasuredCache => ({
+    arm,
+    description: rounding.describe(arm),
+    bytesPerToken: bytesPerToken.reduce((sum, bytes) => sum + bytes, 0),
+    bytesPerTokenByLayer: bytesPerToken,
+    tokensPerSecond,
+  });
+  const continuation = (generated: GeneratedIds | undefined): Continuation => {
+    if (generated === undefined) throw new RangeError("a prompt was left out");
+    return { text: tokenizer.decode(generated.tokenIds), ...generated };
+  };
+  return {
+    maxNewTokens,
+    texts: prompts.map(({ shown }, index): GeneratedText => {
+      const [first, second] = [continuation(bits16.texts[index]), continuation(fp8.texts[index])];
+      return { prompt: shown, bits16: first, fp8: second, partsAt: firstDifference(first.tokenIds, second.tokenIds) };
+    }),
+    bits16: measured(caches.bits16, bits16),
+    fp8: measured(caches.fp8, fp8),
+  };
+}
+
+/** Counted from 1. Where one list ends and the other goes on, they differ, too. */
+function firstDifference(a: readonly number[], b: readonly number[]): number | undefined {
+  const length = Math.max(a.length, b.length);
+  for (let index = 0; index < length; index++) if (a[index] !== b[index]) return index + 1;
+  return undefined;
+}

@@ -1,0 +1,110 @@
+// A KV cache as it is stored between the steps of a generation: codes of one or two bytes, and nothing else of K and V.
+// All that stores or hands out a cache is here; the steps know only that they need some inputs and give some outputs.
+
+import type { DecoderLayer } from "../architectures/description.js";
+import { type CodedRounding, DECODE_VALUES } from "../graphs/decode-step.js";
+import type { Side } from "../graphs/kv-cache.js";
+import { type CodeType, codeTypeOf, encodeNumber } from "../numerics/cache-codes.js";
+import type { NamedTensors, TensorData } from "../runtime/session.js";
+
+const SIDES = ["k", "v"] as const;
+
+type Codes = Uint8Array | Uint16Array;
+
+interface StoredSide {
+  readonly codes: Codes; // [capacity, kv_heads × head_dim]
+  readonly width: number;
+  readonly scale: number;
+}
+
+/** The cache of one sequence. */
+export class StoredCache {
+  readonly #caches: readonly CodedRounding[];
+  readonly #chosen: number;
+  readonly #rounding: CodedRounding;
+  readonly #layers: ReadonlyMap<number, Readonly<Record<Side, StoredSide>>>;
+  #tokens = 0;
+
+  /**
+   * @param caches that the graph of a step can read
+   * @param chosen which of them this is
+   * @param capacity most tokens that will ever be stored
+   */
+  constructor(caches: readonly CodedRounding[], chosen: number, layers: readonly DecoderLayer[], capacity: number) {
+    const rounding = caches[chosen];
+    if (rounding === undefined) throw new RangeError(`no cache ${chosen} among ${caches.length}`);
+    this.#caches = caches;
+    this.#chosen = chosen;
+    this.#rounding = rounding;
+    const sideOf = ({ index, attention: { kvHeads, headDim } }: DecoderLayer, side: Side): StoredSide => {
+      const width = kvHeads * headDim;
+      const codes = newCodes(codeTypeOf(rounding.elementType), capacity * width);
+      return { codes, width, scale: rounding.scales?.[side][index] ?? 1 };
+    };
+    this.#layers = new Map(layers.map((layer) => [layer.index, { k: sideOf(layer, "k"), v: sideOf(layer, "v") }]));
+  }
+
+  /** Tokens whose K and V are stored. */
+  get tokens(): number {
+    return this.#tokens;
+  }
+
+  /** Of the stored codes of K and V together, by layer. */
+  bytesByLayer(): number[] {
+    return [...this.#layers.values()].map(({ k, v }) => this.#stored(k).byteLength + this.#stored(v).byteLength);
+  }
+
+  /** What the graph of a step takes of the past in these layers. */
+  inputs(layers: readonly number[]): NamedTensors {
+    const tensors: Record<string, TensorData> = {
+      [DECODE_VALUES.choice]: { type: "int32", data: Int32Array.of(this.#chosen), shape: [1] },
+    };
+    for (const layer of layers) {
+      for (const side of SIDES) {
+        const stored = this.#sideOf(layer, side);
+        for (const [cache, { elementType }] of this.#caches.entries()) {
+          const codes = cache === this.#chosen ? this.#stored(stored) : newCodes(codeTypeOf(elementType), 0);
+          tensors[DECODE_VALUES.past(cache, side, layer)] = tensorOf(codes, stored.width);
+        }
+      }
+    }
+    return tensors;
+  }
+
+  /** Encodes and stores what a step kept of its new tokens in these layers; `advance` makes them the past. */
+  store(layers: readonly number[], outputs: Readonly<Record<string, Float32Array>>): void {
+    const { elementType } = this.#rounding;
+    for (const layer of layers) {
+      for (const side of SIDES) {
+        const { codes, width, scale } = this.#sideOf(layer, side);
+        const kept = outputs[DECODE_VALUES.kept(side, layer)] ?? new Float32Array();
+        const start = this.#tokens * width;
+        if (start + kept.length > codes.length) throw new RangeError(`the cache of layer ${layer} is full`);
+        for (const [index, number] of kept.entries()) codes[start + index] = encodeNumber(elementType, number / scale);
+      }
+    }
+  }
+
+  advance(tokens: number): void {
+    this.#tokens += tokens;
+  }
+
+  #stored({ codes, width }: StoredSide): Codes {
+    return codes.subarray(0, this.#tokens * width);
+  }
+
+  #sideOf(layer: number, side: Side): StoredSide {
+    const sides = this.#layers.get(layer);
+    if (sides === undefined) throw new RangeError(`no cache for layer ${layer}`);
+    return sides[side];
+  }
+}
+
+function newCodes(type: CodeType, count: number): Codes {
+  return type === "uint8" ? new Uint8Array(count) : new Uint16Array(count);
+}
+
+function tensorOf(data: Codes, width: number): TensorData {
+  const shape = [1, data.length / width, width];
+  return data instanceof Uint8Array ? { type: "uint8", data, shape } : { type: "uint16", data, shape };
+}

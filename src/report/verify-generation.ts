@@ -1,0 +1,49 @@
+// What every report says of generated texts: where two part, what they share, what their caches stored. Pure: text out.
+
+import type { GeneratedText, GenerationResult, MeasuredCache } from "../pipeline/verify-result.js";
+import { formatCount } from "./text.js";
+import { isWide, plainText } from "./verify-lines.js";
+
+/** Such as "the texts part at token 12 of 64". */
+export function partingOf({ bits16, fp8, partsAt }: GeneratedText): string {
+  const [tokens, others] = [bits16.tokenIds.length, fp8.tokenIds.length];
+  if (partsAt === undefined) return tokens === 1 ? "the one token is equal" : `all ${tokens} tokens are equal`;
+  const lengths = tokens === others ? `${tokens}` : `${tokens} in 16 bits and ${others} in FP8`;
+  return `the texts part at token ${partsAt} of ${lengths}`;
+}
+
+/** What both texts begin with, in whole words, and how each goes on. */
+export function splitTexts({ bits16, fp8 }: GeneratedText): {
+  readonly shared: string;
+  readonly bits16: string;
+  readonly fp8: string;
+} {
+  const [first, second] = [plainText(bits16.text), plainText(fp8.text)];
+  if (first === second) return { shared: first, bits16: "", fp8: "" };
+  const firstCharacters = [...first];
+  const secondCharacters = [...second];
+  const equal = firstCharacters.findIndex((character, index) => character !== secondCharacters[index]);
+  const common = firstCharacters.slice(0, equal === -1 ? firstCharacters.length : equal).join("");
+  // Scripts of wide characters put no spaces between words.
+  const shared = isWide([...common].at(-1) ?? "") ? common : common.slice(0, common.lastIndexOf(" ") + 1);
+  return { shared, bits16: first.slice(shared.length), fp8: second.slice(shared.length) };
+}
+
+/** How many texts are equal, and the bytes of both caches. */
+export function storageOf({ texts, bits16, fp8 }: GenerationResult): string {
+  const equal = texts.filter(({ partsAt }) => partsAt === undefined).length;
+  const perLayer = [bits16, fp8].map(bytesPerLayer);
+  const layers = perLayer.includes(undefined) ? "" : ` (per layer ${perLayer.join(" and ")})`;
+  const bytes = `${formatCount(bits16.bytesPerToken)} bytes in ${typeOf(bits16)}, ${formatCount(fp8.bytesPerToken)} in ${typeOf(fp8)}${layers}`;
+  return `${equal} of ${texts.length} texts are equal. A token takes ${bytes}.`;
+}
+
+/** Such as "768"; undefined when layers differ. */
+function bytesPerLayer({ bytesPerTokenByLayer: [first, ...others] }: MeasuredCache): string | undefined {
+  return first === undefined || others.some((bytes) => bytes !== first) ? undefined : formatCount(first);
+}
+
+/** The description without where scales come from. */
+function typeOf({ description }: MeasuredCache): string {
+  return description.split(",")[0] ?? description;
+}
