@@ -5,12 +5,12 @@ import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { type CodedType, codeTable, codeTypeOf } from "../numerics/cache-codes.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
-import { FLOAT32_ARITHMETIC } from "./arithmetic.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, type CacheReading, cachedAttention } from "./attention.js";
 import { type GraphContext, gatedFeedForward, rmsNorm } from "./blocks.js";
 import { type CacheRounding, keptByCache, type Side } from "./kv-cache.js";
 import { SEGMENT_VALUES, type SegmentPart, segmentInput } from "./segment.js";
-import { GraphWeights, type LocateWeight } from "./weights.js";
+import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** A rounding whose results are stored as codes. */
 export interface CodedRounding extends CacheRounding {
@@ -27,7 +27,8 @@ export const DECODE_VALUES = {
 } as const;
 
 /**
- * Builds the graph of consecutive parts of a decoder for one sequence, in float32.
+ * Builds the graph of consecutive parts of a decoder for one sequence. Hidden states and what caches keep are float32
+ * outside of it, whatever it computes in.
  * @param caches that a step may read: one session, and its weights, serve them all
  */
 export function buildDecodeStep(
@@ -35,31 +36,45 @@ export function buildDecodeStep(
   parts: readonly SegmentPart[],
   locate: LocateWeight,
   caches: readonly CodedRounding[],
+  arithmetic: Arithmetic = FLOAT32_ARITHMETIC,
 ): Graph {
   const builder = new GraphBuilder();
   const weights = new GraphWeights(builder, locate);
-  const context: GraphContext = { builder, weights, arithmetic: FLOAT32_ARITHMETIC };
-  let hidden = segmentInput(context, decoder, parts[0]);
+  const context: GraphContext = { builder, weights, arithmetic };
+  const shape = [1, "tokens", decoder.hiddenSize];
+  let hidden =
+    parts[0]?.kind === "embedding"
+      ? segmentInput(context, decoder, parts[0])
+      : toComputed(context, builder.input(SEGMENT_VALUES.hidden, "float32", shape));
   if (parts.some((part) => part.kind === "layer")) {
-    const inputs = stepInputs(builder, decoder);
-    const codes = new CodeReader(builder, caches);
+    const inputs = stepInputs(context, decoder);
+    const codes = new CodeReader(context, caches);
     for (const part of parts) {
       if (part.kind === "layer") hidden = decodeLayer(context, part.layer, inputs, hidden, codes);
     }
   }
-  builder.output(hidden, SEGMENT_VALUES.nextHidden, "float32", [1, "tokens", decoder.hiddenSize]);
+  builder.output(toFloat32(context, hidden), SEGMENT_VALUES.nextHidden, "float32", shape);
   return builder.finish();
 }
 
+function toComputed({ builder, arithmetic }: GraphContext, x: Value): Value {
+  return cast(builder, x, "float32", arithmetic.elementType);
+}
+
+function toFloat32({ builder, arithmetic }: GraphContext, x: Value): Value {
+  return cast(builder, x, arithmetic.elementType, "float32");
+}
+
 /** As those of a batch of one prompt without padding. cos and sin are those of the new tokens' positions. */
-function stepInputs(builder: GraphBuilder, decoder: Decoder): BatchInputs {
+function stepInputs(context: GraphContext, decoder: Decoder): BatchInputs {
+  const { builder } = context;
   const pairs = decoder.rope.headDim / 2;
   return {
-    mask: builder.float32(1),
+    mask: toComputed(context, builder.float32(1)),
     lastPositions: builder.input(SEGMENT_VALUES.lastPositions, "int32", [1]),
     totalTokens: builder.input(SEGMENT_VALUES.totalTokens, "int32", [1]),
-    cos: builder.input(SEGMENT_VALUES.cos, "float32", ["tokens", pairs]),
-    sin: builder.input(SEGMENT_VALUES.sin, "float32", ["tokens", pairs]),
+    cos: toComputed(context, builder.input(SEGMENT_VALUES.cos, "float32", ["tokens", pairs])),
+    sin: toComputed(context, builder.input(SEGMENT_VALUES.sin, "float32", ["tokens", pairs])),
   };
 }
 
@@ -80,14 +95,16 @@ function decodeLayer(
 
 /** What attention reads of caches that store codes: new tokens rounded as these are, and the past decoded. */
 class CodeReader {
+  readonly #context: GraphContext;
   readonly #builder: GraphBuilder;
   readonly #caches: readonly CodedRounding[];
   readonly #choice: Value;
 
-  constructor(builder: GraphBuilder, caches: readonly CodedRounding[]) {
-    this.#builder = builder;
+  constructor(context: GraphContext, caches: readonly CodedRounding[]) {
+    this.#context = context;
+    this.#builder = context.builder;
     this.#caches = caches;
-    this.#choice = builder.input(DECODE_VALUES.choice, "int32", [1]);
+    this.#choice = this.#builder.input(DECODE_VALUES.choice, "int32", [1]);
   }
 
   readingOf({ index, attention: { kvHeads, headDim } }: DecoderLayer): CacheReading {
@@ -100,9 +117,10 @@ class CodeReader {
   }
 
   #keep(side: Side, layer: number, width: number, x: Value): Value {
-    const kept = keptByCache(this.#builder, this.#caches, { layer, side }, this.#choice, x);
+    const entering = toFloat32(this.#context, x);
+    const kept = keptByCache(this.#builder, this.#caches, { layer, side }, this.#choice, entering);
     this.#builder.output(kept, DECODE_VALUES.kept(side, layer), "float32", [1, "tokens", width]);
-    return kept;
+    return toComputed(this.#context, kept);
   }
 
   /** All caches one behind the other: those that are not read are empty. */
@@ -113,8 +131,8 @@ class CodeReader {
       return this.#decode(cache, side, layer, codes);
     });
     const [only] = decoded;
-    if (only !== undefined && decoded.length === 1) return only;
-    return this.#builder.op("Concat", decoded, { attributes: { axis: 1 } });
+    const isAlone = only !== undefined && decoded.length === 1;
+    return toComputed(this.#context, isAlone ? only : this.#builder.op("Concat", decoded, { attributes: { axis: 1 } }));
   }
 
   /** table[code] · scale, the same two factors as when the number was kept. */

@@ -4,6 +4,7 @@ import { freemem, totalmem } from "node:os";
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { ProviderError, UsageError } from "../errors.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
 import { decoderBytes } from "./segment-plan.js";
 
 /** What ONNX Runtime, Node and the activations of a step take beside the weights. */
@@ -21,9 +22,7 @@ export function requireMemoryForModel(
   limit: number | undefined,
   free: number = freeMemory(),
 ): void {
-  const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
-  const head = 4 * decoder.vocabularySize * decoder.hiddenSize;
-  const weights = decoderBytes(decoder, "float32", bytesOf) + head;
+  const weights = weightsOf(checkpoint, decoder, "float32");
   const needs = `--generate keeps the whole model in memory: ${formatSize(weights)} of weights, as float32`;
   if (limit !== undefined && weights > limit) {
     throw new UsageError(`${needs}; --memory allows ${formatSize(limit)}. Raise it, or leave out --generate.`);
@@ -33,6 +32,30 @@ export function requireMemoryForModel(
       `${needs}, and ${formatSize(RUNTIME_BYTES)} beside them; ${formatSize(free)} are free. Free memory, or leave out --generate.`,
     );
   }
+}
+
+/**
+ * Refuses a model that does not fit onto a device.
+ * @param room bytes that its weights may take there
+ * @throws ProviderError
+ */
+export function requireDeviceMemoryForModel(
+  checkpoint: Checkpoint,
+  decoder: Decoder,
+  elementType: ComputeType,
+  room: number,
+): void {
+  const weights = weightsOf(checkpoint, decoder, elementType);
+  if (weights <= room) return;
+  throw new ProviderError(
+    `--generate keeps the whole model on the device: ${formatSize(weights)} of weights, as ${elementType}; there is room for ${formatSize(room)}. Give more --memory, another --device, or --provider cpu.`,
+  );
+}
+
+/** The head is computed in float32 everywhere. */
+function weightsOf({ tensors }: Checkpoint, decoder: Decoder, elementType: ComputeType): number {
+  const bytesOf = (name: string) => tensors.get(name)?.byteLength ?? 0;
+  return decoderBytes(decoder, elementType, bytesOf) + 4 * decoder.vocabularySize * decoder.hiddenSize;
 }
 
 function freeMemory(): number {

@@ -5,6 +5,7 @@ import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { CheckpointError } from "../errors.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
 import { buildDecodeStep, type CodedRounding } from "../graphs/decode-step.js";
 import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../graphs/greedy-head.js";
 import { SEGMENT_VALUES } from "../graphs/segment.js";
@@ -22,6 +23,8 @@ export interface DecodeModelRequest {
   readonly decoder: Decoder;
   readonly end: ModelEnd;
   readonly provider: ProviderName;
+  /** How layers are computed; the head is always float32. */
+  readonly arithmetic?: Arithmetic | undefined;
   /** Those that a step may read. */
   readonly caches: readonly CodedRounding[];
   /** Most tokens that a sequence will ever have. */
@@ -77,15 +80,16 @@ export class DecodeModel {
 
   async #open(request: DecodeModelRequest): Promise<void> {
     const { checkpoint, decoder, end, provider, caches, sessionBytes = SESSION_BYTES } = request;
+    const { arithmetic = FLOAT32_ARITHMETIC } = request;
     const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
     const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
     for (const { parts, purpose } of planSegments(
       decoder,
-      { segmentBytes: sessionBytes, elementType: "float32" },
+      { segmentBytes: sessionBytes, elementType: arithmetic.elementType },
       bytesOf,
       "layer",
     )) {
-      const model = encodeModelProto(buildDecodeStep(decoder, parts, locate, caches));
+      const model = encodeModelProto(buildDecodeStep(decoder, parts, locate, caches, arithmetic));
       this.#parts.push({
         session: await openSession({ model, externalDataFolder, provider, purpose }),
         layers: parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index])),

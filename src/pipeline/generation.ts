@@ -9,11 +9,13 @@ import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
 import { GENERATION_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
 import type { PromptTokenizer } from "../prompts/tokenizer.js";
+import type { ProviderName } from "../runtime/providers.js";
 import type { ArmRoundings } from "./arms.js";
 import { startComputeProcess } from "./compute-process.js";
-import { requireMemoryForModel } from "./decode-memory.js";
+import { requireDeviceMemoryForModel, requireMemoryForModel } from "./decode-memory.js";
 import { encodeOpenPrompts, type OpenPrompt } from "./encode-prompts.js";
 import type { CacheGeneration, GeneratedIds, GenerateProgress, GenerateRequest } from "./generate-texts.js";
+import { startWorkers } from "./start-workers.js";
 import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
 
 export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
@@ -33,6 +35,9 @@ interface GenerationFacts {
   readonly rounding: ArmRoundings;
   /** Which arms' caches texts are generated through. */
   readonly caches: { readonly bits16: ArmName; readonly fp8: ArmName };
+  /** Where to generate: on CUDA when that evaluates, else on the CPU. */
+  readonly provider: ProviderName;
+  readonly devices: readonly number[] | undefined;
   /** Bytes that weights may take; by default, as many as are free. */
   readonly memory: number | undefined;
   readonly options: GenerationOptions;
@@ -55,10 +60,9 @@ export async function prepareGeneration(facts: GenerationFacts): Promise<Prepare
   if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
     throw new UsageError(`maxNewTokens: expected a whole number from 1, found ${maxNewTokens}`);
   }
-  requireMemoryForModel(checkpoint, decoder, facts.memory);
+  if (facts.provider !== "cuda") requireMemoryForModel(checkpoint, decoder, facts.memory);
   const prompts = encodeOpenPrompts(await readPrompts(data), tokenizer, decoder.vocabularySize);
   const request: GenerateRequest = {
-    // Codes are looked up on the CPU, whichever provider evaluates.
     ...{ checkpoint, decoder, end, provider: "cpu", maxNewTokens },
     prompts: prompts.map(({ ids }) => ids),
     endIds: await readEndTokens(checkpoint),
@@ -73,13 +77,33 @@ export async function generateThroughCaches(
   { signal, onProgress }: Pick<GenerateRequest, "signal"> & { onProgress: (progress: GenerateProgress) => void },
 ): Promise<GenerationResult> {
   onProgress({ texts: 0, ofTexts: request.prompts.length * request.caches.length, tokens: 0 });
-  const computing = startComputeProcess();
+  const { process, onDevice } = await startGenerating(facts);
   try {
-    const generated = await computing.run("generate", { ...request, signal, onProgress });
+    const generated = await process.run("generate", { ...request, ...onDevice, signal, onProgress });
     return describeGeneration(facts, prompts, request.maxNewTokens, generated);
   } finally {
-    computing.stop();
+    process.stop();
   }
+}
+
+/**
+ * A process, and how it computes on a device. WebGPU, CoreML and DirectML are not asked to: a step brings them so little
+ * work that the processor is as fast.
+ * @throws ProviderError when the device has no room for the model
+ */
+async function startGenerating({ provider, devices, checkpoint, decoder, memory }: GenerationFacts) {
+  if (provider !== "cuda") return { process: startComputeProcess(), onDevice: {} };
+  const [worker] = await startWorkers({ provider, devices, checkpoint, decoder, memory });
+  if (worker === undefined) throw new RangeError("no process was started");
+  const { process, plan } = worker;
+  const { arithmetic, segmentBytes: sessionBytes } = plan;
+  try {
+    requireDeviceMemoryForModel(checkpoint, decoder, arithmetic.elementType, sessionBytes);
+  } catch (error) {
+    process.stop();
+    throw error;
+  }
+  return { process, onDevice: { provider, arithmetic, sessionBytes } };
 }
 
 function codedRounding(rounding: CacheRounding | undefined): CodedRounding {

@@ -126,6 +126,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     options.generate &&
     (await prepareGeneration({
       ...{ checkpoint, decoder, end, tokenizer, rounding, caches, options: options.generate },
+      provider: settings.providers[0] ?? "cpu",
+      devices: settings.devices,
       // Elsewhere the limit is that of the device.
       memory: computesOnCpu ? memory : undefined,
     }));
@@ -203,10 +205,13 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
 
   const generated =
     generation &&
-    (await generateThroughCaches(generation, {
-      signal,
-      onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }),
-    }));
+    (await generateThroughCaches(
+      { ...generation, facts: { ...generation.facts, provider: providers[0] ?? "cpu" } },
+      {
+        signal,
+        onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }),
+      },
+    ));
 
   const [usedProvider = "cpu"] = providers;
   const noiseArm = baseline === "exact" ? "16-bit" : "exact";
