@@ -6,6 +6,7 @@ import type { CommandContext } from "./commands/command-context.js";
 import { addConvertCommand } from "./commands/convert.js";
 import { addDiffCommand } from "./commands/diff.js";
 import { addInspectCommand } from "./commands/inspect.js";
+import { addProvidersCommand } from "./commands/providers.js";
 import { addVerifyCommand } from "./commands/verify.js";
 import { KvScalesError } from "./errors.js";
 import { TOOL_VERSION } from "./pipeline/calibration-record.js";
@@ -57,6 +58,7 @@ function createProgram(context: CommandContext): Command {
   addConvertCommand(program, context);
   addDiffCommand(program, context);
   addVerifyCommand(program, context);
+  addProvidersCommand(program, context);
   return program;
 }
 

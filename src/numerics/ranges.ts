@@ -72,6 +72,22 @@ function mergeSides(a: SideRange, b: SideRange | undefined): SideRange {
 }
 
 /**
+ * The largest |a / b − 1| over the absmax of K and V of all layers; NaN when one is not finite, or a layer is missing.
+ * @param reference what is divided by
+ */
+export function largestRangeDeviation(ranges: readonly LayerRange[], reference: readonly LayerRange[]): number {
+  const deviations = reference.flatMap(({ k, v }, index) => [
+    deviationOf(ranges[index]?.k.absmax, k.absmax),
+    deviationOf(ranges[index]?.v.absmax, v.absmax),
+  ]);
+  return Math.max(0, ...deviations);
+}
+
+function deviationOf(absmax = Number.NaN, reference: number): number {
+  return absmax === reference ? 0 : Math.abs(absmax / reference - 1);
+}
+
+/**
  * By how much the absmax still rose in the last quarter of the tokens: total absmax / absmax of the first three
  * quarters − 1; 0 when those have nothing to compare with. Large values mean that more prompts would raise it further.
  * @param perPrompt absmax per prompt, in calibration order

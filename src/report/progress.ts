@@ -3,6 +3,7 @@
 
 import ora, { type Ora } from "ora";
 import type { CalibrationProgress } from "../pipeline/calibrate.js";
+import type { ProbeProgress } from "../pipeline/list-providers.js";
 import type { VerificationProgress } from "../pipeline/verify.js";
 import { formatBar, formatBytes, formatCount, formatSeconds } from "./text.js";
 
@@ -11,7 +12,7 @@ const LOG_INTERVAL_MS = 10_000;
 const BAR_WIDTH = 16;
 
 /** Whatever a command reports while it works. */
-export type Progress = CalibrationProgress | VerificationProgress;
+export type Progress = CalibrationProgress | VerificationProgress | ProbeProgress;
 
 export interface ProgressDisplay {
   update(progress: Progress): void;
@@ -94,6 +95,8 @@ function createDescriber(): (progress: Progress) => string {
         return describeEvaluating(progress);
       case "generate":
         return describeGenerating(progress);
+      case "probe":
+        return `Trying ${progress.provider}`;
       case "write":
         return `Copying weights ${barOf(progress.copiedBytes, progress.totalBytes)} ${formatBytes(progress.copiedBytes)} of ${formatBytes(progress.totalBytes)}`;
     }

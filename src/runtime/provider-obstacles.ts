@@ -8,34 +8,67 @@ import { PROVIDERS, type Provider, type ProviderName } from "./providers.js";
 
 const require = createRequire(import.meta.url);
 
+/** Where a provider would run. */
+export interface System {
+  readonly platform: string;
+  readonly arch: string;
+  /** Folder of the package onnxruntime-node. */
+  readonly packageFolder: string;
+  /** Whether there is a file or folder. */
+  readonly exists: (path: string) => boolean;
+  /** Names in a folder; none when there is no such folder. */
+  readonly list: (folder: string) => readonly string[];
+}
+
+/** The machine that this process runs on. */
+export function thisSystem(): System {
+  const { platform, arch } = process;
+  return { platform, arch, packageFolder: packageFolder(), exists: existsSync, list: namesIn };
+}
+
 /** What stands in the way; undefined when nothing can be seen to. */
-export function obstacleOf(name: ProviderName): string | undefined {
-  const { platforms }: Provider = PROVIDERS[name];
-  if (!platforms.includes(process.platform)) return `not available on ${process.platform}`;
-  if (name === "cuda") return cudaObstacle();
-  return undefined;
+export function obstacleOf(name: ProviderName, system: System = thisSystem()): string | undefined {
+  const { systems }: Provider = PROVIDERS[name];
+  const { platform, arch } = system;
+  if (systems !== undefined && !systems.includes(`${platform}-${arch}`)) {
+    return `onnxruntime-node has it for ${systems.join(", ")} alone, and this is ${platform}-${arch}`;
+  }
+  return name === "cuda" ? missingCudaLibrary(system) : undefined;
 }
 
-/** Whether `auto` should pass a provider over: it would run, if at all, on a device that the processor imitates. */
-export function hasNoGpu(name: ProviderName): boolean {
-  return PROVIDERS[name].usesDevice && process.platform === "linux" && !linuxHasGpu();
+/** Whether `auto` should pass a provider over: it would run, if at all, on a GPU that the processor imitates. */
+export function hasNoGpu(name: ProviderName, system: System = thisSystem()): boolean {
+  return PROVIDERS[name].usesDevice && system.platform === "linux" && !linuxHasGpu(system);
 }
 
-function cudaObstacle(): string | undefined {
-  if (process.arch !== "x64") return `not available on ${process.platform} ${process.arch}`;
-  const folder = dirname(require.resolve("onnxruntime-node/package.json"));
-  const library = process.platform === "win32" ? "onnxruntime_providers_cuda.dll" : "libonnxruntime_providers_cuda.so";
-  if (existsSync(join(folder, "bin", "napi-v6", process.platform, process.arch, library))) return undefined;
-  const script = join(folder, "script", "install.js");
-  return `onnxruntime-node was installed without ${library}. This brings it (with CUDA 12 and cuDNN 9 on the machine): node ${script} --onnxruntime-node-install=cuda12`;
+const CUDA_LIBRARY = "libonnxruntime_providers_cuda.so";
+
+/** The library that onnxruntime-node loads for CUDA. It is too large for the npm registry, so the package lacks it. */
+export function cudaLibraryPath({ packageFolder, platform, arch }: System): string {
+  return join(packageFolder, "bin", "napi-v6", platform, arch, CUDA_LIBRARY);
+}
+
+function missingCudaLibrary(system: System): string | undefined {
+  if (system.exists(cudaLibraryPath(system))) return undefined;
+  const script = join(system.packageFolder, "script", "install.js");
+  const quoted = script.includes(" ") ? `"${script}"` : script;
+  return `onnxruntime-node was installed without ${CUDA_LIBRARY}. This brings it: node ${quoted} --onnxruntime-node-install=cuda12 (it also needs CUDA 12 and cuDNN 9)`;
 }
 
 /** Device nodes of NVIDIA's driver, of the kernel's render drivers, and of Windows' GPUs inside WSL. */
-function linuxHasGpu(): boolean {
-  if (["/dev/nvidiactl", "/dev/dxg"].some((path) => existsSync(path))) return true;
+function linuxHasGpu({ exists, list }: System): boolean {
+  if (["/dev/nvidiactl", "/dev/dxg"].some((path) => exists(path))) return true;
+  return list("/dev/dri").some((name) => name.startsWith("renderD"));
+}
+
+function packageFolder(): string {
+  return dirname(require.resolve("onnxruntime-node/package.json"));
+}
+
+function namesIn(folder: string): readonly string[] {
   try {
-    return readdirSync("/dev/dri").some((name) => name.startsWith("renderD"));
+    return readdirSync(folder);
   } catch {
-    return false;
+    return [];
   }
 }

@@ -10,7 +10,8 @@ export interface Provider {
   /** Name in ONNX Runtime. */
   readonly executionProvider: string;
   readonly description: string;
-  readonly platforms: readonly NodeJS.Platform[];
+  /** Platforms and processors that onnxruntime-node ships it for, such as "linux-x64"; all when it is undefined. */
+  readonly systems?: readonly string[];
   /** Whether it computes on a device with memory of its own. */
   readonly usesDevice: boolean;
   /** Whether `--device` can choose among several. */
@@ -59,7 +60,7 @@ export const PROVIDERS = {
   cuda: {
     executionProvider: "cuda",
     description: "NVIDIA GPUs",
-    platforms: ["linux", "win32"],
+    systems: ["linux-x64"],
     usesDevice: true,
     choosesDevice: true,
     // Attention has no kernel for float32 there; engines serve float32 checkpoints in bfloat16, too.
@@ -72,39 +73,26 @@ export const PROVIDERS = {
   webgpu: {
     ...WITHOUT_BFLOAT16,
     executionProvider: "webgpu",
-    description: "any GPU with Vulkan, Direct3D 12 or Metal",
-    platforms: ["linux", "win32", "darwin"],
+    description: "GPUs with Vulkan, Direct3D 12 or Metal",
+    systems: ["linux-x64", "win32-x64", "win32-arm64", "darwin-x64", "darwin-arm64"],
   },
   coreml: {
     ...WITHOUT_BFLOAT16,
     executionProvider: "coreml",
     description: "Apple GPUs and Neural Engine",
-    platforms: ["darwin"],
+    systems: ["darwin-x64", "darwin-arm64"],
     untested: true,
   },
   dml: {
     ...WITHOUT_BFLOAT16,
     executionProvider: "dml",
     description: "GPUs with DirectX 12",
-    platforms: ["win32"],
+    systems: ["win32-x64", "win32-arm64"],
     untested: true,
   },
   cpu: {
     executionProvider: "cpu",
-    description: "always",
-    platforms: [
-      "linux",
-      "win32",
-      "darwin",
-      "freebsd",
-      "openbsd",
-      "aix",
-      "sunos",
-      "android",
-      "haiku",
-      "cygwin",
-      "netbsd",
-    ],
+    description: "the processor",
     usesDevice: false,
     choosesDevice: false,
     arithmetic: { BF16: CPU_ARITHMETIC, F16: CPU_ARITHMETIC, F32: CPU_ARITHMETIC },

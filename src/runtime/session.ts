@@ -3,6 +3,8 @@
 import { createRequire } from "node:module";
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { messageOf, ProviderError } from "../errors.js";
+import { explainRuntimeError } from "./error-advice.js";
+import { loadFailureOf } from "./provider-library.js";
 import { PROVIDERS, type ProviderName } from "./providers.js";
 
 type Ort = typeof import("onnxruntime-node");
@@ -78,7 +80,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       extra: { session: sessionSettings(externalDataFolder, provider) },
     });
   } catch (cause) {
-    throw new ProviderError(`ONNX Runtime (${provider}) could not open ${purpose}: ${messageOf(cause)}`, { cause });
+    throw providerError(`ONNX Runtime (${provider}) could not open ${purpose}`, cause, loadFailureOf(provider, cause));
   }
   return {
     async run(inputs, into = {}) {
@@ -89,11 +91,16 @@ export async function openSession(request: SessionRequest): Promise<Session> {
         const results = Object.entries(outputs).filter(([name]) => !(name in into));
         return Object.fromEntries(results.map(([name, tensor]) => [name, tensor.data as Float32Array]));
       } catch (cause) {
-        throw new ProviderError(`ONNX Runtime (${provider}) failed in ${purpose}: ${messageOf(cause)}`, { cause });
+        throw providerError(`ONNX Runtime (${provider}) failed in ${purpose}`, cause);
       }
     },
     release: () => session.release(),
   };
+}
+
+function providerError(what: string, cause: unknown, detail?: string): ProviderError {
+  const said = [messageOf(cause).trim(), detail].filter((text) => text !== undefined).join(": ");
+  return new ProviderError(`${what}: ${explainRuntimeError(said)}`, { cause });
 }
 
 function sessionSettings(externalDataFolder: string, provider: ProviderName): Record<string, string> {

@@ -1,0 +1,148 @@
+// Which providers work on this machine: each measures the embedded example, in a process of its own, and is held against
+// the CPU. So "usable" means that a calibration runs and is right, and a driver that crashes is a line of the list.
+
+import type { Decoder } from "../architectures/description.js";
+import { describeModel } from "../architectures/registry.js";
+import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
+import { KvScalesError, throwIfAborted } from "../errors.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
+import { type LayerRange, largestRangeDeviation } from "../numerics/ranges.js";
+import { type Device, nvidiaDevices } from "../runtime/devices.js";
+import { hasNoGpu, obstacleOf } from "../runtime/provider-obstacles.js";
+import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
+import { EMBEDDED_EXAMPLE } from "./locate-model.js";
+import { measureOnDevices } from "./measure-on-devices.js";
+import { startWorkers } from "./start-workers.js";
+
+export interface ListProvidersOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: ProbeProgress) => void) | undefined;
+}
+
+export interface ProbeProgress {
+  readonly stage: "probe";
+  readonly provider: ProviderName;
+}
+
+export interface ListedProvider {
+  readonly provider: ProviderName;
+  readonly description: string;
+  readonly usable: boolean;
+  /** What 16-bit weights are computed with in; undefined when it is not usable. */
+  readonly computesIn: ComputeType | undefined;
+  /** Largest relative difference to the CPU's absmax over the example's layers; undefined when nothing was measured. */
+  readonly deviation: number | undefined;
+  /** Why it is not usable, and what would change that. */
+  readonly obstacle: string | undefined;
+  /** What else is to be said: another precision than usual, nobody has run it, `auto` passes it over. */
+  readonly remarks: readonly string[];
+  /** Whether `--provider auto` tries it first. */
+  readonly isAutomatic: boolean;
+}
+
+export interface ProviderList {
+  readonly providers: readonly ListedProvider[];
+  /** NVIDIA's GPUs, as the driver lists them. */
+  readonly devices: readonly Device[];
+}
+
+/** A provider that differs more from the CPU computes something else: bfloat16 and float16 stay well below. */
+const MAX_DEVIATION = 0.1;
+/** Drivers can hang; the slowest that works takes a few seconds. */
+const TIME_LIMIT_MS = 120_000;
+const PROBE_TOKENS = 192;
+
+/**
+ * Tries every provider.
+ * @throws InterruptedError; what is wrong with a provider is in the list
+ */
+export async function listProviders({ signal, onProgress }: ListProvidersOptions = {}): Promise<ProviderList> {
+  const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const probe = (provider: ProviderName) => {
+    onProgress?.({ stage: "probe", provider });
+    return probeProvider(provider, { checkpoint, decoder }, signal);
+  };
+  // The CPU first: it is what the others are held against.
+  const reference = await probe("cpu");
+  const tried = new Map<ProviderName, Probe>([["cpu", reference]]);
+  const names = Object.keys(PROVIDERS) as ProviderName[];
+  for (const name of names) if (name !== "cpu") tried.set(name, await probe(name));
+  const listed = names.map((name) => describeProbe(name, tried.get(name) ?? {}, reference));
+  const automatic = listed.find(({ provider, usable }) => usable && !hasNoGpu(provider))?.provider;
+  return {
+    providers: listed.map((entry) => ({ ...entry, isAutomatic: entry.provider === automatic })),
+    devices: await nvidiaDevices(),
+  };
+}
+
+interface Probe {
+  readonly obstacle?: string;
+  readonly computesIn?: ComputeType;
+  readonly ranges?: readonly LayerRange[];
+  readonly warnings?: readonly string[];
+}
+
+/** Measures the example on a provider, unless something is seen to stand in the way. */
+async function probeProvider(
+  provider: ProviderName,
+  { checkpoint, decoder }: { readonly checkpoint: Checkpoint; readonly decoder: Decoder },
+  signal: AbortSignal | undefined,
+): Promise<Probe> {
+  throwIfAborted(signal);
+  const obstacle = obstacleOf(provider);
+  if (obstacle !== undefined) return { obstacle };
+  const limit = AbortSignal.timeout(TIME_LIMIT_MS);
+  try {
+    const workers = await startWorkers({ provider, checkpoint, decoder });
+    try {
+      const { elementType, ranges, warnings } = await measureOnDevices(workers, {
+        ...{ checkpoint, decoder, tokenIds: probeTokens(decoder.vocabularySize) },
+        signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
+      });
+      return { computesIn: elementType, ranges, warnings };
+    } finally {
+      for (const { process } of workers) process.stop();
+    }
+  } catch (error) {
+    throwIfAborted(signal);
+    if (limit.aborted) return { obstacle: `no result within ${TIME_LIMIT_MS / 1000} seconds` };
+    if (error instanceof KvScalesError) return { obstacle: error.message };
+    throw error;
+  }
+}
+
+/** Two prompts of different lengths, so that padding takes part. Any tokens do. */
+function probeTokens(vocabularySize: number): number[][] {
+  const tokens = Array.from({ length: PROBE_TOKENS }, (_, index) => (index * 97) % vocabularySize);
+  return [tokens, tokens.slice(0, PROBE_TOKENS / 3)];
+}
+
+function describeProbe(
+  name: ProviderName,
+  { obstacle, computesIn, ranges, warnings = [] }: Probe,
+  reference: Probe,
+): Omit<ListedProvider, "isAutomatic"> {
+  const { description, untested = false }: Provider = PROVIDERS[name];
+  const deviation =
+    ranges === undefined || reference.ranges === undefined
+      ? undefined
+      : largestRangeDeviation(ranges, reference.ranges);
+  const isWrong = deviation !== undefined && !(deviation <= MAX_DEVIATION);
+  const found = isWrong ? `computes something else than the CPU: absmax ${formatShare(deviation)} apart` : obstacle;
+  return {
+    ...{ provider: name, description, deviation, obstacle: found },
+    usable: found === undefined,
+    computesIn: found === undefined ? computesIn : undefined,
+    remarks: [
+      ...(found === undefined ? warnings : []),
+      ...(untested ? ["Nobody has run it yet."] : []),
+      ...(found === undefined && hasNoGpu(name) ? ["auto passes it over: there is no GPU that it could run on."] : []),
+    ],
+  };
+}
+
+function formatShare(share: number): string {
+  return `${(100 * share).toFixed(0)} %`;
+}
+

@@ -1,0 +1,68 @@
+// The list of providers as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+
+import type { Colors } from "picocolors/types.js";
+import type { ListedProvider, ProviderList } from "../pipeline/list-providers.js";
+import { formatBytes } from "./text.js";
+import { wrapText } from "./wrapped-text.js";
+
+const WIDTH = 80;
+const NAME_WIDTH = 8;
+const USE_WIDTH = 12;
+const INDENT = " ".repeat(NAME_WIDTH + USE_WIDTH);
+
+type Device = ProviderList["devices"][number];
+
+/** Each provider with what it computes in or what stands in its way, then the devices. */
+export function providersReport({ providers, devices }: ProviderList, colors: Colors): string {
+  const automatic = providers.find(({ isAutomatic }) => isAutomatic);
+  return [
+    ...providers.flatMap((provider) => providerLines(provider, colors)),
+    ...(devices.length > 0 ? ["", ...devices.map(deviceLine)] : []),
+    "",
+    automatic === undefined ? "None is usable." : `--provider auto takes ${colors.bold(automatic.provider)}.`,
+    "",
+  ].join("\n");
+}
+
+function providerLines(listed: ListedProvider, colors: Colors): string[] {
+  const { provider, description, usable, obstacle, remarks } = listed;
+  const use = usable ? colors.green("usable".padEnd(USE_WIDTH)) : colors.yellow("not usable".padEnd(USE_WIDTH));
+  const head = `${colors.bold(provider.padEnd(NAME_WIDTH))}${use}`;
+  const sentences = [usable ? usableLine(listed) : description, ...(obstacle === undefined ? [] : [obstacle])];
+  const [first = "", ...rest] = [...sentences, ...remarks].map((text) => wrapText(text, WIDTH, INDENT));
+  return [`${head}${first}`, ...rest.map((text) => `${INDENT}${text}`)];
+}
+
+function usableLine({ description, computesIn, deviation = 0 }: ListedProvider): string {
+  const near = deviation === 0 ? "" : `, the example's absmax within ${(100 * deviation).toPrecision(2)} % of the CPU's`;
+  return `${description}: computes in ${computesIn}${near}`;
+}
+
+function deviceLine({ index, name, driver, freeBytes, totalBytes }: Device): string {
+  return `GPU ${index}: ${name}, ${formatBytes(freeBytes)} of ${formatBytes(totalBytes)} free, driver ${driver}`;
+}
+
+/** The result for machines. Keys are stable. */
+export function providersJson({ providers, devices }: ProviderList): string {
+  const summary = {
+    automatic: providers.find(({ isAutomatic }) => isAutomatic)?.provider ?? null,
+    providers: providers.map(({ provider, description, usable, computesIn, deviation, obstacle, remarks }) => ({
+      provider,
+      description,
+      usable,
+      computes_in: computesIn ?? null,
+      deviation_from_cpu: deviation === undefined || Number.isNaN(deviation) ? null : deviation,
+      obstacle: obstacle ?? null,
+      remarks,
+    })),
+    devices: devices.map(({ index, uuid, name, driver, totalBytes, freeBytes }) => ({
+      device: index,
+      uuid,
+      name,
+      driver,
+      total_bytes: totalBytes,
+      free_bytes: freeBytes,
+    })),
+  };
+  return `${JSON.stringify(summary, null, 2)}\n`;
+}
