@@ -34,7 +34,7 @@ import {
   providersToTry,
   untestedWarning,
 } from "./choose-provider.js";
-import { storedTypeOf } from "./compute-plan.js";
+import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
 import { measureOnDevices, type Worker } from "./measure-on-devices.js";
@@ -174,7 +174,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   warnings.unshift(
     ...measured.warnings,
     ...untestedWarning(provider),
-    ...arithmeticWarnings(checkpoint, decoder, result),
+    ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [result.elementType]),
+    ...result.warnings,
   );
   const chatTemplateMissing = !tokenizer.hasChatTemplate && prompts.some((prompt) => "messages" in prompt);
   if (chatTemplateMissing)
@@ -235,20 +236,6 @@ async function encodeAndMeasure(
 
 function stopAll(workers: readonly Worker[]): void {
   for (const { process } of workers) process.stop();
-}
-
-/** That weights lost bits in what was computed in, and what else was said of it. */
-function arithmeticWarnings(
-  checkpoint: Checkpoint,
-  decoder: Decoder,
-  { elementType, warnings }: MeasuredRanges,
-): readonly string[] {
-  const stored = storedTypeOf(checkpoint, decoder);
-  if (stored === "F32" && elementType !== "float32") {
-    const lost = `The weights are float32 and were computed with in ${elementType}; --provider cpu keeps float32.`;
-    return [lost, ...warnings];
-  }
-  return warnings;
 }
 
 interface Settings {

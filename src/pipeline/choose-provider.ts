@@ -2,7 +2,7 @@
 // and only where the user left the choice.
 
 import { ProviderError, UsageError } from "../errors.js";
-import { hasNoGpu, obstacleOf } from "../runtime/provider-obstacles.js";
+import { hasNoGpu, type Obstacle, obstacleOf, type System, thisSystem } from "../runtime/provider-obstacles.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
 
 /** A provider's name, or the best that works. */
@@ -19,21 +19,28 @@ export const PROVIDER_CHOICES = { auto: true, ...PROVIDERS } as const;
 export function providersToTry(
   choice: ProviderChoice,
   devices: readonly number[] | undefined,
+  system: System = thisSystem(),
 ): readonly [ProviderName, ...ProviderName[]] {
   if (devices !== undefined) {
     const chosen = choice === "auto" ? "cuda" : choice;
     if (!PROVIDERS[chosen].choosesDevice) throw new UsageError(`--device goes with cuda; ${chosen} has none to choose`);
-    return providersToTry(chosen, undefined);
+    return providersToTry(chosen, undefined, system);
   }
   if (choice !== "auto") {
-    const obstacle = obstacleOf(choice);
-    if (obstacle !== undefined) throw new ProviderError(`${choice} cannot be used: ${obstacle}`);
+    const obstacle = obstacleOf(choice, system);
+    if (obstacle !== undefined) throw new ProviderError(`${choice} cannot be used: ${describeObstacle(obstacle)}`);
     return [choice];
   }
   const names = Object.keys(PROVIDERS) as ProviderName[];
-  const likely = names.filter((name) => name !== "cpu" && obstacleOf(name) === undefined && !hasNoGpu(name));
+  const likely = names.filter(
+    (name) => name !== "cpu" && obstacleOf(name, system) === undefined && !hasNoGpu(name, system),
+  );
   const [first, ...others] = likely;
   return first === undefined ? ["cpu"] : [first, ...others, "cpu"];
+}
+
+function describeObstacle({ what, command }: Obstacle): string {
+  return command === undefined ? what : `${what}. This brings it: ${command.join(" ")}`;
 }
 
 export interface Computed<Result> {

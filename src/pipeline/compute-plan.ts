@@ -3,7 +3,7 @@
 
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import type { Arithmetic } from "../graphs/arithmetic.js";
+import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../runtime/providers.js";
 import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
 
@@ -65,6 +65,14 @@ function tokensThatFit(
     (maxBufferBytes ?? Number.POSITIVE_INFINITY) / (widest * BYTES_OF_COMPUTE_TYPE[elementType]),
   );
   return Math.max(MIN_BATCH_TOKENS, Math.min(batchTokens, fitting));
+}
+
+/** That float32 weights lost bits in what was computed in: providers of devices have no kernels, or no use, for them. */
+export function narrowingWarnings(stored: StoredType, computedIn: readonly ComputeType[]): string[] {
+  const narrower = computedIn.filter((type) => type !== "float32");
+  if (stored !== "F32" || narrower.length === 0) return [];
+  const types = narrower.join(" and ");
+  return [`The weights are float32 and were computed with in ${types}; --provider cpu keeps float32.`];
 }
 
 /** Bytes per token that a layer's activations take at their most: inside the feed-forward, beside the residual stream. */

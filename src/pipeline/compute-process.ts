@@ -47,6 +47,8 @@ export function startComputeProcess({ visibleDevice }: ComputeProcessOptions = {
     execArgv: ["--expose-gc"],
     env: {
       ...ALLOCATOR_SETTINGS,
+      // As nvidia-smi numbers devices; CUDA itself would begin with the fastest.
+      CUDA_DEVICE_ORDER: "PCI_BUS_ID",
       ...process.env,
       ...(visibleDevice !== undefined && { CUDA_VISIBLE_DEVICES: visibleDevice }),
     },

@@ -8,7 +8,7 @@ import { KvScalesError, throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { type LayerRange, largestRangeDeviation } from "../numerics/ranges.js";
 import { type Device, nvidiaDevices } from "../runtime/devices.js";
-import { hasNoGpu, obstacleOf } from "../runtime/provider-obstacles.js";
+import { hasNoGpu, type Obstacle, obstacleOf } from "../runtime/provider-obstacles.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
 import { EMBEDDED_EXAMPLE } from "./locate-model.js";
 import { measureOnDevices } from "./measure-on-devices.js";
@@ -32,8 +32,8 @@ export interface ListedProvider {
   readonly computesIn: ComputeType | undefined;
   /** Largest relative difference to the CPU's absmax over the example's layers; undefined when nothing was measured. */
   readonly deviation: number | undefined;
-  /** Why it is not usable, and what would change that. */
-  readonly obstacle: string | undefined;
+  /** Why it is not usable, and the command that would change that, where there is one. */
+  readonly obstacle: Obstacle | undefined;
   /** What else is to be said: another precision than usual, nobody has run it, `auto` passes it over. */
   readonly remarks: readonly string[];
   /** Whether `--provider auto` tries it first. */
@@ -77,7 +77,7 @@ export async function listProviders({ signal, onProgress }: ListProvidersOptions
 }
 
 interface Probe {
-  readonly obstacle?: string;
+  readonly obstacle?: Obstacle;
   readonly computesIn?: ComputeType;
   readonly ranges?: readonly LayerRange[];
   readonly warnings?: readonly string[];
@@ -106,8 +106,8 @@ async function probeProvider(
     }
   } catch (error) {
     throwIfAborted(signal);
-    if (limit.aborted) return { obstacle: `no result within ${TIME_LIMIT_MS / 1000} seconds` };
-    if (error instanceof KvScalesError) return { obstacle: error.message };
+    if (limit.aborted) return { obstacle: { what: `no result within ${TIME_LIMIT_MS / 1000} seconds` } };
+    if (error instanceof KvScalesError) return { obstacle: { what: error.message } };
     throw error;
   }
 }
@@ -129,7 +129,7 @@ function describeProbe(
       ? undefined
       : largestRangeDeviation(ranges, reference.ranges);
   const isWrong = deviation !== undefined && !(deviation <= MAX_DEVIATION);
-  const found = isWrong ? `computes something else than the CPU: absmax ${formatShare(deviation)} apart` : obstacle;
+  const found = isWrong ? { what: wrongResult(deviation) } : obstacle;
   return {
     ...{ provider: name, description, deviation, obstacle: found },
     usable: found === undefined,
@@ -142,7 +142,6 @@ function describeProbe(
   };
 }
 
-function formatShare(share: number): string {
-  return `${(100 * share).toFixed(0)} %`;
+function wrongResult(deviation: number): string {
+  return `it computes something else than the CPU: the example's absmax differs by ${(100 * deviation).toFixed(0)} %`;
 }
-

@@ -27,10 +27,11 @@ export async function measureOnDevices(
   workers: readonly Worker[],
   { onProgress, ...request }: DevicesRequest,
 ): Promise<MeasuredRanges> {
-  const progress: MeasureProgress[] = [];
+  const progress = new Map<number, MeasureProgress>();
   const report = (index: number) => (part: MeasureProgress) => {
-    progress[index] = part;
-    onProgress?.(joinProgress(progress));
+    progress.set(index, part);
+    // How much there is to do is known when all have begun.
+    if (progress.size === workers.length) onProgress?.(joinProgress([...progress.values()]));
   };
   const measured = workers.map(({ process, plan }, index) =>
     process.run("measure", {
@@ -42,15 +43,16 @@ export async function measureOnDevices(
   );
   try {
     const parts = await Promise.all(measured);
-    const elementTypes = parts.map(({ elementType }) => elementType);
+    const [elementType = "float32", ...others] = new Set(parts.map((part) => part.elementType));
+    const mixed = others.map((other) => `Some prompts were computed with in ${elementType}, others in ${other}.`);
     return {
       ranges: mergeRanges(parts.map(({ ranges }) => ranges)),
-      elementType: elementTypes.includes("float32") ? "float32" : (elementTypes[0] ?? "float32"),
+      elementType,
       timing: {
         openSeconds: Math.max(...parts.map(({ timing }) => timing.openSeconds)),
         computeSeconds: Math.max(...parts.map(({ timing }) => timing.computeSeconds)),
       },
-      warnings: [...new Set(parts.flatMap(({ warnings }) => warnings))],
+      warnings: [...new Set([...parts.flatMap(({ warnings }) => warnings), ...mixed])],
     };
   } catch (error) {
     for (const { process } of workers) process.stop();
@@ -61,11 +63,10 @@ export async function measureOnDevices(
 
 /** Work adds up; a layer is done when it is done everywhere. */
 function joinProgress(parts: readonly MeasureProgress[]): MeasureProgress {
-  const known = parts.filter((part) => part !== undefined);
-  const sum = (of: (part: MeasureProgress) => number) => known.reduce((total, part) => total + of(part), 0);
+  const sum = (of: (part: MeasureProgress) => number) => parts.reduce((total, part) => total + of(part), 0);
   return {
-    layersDone: Math.min(...known.map(({ layersDone }) => layersDone)),
-    layers: known[0]?.layers ?? 0,
+    layersDone: Math.min(...parts.map(({ layersDone }) => layersDone)),
+    layers: parts[0]?.layers ?? 0,
     tokenLayersDone: sum(({ tokenLayersDone }) => tokenLayersDone),
     tokenLayers: sum(({ tokenLayers }) => tokenLayers),
   };

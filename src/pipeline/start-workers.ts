@@ -39,11 +39,15 @@ interface ChosenDevice {
   readonly found: Device | undefined;
 }
 
+/** How CUDA_VISIBLE_DEVICES names the instances that a GPU is divided into. */
+const PART_OF_A_GPU = "MIG-";
+
 function chooseDevice(device: number, known: readonly Device[]): ChosenDevice {
   const setting = process.env.CUDA_VISIBLE_DEVICES;
   const visible = visibleDevice(device, setting);
   const found = visible === undefined ? undefined : findDevice(known, visible);
-  if (visible === undefined || (found === undefined && known.length > 0)) {
+  const isListed = !visible?.startsWith(PART_OF_A_GPU);
+  if (visible === undefined || (found === undefined && isListed && known.length > 0)) {
     const limits = setting === undefined ? "" : `, CUDA_VISIBLE_DEVICES=${setting}`;
     throw new UsageError(`--device ${device}: no such device (${known.length} found by nvidia-smi${limits})`);
   }

@@ -26,6 +26,7 @@ import {
   providersToTry,
   untestedWarning,
 } from "./choose-provider.js";
+import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
 import type { GenerateProgress } from "./generate-texts.js";
@@ -250,6 +251,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     warnings: [
       ...computeWarnings,
       ...untestedWarning(usedProvider),
+      ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [...computedIn]),
       ...(scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : []),
     ],
   };

@@ -40,7 +40,7 @@ export async function inArithmeticThatHolds<Result>(
     if (reason === undefined) throw error;
     const wider = { ...plan, arithmetic: PROVIDERS[plan.provider].wideArithmetic };
     const held = await withCheckedAttention(wider, decoder, work);
-    const warning = `${reason}: all was computed in ${wider.arithmetic.elementType}.`;
+    const warning = `${reason}: it was computed in ${wider.arithmetic.elementType} instead.`;
     return { ...held, warnings: [warning, ...held.warnings] };
   }
 }

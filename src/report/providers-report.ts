@@ -3,11 +3,13 @@
 import type { Colors } from "picocolors/types.js";
 import type { ListedProvider, ProviderList } from "../pipeline/list-providers.js";
 import { formatBytes } from "./text.js";
-import { wrapText } from "./wrapped-text.js";
+import { wrapText, wrapWords } from "./wrapped-text.js";
 
 const WIDTH = 80;
 const NAME_WIDTH = 8;
 const USE_WIDTH = 12;
+/** Of a command's lines: four columns before them, and the two of ` \\` behind. */
+const COMMAND_MARGIN = 6;
 const INDENT = " ".repeat(NAME_WIDTH + USE_WIDTH);
 
 type Device = ProviderList["devices"][number];
@@ -28,13 +30,20 @@ function providerLines(listed: ListedProvider, colors: Colors): string[] {
   const { provider, description, usable, obstacle, remarks } = listed;
   const use = usable ? colors.green("usable".padEnd(USE_WIDTH)) : colors.yellow("not usable".padEnd(USE_WIDTH));
   const head = `${colors.bold(provider.padEnd(NAME_WIDTH))}${use}`;
-  const sentences = [usable ? usableLine(listed) : description, ...(obstacle === undefined ? [] : [obstacle])];
+  const sentences = [usable ? usableLine(listed) : description, ...(obstacle === undefined ? [] : [obstacle.what])];
   const [first = "", ...rest] = [...sentences, ...remarks].map((text) => wrapText(text, WIDTH, INDENT));
-  return [`${head}${first}`, ...rest.map((text) => `${INDENT}${text}`)];
+  return [`${head}${first}`, ...rest.map((text) => `${INDENT}${text}`), ...commandLines(obstacle?.command)];
+}
+
+/** Broken as a shell allows, so that it can be pasted. */
+function commandLines(command: readonly string[] | undefined): string[] {
+  if (command === undefined) return [];
+  return [`${INDENT}This brings it:`, `  ${wrapWords(command, WIDTH - COMMAND_MARGIN).join(" \\\n    ")}`];
 }
 
 function usableLine({ description, computesIn, deviation = 0 }: ListedProvider): string {
-  const near = deviation === 0 ? "" : `, the example's absmax within ${(100 * deviation).toPrecision(2)} % of the CPU's`;
+  const near =
+    deviation === 0 ? "" : `, the example's absmax within ${(100 * deviation).toPrecision(2)} % of the CPU's`;
   return `${description}: computes in ${computesIn}${near}`;
 }
 
@@ -52,7 +61,8 @@ export function providersJson({ providers, devices }: ProviderList): string {
       usable,
       computes_in: computesIn ?? null,
       deviation_from_cpu: deviation === undefined || Number.isNaN(deviation) ? null : deviation,
-      obstacle: obstacle ?? null,
+      obstacle: obstacle?.what ?? null,
+      command: obstacle?.command?.join(" ") ?? null,
       remarks,
     })),
     devices: devices.map(({ index, uuid, name, driver, totalBytes, freeBytes }) => ({

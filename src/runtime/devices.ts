@@ -57,7 +57,10 @@ export function visibleDevice(device: number, visible: string | undefined): stri
     .filter((name) => name !== "")[device];
 }
 
-/** The device that a name of CUDA_VISIBLE_DEVICES stands for: a number, or the beginning of a UUID. */
+/**
+ * The device that a name of CUDA_VISIBLE_DEVICES stands for: a number, or the beginning of a UUID. A part of a GPU (MIG) is
+ * never found: the driver's tool lists whole ones.
+ */
 export function findDevice(devices: readonly Device[], name: string): Device | undefined {
   return devices.find(({ index, uuid }) => String(index) === name || (name.length > 3 && uuid.startsWith(name)));
 }

@@ -12,7 +12,8 @@ const NVIDIA_LIBRARY = /lib(?:cudnn|cublas|cudart|cufft|curand|nvrtc|nvJitLink)\
 const ADVICE: readonly Advice[] = [
   {
     pattern: /No supported adapters|Failed to get a WebGPU adapter/,
-    advice: "WebGPU found no GPU: it needs one with a driver for Vulkan (Linux), Direct3D 12 (Windows) or Metal (macOS)",
+    advice:
+      "WebGPU found no GPU: it needs one with a driver for Vulkan (Linux), Direct3D 12 (Windows) or Metal (macOS)",
   },
   {
     pattern: /requires f16/,
@@ -20,7 +21,8 @@ const ADVICE: readonly Advice[] = [
   },
   {
     pattern: /libcuda\.so|CUDA failure 35\b|driver version is insufficient/,
-    advice: "NVIDIA's driver is missing or too old: CUDA 12 needs version 525 or later (nvidia-smi says which there is)",
+    advice:
+      "NVIDIA's driver is missing or too old: CUDA 12 needs version 525 or later (nvidia-smi says which there is)",
   },
   {
     pattern: /CUDA failure 100\b|no CUDA-capable device/,

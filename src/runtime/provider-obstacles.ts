@@ -26,12 +26,19 @@ export function thisSystem(): System {
   return { platform, arch, packageFolder: packageFolder(), exists: existsSync, list: namesIn };
 }
 
+export interface Obstacle {
+  /** A clause, without a full stop. */
+  readonly what: string;
+  /** What removes it, for a shell. */
+  readonly command?: readonly string[];
+}
+
 /** What stands in the way; undefined when nothing can be seen to. */
-export function obstacleOf(name: ProviderName, system: System = thisSystem()): string | undefined {
+export function obstacleOf(name: ProviderName, system: System = thisSystem()): Obstacle | undefined {
   const { systems }: Provider = PROVIDERS[name];
-  const { platform, arch } = system;
-  if (systems !== undefined && !systems.includes(`${platform}-${arch}`)) {
-    return `onnxruntime-node has it for ${systems.join(", ")} alone, and this is ${platform}-${arch}`;
+  const here = `${system.platform}-${system.arch}`;
+  if (systems !== undefined && !systems.includes(here)) {
+    return { what: `onnxruntime-node has it on ${systems.join(", ")} only, and this is ${here}` };
   }
   return name === "cuda" ? missingCudaLibrary(system) : undefined;
 }
@@ -48,11 +55,18 @@ export function cudaLibraryPath({ packageFolder, platform, arch }: System): stri
   return join(packageFolder, "bin", "napi-v6", platform, arch, CUDA_LIBRARY);
 }
 
-function missingCudaLibrary(system: System): string | undefined {
+function missingCudaLibrary(system: System): Obstacle | undefined {
   if (system.exists(cudaLibraryPath(system))) return undefined;
   const script = join(system.packageFolder, "script", "install.js");
-  const quoted = script.includes(" ") ? `"${script}"` : script;
-  return `onnxruntime-node was installed without ${CUDA_LIBRARY}. This brings it: node ${quoted} --onnxruntime-node-install=cuda12 (it also needs CUDA 12 and cuDNN 9)`;
+  return {
+    what: `onnxruntime-node was installed without ${CUDA_LIBRARY}; beside it, CUDA 12 and cuDNN 9 are needed`,
+    command: ["node", quoted(script), "--onnxruntime-node-install=cuda12"],
+  };
+}
+
+/** A path as a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** Device nodes of NVIDIA's driver, of the kernel's render drivers, and of Windows' GPUs inside WSL. */
