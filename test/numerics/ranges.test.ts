@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { riseInLastQuarter, SideRangeCollector } from "../../src/numerics/ranges.js";
+import {
+  type LayerRange,
+  largestRangeDeviation,
+  mergeRanges,
+  riseInLastQuarter,
+  SideRangeCollector,
+} from "../../src/numerics/ranges.js";
 
 describe("the collector", () => {
   test("keeps the largest value per head, per prompt and of all, over batches in any order", () => {
@@ -60,6 +66,87 @@ describe("the collector", () => {
         expect(all).toEqual(expect.arrayContaining([...side.perHead]));
       }),
     );
+  });
+});
+
+describe("ranges of several devices, merged", () => {
+  const HEADS = 2;
+  const maximum = fc.float({ min: 0, noNaN: true, noDefaultInfinity: true });
+  /** Per prompt the maxima of each head, and which device measures it. */
+  const dealt = fc.array(fc.record({ heads: fc.tuple(maximum, maximum), device: fc.integer({ min: 0, max: 3 }) }), {
+    minLength: 1,
+    maxLength: 12,
+  });
+
+  function measure(
+    prompts: readonly (readonly [prompt: number, heads: readonly number[]])[],
+    all: number,
+  ): LayerRange[] {
+    return [1, 0.5].map((factor, layer) => {
+      const [k, v] = [1, 3].map((side) => {
+        const collector = new SideRangeCollector(HEADS, all);
+        for (const [prompt, heads] of prompts)
+          collector.add(
+            Float32Array.from(heads, (x) => x * factor * side),
+            [prompt],
+          );
+        return collector.finish();
+      });
+      if (k === undefined || v === undefined) throw new Error("two sides");
+      return { layer, k, v };
+    });
+  }
+
+  test("are what one device that has all prompts measures", () => {
+    fc.assert(
+      fc.property(dealt, (prompts) => {
+        const numbered = prompts.map(({ heads, device }, prompt) => ({ device, entry: [prompt, heads] as const }));
+        const parts = [0, 1, 2, 3].map((own) =>
+          measure(
+            numbered.filter(({ device }) => device === own).map(({ entry }) => entry),
+            prompts.length,
+          ),
+        );
+        const alone = measure(
+          numbered.map(({ entry }) => entry),
+          prompts.length,
+        );
+        expect(mergeRanges(parts)).toEqual(alone);
+      }),
+    );
+  });
+
+  test("are themselves when there is one part", () => {
+    const ranges = measure([[0, [1, 2]]], 1);
+    expect(mergeRanges([ranges])).toEqual(ranges);
+  });
+
+  test("keep a NaN", () => {
+    const merged = mergeRanges([measure([[0, [Number.NaN, 1]]], 2), measure([[1, [2, 2]]], 2)]);
+    expect(merged[0]?.k).toEqual({ absmax: Number.NaN, perHead: [Number.NaN, 2], perPrompt: [Number.NaN, 2] });
+  });
+
+  test("of different layers cannot be merged", () => {
+    const ranges = measure([[0, [1, 2]]], 1);
+    expect(() => mergeRanges([ranges, ranges.slice(0, 1)])).toThrow(RangeError);
+  });
+});
+
+describe("the largest deviation of ranges from others", () => {
+  const layers = (...absmaxes: [k: number, v: number][]): LayerRange[] => {
+    const side = (absmax: number) => ({ absmax, perHead: [absmax], perPrompt: [absmax] });
+    return absmaxes.map(([k, v], layer) => ({ layer, k: side(k), v: side(v) }));
+  };
+  test.each<[what: string, ranges: LayerRange[], reference: LayerRange[], expected: number]>([
+    ["is 0 when all are equal", layers([1, 2], [3, 4]), layers([1, 2], [3, 4]), 0],
+    ["is relative to the reference", layers([1, 2], [3, 5]), layers([1, 2], [3, 4]), 0.25],
+    ["counts what is smaller, too", layers([1, 1]), layers([1, 2]), 0.5],
+    ["is 0 where both are silent", layers([0, 1]), layers([0, 1]), 0],
+    ["is infinite where the reference alone is silent", layers([1, 1]), layers([0, 1]), Infinity],
+    ["is NaN where one is", layers([1, Number.NaN], [1, 9]), layers([1, 1], [1, 1]), Number.NaN],
+    ["is NaN where a layer is missing", layers([1, 1]), layers([1, 1], [1, 1]), Number.NaN],
+  ])("%s", (_what, ranges, reference, expected) => {
+    expect(largestRangeDeviation(ranges, reference)).toBe(expected);
   });
 });
 

@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { BATCH_COST_TOKENS, batchMask, batchTokenIds, makeBatches } from "../../src/prompts/batches.js";
+import { BATCH_COST_TOKENS, batchMask, batchTokenIds, dealBatches, makeBatches } from "../../src/prompts/batches.js";
 
 const PROMPTS = fc.array(fc.array(fc.integer({ min: 1, max: 99 }), { minLength: 1, maxLength: 30 }), { maxLength: 25 });
 const LIMIT = fc.integer({ min: 1, max: 120 });
@@ -100,6 +100,46 @@ describe("for any prompts", () => {
         expect([...mask]).toEqual(padded.flat().map((id) => (id === 0 ? 0 : 1)));
       }
     });
+  });
+});
+
+describe("dealt to several devices", () => {
+  function forAllDeals(rule: (shares: Batches[], batches: Batches) => void): void {
+    fc.assert(
+      fc.property(PROMPTS, LIMIT, REGIME, fc.integer({ min: 1, max: 9 }), (prompts, maxTokens, regimeOf, count) => {
+        const batches = makeBatches(prompts, { maxTokens, regimeOf });
+        const shares = Array.from({ length: count }, (_, index) => dealBatches(batches, { index, count }));
+        rule(shares, batches);
+      }),
+    );
+  }
+  type Batches = ReturnType<typeof makeBatches>;
+  const loadOf = (batches: Batches) => costOf(batches.map(({ lengths }) => lengths));
+
+  test("every batch is in exactly one share, as it was, whatever the count", () => {
+    forAllDeals((shares, batches) => {
+      expect(new Set(shares.flat())).toEqual(new Set(batches));
+      expect(shares.flat()).toHaveLength(batches.length);
+      for (const batch of shares.flat()) expect(batches).toContain(batch);
+    });
+  });
+
+  test("a share keeps the order, the longest first", () => {
+    forAllDeals((shares, batches) => {
+      for (const share of shares) expect(share).toEqual(batches.filter((batch) => share.includes(batch)));
+    });
+  });
+
+  test("shares are even: none has more than another by more than its last batch", () => {
+    forAllDeals((shares) => {
+      const least = Math.min(...shares.map(loadOf));
+      for (const share of shares) expect(loadOf(share.slice(0, -1))).toBeLessThanOrEqual(least);
+    });
+  });
+
+  test("of one share there is all", () => {
+    const batches = makeBatches([[1], [1, 2], [1, 2, 3]], { maxTokens: 1, regimeOf: () => 0 });
+    expect(dealBatches(batches, { index: 0, count: 1 })).toEqual(batches);
   });
 });
 
