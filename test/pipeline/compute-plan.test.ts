@@ -1,0 +1,127 @@
+// How much of a model, and how many tokens, a run takes at a time: by what the user allows, or what is free.
+
+import { describe, expect, test } from "vitest";
+import { describeModel } from "../../src/architectures/registry.js";
+import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import type { ComputeType } from "../../src/graphs/arithmetic.js";
+import { narrowingWarnings, planCompute, storedTypeOf } from "../../src/pipeline/compute-plan.js";
+import { PROVIDERS, type ProviderName, type StoredType } from "../../src/runtime/providers.js";
+import { goldenFolder } from "../helpers/golden-checkpoints.js";
+
+const GIBIBYTE = 2 ** 30;
+const ON_DEVICES = (Object.keys(PROVIDERS) as ProviderName[]).filter((name) => PROVIDERS[name].usesDevice);
+
+const checkpoint = await openCheckpoint(goldenFolder("llama-gqa"));
+const tiny = describeModel(checkpoint.config, checkpoint.tensors);
+/** The sizes of Llama-3-8B's layers, which is all that a plan looks at. */
+const large: typeof tiny = {
+  ...tiny,
+  hiddenSize: 4096,
+  layers: tiny.layers.map((layer) => ({
+    ...layer,
+    attention: {
+      ...layer.attention,
+      query: { ...layer.attention.query, inputs: 4096, outputs: 4096 },
+      key: { ...layer.attention.key, inputs: 4096, outputs: 1024 },
+    },
+    feedForward: { ...layer.feedForward, up: { ...layer.feedForward.up, inputs: 4096, outputs: 14336 } },
+  })),
+};
+
+describe("on the CPU --memory is the weights in memory", () => {
+  test("as given", () => {
+    const plan = planCompute({ provider: "cpu", checkpoint, decoder: large, memory: 3 * GIBIBYTE });
+    expect(plan).toMatchObject({ segmentBytes: 3 * GIBIBYTE, batchTokens: PROVIDERS.cpu.batchTokens });
+  });
+
+  test("by default small segments", () => {
+    const plan = planCompute({ provider: "cpu", checkpoint, decoder: large });
+    expect(plan.segmentBytes).toBe(32 * 2 ** 20);
+  });
+});
+
+describe.each(ON_DEVICES)("on %s", (provider) => {
+  const plan = (limits: { memory?: number; freeDeviceMemory?: number }, decoder = large) =>
+    planCompute({ provider, checkpoint, decoder, ...limits });
+
+  test("nothing known of memory: the provider's own sizes", () => {
+    const { defaultSegmentBytes, batchTokens } = PROVIDERS[provider];
+    expect(plan({})).toMatchObject({ segmentBytes: defaultSegmentBytes, batchTokens });
+  });
+
+  test("weights leave room for the context and the activations, and for others", () => {
+    const free = 80 * GIBIBYTE;
+    const { segmentBytes, batchTokens } = plan({ freeDeviceMemory: free });
+    // The widest moment of Llama-3-8B's layer: gate, up and their product, beside the residual stream, two bytes each.
+    const activations = batchTokens * 2 * (3 * 14336 + 2 * 4096);
+    expect(segmentBytes + activations + GIBIBYTE).toBeLessThan(0.95 * free);
+    expect(segmentBytes).toBeGreaterThan(free / 2);
+  });
+
+  test("what the user allows counts, not what is free", () => {
+    const { segmentBytes } = plan({ memory: 20 * GIBIBYTE, freeDeviceMemory: 80 * GIBIBYTE });
+    expect(segmentBytes).toBeLessThan(20 * GIBIBYTE);
+    expect(segmentBytes).toBeGreaterThan(10 * GIBIBYTE);
+  });
+
+  test("a batch gets smaller before the weights get less than half", () => {
+    const sizes = [80, 16, 8, 4, 2.5].map((gibibytes) => plan({ freeDeviceMemory: gibibytes * GIBIBYTE }).batchTokens);
+    expect(sizes).toEqual(sizes.toSorted((a, b) => b - a));
+    expect(sizes[0]).toBe(PROVIDERS[provider].batchTokens);
+    expect(sizes.at(-1)).toBeLessThan(PROVIDERS[provider].batchTokens);
+    expect(sizes.at(-1)).toBeGreaterThanOrEqual(512);
+  });
+
+  test("a device that is nearly full still gets a plan: a layer at a time, in small batches", () => {
+    expect(plan({ freeDeviceMemory: 0 })).toMatchObject({ segmentBytes: 1, batchTokens: 512 });
+  });
+
+  test("more memory never gives smaller batches", () => {
+    const plans = Array.from({ length: 160 }, (_, half) => plan({ freeDeviceMemory: (half / 2) * GIBIBYTE }));
+    const batches = plans.map(({ batchTokens }) => batchTokens);
+    expect(batches).toEqual(batches.toSorted((a, b) => a - b));
+  });
+
+  test("a tiny model has the largest batches", () => {
+    expect(plan({ freeDeviceMemory: 8 * GIBIBYTE }, tiny).batchTokens).toBe(PROVIDERS[provider].batchTokens);
+  });
+});
+
+describe("what is computed in depends on the provider and on how weights are stored", () => {
+  test.each<[checkpoint: string, stored: StoredType]>([
+    ["llama-gqa", "BF16"],
+    ["llama-f16", "F16"],
+    ["llama-f32", "F32"],
+  ])("%s is stored as %s", async (name, stored) => {
+    const opened = await openCheckpoint(goldenFolder(name));
+    expect(storedTypeOf(opened, describeModel(opened.config, opened.tensors))).toBe(stored);
+  });
+
+  test.each<[ProviderName, Record<StoredType, ComputeType>, wide: ComputeType]>([
+    ["cuda", { BF16: "bfloat16", F16: "float16", F32: "bfloat16" }, "bfloat16"],
+    ["webgpu", { BF16: "float16", F16: "float16", F32: "float16" }, "float32"],
+    ["coreml", { BF16: "float16", F16: "float16", F32: "float16" }, "float32"],
+    ["dml", { BF16: "float16", F16: "float16", F32: "float16" }, "float32"],
+    ["cpu", { BF16: "float32", F16: "float32", F32: "float32" }, "float32"],
+  ])("%s: %j, and where that is too narrow %s", async (provider, types, wide) => {
+    for (const [dtype, type] of Object.entries(types)) {
+      const embedding = checkpoint.tensors.get(tiny.embedding);
+      if (embedding === undefined) throw new Error("no embedding");
+      const stored: Checkpoint = { ...checkpoint, tensors: new Map([[tiny.embedding, { ...embedding, dtype }]]) };
+      expect(planCompute({ provider, checkpoint: stored, decoder: tiny }).arithmetic.elementType).toBe(type);
+    }
+    expect(PROVIDERS[provider].wideArithmetic.elementType).toBe(wide);
+  });
+});
+
+test.each<[stored: StoredType, computedIn: ComputeType[], warned: boolean]>([
+  ["F32", ["float32"], false],
+  ["F32", ["bfloat16"], true],
+  ["F32", ["float16", "float32"], true],
+  ["F32", [], false],
+  ["BF16", ["float16"], false],
+  ["F16", ["bfloat16"], false],
+])("weights in %s that were computed with in %j: a warning is %s", (stored, computedIn, warned) => {
+  const expected = warned ? [expect.stringMatching(/^The weights are float32 .* in b?float16; --provider cpu/)] : [];
+  expect(narrowingWarnings(stored, computedIn)).toEqual(expected);
+});
