@@ -17,7 +17,7 @@ import {
   writeInPlace,
   writeNewCheckpoint,
 } from "../checkpoint/write-checkpoint.js";
-import { CheckpointError, throwIfAborted, UsageError } from "../errors.js";
+import { CheckpointError, ProviderError, throwIfAborted, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
@@ -208,18 +208,22 @@ async function encodeAndMeasure(
 ) {
   const providers = providersToTry(settings.provider, devices);
   const start = (provider: ProviderName) => startWorkers({ provider, devices, checkpoint, decoder, memory });
-  const first = await start(providers[0]);
+  const first = start(providers[0]);
+  // What is wrong with the provider alone counts when it is to measure: another may then take its place.
+  await first.catch((error: unknown) => {
+    if (!(error instanceof ProviderError)) throw error;
+  });
   try {
     onProgress?.({ stage: "tokenize" });
     const tokenizer = await openTokenizer(checkpoint.folder);
     const prompts = await readPrompts(data ?? SHIPPED_PROMPTS);
     const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
     const measured = await onFirstThatWorks(providers, async (provider) =>
-      measure(provider === providers[0] ? first : await start(provider), encoded),
+      measure(await (provider === providers[0] ? first : start(provider)), encoded),
     );
     return { tokenizer, prompts, encoded, measured };
   } finally {
-    stopAll(first);
+    await first.then(stopAll, () => {});
   }
 
   async function measure(workers: readonly Worker[], { tokenIds, tokens }: EncodedPrompts): Promise<MeasuredRanges> {

@@ -126,7 +126,7 @@ function describeEnd(code: number | null, killedBy: NodeJS.Signals | null, lastW
   const advice =
     killedBy === "SIGKILL"
       ? "The system was probably out of memory: give fewer or shorter prompts (--samples, --sequence-length)."
-      : "This points to a fault in ONNX Runtime or to damaged memory: please report it.";
+      : "This points to a fault in ONNX Runtime or a driver, or to damaged memory: please report it.";
   const words = lastWords === "" ? "" : ` Its last words: ${lastWords}`;
   return new ProviderError(`The computing process ${how}. ${advice}${words}`);
 }

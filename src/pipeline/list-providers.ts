@@ -15,6 +15,8 @@ import { measureOnDevices } from "./measure-on-devices.js";
 import { startWorkers } from "./start-workers.js";
 
 export interface ListProvidersOptions {
+  /** Milliseconds that a provider may take before it counts as one that never answers. */
+  readonly timeLimitMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: ProbeProgress) => void) | undefined;
 }
@@ -49,19 +51,23 @@ export interface ProviderList {
 /** A provider that differs more from the CPU computes something else: bfloat16 and float16 stay well below. */
 const MAX_DEVIATION = 0.1;
 /** Drivers can hang; the slowest that works takes a few seconds. */
-const TIME_LIMIT_MS = 120_000;
+const TIME_LIMIT_MS = 60_000;
 const PROBE_TOKENS = 192;
 
 /**
  * Tries every provider.
  * @throws InterruptedError; what is wrong with a provider is in the list
  */
-export async function listProviders({ signal, onProgress }: ListProvidersOptions = {}): Promise<ProviderList> {
+export async function listProviders({
+  timeLimitMs = TIME_LIMIT_MS,
+  signal,
+  onProgress,
+}: ListProvidersOptions = {}): Promise<ProviderList> {
   const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
   const probe = (provider: ProviderName) => {
     onProgress?.({ stage: "probe", provider });
-    return probeProvider(provider, { checkpoint, decoder }, signal);
+    return probeProvider(provider, { checkpoint, decoder, timeLimitMs, signal });
   };
   // The CPU first: it is what the others are held against.
   const reference = await probe("cpu");
@@ -76,6 +82,13 @@ export async function listProviders({ signal, onProgress }: ListProvidersOptions
   };
 }
 
+interface ProbeRequest {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly timeLimitMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
 interface Probe {
   readonly obstacle?: Obstacle;
   readonly computesIn?: ComputeType;
@@ -86,13 +99,12 @@ interface Probe {
 /** Measures the example on a provider, unless something is seen to stand in the way. */
 async function probeProvider(
   provider: ProviderName,
-  { checkpoint, decoder }: { readonly checkpoint: Checkpoint; readonly decoder: Decoder },
-  signal: AbortSignal | undefined,
+  { checkpoint, decoder, timeLimitMs, signal }: ProbeRequest,
 ): Promise<Probe> {
   throwIfAborted(signal);
   const obstacle = obstacleOf(provider);
   if (obstacle !== undefined) return { obstacle };
-  const limit = AbortSignal.timeout(TIME_LIMIT_MS);
+  const limit = AbortSignal.timeout(timeLimitMs);
   try {
     const workers = await startWorkers({ provider, checkpoint, decoder });
     try {
@@ -106,7 +118,7 @@ async function probeProvider(
     }
   } catch (error) {
     throwIfAborted(signal);
-    if (limit.aborted) return { obstacle: { what: `no result within ${TIME_LIMIT_MS / 1000} seconds` } };
+    if (limit.aborted) return { obstacle: { what: `no result within ${timeLimitMs / 1000} seconds` } };
     if (error instanceof KvScalesError) return { obstacle: { what: error.message } };
     throw error;
   }

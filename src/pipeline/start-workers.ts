@@ -3,7 +3,7 @@
 
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { UsageError } from "../errors.js";
+import { type KvScalesError, ProviderError, UsageError } from "../errors.js";
 import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtime/devices.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { planCompute } from "./compute-plan.js";
@@ -21,13 +21,17 @@ export interface WorkersRequest {
 
 /**
  * Starts a process per device. All have the same plan, so that what is computed does not depend on where.
- * @throws UsageError when a device is not there
+ * @throws UsageError when a device that was asked for is not there, ProviderError when there is none at all
  */
 export async function startWorkers(request: WorkersRequest): Promise<Worker[]> {
-  const { provider, devices = [0] } = request;
+  const { provider, devices } = request;
   const { usesDevice, choosesDevice } = PROVIDERS[provider];
   const known = usesDevice ? await nvidiaDevices() : [];
-  const chosen = devices.map((device) => (choosesDevice ? chooseDevice(device, known) : { found: known[device] }));
+  // Where nobody asked for a device by its number, that there is none is no wrong usage.
+  const Missing = devices === undefined ? ProviderError : UsageError;
+  const chosen = (devices ?? [0]).map((device) =>
+    choosesDevice ? chooseDevice(device, known, Missing) : { found: known[device] },
+  );
   const free = chosen.flatMap(({ found }) => (found === undefined ? [] : [found.freeBytes]));
   const plan = planCompute({ ...request, freeDeviceMemory: free.length > 0 ? Math.min(...free) : undefined });
   return chosen.map(({ visible }) => ({ process: startComputeProcess({ visibleDevice: visible }), plan }));
@@ -42,14 +46,18 @@ interface ChosenDevice {
 /** How CUDA_VISIBLE_DEVICES names the instances that a GPU is divided into. */
 const PART_OF_A_GPU = "MIG-";
 
-function chooseDevice(device: number, known: readonly Device[]): ChosenDevice {
+function chooseDevice(
+  device: number,
+  known: readonly Device[],
+  Missing: new (message: string) => KvScalesError,
+): ChosenDevice {
   const setting = process.env.CUDA_VISIBLE_DEVICES;
   const visible = visibleDevice(device, setting);
   const found = visible === undefined ? undefined : findDevice(known, visible);
   const isListed = !visible?.startsWith(PART_OF_A_GPU);
   if (visible === undefined || (found === undefined && isListed && known.length > 0)) {
     const limits = setting === undefined ? "" : `, CUDA_VISIBLE_DEVICES=${setting}`;
-    throw new UsageError(`--device ${device}: no such device (${known.length} found by nvidia-smi${limits})`);
+    throw new Missing(`There is no device ${device} (${known.length} found by nvidia-smi${limits})`);
   }
   return { visible, found };
 }
