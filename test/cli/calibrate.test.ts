@@ -450,7 +450,7 @@ describe("usage", () => {
     [[MODEL, "--format", "gguf"], /Allowed choices are tgi, tgi-separate, vllm/],
     [[MODEL, "--format", "TGI"], /Allowed choices/],
     [[MODEL, "--dtype", "float8_e5m2"], /Allowed choices are float8_e4m3fn, float8_e4m3fnuz/],
-    [[MODEL, "--provider", "abacus"], /Allowed choices are cpu/],
+    [[MODEL, "--provider", "abacus"], /Allowed choices are auto, cuda/],
     [[MODEL, "--format", "vllm", "--dtype", "float8_e4m3fnuz"], /^Error: Format vllm has no float8_e4m3fnuz/m],
     [[MODEL, "--json", "--quiet"], /^Error: Choose one of --json and --quiet/m],
     [[MODEL, "--in-place", "-o", "x"], /^Error: Choose one of --in-place and an output folder/m],
