@@ -44,7 +44,9 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
     return { provider, arithmetic, segmentBytes: limit ?? entry.defaultSegmentBytes, batchTokens };
   }
   const room = () => limit - DEVICE_OVERHEAD_BYTES - batchTokens * activationBytes(decoder, arithmetic);
-  while (batchTokens > MIN_BATCH_TOKENS && room() < limit / 2) batchTokens /= 2;
+  while (batchTokens > MIN_BATCH_TOKENS && room() < limit / 2) {
+    batchTokens = Math.max(MIN_BATCH_TOKENS, Math.floor(batchTokens / 2));
+  }
   return { provider, arithmetic, segmentBytes: Math.max(1, Math.floor(room())), batchTokens };
 }
 

@@ -7,7 +7,7 @@ import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { measureRanges } from "../../src/pipeline/measure-ranges.js";
-import { PROVIDERS } from "../../src/runtime/providers.js";
+import { PROVIDERS, type Provider } from "../../src/runtime/providers.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
 
 /** Head sizes with and without padding, q/k norms, windows, biases, other gates, long rotations, tied weights. */
@@ -25,13 +25,15 @@ const CHECKPOINTS = [
 const TOLERANCE = 1e-5;
 
 function formsAskedFor(): [string, Arithmetic][] {
-  const forms = Object.values(PROVIDERS).flatMap(({ arithmetic, wideArithmetic }) => [
-    ...Object.values<Arithmetic>(arithmetic),
-    wideArithmetic,
-  ]);
+  const forms = Object.values<Provider>(PROVIDERS).flatMap(({ arithmetic, wideArithmetic, checksAttention }) => {
+    const own = [...Object.values<Arithmetic>(arithmetic), wideArithmetic];
+    // What attention is replaced by where a trial finds the operator wrong.
+    return checksAttention ? [...own, ...own.map((form) => ({ ...form, attention: "written-out" }) as const)] : own;
+  });
   const named = forms.map((form): [string, Arithmetic] => {
-    const { product, norm, gate, rotation } = form;
-    return [`${product}, norm ${norm}, gate ${gate}, rotation ${rotation}`, { ...form, elementType: "float32" }];
+    const { elementType: _, product, ...operators } = form;
+    const names = Object.entries(operators).map(([block, operator]) => `${block} ${operator}`);
+    return [[product, ...names].join(", "), { ...form, elementType: "float32" }];
   });
   return [...new Map(named)];
 }

@@ -1,6 +1,7 @@
 // What float16 does not hold is computed again in the provider's wide arithmetic, with a warning; nothing else is.
 
 import { describe, expect, test } from "vitest";
+import type { Decoder, DecoderLayer } from "../../src/architectures/description.js";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { CheckpointError, ProviderError } from "../../src/errors.js";
@@ -15,6 +16,9 @@ const OVERFLOW = new NotFiniteError("Layer 0: K has values that are not finite")
 const WITHOUT_FLOAT16 = new ProviderError(
   "ONNX Runtime (webgpu) failed in layer 0: Gemm requires f16 but the device …",
 );
+
+/** A decoder without layers: its attention needs no trial, for which there might be no device. */
+const NO_ATTENTION = { layers: [] as readonly DecoderLayer[] } as Decoder;
 
 function planOf(provider: ProviderName, elementType: ComputeType): ComputePlan {
   const { arithmetic } = PROVIDERS[provider];
@@ -40,7 +44,7 @@ describe("a run is repeated in the wide arithmetic", () => {
     ["when the device has no float16", "webgpu", WITHOUT_FLOAT16, "float32", /The device has no float16.* in float32/],
   ])("%s", async (_what, provider, error, wide, warning) => {
     const { tried, work } = workThatFails({ float16: error });
-    const held = await inArithmeticThatHolds(planOf(provider, "float16"), work);
+    const held = await inArithmeticThatHolds(planOf(provider, "float16"), NO_ATTENTION, work);
     expect(held.result).toBe(`done in ${wide}`);
     expect(held.plan.arithmetic).toEqual(PROVIDERS[provider].wideArithmetic);
     expect(held.warnings).toEqual([expect.stringMatching(warning)]);
@@ -52,7 +56,11 @@ describe("a run is not repeated", () => {
   test("when float16 holds it, and nothing is said", async () => {
     const plan = planOf("webgpu", "float16");
     const { tried, work } = workThatFails({});
-    expect(await inArithmeticThatHolds(plan, work)).toEqual({ result: "done in float16", plan, warnings: [] });
+    expect(await inArithmeticThatHolds(plan, NO_ATTENTION, work)).toEqual({
+      result: "done in float16",
+      plan,
+      warnings: [],
+    });
     expect(tried).toEqual(["float16"]);
   });
 
@@ -63,14 +71,14 @@ describe("a run is not repeated", () => {
     ["when float32 overflows", "cpu", "float32", OVERFLOW],
   ])("%s", async (_what, provider, elementType, error) => {
     const { tried, work } = workThatFails({ [elementType]: error });
-    await expect(inArithmeticThatHolds(planOf(provider, elementType), work)).rejects.toBe(error);
+    await expect(inArithmeticThatHolds(planOf(provider, elementType), NO_ATTENTION, work)).rejects.toBe(error);
     expect(tried).toEqual([elementType]);
   });
 
   test("twice: what overflows in the wide arithmetic, too, is the error", async () => {
     const again = new NotFiniteError("Layer 1: V has values that are not finite");
     const { tried, work } = workThatFails({ float16: OVERFLOW, float32: again });
-    await expect(inArithmeticThatHolds(planOf("webgpu", "float16"), work)).rejects.toBe(again);
+    await expect(inArithmeticThatHolds(planOf("webgpu", "float16"), NO_ATTENTION, work)).rejects.toBe(again);
     expect(tried).toEqual(["float16", "float32"]);
   });
 });
