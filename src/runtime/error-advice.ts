@@ -31,7 +31,7 @@ const ADVICE: readonly Advice[] = [
   {
     pattern: NVIDIA_LIBRARY,
     advice:
-      "A library of CUDA or cuDNN is missing: install CUDA 12 and cuDNN 9, or name their folders in LD_LIBRARY_PATH",
+      "A library of CUDA or cuDNN is missing: install it, in the version named here, or put its folder into LD_LIBRARY_PATH",
   },
   {
     pattern: /no kernel image is available|CUDA failure 209\b/,

@@ -10,12 +10,15 @@ import { calibrationOf, makeExample } from "../helpers/example-checkpoint.js";
 import { driver, preloading, WITH_GPU } from "../helpers/preload.js";
 import { REPOSITORY, runCli, startCli } from "../helpers/run-cli.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";
+import { findWebGpuDevice } from "../helpers/webgpu-device.js";
 
 const NO_CUDA_LIBRARY = obstacleOf("cuda")?.command !== undefined;
 const system = thisSystem();
 const ON_LINUX_X64 = system.platform === "linux" && system.arch === "x64";
 const HAS_GPU = system.platform !== "linux" || system.exists("/dev/nvidiactl") || system.list("/dev/dri").length > 0;
 const NAMES = ["cuda", "webgpu", "coreml", "dml", "cpu"];
+const device = await findWebGpuDevice();
+const skipped = device.env === undefined ? ` (skipped: ${device.reason})` : "";
 const BROKEN = 5;
 const USAGE = 2;
 
@@ -74,6 +77,13 @@ describe("providers", () => {
     expect(obstacle).toMatch(
       /WebGPU found no GPU: it needs one with a driver for Vulkan.*\(Failed to get a WebGPU adapter/,
     );
+  });
+
+  test.skipIf(device.env === undefined)(`says what WebGPU computes in, and how near that is${skipped}`, async () => {
+    const { usable, computes_in, deviation_from_cpu } = entryOf(await list(device.env), "webgpu");
+    expect(usable).toBe(true);
+    expect(["float16", "float32"]).toContain(computes_in);
+    expect(deviation_from_cpu).toBeLessThan(computes_in === "float32" ? 1e-4 : 1e-2);
   });
 
   test.skipIf(!ON_LINUX_X64)("a driver that crashes is a line with its last words, not an end", async () => {
