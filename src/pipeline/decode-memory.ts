@@ -7,8 +7,8 @@ import { ProviderError, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { decoderBytes } from "./segment-plan.js";
 
-/** What ONNX Runtime, Node and the activations of a step take beside the weights. */
-const RUNTIME_BYTES = 256 * 2 ** 20;
+/** What ONNX Runtime, Node, a session that opens and the activations of a step take beside the weights. */
+const RUNTIME_BYTES = 512 * 2 ** 20;
 
 /**
  * Refuses a model that does not fit.

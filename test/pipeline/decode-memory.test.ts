@@ -13,7 +13,7 @@ const decoder = describeModel(checkpoint.config, checkpoint.tensors);
 /** Of the example: layers and head as float32, the embedding, which is tied to the head, as the bfloat16 that it is. */
 const LAYER_ELEMENTS = 2 * 128 + 128 * 128 * 2 + 2 * 128 * 64 + 3 * 128 * 448;
 const WEIGHTS = 4 * (6 * LAYER_ELEMENTS + 2304 * 128) + 2 * 2304 * 128;
-const BESIDE = 256 * 2 ** 20;
+const BESIDE = 512 * 2 ** 20;
 
 function requireWith(limit: number | undefined, free = 2 ** 40): () => void {
   return () => requireMemoryForModel(checkpoint, decoder, limit, free);
