@@ -5,6 +5,7 @@ import { KvScalesError } from "../errors.js";
 import { preloadRuntime } from "../runtime/session.js";
 import type { FromChild, ToChild } from "./compute-process.js";
 import { COMPUTE_TASKS, type ComputeTaskName, type TaskRequest, type TaskResult } from "./compute-tasks.js";
+import { warmUp } from "./warm-up.js";
 
 const MAX_UNCOLLECTED_BYTES = 8 * 2 ** 20;
 let uncollected = 0;
@@ -13,7 +14,15 @@ process.on("disconnect", () => process.exit());
 // Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
 process.on("SIGINT", () => {});
 
-process.once("message", async ({ task, request }: ToChild) => {
+let warmedUp: Promise<void> = Promise.resolve();
+
+process.on("message", async (message: ToChild) => {
+  if (message.kind === "warm up") {
+    warmedUp = warmUp(message.request).catch(() => {});
+    return;
+  }
+  const { task, request } = message;
+  await warmedUp;
   try {
     const result = await runTask(task, {
       ...request,

@@ -6,11 +6,11 @@ import { fileURLToPath } from "node:url";
 import * as errors from "../errors.js";
 import { InterruptedError, ProviderError } from "../errors.js";
 import type { ComputeTaskName, TaskRequest, TaskResult } from "./compute-tasks.js";
+import type { WarmUpRequest } from "./warm-up.js";
 
-export interface ToChild {
-  readonly task: ComputeTaskName;
-  readonly request: object;
-}
+export type ToChild =
+  | { readonly kind: "warm up"; readonly request: WarmUpRequest }
+  | { readonly kind: "run"; readonly task: ComputeTaskName; readonly request: object };
 
 export type FromChild =
   | { readonly kind: "progress"; readonly progress: unknown }
@@ -29,6 +29,8 @@ const ALLOCATOR_SETTINGS = {
 
 /** A process that is ready for one task. */
 export interface ComputeProcess {
+  /** Makes its device ready for what comes. Waits for nothing; what fails will fail again when it matters. */
+  warmUp(request: WarmUpRequest): void;
   /** As the task's function, with the same errors. @throws also ProviderError when the process is killed */
   run<Name extends ComputeTaskName>(task: Name, request: TaskRequest<Name>): Promise<TaskResult<Name>>;
   /** Ends the process, whatever it does. */
@@ -70,12 +72,15 @@ export function startComputeProcess({ visibleDevice }: ComputeProcessOptions = {
   };
   return {
     stop,
+    warmUp(request) {
+      child.send({ kind: "warm up", request } satisfies ToChild, () => {});
+    },
     async run(task, { signal, onProgress, ...request }) {
       if (signal?.aborted) throw new InterruptedError();
       signal?.addEventListener("abort", stop);
       try {
         const answered = answer(child, onProgress as ((progress: unknown) => void) | undefined);
-        child.send({ task, request } satisfies ToChild, () => {});
+        child.send({ kind: "run", task, request } satisfies ToChild, () => {});
         return (await Promise.race([answered, ended])) as TaskResult<typeof task>;
       } catch (error) {
         throw signal?.aborted ? new InterruptedError() : error;

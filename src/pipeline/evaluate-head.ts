@@ -9,6 +9,7 @@ import { buildHead, HEAD_VALUES, type VocabularySlice } from "../graphs/head.js"
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import { joinSlices, type SliceSums } from "../metrics/vocabulary-slices.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
+import { PROVIDERS, type Provider } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
 import type { ComputePlan } from "./compute-plan.js";
 import type { HiddenStates } from "./hidden-states.js";
@@ -28,8 +29,8 @@ export interface HeadRequest {
   readonly onTile: (share: number) => void;
 }
 
-/** Logits of one run, in bytes: more fall out of the processor's cache. */
-const TILE_BYTES = 16 * 2 ** 20;
+/** Logits of one run, in bytes. On a processor more fall out of its cache; a device wants enough to do. */
+const TILE_BYTES = { processor: 16 * 2 ** 20, device: 512 * 2 ** 20 } as const;
 /** Fewer tokens of the vocabulary would leave the matrix products short. */
 const MIN_SLICE = 2048;
 
@@ -40,7 +41,7 @@ export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]
   const places = windows.flatMap((window, prompt) =>
     Array.from({ length: Math.max(0, window.length - 1) }, (_, position) => ({ prompt, position })),
   );
-  const slices = sliceVocabulary(decoder, plan.segmentBytes);
+  const slices = sliceVocabulary(decoder, Math.min(plan.segmentBytes, largestBuffer(plan)));
   const { folder, locate } = weightLocations(checkpoint);
   const sums: SliceSums[][] = states.map(() => []); // [arms][slices]
   for (const slice of slices) {
@@ -82,11 +83,15 @@ async function runSlice(
   session: Session,
   slice: VocabularySlice,
   places: readonly Place[],
-  { decoder: { hiddenSize }, windows, states, signal }: HeadRequest,
+  { decoder: { hiddenSize }, windows, states, plan, signal }: HeadRequest,
   onTile: (share: number) => void,
 ): Promise<SliceSums[]> {
   const arms = states.length;
-  const rows = Math.max(1, Math.floor(TILE_BYTES / (4 * arms * (slice.end - slice.start))));
+  const tileBytes = Math.min(
+    TILE_BYTES[PROVIDERS[plan.provider].usesDevice ? "device" : "processor"],
+    largestBuffer(plan),
+  );
+  const rows = Math.max(1, Math.floor(tileBytes / (4 * arms * (slice.end - slice.start))));
   const results = states.map(() => emptySums(slice, places.length));
   for (let first = 0; first < places.length; first += rows) {
     throwIfAborted(signal);
@@ -117,6 +122,12 @@ async function runSlice(
     onTile(tile.length / places.length);
   }
   return results;
+}
+
+/** Bytes that a single tensor may take. */
+function largestBuffer({ provider }: ComputePlan): number {
+  const { maxBufferBytes = Number.POSITIVE_INFINITY }: Provider = PROVIDERS[provider];
+  return maxBufferBytes;
 }
 
 function emptySums({ start }: VocabularySlice, positions: number): SliceSums {

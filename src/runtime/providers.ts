@@ -27,6 +27,8 @@ export interface Provider {
   readonly batchTokens: number;
   /** What an activation may take at most, where devices limit the size of a buffer. */
   readonly maxBufferBytes?: number;
+  /** Whether a first run costs so much that it is made while prompts are tokenized. */
+  readonly warmsUp?: boolean;
   /** How it is marked until someone has run it. */
   readonly untested?: boolean;
 }
@@ -69,6 +71,7 @@ export const PROVIDERS = {
     checksAttention: false,
     defaultSegmentBytes: 4096 * MEBIBYTE,
     batchTokens: 16384,
+    warmsUp: true,
   },
   webgpu: {
     ...WITHOUT_BFLOAT16,

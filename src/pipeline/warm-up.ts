@@ -1,0 +1,49 @@
+// The first run on a device pays for its context, its libraries and their kernels. A layer over tokens of nothing pays for
+// them while others still tokenize. Gives no result.
+
+import type { Decoder } from "../architectures/description.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { hiddenTypeOf } from "../graphs/hidden-states.js";
+import { buildSegment } from "../graphs/segment.js";
+import { encodeModelProto } from "../onnx/model-proto.js";
+import type { Batch } from "../prompts/batches.js";
+import { openSession } from "../runtime/session.js";
+import { layerInputs, RopeTableCache } from "./batch-inputs.js";
+import type { ComputePlan } from "./compute-plan.js";
+import { HiddenStates } from "./hidden-states.js";
+import { weightLocations } from "./weight-locations.js";
+
+export interface WarmUpRequest {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly plan: ComputePlan;
+}
+
+/** Enough for the kernels that large batches take, few enough to cost nothing. */
+const WARM_UP_ROWS = 8;
+const WARM_UP_WIDTH = 512;
+
+/** @throws ProviderError: what comes after meets it, too, and has more to say about it */
+export async function warmUp({ checkpoint, decoder, plan }: WarmUpRequest): Promise<void> {
+  const [layer] = decoder.layers;
+  if (layer === undefined) return;
+  const { arithmetic, provider } = plan;
+  const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
+  const model = encodeModelProto(buildSegment(decoder, [{ kind: "layer", layer }], locate, { arithmetic }));
+  const session = await openSession({ model, externalDataFolder, provider, purpose: "layer 0, to warm up" });
+  try {
+    const batch = emptyBatch(plan.batchTokens);
+    const hidden = new HiddenStates([batch], decoder.hiddenSize, hiddenTypeOf(arithmetic));
+    const tables = new RopeTableCache(decoder).of(batch.width);
+    await session.run({ ...hidden.current(0), ...layerInputs(batch, tables) }, hidden.next(0));
+  } finally {
+    await session.release();
+  }
+}
+
+function emptyBatch(batchTokens: number): Batch {
+  const width = Math.min(WARM_UP_WIDTH, batchTokens);
+  const rows = Math.min(WARM_UP_ROWS, Math.floor(batchTokens / width));
+  const prompts = Array.from({ length: rows }, (_, row) => row);
+  return { prompts, lengths: prompts.map(() => width), width };
+}
