@@ -96,7 +96,8 @@ function passedVerdict({ subject, atScale1, noiseFloor, thresholds }: VerdictFac
     const reasons = broken.map(({ sentence }) => `At scale 1.0 it would not. ${sentence}`);
     return { ...ship, reasons: [...kept, ...reasons] };
   }
-  const extra = `mean KL divergence ${formatNats(extraKl.value)} nats above that of the scales (${formatRange(extraKl, formatNats)})`;
+  const side = extraKl.value < 0 ? "below" : "above";
+  const extra = `mean KL divergence ${formatNats(Math.abs(extraKl.value))} nats ${side} that of the scales (difference ${formatRange(extraKl, formatNats)})`;
   if (extraKl.low > 0 && !(noiseFloor !== undefined && extraKl.value <= noiseFloor.meanKl))
     return { ...ship, reasons: [...kept, `Scale 1.0 is worse: ${extra}.`] };
   const sentence = "Within the thresholds, and scale 1.0 does as well: the scales neither help nor harm.";
@@ -110,7 +111,7 @@ function failedVerdict(facts: VerdictFacts): Verdict {
   const reasons = broken.map(({ sentence }) => sentence);
   const at1Passes = atScale1 !== undefined && keepsThresholds(atScale1.metrics, thresholds);
   const hints = [
-    at1Passes ? "Scale 1.0 stays within the thresholds: the scales of the checkpoint are wrong. Calibrate again." : "",
+    at1Passes ? hintOfScale1(atScale1.extraKl) : "",
     subject.name === "fp8-at-1" ? "The checkpoint has no scales: calibrate it." : "",
   ].filter((hint) => hint !== "");
   if (kept !== undefined && kept.layers.length > 0 && keepsThresholds(kept.metrics, thresholds)) {
@@ -139,6 +140,13 @@ function failedVerdict(facts: VerdictFacts): Verdict {
     ...verdict("too-costly", "Do not ship it: the FP8 cache costs more than the thresholds allow."),
     reasons: [...reasons, ...hints],
   };
+}
+
+/** What follows from scale 1.0 keeping the thresholds where the checkpoint's scales do not. */
+function hintOfScale1(extraKl: Interval): string {
+  return extraKl.high < 0
+    ? "Scale 1.0 stays within the thresholds and is measurably better: the scales of the checkpoint are wrong. Calibrate again."
+    : "Scale 1.0 stays within the thresholds, but is not measurably better: both are near the limit. More text would tell.";
 }
 
 function verdict(name: VerdictName, sentence: string): Verdict {

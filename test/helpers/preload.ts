@@ -24,10 +24,10 @@ export function driver({ words, crashesOn = "", hangsOn = "" }: DriverFault): st
   return `
     if (process.send !== undefined) {
       require("node:fs").writeSync(2, ${JSON.stringify(`${words}\n`)});
-      const { once } = process;
-      process.once = function (event, listener) {
-        if (event !== "message") return once.call(this, event, listener);
-        return once.call(this, event, (task) => {
+      const { on } = process;
+      process.on = function (event, listener) {
+        if (event !== "message") return on.call(this, event, listener);
+        return on.call(this, event, (task) => {
           const { provider } = task.request.plan;
           if (provider === ${JSON.stringify(crashesOn)}) process.kill(process.pid, "SIGSEGV");
           else if (provider !== ${JSON.stringify(hangsOn)}) listener(task);

@@ -144,7 +144,14 @@ describe("the reasons", () => {
   });
 
   test("say that scales are wrong which fail where 1.0 does not", () => {
-    expect(reasonsOf({ ...subject(BAD), ...at1(GOOD) }).join(" ")).toContain("the scales of the checkpoint are wrong");
+    const better = { value: -0.4, low: -0.5, high: -0.3 };
+    const wrong = "the scales of the checkpoint are wrong";
+    expect(reasonsOf({ ...subject(BAD), ...at1(GOOD, better) }).join(" ")).toContain(wrong);
+    const alike = reasonsOf({ ...subject(BAD), ...at1(GOOD, { value: -0.0001, low: -0.0004, high: 0.0002 }) }).join(
+      " ",
+    );
+    expect(alike).toContain("not measurably better");
+    expect(alike).not.toContain(wrong);
     expect(reasonsOf({ ...subject(BAD), ...at1(BAD) }).join(" ")).not.toContain("wrong");
   });
 
