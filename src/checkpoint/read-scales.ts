@@ -3,6 +3,7 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { CheckpointError, messageOf } from "../errors.js";
+import { decodeBits16 } from "../numerics/bits16.js";
 import { layerOf } from "./attention-names.js";
 import type { Checkpoint } from "./open-checkpoint.js";
 import type { TensorEntry } from "./safetensors-header.js";
@@ -34,8 +35,8 @@ type Decode = (data: DataView, element: number) => number;
 const DECODERS: Readonly<Record<string, Decode>> = {
   F64: (data, element) => data.getFloat64(8 * element, true),
   F32: (data, element) => data.getFloat32(4 * element, true),
-  F16: (data, element) => decodeFloat16(data.getUint16(2 * element, true)),
-  BF16: (data, element) => decodeBfloat16(data.getUint16(2 * element, true)),
+  F16: (data, element) => decodeBits16("float16", data.getUint16(2 * element, true)),
+  BF16: (data, element) => decodeBits16("bfloat16", data.getUint16(2 * element, true)),
 };
 
 interface ScalesFile {
@@ -107,21 +108,6 @@ async function readValues(handle: FileHandle, entry: TensorEntry): Promise<numbe
   if (bytesRead < entry.byteLength) throw new Error(`the file ends inside tensor "${entry.name}"`);
   const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: elements }, (_, element) => decode(data, element));
-}
-
-/** bfloat16 is the upper half of a float32. */
-function decodeBfloat16(bits: number): number {
-  return new Float32Array(Uint32Array.of(bits << 16).buffer)[0] ?? Number.NaN;
-}
-
-/** IEEE 754 binary16: bias 15, 10 bits of fraction. */
-function decodeFloat16(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 0x1f) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 export interface ScalesAsRead {

@@ -1,5 +1,7 @@
-// The two 16-bit formats that a KV cache may use: how their codes are numbers. Both are laid out as IEEE 754 has it:
-// sign, exponent, mantissa, the highest exponent for infinities and NaN. Knows nothing of caches.
+// The two 16-bit formats of weights, hidden states and caches: how their codes are numbers. Both are laid out as IEEE 754
+// has it: sign, exponent, mantissa, the highest exponent for infinities and NaN. Knows nothing of what they are codes of.
+
+import { roundToEven } from "./round-to-even.js";
 
 interface Bits16Code {
   readonly mantissaBits: number;
@@ -19,10 +21,12 @@ const SIGN = 1 << MAGNITUDE_BITS;
 
 /** The number that each code stands for. @returns [65536], by code */
 export function bits16Table(format: Bits16Name): Float32Array {
-  return Float32Array.from({ length: 2 ** 16 }, (_, code) => decode(BITS16_CODES[format], code));
+  return Float32Array.from({ length: 2 ** 16 }, (_, code) => decodeBits16(format, code));
 }
 
-function decode({ mantissaBits, bias }: Bits16Code, code: number): number {
+/** The number that a code stands for. */
+export function decodeBits16(format: Bits16Name, code: number): number {
+  const { mantissaBits, bias }: Bits16Code = BITS16_CODES[format];
   const sign = code >= SIGN ? -1 : 1;
   const exponent = (code & (SIGN - 1)) >> mantissaBits;
   const mantissa = code & ((1 << mantissaBits) - 1);
@@ -49,10 +53,4 @@ export function encodeBits16(format: Bits16Name, value: number): number {
   const steps = roundToEven(magnitude / 2 ** (exponent - mantissaBits));
   // A step too many carries over into the exponent, and from the largest value into infinity.
   return sign | (((exponent + bias - 1) << mantissaBits) + steps);
-}
-
-function roundToEven(x: number): number {
-  const below = Math.floor(x);
-  const rest = x - below;
-  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
 }

@@ -1,6 +1,8 @@
 // The FP8 formats that a KV cache may use: how their codes are numbers, and the divisor that turns an absmax into a
 // scale. Knows nothing of checkpoints.
 
+import { roundToEven } from "./round-to-even.js";
+
 export interface Float8Code {
   readonly mantissaBits: number;
   readonly bias: number;
@@ -89,10 +91,4 @@ export function encodeFloat8(format: Float8CodeName, value: number): number {
   const code = ((exponent + bias - 1) << mantissaBits) + steps;
   if (code === 0 && !hasNegativeZero) return 0;
   return value < 0 || Object.is(value, -0) ? code | 0x80 : code;
-}
-
-function roundToEven(x: number): number {
-  const below = Math.floor(x);
-  const rest = x - below;
-  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
 }

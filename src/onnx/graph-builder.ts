@@ -32,14 +32,8 @@ export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #inputs: ValueInfo[] = [];
   readonly #outputs: ValueInfo[] = [];
-  readonly #initializers: Map<string, Initializer>;
-  readonly #prefix: string;
+  readonly #initializers = new Map<string, Initializer>();
   #counter = 0;
-
-  constructor(parent?: { readonly initializers: Map<string, Initializer>; readonly prefix: string }) {
-    this.#initializers = parent?.initializers ?? new Map();
-    this.#prefix = parent?.prefix ?? "";
-  }
 
   /** Declares an input of the graph. */
   input(name: string, elementType: ElementType, shape: readonly Dimension[]): Value {
@@ -60,7 +54,7 @@ export class GraphBuilder {
 
   /** Appends a node with several outputs. */
   ops(type: string, inputs: readonly Value[], outputs: number, options: OperatorOptions = {}): Value[] {
-    const name = `${this.#prefix}${type}_${this.#counter++}`;
+    const name = `${type}_${this.#counter++}`;
     const values = Array.from({ length: outputs }, (_, index) => `${name}:${index}` as Value);
     const { attributes = {}, domain = "", unused = [] } = options;
     const named = values.map((value, index) => (unused.includes(index) ? NONE : value));
@@ -109,22 +103,6 @@ export class GraphBuilder {
     const data = new Uint8Array(Float32Array.from(values).buffer);
     this.#initializers.set(name, { name, elementType: "float32", shape, data });
     return name as Value;
-  }
-
-  /**
-   * Records a graph that an operator such as If runs: it sees every value of this one. What it needs of constants is
-   * kept here, because a name may stand for one value only.
-   */
-  branch(record: (builder: GraphBuilder) => void): { readonly graph: Graph } {
-    const prefix = `${this.#prefix}branch_${this.#counter++}/`;
-    const branch = new GraphBuilder({ initializers: this.#initializers, prefix });
-    record(branch);
-    return { graph: { ...branch.finish(), initializers: [] } };
-  }
-
-  /** A name that no other value of the graph has, for an output of a branch. */
-  freshName(purpose: string): string {
-    return `${this.#prefix}${purpose}_${this.#counter++}`;
   }
 
   finish(): Graph {

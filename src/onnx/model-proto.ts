@@ -19,7 +19,7 @@ export const ELEMENT_TYPES = {
 
 export type ElementType = keyof typeof ELEMENT_TYPES;
 
-export type Attribute = number | string | { readonly float: number } | { readonly graph: Graph } | readonly number[];
+export type Attribute = number | string | { readonly float: number } | readonly number[];
 
 export interface Node {
   readonly type: string;
@@ -27,7 +27,7 @@ export interface Node {
   readonly name: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** A plain number or list is integer; `{ float }` is a float, `{ graph }` the body of a branch. */
+  /** A plain number or list is integer; `{ float }` is a float. */
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
@@ -69,7 +69,6 @@ const OPSETS: readonly (readonly [domain: string, version: number])[] = [
 const ATTRIBUTE_FLOAT = 1;
 const ATTRIBUTE_INT = 2;
 const ATTRIBUTE_STRING = 3;
-const ATTRIBUTE_GRAPH = 5;
 const ATTRIBUTE_INTS = 7;
 const DATA_LOCATION_EXTERNAL = 1;
 
@@ -117,9 +116,6 @@ function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): v
   } else if ("float" in value) {
     writer.tag(2, WireType.Bit32).float(value.float);
     int(writer, 20, ATTRIBUTE_FLOAT);
-  } else if ("graph" in value) {
-    message(writer, 6, (w) => writeGraph(w, value.graph));
-    int(writer, 20, ATTRIBUTE_GRAPH);
   } else {
     for (const element of value) int(writer, 8, element);
     int(writer, 20, ATTRIBUTE_INTS);

@@ -3,7 +3,7 @@
 // that come and go, and keep the process from giving theirs back.
 
 import { HIDDEN_VALUES, type HiddenType } from "../graphs/hidden-states.js";
-import { decodeFloat16 } from "../numerics/float16.js";
+import { decodeBits16 } from "../numerics/bits16.js";
 import type { Batch } from "../prompts/batches.js";
 import type { NamedTensors, TensorData } from "../runtime/session.js";
 
@@ -68,7 +68,7 @@ export class HiddenStates {
     const states = this.#states.subarray(token * this.#hiddenSize, (token + 1) * this.#hiddenSize);
     const scale = this.#scales[token] ?? Number.NaN;
     if (states instanceof Float32Array) into.set(states);
-    else for (const [index, bits] of states.entries()) into[index] = decodeFloat16(bits) * scale;
+    else for (const [index, bits] of states.entries()) into[index] = decodeBits16("float16", bits) * scale;
   }
 
   #tokensOf(batch: number): number {

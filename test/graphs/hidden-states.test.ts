@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type Arithmetic, type ComputeType, FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic.js";
 import { HIDDEN_VALUES, hiddenInput, hiddenOutput, hiddenTypeOf } from "../../src/graphs/hidden-states.js";
 import { cast } from "../../src/graphs/weights.js";
-import { decodeFloat16 } from "../../src/numerics/float16.js";
+import { decodeBits16 } from "../../src/numerics/bits16.js";
 import { GraphBuilder } from "../../src/onnx/graph-builder.js";
 import { encodeModelProto, type Graph } from "../../src/onnx/model-proto.js";
 import { type NamedTensors, openSession } from "../../src/runtime/session.js";
@@ -121,7 +121,10 @@ describe("16-bit hidden states come back within 2⁻¹¹ of their token's larges
   test("and as float16 with its scale no further than that from what the graph held", async () => {
     const x = tokensOfSizes([0, 100, -100, 17, -24, 1, 15, 16, -14, -120]);
     const { bits, scales } = await cross(x, "bfloat16");
-    const crossed = Float32Array.from(bits, (b, index) => decodeFloat16(b) * (scales[Math.floor(index / HIDDEN)] ?? 0));
+    const crossed = Float32Array.from(
+      bits,
+      (b, index) => decodeBits16("float16", b) * (scales[Math.floor(index / HIDDEN)] ?? 0),
+    );
     for (const error of errorsPerToken(crossed, toBfloat16(x.data))) expect(error).toBeLessThanOrEqual(2 ** -11);
   });
 
