@@ -56,13 +56,12 @@ export function throughCache(
   const noise = builder.op("ReduceSumSquare", [builder.op("Sub", [x, kept]), builder.int64s([1, 2])], {
     attributes: { keepdims: 0 },
   });
-  const isNotZero = (values: Value) => builder.op("Min", [scaleUp(builder, values), builder.float32(1)]);
-  const lost = builder.op("Sub", [isNotZero(builder.op("Abs", [x])), isNotZero(builder.op("Abs", [kept]))]);
+  const lost = builder.op("Sub", [isNotZero(builder, within), isNotZero(builder, builder.op("Abs", [kept]))]);
   return {
     kept,
     loss: {
       noise,
-      saturated: sum(isNotZero(builder.op("Sub", [magnitude, within]))),
+      saturated: sum(isNotZero(builder, builder.op("Sub", [magnitude, within]))),
       flushed: sum(lost),
     },
   };
@@ -147,7 +146,7 @@ function powerOfTwoBelow(builder: GraphBuilder, x: Value): Value {
   return builder.op("Sub", [product, builder.op("Sub", [product, shrunk])]);
 }
 
-/** So large that what is not 0 is at least 1; denormal numbers, which devices may take for 0, are not. */
-function scaleUp(builder: GraphBuilder, x: Value): Value {
-  return builder.op("Mul", [x, builder.float32(2 ** 126)]);
+/** 1 where x is not 0. Of denormal numbers, which devices may take for 0, less. @param x not negative */
+function isNotZero(builder: GraphBuilder, x: Value): Value {
+  return builder.op("HardSigmoid", [x], { attributes: { alpha: { float: 2 ** 126 }, beta: { float: 0 } } });
 }
