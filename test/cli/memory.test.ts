@@ -16,17 +16,27 @@ beforeAll(async () => {
 afterAll(() => rm(root, { recursive: true, force: true }));
 
 test.skipIf(process.platform !== "linux")("peak memory does not grow with the number of layers", async () => {
-  const shallow = await peakMemory(4);
-  const deep = await peakMemory(32);
+  const shallow = await smallestPeak(4);
+  const deep = await smallestPeak(32);
   // 28 more layers are 340 MB of weights in bf16 and 680 MB in float32.
   expect(deep / shallow).toBeLessThan(1.15);
 });
 
-/** The sum of the peaks of the program and of the process in which it measures, in kB. */
-async function peakMemory(layers: number): Promise<number> {
+const RUNS = 3;
+
+/** When garbage is collected depends on what else the machine does, and late collection only ever adds: the least counts. */
+async function smallestPeak(layers: number): Promise<number> {
   const model = join(root, `layers-${layers}`);
   await makeRandomCheckpoint(model, shape(768, 2048, layers, 12, 4, 4096));
-  const { child, done } = startCli([model, "--samples", "4", "--sequence-length", "128", "--quiet"]);
+  const peaks: number[] = [];
+  for (let run = 0; run < RUNS; run++) peaks.push(await peakMemory(model));
+  return Math.min(...peaks);
+}
+
+/** The sum of the peaks of the program and of the process in which it measures, in kB. */
+async function peakMemory(model: string): Promise<number> {
+  const few = ["--samples", "4", "--sequence-length", "128"];
+  const { child, done } = startCli([model, ...few, "--provider", "cpu", "--force", "--quiet"]);
   const pid = child.pid ?? 0;
   const peaks = new Map<number, number>();
   let running = true;
