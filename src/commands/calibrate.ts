@@ -6,7 +6,7 @@ import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-form
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
-import { PROVIDER_CHOICES, type ProviderChoice } from "../pipeline/choose-provider.js";
+import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
 import type { CommandContext } from "./command-context.js";
@@ -18,6 +18,7 @@ import {
   parseSeed,
   parseText,
 } from "./option-values.js";
+import { providerOption } from "./provider-option.js";
 import { withProgress } from "./with-progress.js";
 
 interface CalibrateFlags {
@@ -63,7 +64,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .addOption(number("--samples <count>", "prompts to use at most", parsePositiveInteger, samples))
     .addOption(number("--sequence-length <tokens>", "tokens of a prompt at most", parsePositiveInteger, sequenceLength))
     .addOption(number("--seed <seed>", "which prompts, when there are more", parseSeed, seed))
-    .addOption(choice("--provider <provider>", "where to compute", PROVIDER_CHOICES).default(provider))
+    .addOption(providerOption(provider))
     .option("--device <numbers>", "GPUs that share the work, such as 0,1 (default: 0)", parseDevices)
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .option("--json", "print the result as JSON")

@@ -6,7 +6,7 @@ import pc from "picocolors";
 import { messageOf, OutputWriteError, UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
 import { TOOL_VERSION } from "../pipeline/calibration-record.js";
-import { PROVIDER_CHOICES, type ProviderChoice } from "../pipeline/choose-provider.js";
+import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { GENERATION_DEFAULTS } from "../pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
@@ -26,6 +26,7 @@ import {
   parseShare,
   parseText,
 } from "./option-values.js";
+import { providerOption } from "./provider-option.js";
 import { withProgress } from "./with-progress.js";
 
 interface VerifyFlags {
@@ -72,11 +73,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
       number("--sequence-length <tokens>", "tokens of a window", parsePositiveInteger, defaults.sequenceLength),
     )
     .addOption(number("--seed <seed>", "which texts, when there are more", parseSeed, defaults.seed))
-    .addOption(
-      new Option("--provider <provider>", "where to compute")
-        .choices(Object.keys(PROVIDER_CHOICES))
-        .default(defaults.provider),
-    )
+    .addOption(providerOption(defaults.provider))
     .option("--device <number>", "which GPU (default: 0)", parseDevice)
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .addOption(number("--max-perplexity-increase <share>", "such as 1%", parseShare, defaults.maxPerplexityIncrease))

@@ -135,9 +135,20 @@ describe("--provider", () => {
     }
   });
 
+  test("the environment names the provider where the option does not; a wrong name there is wrong usage, too", async () => {
+    const args = calibrationOf(makeExample(temporaryFolder()), "--json");
+    const chosen = await runCli(args, { env: { CREATE_KV_SCALES_PROVIDER: "cpu" } });
+    expect((JSON.parse(chosen.stdout) as { provider: string }).provider).toBe("cpu");
+    const { exitCode, stderr } = await runCli(args, { env: { CREATE_KV_SCALES_PROVIDER: "abacus" } });
+    expect(exitCode).toBe(2);
+    expect(stderr).toMatch(/CREATE_KV_SCALES_PROVIDER.*Allowed choices are auto, cuda/s);
+  });
+
   test.skipIf(HAS_GPU)("auto computes on the CPU where there is no GPU, and says nothing about it", async () => {
     const example = makeExample(temporaryFolder());
-    const { exitCode, stdout } = await runCli(calibrationOf(example, "--json", "--format", "vllm"));
+    const { exitCode, stdout } = await runCli(
+      calibrationOf(example, "--json", "--format", "vllm", "--provider", "auto"),
+    );
     expect(exitCode).toBe(0);
     const { provider, warnings } = JSON.parse(stdout) as { provider: string; warnings: string[] };
     expect(provider).toBe("cpu");
@@ -149,7 +160,10 @@ describe("--provider", () => {
   test.skipIf(!ON_LINUX_X64 || HAS_GPU)("auto falls back with a warning when what it takes first fails", async () => {
     const example = makeExample(temporaryFolder());
     const env = preloading(WITH_GPU);
-    const { exitCode, stdout } = await runCli(calibrationOf(example, "--json", "--format", "vllm"), { env });
+    const { exitCode, stdout } = await runCli(
+      calibrationOf(example, "--json", "--format", "vllm", "--provider", "auto"),
+      { env },
+    );
     expect(exitCode).toBe(0);
     const { provider, warnings } = JSON.parse(stdout) as { provider: string; warnings: string[] };
     expect(provider).toBe("cpu");
