@@ -38,7 +38,7 @@ interface GenerationFacts {
   /** Where to generate: on CUDA when that evaluates, else on the CPU. */
   readonly provider: ProviderName;
   readonly devices: readonly number[] | undefined;
-  /** Bytes that weights may take; by default, as many as are free. */
+  /** Bytes: of weights on the CPU, of all that is on a device elsewhere; by default, as many as are free. */
   readonly memory: number | undefined;
   readonly options: GenerationOptions;
 }
@@ -60,7 +60,9 @@ export async function prepareGeneration(facts: GenerationFacts): Promise<Prepare
   if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
     throw new UsageError(`maxNewTokens: expected a whole number from 1, found ${maxNewTokens}`);
   }
-  if (facts.provider !== "cuda") requireMemoryForModel(checkpoint, decoder, facts.memory);
+  // Where another device evaluates, the limit is that device's, and the texts are generated here.
+  const limit = facts.provider === "cpu" ? facts.memory : undefined;
+  if (facts.provider !== "cuda") requireMemoryForModel(checkpoint, decoder, limit);
   const prompts = encodeOpenPrompts(await readPrompts(data), tokenizer, decoder.vocabularySize);
   const request: GenerateRequest = {
     ...{ checkpoint, decoder, end, provider: "cpu", maxNewTokens },

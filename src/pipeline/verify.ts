@@ -122,15 +122,13 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const windowPositions = windows.map((window) => window.length - 1);
 
   const caches = { bits16: "16-bit", fp8: subjectName } as const;
-  const computesOnCpu = settings.providers.join() === "cpu";
   const generation =
     options.generate &&
     (await prepareGeneration({
       ...{ checkpoint, decoder, end, tokenizer, rounding, caches, options: options.generate },
       provider: settings.providers[0] ?? "cpu",
       devices: settings.devices,
-      // Elsewhere the limit is that of the device.
-      memory: computesOnCpu ? memory : undefined,
+      memory,
     }));
 
   let providers: readonly ProviderName[] = settings.providers;
