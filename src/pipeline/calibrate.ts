@@ -25,7 +25,7 @@ import type { LayerRange } from "../numerics/ranges.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
 import { readPrompts, SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
 import { openTokenizer } from "../prompts/tokenizer.js";
-import type { ProviderName } from "../runtime/providers.js";
+import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
 import {
   onFirstThatWorks,
@@ -208,7 +208,7 @@ async function encodeAndMeasure(
 ) {
   const providers = providersToTry(settings.provider, devices);
   const start = (provider: ProviderName) => startWorkers({ provider, devices, checkpoint, decoder, memory });
-  const first = start(providers[0]);
+  const first = start(providers[0]).then((workers) => warmUpAll(workers, checkpoint, decoder));
   // What is wrong with the provider alone counts when it is to measure: another may then take its place.
   await first.catch((error: unknown) => {
     if (!(error instanceof ProviderError)) throw error;
@@ -236,6 +236,15 @@ async function encodeAndMeasure(
       stopAll(workers);
     }
   }
+}
+
+/** What the first run on a device costs is paid while prompts are tokenized. */
+function warmUpAll(workers: readonly Worker[], checkpoint: Checkpoint, decoder: Decoder): readonly Worker[] {
+  for (const { process, plan } of workers) {
+    const { warmsUp = false }: Provider = PROVIDERS[plan.provider];
+    if (warmsUp) process.warmUp({ checkpoint, decoder, plan });
+  }
+  return workers;
 }
 
 function stopAll(workers: readonly Worker[]): void {

@@ -5,7 +5,7 @@ import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type KvScalesError, ProviderError, UsageError } from "../errors.js";
 import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtime/devices.js";
-import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
 import type { Worker } from "./measure-on-devices.js";
@@ -25,7 +25,7 @@ export interface WorkersRequest {
  */
 export async function startWorkers(request: WorkersRequest): Promise<Worker[]> {
   const { provider, devices } = request;
-  const { usesDevice, choosesDevice, warmsUp }: Provider = PROVIDERS[provider];
+  const { usesDevice, choosesDevice } = PROVIDERS[provider];
   const known = usesDevice ? await nvidiaDevices() : [];
   // Where nobody asked for a device by its number, that there is none is no wrong usage.
   const Missing = devices === undefined ? ProviderError : UsageError;
@@ -34,11 +34,7 @@ export async function startWorkers(request: WorkersRequest): Promise<Worker[]> {
   );
   const free = chosen.flatMap(({ found }) => (found === undefined ? [] : [found.freeBytes]));
   const plan = planCompute({ ...request, freeDeviceMemory: free.length > 0 ? Math.min(...free) : undefined });
-  return chosen.map(({ visible }) => {
-    const process = startComputeProcess({ visibleDevice: visible });
-    if (warmsUp) process.warmUp({ checkpoint: request.checkpoint, decoder: request.decoder, plan });
-    return { process, plan };
-  });
+  return chosen.map(({ visible }) => ({ process: startComputeProcess({ visibleDevice: visible }), plan }));
 }
 
 interface ChosenDevice {
