@@ -6,6 +6,7 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { ProviderError, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { decoderBytes } from "./segment-plan.js";
+import { storedBytes } from "./weight-locations.js";
 
 /** What ONNX Runtime, Node, a session that opens and the activations of a step take beside the weights. */
 const RUNTIME_BYTES = 512 * 2 ** 20;
@@ -53,9 +54,8 @@ export function requireDeviceMemoryForModel(
 }
 
 /** The head is computed in float32 everywhere. */
-function weightsOf({ tensors }: Checkpoint, decoder: Decoder, elementType: ComputeType): number {
-  const bytesOf = (name: string) => tensors.get(name)?.byteLength ?? 0;
-  return decoderBytes(decoder, elementType, bytesOf) + 4 * decoder.vocabularySize * decoder.hiddenSize;
+function weightsOf(checkpoint: Checkpoint, decoder: Decoder, elementType: ComputeType): number {
+  return decoderBytes(decoder, elementType, storedBytes(checkpoint)) + 4 * decoder.vocabularySize * decoder.hiddenSize;
 }
 
 function freeMemory(): number {

@@ -16,7 +16,7 @@ import { RopeTableCache } from "./batch-inputs.js";
 import { sliceVocabulary } from "./evaluate-head.js";
 import { planSegments } from "./segment-plan.js";
 import type { StoredCache } from "./stored-cache.js";
-import { weightLocations } from "./weight-locations.js";
+import { storedBytes, weightLocations } from "./weight-locations.js";
 
 export interface DecodeModelRequest {
   readonly checkpoint: Checkpoint;
@@ -82,11 +82,10 @@ export class DecodeModel {
     const { checkpoint, decoder, end, provider, caches, sessionBytes = SESSION_BYTES } = request;
     const { arithmetic = FLOAT32_ARITHMETIC } = request;
     const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
-    const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
     for (const { parts, purpose } of planSegments(
       decoder,
       { segmentBytes: sessionBytes, elementType: arithmetic.elementType },
-      bytesOf,
+      storedBytes(checkpoint),
       "layer",
     )) {
       const model = encodeModelProto(buildDecodeStep(decoder, parts, locate, caches, arithmetic));

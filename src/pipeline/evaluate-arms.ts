@@ -20,7 +20,7 @@ import { evaluateHead } from "./evaluate-head.js";
 import { HiddenStates } from "./hidden-states.js";
 import { tokensOf } from "./measure-ranges.js";
 import { planSegments, type Segment } from "./segment-plan.js";
-import { weightLocations } from "./weight-locations.js";
+import { storedBytes, weightLocations } from "./weight-locations.js";
 import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
 export interface EvaluateRequest {
@@ -67,8 +67,12 @@ async function evaluateOnce(request: EvaluateRequest): Promise<EvaluatedArm[]> {
   const { arithmetic, provider } = plan;
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
   const batches = makeBatches(windows, { maxTokens: plan.batchTokens, regimeOf });
-  const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
-  const segments = planSegments(decoder, { ...plan, elementType: arithmetic.elementType }, bytesOf, "layer");
+  const segments = planSegments(
+    decoder,
+    { ...plan, elementType: arithmetic.elementType },
+    storedBytes(checkpoint),
+    "layer",
+  );
   const { folder, locate } = weightLocations(checkpoint);
   const losses = arms.map(() => new LossCollector(decoder));
   const start = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));

@@ -18,7 +18,7 @@ import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
 import type { ComputePlan } from "./compute-plan.js";
 import { HiddenStates } from "./hidden-states.js";
 import { planSegments, type Segment } from "./segment-plan.js";
-import { weightLocations } from "./weight-locations.js";
+import { storedBytes, weightLocations } from "./weight-locations.js";
 import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
 export interface MeasureRequest {
@@ -72,8 +72,7 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
   const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
   const batches = request.share === undefined ? all : dealBatches(all, request.share);
-  const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
-  const segments = planSegments(decoder, { ...plan, elementType: arithmetic.elementType }, bytesOf);
+  const segments = planSegments(decoder, { ...plan, elementType: arithmetic.elementType }, storedBytes(checkpoint));
   const { folder, locate } = weightLocations(checkpoint);
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const progress = new ProgressCounter(request, batches);

@@ -8,6 +8,11 @@ import type { ElementType } from "../onnx/model-proto.js";
 
 const ELEMENT_TYPE_OF_DTYPE: Record<string, ElementType> = { BF16: "bfloat16", F16: "float16", F32: "float32" };
 
+/** Bytes that a tensor takes as stored; none when there is no such tensor. */
+export function storedBytes({ tensors }: Checkpoint): (tensor: string) => number {
+  return (name) => tensors.get(name)?.byteLength ?? 0;
+}
+
 export interface WeightLocations {
   /** The deepest folder that holds every shard, links resolved: ONNX Runtime refuses paths that leave it. */
   readonly folder: string;
