@@ -130,15 +130,18 @@ export interface Range {
 }
 
 /**
- * The absmax per prompt and head of K or V.
+ * The absmax per prompt and head of K or V. Each head's numbers are reduced before its tokens are: a reduction over the
+ * last axis alone is spread over the processor's cores and is several times as fast.
  * @param x [batch, tokens, heads, head_dim], or with heads before tokens; padding set to 0
  * @param tokensAxis where the tokens are
  */
 export function rangeOf({ builder, arithmetic }: GraphContext, x: Value, tokensAxis: 1 | 2 = 1): Range {
-  const withoutKeptAxes = { attributes: { keepdims: 0 } };
   const wide = cast(builder, x, arithmetic.elementType, "float32");
+  const reduce = (operator: string, of: Value, axes: readonly number[]) =>
+    builder.op(operator, [of, builder.int64s(axes)], { attributes: { keepdims: 0 } });
+  const ofVectors = (operator: string, of: Value) => reduce(operator, of, [3]); // [batch, tokens, heads]
   return {
-    absmax: builder.op("ReduceMax", [builder.op("Abs", [wide]), builder.int64s([tokensAxis, 3])], withoutKeptAxes),
-    sumOfSquares: builder.op("ReduceSumSquare", [wide, builder.int64s([1, 2, 3])], withoutKeptAxes),
+    absmax: reduce("ReduceMax", ofVectors("ReduceMax", builder.op("Abs", [wide])), [tokensAxis]),
+    sumOfSquares: reduce("ReduceSum", ofVectors("ReduceSumSquare", wide), [1, 2]),
   };
 }

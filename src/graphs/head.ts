@@ -44,7 +44,7 @@ export function buildHead(
   const context = { builder, weights, arithmetic };
   const logits = logitsOf(context, end, slice, hidden); // [arms, rows, slice]
   const lastAxis = builder.int64s([-1]);
-  const max = builder.op("ReduceMax", [logits, lastAxis], { attributes: { keepdims: 1 } }); // [arms, rows, 1]
+  const { max, top } = largest(builder, logits, slice); // [arms, rows, 1]
   const exponentials = builder.op("Exp", [builder.op("Sub", [logits, max])]); // [arms, rows, slice]
   const ofBaseline = (x: Value) =>
     builder.op("Slice", [x, builder.int64s([0]), builder.int64s([1]), builder.int64s([0])]); // [1, rows, slice]
@@ -54,12 +54,39 @@ export function buildHead(
   const output = (value: Value, name: string) => builder.output(value, name, "float32", ["arms", "rows"]);
   output(squeeze(max), HEAD_VALUES.max);
   output(sum(exponentials), HEAD_VALUES.sumExp);
-  const top = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0 } });
-  output(cast(builder, top, "int64", "float32"), HEAD_VALUES.top);
+  output(squeeze(top), HEAD_VALUES.top);
   const target = builder.op("GatherElements", [logits, targets], { attributes: { axis: -1 } });
   output(squeeze(target), HEAD_VALUES.target);
   output(sum(builder.op("Mul", [ofBaseline(exponentials), difference])), HEAD_VALUES.cross);
   return builder.finish();
+}
+
+/** Tokens that are looked at together where the largest logit is sought: slices had best be a multiple of it. */
+export const TOKEN_BLOCK = 64;
+
+/**
+ * The largest logit and its number, of equal ones the first. First of every block, then among the blocks, then within
+ * that one: on a processor a search of all of them takes as long as two of the exponentials.
+ * @param logits [arms, rows, slice]
+ * @returns [arms, rows, 1], both float32
+ */
+function largest(builder: GraphBuilder, logits: Value, { start, end }: VocabularySlice): { max: Value; top: Value } {
+  const keep = { attributes: { axis: -1, keepdims: 1 } };
+  const search = (x: Value) => builder.op("ArgMax", [x], keep); // int64 [..., 1]
+  const maxOf = (x: Value) => builder.op("ReduceMax", [x, builder.int64s([-1])], { attributes: { keepdims: 1 } });
+  const toFloat = (x: Value) => cast(builder, x, "int64", "float32");
+  if ((end - start) % TOKEN_BLOCK !== 0) return { max: maxOf(logits), top: toFloat(search(logits)) };
+  const blocks = builder.op("Reshape", [logits, builder.int64s([0, 0, -1, TOKEN_BLOCK])]);
+  const maxima = builder.op("Squeeze", [maxOf(blocks), builder.int64s([-1])]); // [arms, rows, blocks]
+  const block = search(maxima);
+  const everywhere = builder.op("Expand", [
+    builder.op("Unsqueeze", [block, builder.int64s([-1])]),
+    builder.int64s([1, 1, 1, TOKEN_BLOCK]),
+  ]);
+  const within = builder.op("GatherElements", [blocks, everywhere], { attributes: { axis: 2 } }); // [arms, rows, 1, block]
+  const place = builder.op("Squeeze", [search(within), builder.int64s([-1])]);
+  const first = builder.op("Mul", [toFloat(block), builder.float32(TOKEN_BLOCK)]);
+  return { max: maxOf(maxima), top: builder.op("Add", [first, toFloat(place)]) };
 }
 
 /** Logits of a slice. @param hidden float32 [arms, rows, hidden] */

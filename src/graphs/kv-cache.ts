@@ -51,16 +51,15 @@ export function throughCache(
   x: Value,
 ): { readonly kept: Value; readonly loss: CacheLoss } {
   const { kept, magnitude, within } = round(builder, roundings, place, choice, x);
-  const sum = (values: Value) =>
-    builder.op("ReduceSum", [values, builder.int64s([1, 2])], { attributes: { keepdims: 0 } }); // [batch]
-  const noise = builder.op("ReduceSumSquare", [builder.op("Sub", [x, kept]), builder.int64s([1, 2])], {
-    attributes: { keepdims: 0 },
-  });
+  const reduce = (operator: string, of: Value, axis: number) =>
+    builder.op(operator, [of, builder.int64s([axis])], { attributes: { keepdims: 0 } });
+  // Tokens one by one, then all: the first of the two is spread over the processor's cores.
+  const sum = (values: Value, operator = "ReduceSum") => reduce("ReduceSum", reduce(operator, values, 2), 1); // [batch]
   const lost = builder.op("Sub", [isNotZero(builder, within), isNotZero(builder, builder.op("Abs", [kept]))]);
   return {
     kept,
     loss: {
-      noise,
+      noise: sum(builder.op("Sub", [x, kept]), "ReduceSumSquare"),
       saturated: sum(isNotZero(builder, builder.op("Sub", [magnitude, within]))),
       flushed: sum(lost),
     },

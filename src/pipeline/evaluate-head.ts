@@ -5,7 +5,7 @@ import type { Decoder, ModelEnd } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { throwIfAborted } from "../errors.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
-import { buildHead, HEAD_VALUES, type VocabularySlice } from "../graphs/head.js";
+import { buildHead, HEAD_VALUES, TOKEN_BLOCK, type VocabularySlice } from "../graphs/head.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import { joinSlices, type SliceSums } from "../metrics/vocabulary-slices.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -67,10 +67,9 @@ export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]
 export function sliceVocabulary({ vocabularySize, hiddenSize }: Decoder, budget: number): VocabularySlice[] {
   const size = Math.max(MIN_SLICE, Math.floor(budget / (4 * hiddenSize)));
   const count = Math.ceil(vocabularySize / size);
-  return Array.from({ length: count }, (_, index) => ({
-    start: Math.floor((index * vocabularySize) / count),
-    end: Math.floor(((index + 1) * vocabularySize) / count),
-  }));
+  const cut = (index: number) =>
+    index === count ? vocabularySize : Math.floor((index * vocabularySize) / count / TOKEN_BLOCK) * TOKEN_BLOCK;
+  return Array.from({ length: count }, (_, index) => ({ start: cut(index), end: cut(index + 1) }));
 }
 
 interface Place {
