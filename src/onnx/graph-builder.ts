@@ -33,18 +33,33 @@ export class GraphBuilder {
   readonly #inputs: ValueInfo[] = [];
   readonly #outputs: ValueInfo[] = [];
   readonly #initializers = new Map<string, Initializer>();
+  readonly #prefix: string;
   #counter = 0;
+
+  /** @param prefix of every name in the graph */
+  constructor(prefix = "") {
+    this.#prefix = prefix;
+  }
 
   /** Declares an input of the graph. */
   input(name: string, elementType: ElementType, shape: readonly Dimension[]): Value {
-    this.#inputs.push({ name, elementType, shape });
-    return name as Value;
+    const value = this.#named(name);
+    this.#inputs.push({ name: value, elementType, shape });
+    return value;
   }
 
   /** Makes a value an output of the graph, under a name of its own. */
   output(value: Value, name: string, elementType: ElementType, shape: readonly Dimension[]): void {
-    this.#nodes.push({ type: "Identity", domain: "", name, inputs: [value], outputs: [name], attributes: {} });
-    this.#outputs.push({ name, elementType, shape });
+    const output = this.#named(name);
+    this.#nodes.push({
+      type: "Identity",
+      domain: "",
+      name: output,
+      inputs: [value],
+      outputs: [output],
+      attributes: {},
+    });
+    this.#outputs.push({ name: output, elementType, shape });
   }
 
   /** Appends a node with one output. */
@@ -54,7 +69,7 @@ export class GraphBuilder {
 
   /** Appends a node with several outputs. */
   ops(type: string, inputs: readonly Value[], outputs: number, options: OperatorOptions = {}): Value[] {
-    const name = `${type}_${this.#counter++}`;
+    const name = this.#named(`${type}_${this.#counter++}`);
     const values = Array.from({ length: outputs }, (_, index) => `${name}:${index}` as Value);
     const { attributes = {}, domain = "", unused = [] } = options;
     const named = values.map((value, index) => (unused.includes(index) ? NONE : value));
@@ -64,24 +79,18 @@ export class GraphBuilder {
 
   /** A tensor whose bytes lie in another file. Asking twice for one name gives the same value. */
   external(name: string, elementType: ElementType, shape: readonly number[], data: ExternalData): Value {
-    this.#initializers.set(name, { name, elementType, shape, data });
-    return name as Value;
+    return this.#initializer(name, elementType, shape, data);
   }
 
   /** A small constant of 64-bit integers, one-dimensional. */
   int64s(values: readonly number[]): Value {
-    const name = `int64:${values.join(",")}`;
     const data = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
-    this.#initializers.set(name, { name, elementType: "int64", shape: [values.length], data });
-    return name as Value;
+    return this.#initializer(`int64:${values.join(",")}`, "int64", [values.length], data);
   }
 
   /** A constant of int32, without dimensions. */
   int32(value: number): Value {
-    const name = `int32:${value}`;
-    const data = new Uint8Array(Int32Array.of(value).buffer);
-    this.#initializers.set(name, { name, elementType: "int32", shape: [], data });
-    return name as Value;
+    return this.#initializer(`int32:${value}`, "int32", [], new Uint8Array(Int32Array.of(value).buffer));
   }
 
   /** A constant of float32, without dimensions. */
@@ -100,9 +109,28 @@ export class GraphBuilder {
   }
 
   #float32Constant(name: string, values: ArrayLike<number>, shape: readonly number[]): Value {
-    const data = new Uint8Array(Float32Array.from(values).buffer);
-    this.#initializers.set(name, { name, elementType: "float32", shape, data });
-    return name as Value;
+    return this.#initializer(name, "float32", shape, new Uint8Array(Float32Array.from(values).buffer));
+  }
+
+  #initializer(name: string, elementType: ElementType, shape: readonly number[], data: Initializer["data"]): Value {
+    const value = this.#named(name);
+    this.#initializers.set(value, { name: value, elementType, shape, data });
+    return value;
+  }
+
+  #named(name: string): Value {
+    return `${this.#prefix}${name}` as Value;
+  }
+
+  /**
+   * Records a graph that an operator such as Loop runs: it sees every value of this one, in whose order it is recorded.
+   * Its names begin with its own prefix, because a name may stand for one value only; its constants stay its own, so that
+   * ONNX Runtime puts them where its operators want them.
+   */
+  subgraph(record: (body: GraphBuilder) => void): { readonly graph: Graph } {
+    const body = new GraphBuilder(this.#named(`body_${this.#counter++}/`));
+    record(body);
+    return { graph: body.finish() };
   }
 
   finish(): Graph {

@@ -10,6 +10,7 @@ export const ELEMENT_TYPES = {
   uint16: 4,
   int32: 6,
   int64: 7,
+  bool: 9,
   float16: 10,
   bfloat16: 16,
   float8_e4m3fn: 17,
@@ -19,7 +20,7 @@ export const ELEMENT_TYPES = {
 
 export type ElementType = keyof typeof ELEMENT_TYPES;
 
-export type Attribute = number | string | { readonly float: number } | readonly number[];
+export type Attribute = number | string | { readonly float: number } | { readonly graph: Graph } | readonly number[];
 
 export interface Node {
   readonly type: string;
@@ -27,7 +28,7 @@ export interface Node {
   readonly name: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** A plain number or list is integer; `{ float }` is a float. */
+  /** A plain number or list is integer; `{ float }` is a float, `{ graph }` what a Loop repeats. */
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
@@ -62,23 +63,28 @@ export interface Graph {
 }
 
 const IR_VERSION = 10;
-const OPSETS: readonly (readonly [domain: string, version: number])[] = [
-  ["", 21],
-  ["com.microsoft", 1],
-];
+const OPSET = 21;
+const MICROSOFT_OPSET = 1;
 const ATTRIBUTE_FLOAT = 1;
 const ATTRIBUTE_INT = 2;
 const ATTRIBUTE_STRING = 3;
+const ATTRIBUTE_GRAPH = 5;
 const ATTRIBUTE_INTS = 7;
 const DATA_LOCATION_EXTERNAL = 1;
 
-/** Encodes the graph as a ModelProto. */
-export function encodeModelProto(graph: Graph): Uint8Array {
+/**
+ * Encodes the graph as a ModelProto.
+ * @param opset version of ONNX's operators: kernels of ONNX Runtime are for the versions that a provider registers
+ */
+export function encodeModelProto(graph: Graph, opset: number = OPSET): Uint8Array {
   const writer = new BinaryWriter();
   int(writer, 1, IR_VERSION);
   text(writer, 2, "create-kv-scales");
   message(writer, 7, (w) => writeGraph(w, graph));
-  for (const [domain, version] of OPSETS) {
+  for (const [domain, version] of [
+    ["", opset],
+    ["com.microsoft", MICROSOFT_OPSET],
+  ] as const) {
     message(writer, 8, (w) => {
       text(w, 1, domain);
       int(w, 2, version);
@@ -116,6 +122,9 @@ function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): v
   } else if ("float" in value) {
     writer.tag(2, WireType.Bit32).float(value.float);
     int(writer, 20, ATTRIBUTE_FLOAT);
+  } else if ("graph" in value) {
+    message(writer, 6, (w) => writeGraph(w, value.graph));
+    int(writer, 20, ATTRIBUTE_GRAPH);
   } else {
     for (const element of value) int(writer, 8, element);
     int(writer, 20, ATTRIBUTE_INTS);

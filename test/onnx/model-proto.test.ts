@@ -5,7 +5,13 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors-header.js";
 import { GraphBuilder, MICROSOFT_DOMAIN, NONE } from "../../src/onnx/graph-builder.js";
-import { type Attribute, type ElementType, encodeModelProto, type Graph } from "../../src/onnx/model-proto.js";
+import {
+  type Attribute,
+  ELEMENT_TYPES,
+  type ElementType,
+  encodeModelProto,
+  type Graph,
+} from "../../src/onnx/model-proto.js";
 import { openSession } from "../../src/runtime/session.js";
 import { safetensorsOf, temporaryFolder } from "../helpers/safetensors-files.js";
 
@@ -86,6 +92,11 @@ describe("the bytes of a model", () => {
     ]);
   });
 
+  test("the operators can be of another version, Microsoft's stay what they are", () => {
+    const model = new Message(encodeModelProto(EMPTY, 20));
+    expect(model.messages(8).map((opset) => opset.number(2))).toEqual([20, 1]);
+  });
+
   test("a graph has a name, which ONNX demands", () => {
     expect(graphOf({}).text(2)).not.toBe("");
   });
@@ -132,10 +143,21 @@ describe("the bytes of a model", () => {
     expect([attribute.text(1), attribute.number(20), attribute.text(4)]).toEqual(["mode", 3, "é"]);
   });
 
+  test("an attribute: a graph", () => {
+    const inner = { ...EMPTY, nodes: [{ type: "In", domain: "", name: "i", inputs: [], outputs: [], attributes: {} }] };
+    const node = { type: "T", domain: "", name: "n", inputs: [], outputs: [], attributes: { body: { graph: inner } } };
+    const attribute = graphOf({ nodes: [node] })
+      .message(1)
+      .message(5);
+    expect([attribute.text(1), attribute.number(20)]).toEqual(["body", 5]);
+    expect(attribute.message(6).message(1).text(4)).toBe("In");
+  });
+
   test.each<[type: ElementType, number: number]>([
     ["float32", 1],
     ["int32", 6],
     ["int64", 7],
+    ["bool", 9],
     ["float16", 10],
     ["bfloat16", 16],
   ])("inputs and outputs of %s, with sizes and named sizes", (elementType, number) => {
@@ -231,6 +253,52 @@ describe("the graph builder", () => {
     expect(initializers.map(({ shape }) => shape)).toEqual([[1], [2], [1]]);
     const bytes = initializers[1]?.data as Uint8Array;
     expect([...bytes]).toEqual([...new Array(8).fill(0), ...new Array(8).fill(255)]);
+  });
+});
+
+describe("a graph inside a graph", () => {
+  /** y = x doubled `times` times. */
+  const doubling = () => {
+    const graph = new GraphBuilder();
+    const x = graph.input("x", "float32", [2]);
+    const times = graph.input("times", "int64", []);
+    const two = graph.float32(2);
+    const body = graph.subgraph((inner) => {
+      inner.input("iteration", "int64", []);
+      inner.output(inner.input("goes_on", "bool", []), "goes_on_after", "bool", []);
+      const sum = inner.input("x", "float32", [2]);
+      // A value from outside, and a constant of the same number.
+      const twice = inner.op("Mul", [sum, two]);
+      inner.output(inner.op("Div", [inner.op("Mul", [twice, inner.float32(2)]), two]), "y", "float32", [2]);
+    });
+    const goesOn = graph.op("Cast", [times], { attributes: { to: ELEMENT_TYPES.bool } });
+    graph.output(graph.op("Loop", [times, goesOn, x], { attributes: { body } }), "y", "float32", [2]);
+    return { graph: graph.finish(), inner: body.graph };
+  };
+
+  test("has no name in common with the one around it", () => {
+    const { graph, inner } = doubling();
+    const namesOf = ({ nodes, inputs, initializers }: Graph) => [
+      ...nodes.flatMap(({ name, outputs }) => [name, ...outputs]),
+      ...[...inputs, ...initializers].map(({ name }) => name),
+    ];
+    const outer = new Set(namesOf(graph));
+    expect(namesOf(inner).filter((name) => outer.has(name))).toEqual([]);
+    expect(inner.initializers).toHaveLength(1);
+  });
+
+  test("is run by ONNX Runtime, and sees the values around it", async () => {
+    const model = encodeModelProto(doubling().graph);
+    const session = await openSession({ model, externalDataFolder: folder(), provider: "cpu", purpose: "a loop" });
+    try {
+      const { y } = await session.run({
+        x: { type: "float32", data: Float32Array.of(1, -3), shape: [2] },
+        times: { type: "int64", data: BigInt64Array.of(5n), shape: [] },
+      });
+      expect([...(y ?? [])]).toEqual([32, -96]);
+    } finally {
+      await session.release();
+    }
   });
 });
 
