@@ -7,7 +7,8 @@ import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, type CacheReading, cachedAttention } from "./attention.js";
-import { type GraphContext, gatedFeedForward, rmsNorm } from "./blocks.js";
+import type { GraphContext } from "./blocks.js";
+import { decoderLayer, type ResidualStream, sumOfStream } from "./decoder-layer.js";
 import { type CacheRounding, keptByCache, type Side } from "./kv-cache.js";
 import { SEGMENT_VALUES, type SegmentPart, segmentInput } from "./segment.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
@@ -42,18 +43,25 @@ export function buildDecodeStep(
   const weights = new GraphWeights(builder, locate);
   const context: GraphContext = { builder, weights, arithmetic };
   const shape = [1, "tokens", decoder.hiddenSize];
-  let hidden =
-    parts[0]?.kind === "embedding"
-      ? segmentInput(context, decoder, parts[0])
-      : toComputed(context, builder.input(SEGMENT_VALUES.hidden, "float32", shape));
+  let stream: ResidualStream = {
+    hidden:
+      parts[0]?.kind === "embedding"
+        ? segmentInput(context, decoder, parts[0])
+        : toComputed(context, builder.input(SEGMENT_VALUES.hidden, "float32", shape)),
+  };
   if (parts.some((part) => part.kind === "layer")) {
     const inputs = stepInputs(context, decoder);
     const codes = new CodeReader(context, caches);
     for (const part of parts) {
-      if (part.kind === "layer") hidden = decodeLayer(context, part.layer, inputs, hidden, codes);
+      if (part.kind !== "layer") continue;
+      const { layer } = part;
+      const { next } = decoderLayer(context, layer, stream, (normed) =>
+        cachedAttention(context, layer.attention, inputs, normed, codes.readingOf(layer)),
+      );
+      stream = next;
     }
   }
-  builder.output(toFloat32(context, hidden), SEGMENT_VALUES.nextHidden, "float32", shape);
+  builder.output(toFloat32(context, sumOfStream(context, stream)), SEGMENT_VALUES.nextHidden, "float32", shape);
   return builder.finish();
 }
 
@@ -76,21 +84,6 @@ function stepInputs(context: GraphContext, decoder: Decoder): BatchInputs {
     cos: toComputed(context, builder.input(SEGMENT_VALUES.cos, "float32", ["tokens", pairs])),
     sin: toComputed(context, builder.input(SEGMENT_VALUES.sin, "float32", ["tokens", pairs])),
   };
-}
-
-function decodeLayer(
-  context: GraphContext,
-  layer: DecoderLayer,
-  inputs: BatchInputs,
-  hidden: Value,
-  codes: CodeReader,
-): Value {
-  const { builder } = context;
-  const normed = rmsNorm(context, layer.inputNorm, hidden);
-  const { output } = cachedAttention(context, layer.attention, inputs, normed, codes.readingOf(layer));
-  const attended = builder.op("Add", [hidden, output]);
-  const fed = gatedFeedForward(context, layer.feedForward, rmsNorm(context, layer.feedForwardNorm, attended));
-  return builder.op("Add", [attended, fed]);
 }
 
 /** What attention reads of caches that store codes: new tokens rounded as these are, and the past decoded. */

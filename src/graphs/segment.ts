@@ -1,12 +1,13 @@
 // The graph of a segment: consecutive parts of a decoder that are in memory together. Hidden states come in (or token
 // ids, at the first part) and go out; the ranges of K and V of each layer come out beside them.
 
-import type { Decoder, DecoderLayer, RmsNorm } from "../architectures/description.js";
+import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, keyValueRanges } from "./attention.js";
-import { type GraphContext, gatedFeedForward, normOfSum, rmsNorm } from "./blocks.js";
+import type { GraphContext } from "./blocks.js";
+import { decoderLayer, normOfStream, type ResidualStream, sumOfStream } from "./decoder-layer.js";
 import { HIDDEN_VALUES, hiddenInput, hiddenOutput } from "./hidden-states.js";
 import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
@@ -60,16 +61,14 @@ export function buildSegment(
       if (part.kind === "embedding") continue;
       const { next, ranges } =
         part.kind === "layer"
-          ? decoderLayer(context, part.layer, inputs, stream, cacheOf(part.layer))
+          ? measuredLayer(context, part.layer, inputs, stream, cacheOf(part.layer))
           : lastLayer(context, part.layer, inputs, stream);
       outputRanges(builder, part.layer, ranges);
       stream = next;
     }
   }
   if (parts.at(-1)?.kind !== "keys-values") {
-    const { hidden, addend } = stream;
-    const sum = addend === undefined ? hidden : builder.op("Add", [hidden, addend]);
-    hiddenOutput(builder, arithmetic, sum, decoder.hiddenSize);
+    hiddenOutput(builder, arithmetic, sumOfStream(context, stream), decoder.hiddenSize);
   }
   return builder.finish();
 }
@@ -79,23 +78,15 @@ export interface SegmentOptions {
   readonly arithmetic?: Arithmetic | undefined;
 }
 
-/** Hidden states between two blocks: what the last block adds is kept apart until a norm reads the sum. */
-interface ResidualStream {
-  readonly hidden: Value; // [batch, tokens, hidden]
-  readonly addend?: Value; // [batch, tokens, hidden]
-}
-
-/** The next block's input, and the sum that goes on beside it. */
-function normOfStream(context: GraphContext, norm: RmsNorm, { hidden, addend }: ResidualStream) {
-  if (addend === undefined) return { sum: hidden, normed: rmsNorm(context, norm, hidden) };
-  return normOfSum(context, norm, hidden, addend);
-}
-
 /** Token ids through the embedding, or the hidden states of the segment before. */
 export function segmentInput(context: GraphContext, decoder: Decoder, first: SegmentPart | undefined): Value {
-  const { builder, weights, arithmetic } = context;
+  const { builder, arithmetic } = context;
   if (first?.kind !== "embedding") return hiddenInput(builder, arithmetic, decoder.hiddenSize);
-  const ids = builder.input(SEGMENT_VALUES.tokenIds, "int64", ["batch", "tokens"]);
+  return embed(context, decoder, builder.input(SEGMENT_VALUES.tokenIds, "int64", ["batch", "tokens"]));
+}
+
+/** Hidden states of tokens. @param ids int64 [batch, tokens] */
+export function embed({ builder, weights, arithmetic }: GraphContext, decoder: Decoder, ids: Value): Value {
   // Rows are gathered as stored, then cast: the table, often the largest tensor, is never held in another type.
   const rows = builder.op("Gather", [weights.stored(decoder.embedding), ids]);
   return cast(builder, rows, weights.storedType(decoder.embedding), arithmetic.elementType);
@@ -119,18 +110,17 @@ interface LayerResult {
   readonly ranges: KeyValueRanges;
 }
 
-function decoderLayer(
+function measuredLayer(
   context: GraphContext,
   layer: DecoderLayer,
   inputs: BatchInputs,
   stream: ResidualStream,
   cache: CacheReading | undefined,
 ): LayerResult {
-  const { sum: hidden, normed } = normOfStream(context, layer.inputNorm, stream);
-  const { output, ranges } = attention(context, layer.attention, inputs, normed, cache);
-  const attended = normOfSum(context, layer.feedForwardNorm, hidden, output);
-  const addend = gatedFeedForward(context, layer.feedForward, attended.normed);
-  return { next: { hidden: attended.sum, addend }, ranges };
+  const { next, attended } = decoderLayer(context, layer, stream, (normed) =>
+    attention(context, layer.attention, inputs, normed, cache),
+  );
+  return { next, ranges: attended.ranges };
 }
 
 /** Puts K and V through the chosen rounding and gives out what that lost. */
