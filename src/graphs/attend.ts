@@ -6,6 +6,7 @@ import { GraphBuilder, MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { mergeHeads, splitHeads } from "./blocks.js";
+import type { Side } from "./kv-cache.js";
 import { cast } from "./weights.js";
 
 /** What attention is, without its weights. */
@@ -16,11 +17,30 @@ export interface KeysAndValues {
   readonly value: Value; // [batch, tokens, kv_heads × head_dim]
 }
 
+/**
+ * The cache as the operator itself keeps it: room for more tokens than it will ever hold, those that it holds first. A full
+ * one fails on CUDA.
+ */
+export interface CacheBuffers {
+  readonly key: Value; // [batch, kv_heads, capacity, head_dim]
+  readonly value: Value; // [batch, kv_heads, capacity, head_dim]
+}
+
 /** Rotated already, but where the operator rotates. */
 export interface QueriesKeysValues extends KeysAndValues {
   readonly query: Value; // [batch, tokens, heads × head_dim]
   /** What the cache holds of the tokens before these. */
   readonly past?: KeysAndValues;
+  /** The same, where the operator keeps the cache: it stores the new tokens there, too. */
+  readonly buffers?: CacheBuffers;
+  /** What a number in the buffers is multiplied with, where they are FP8; float32 [1]. */
+  readonly scales?: Readonly<Record<Side, Value>>;
+}
+
+export interface Attended {
+  readonly attended: Value; // [batch, tokens, heads × head_dim]
+  /** The buffers with the new tokens in them, or new ones with all tokens; undefined where attention is written out. */
+  readonly present: CacheBuffers | undefined;
 }
 
 export interface TokenCounts {
@@ -40,30 +60,33 @@ interface AttendContext {
   readonly arithmetic: Arithmetic;
 }
 
-/** Attention in the form that the arithmetic says. [batch, tokens, heads × head_dim]; padding has any values */
+/** Attention in the form that the arithmetic says; padding has any values. */
 export function attend(
   context: AttendContext,
   shape: AttentionShape,
   counts: TokenCounts,
   entering: QueriesKeysValues,
-): Value {
+): Attended {
   // The written-out form is for whole prompts: it has no place for a past.
-  return context.arithmetic.attention === "fused" || entering.past !== undefined
-    ? fusedAttention(context, shape, counts, entering).attended
-    : writtenOutAttention(context, shape, counts, entering);
+  const hasPast = entering.past !== undefined || entering.buffers !== undefined;
+  return context.arithmetic.attention === "fused" || hasPast
+    ? fusedAttention(context, shape, counts, entering)
+    : { attended: writtenOutAttention(context, shape, counts, entering), present: undefined };
 }
 
-/** GroupQueryAttention takes heads of a multiple of this size: others are filled up with zeros. */
-const HEAD_DIM_MULTIPLE = 8;
+/** GroupQueryAttention takes heads of a multiple of this size: others are filled up with zeros, but in buffers. */
+export const HEAD_DIM_MULTIPLE = 8;
+/** Number of its input for the scale of K; that for V's follows. */
+const K_SCALE_INPUT = 12;
 
 /** The operator. @param rotation given, the operator rotates queries and keys before it attends */
 export function fusedAttention(
   { builder }: AttendContext,
   { heads, kvHeads, headDim, slidingWindow }: AttentionShape,
   { lastPositions, totalTokens }: TokenCounts,
-  { query, key, value, past }: QueriesKeysValues,
+  { query, key, value, past, buffers, scales }: QueriesKeysValues,
   rotation?: Rotation,
-): { readonly attended: Value; readonly presentKey: Value } {
+): Attended & { readonly present: CacheBuffers } {
   const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
   const widen = (x: Value, count: number) =>
     size === headDim ? x : mergeHeads(builder, widenHeads(builder, x, count, headDim, size));
@@ -72,27 +95,36 @@ export function fusedAttention(
       size === headDim ? splitHeads(builder, x, kvHeads, headDim) : widenHeads(builder, x, kvHeads, headDim, size);
     return builder.op("Transpose", [split], { attributes: { perm: [0, 2, 1, 3] } }); // [batch, kv_heads, past, size]
   };
-  const before = past === undefined ? [NONE, NONE] : [headsFirst(past.key), headsFirst(past.value)];
+  if (buffers !== undefined && size !== headDim) {
+    throw new RangeError(`buffers hold heads of a multiple of ${HEAD_DIM_MULTIPLE}, not of ${headDim}`);
+  }
+  const decoded = past === undefined ? [NONE, NONE] : [headsFirst(past.key), headsFirst(past.value)];
+  const before = buffers === undefined ? decoded : [buffers.key, buffers.value];
   const tokens = [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads)];
   const tables = rotation === undefined ? [] : [rotation.cos, rotation.sin];
-  const [attended, presentKey] = builder.ops(
-    "GroupQueryAttention",
-    [...tokens, ...before, lastPositions, totalTokens, ...tables],
-    3,
-    {
-      domain: MICROSOFT_DOMAIN,
-      attributes: {
-        num_heads: heads,
-        kv_num_heads: kvHeads,
-        scale: { float: 1 / Math.sqrt(headDim) },
-        ...(slidingWindow !== undefined && { local_window_size: slidingWindow }),
-        ...(rotation !== undefined && { do_rotary: 1 }),
-      },
+  const inputs = [...tokens, ...before, lastPositions, totalTokens, ...tables];
+  if (scales !== undefined) {
+    while (inputs.length < K_SCALE_INPUT) inputs.push(NONE);
+    inputs.push(scales.k, scales.v);
+  }
+  const [attended, presentKey, presentValue] = builder.ops("GroupQueryAttention", inputs, 3, {
+    domain: MICROSOFT_DOMAIN,
+    attributes: {
+      num_heads: heads,
+      kv_num_heads: kvHeads,
+      scale: { float: 1 / Math.sqrt(headDim) },
+      ...(slidingWindow !== undefined && { local_window_size: slidingWindow }),
+      ...(rotation !== undefined && { do_rotary: 1 }),
+      ...(scales !== undefined && {
+        k_quant_type: "PER_TENSOR",
+        v_quant_type: "PER_TENSOR",
+        kv_cache_bit_width: 8,
+      }),
     },
-  ) as [Value, Value, Value];
+  }) as [Value, Value, Value];
   return {
     attended: size === headDim ? attended : narrowHeads(builder, attended, heads, size, headDim), // [batch, tokens, heads × head_dim]
-    presentKey, // [batch, kv_heads, tokens, head_dim]
+    present: { key: presentKey, value: presentValue }, // [batch, kv_heads, tokens, head_dim]
   };
 }
 
@@ -213,7 +245,7 @@ export function buildAttention(shape: AttentionShape, arithmetic: Arithmetic = F
     lastPositions: builder.input(ATTENTION_VALUES.lastPositions, "int32", ["batch"]),
     totalTokens: builder.input(ATTENTION_VALUES.totalTokens, "int32", [1]),
   };
-  const attended = attend({ builder, arithmetic }, shape, counts, entering);
+  const { attended } = attend({ builder, arithmetic }, shape, counts, entering);
   const wide = cast(builder, attended, elementType, "float32");
   builder.output(wide, ATTENTION_VALUES.attended, "float32", ["batch", "tokens", heads * headDim]);
   return builder.finish();

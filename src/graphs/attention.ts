@@ -3,7 +3,14 @@
 
 import type { Attention, RmsNorm } from "../architectures/description.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
-import { attend, fusedAttention, type KeysAndValues, type QueriesKeysValues, type TokenCounts } from "./attend.js";
+import {
+  attend,
+  type CacheBuffers,
+  fusedAttention,
+  type KeysAndValues,
+  type QueriesKeysValues,
+  type TokenCounts,
+} from "./attend.js";
 import { type GraphContext, linear, mergeHeads, type Range, rangeOf, rmsNorm, splitHeads } from "./blocks.js";
 
 /** What a batch brings beside its hidden states. */
@@ -43,18 +50,22 @@ export function attention(
   return { output, ranges: rangesOf(context, description, entering) };
 }
 
-/** Grouped-query attention over what the cache gives back, and the K and V that enter it. @param x [batch, tokens, hidden] */
+/**
+ * Grouped-query attention over what the cache gives back, the K and V that enter it, and what the operator made of its
+ * buffers, where it keeps the cache.
+ * @param x [batch, tokens, hidden]
+ */
 export function cachedAttention(
   context: GraphContext,
   description: Attention,
   inputs: BatchInputs,
   x: Value,
   read: CacheReading,
-): { readonly output: Value; readonly entering: KeysAndValues } {
+): { readonly output: Value; readonly entering: KeysAndValues; readonly present: CacheBuffers | undefined } {
   const query = rotate(context, inputs, queries(context, description, x), description.heads);
   const entering = keysAndValues(context, description, inputs, x);
-  const attended = attend(context, description, inputs, { query, ...read(entering) });
-  return { output: linear(context, description.output, attended), entering };
+  const { attended, present } = attend(context, description, inputs, { query, ...read(entering) });
+  return { output: linear(context, description.output, attended), entering, present };
 }
 
 const keepAll: CacheReading = (entering) => entering;
@@ -75,12 +86,12 @@ function attentionThatRotates(
   const { kvHeads, headDim } = description;
   const value = maskedValues(context, description, inputs, x);
   const entering = { query: queries(context, description, x), key: keys(context, description, x), value };
-  const { attended, presentKey } = fusedAttention(context, description, inputs, entering, inputs);
+  const { attended, present } = fusedAttention(context, description, inputs, entering, inputs);
   const mask = builder.op("Unsqueeze", [inputs.mask, builder.int64s([1])]); // [batch, 1, tokens, 1]
   return {
     output: linear(context, description.output, attended),
     ranges: {
-      k: rangeOf(context, builder.op("Mul", [presentKey, mask]), 2),
+      k: rangeOf(context, builder.op("Mul", [present.key, mask]), 2),
       v: rangeOf(context, splitHeads(builder, value, kvHeads, headDim)),
     },
   };

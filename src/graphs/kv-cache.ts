@@ -41,7 +41,7 @@ export interface CacheLoss {
  * sum has no room for smaller bits, and float32 rounds it to nearest even. 2^e itself is 0.75 · |x| rounded to a single
  * bit by Veltkamp's splitting (Dekker 1971). Where that gives 2^(e+1), x is so near that both grids round it up to there.
  * @param x float32 [batch, tokens, kv_heads × head_dim], padding set to 0; for types of 16 bits and more, below 2^100
- * @param choice which of the roundings; int32 [1]
+ * @param choice which of the roundings; int32 [1], or NONE where there is only one
  */
 export function throughCache(
   builder: GraphBuilder,

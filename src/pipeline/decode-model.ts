@@ -4,7 +4,6 @@
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { CheckpointError } from "../errors.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
 import { buildDecodeStep, type CodedRounding } from "../graphs/decode-step.js";
 import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../graphs/greedy-head.js";
@@ -14,6 +13,7 @@ import type { ProviderName } from "../runtime/providers.js";
 import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
 import { RopeTableCache } from "./batch-inputs.js";
 import { sliceVocabulary } from "./evaluate-head.js";
+import { notFiniteWhileGenerating } from "./generator.js";
 import { planSegments } from "./segment-plan.js";
 import type { StoredCache } from "./stored-cache.js";
 import { storedBytes, weightLocations } from "./weight-locations.js";
@@ -176,8 +176,6 @@ export class DecodeModel {
     }
     // The largest of numbers may be one although others are NaN; of hidden states that are not finite, none is.
     if (Number.isFinite(best.logit) && hidden.every(Number.isFinite)) return best.token;
-    throw new CheckpointError(
-      "The model's activations are not finite (NaN or Inf) while it generates. The weights are damaged, or activations overflow.",
-    );
+    throw notFiniteWhileGenerating();
   }
 }

@@ -2,10 +2,14 @@
 // Knows token ids alone: neither texts nor tokenizers.
 
 import { throwIfAborted } from "../errors.js";
-import { DecodeModel, type DecodeModelRequest } from "./decode-model.js";
-import { StoredCache } from "./stored-cache.js";
+import type { DecodeModelRequest } from "./decode-model.js";
+import type { GeneratedSequence, GenerationWay, OpenGenerator } from "./generator.js";
+import { openLoopGenerator } from "./loop-generator.js";
+import { openStepGenerator } from "./step-generator.js";
 
 export interface GenerateRequest extends Omit<DecodeModelRequest, "maxTokens"> {
+  /** Steps by default. */
+  readonly way?: GenerationWay | undefined;
   readonly prompts: readonly (readonly number[])[]; // [prompts][tokens]
   /** Most tokens that follow a prompt. */
   readonly maxNewTokens: number;
@@ -31,11 +35,17 @@ export interface GeneratedIds {
 
 export interface CacheGeneration {
   readonly texts: readonly GeneratedIds[]; // [prompts]
-  /** Bytes of the stored codes over the tokens they are of, by layer. */
+  readonly way: GenerationWay;
+  /** What the cache consisted of, such as "uint8". */
+  readonly storedType: string;
+  /** Bytes that it stored over the tokens they are of, by layer. */
   readonly bytesPerToken: readonly number[]; // [layers]
-  /** Without the reading of prompts. */
   readonly tokensPerSecond: number;
+  /** Whether the reading of prompts is in the time. */
+  readonly timesPrompts: boolean;
 }
+
+const WAYS: Readonly<Record<GenerationWay, OpenGenerator>> = { steps: openStepGenerator, loop: openLoopGenerator };
 
 /**
  * Generates a text for every prompt through every cache.
@@ -43,86 +53,52 @@ export interface CacheGeneration {
  * @throws CheckpointError when activations are not finite, ProviderError, InterruptedError
  */
 export async function generateTexts(request: GenerateRequest): Promise<CacheGeneration[]> {
-  const { prompts, caches, maxNewTokens, decoder } = request;
+  const { prompts, caches, decoder, way = "steps" } = request;
   throwIfAborted(request.signal);
-  const maxTokens = Math.max(...prompts.map(({ length }) => length)) + maxNewTokens;
-  const model = await DecodeModel.open({ ...request, maxTokens });
+  const generator = await WAYS[way](request);
   const progress = new TokenCounter(request);
   try {
     const results: CacheGeneration[] = [];
-    for (const [number] of caches.entries()) {
+    for (const [cache] of caches.entries()) {
       const measured = new CacheMeasurement(decoder.layers.length);
       const texts: GeneratedIds[] = [];
       for (const prompt of prompts) {
-        const cache = new StoredCache(caches, number, decoder.layers, prompt.length + maxNewTokens);
-        texts.push(await generateText(model, cache, prompt, { request, measured, progress }));
+        const sequence = await generator.generate(prompt, cache, (count) => progress.tokensDone(count));
+        measured.add(sequence);
+        texts.push({ tokenIds: sequence.tokenIds, endedBy: sequence.endedBy });
         progress.textDone();
       }
-      results.push({ texts, ...measured.finish() });
+      const { timesPrompts } = generator;
+      results.push({ texts, way, storedType: generator.storedType(cache), timesPrompts, ...measured.finish() });
     }
     return results;
   } finally {
-    await model.release();
+    await generator.release();
   }
 }
 
-interface TextRun {
-  readonly request: GenerateRequest;
-  readonly measured: CacheMeasurement;
-  readonly progress: TokenCounter;
-}
-
-async function generateText(
-  model: DecodeModel,
-  cache: StoredCache,
-  prompt: readonly number[],
-  { request: { maxNewTokens, endIds, signal }, measured, progress }: TextRun,
-): Promise<GeneratedIds> {
-  const tokenIds: number[] = [];
-  let unread: readonly number[] = prompt;
-  let endedBy: GeneratedIds["endedBy"] = "limit";
-  while (tokenIds.length < maxNewTokens) {
-    throwIfAborted(signal);
-    const start = performance.now();
-    const token = await model.read(unread, cache);
-    if (tokenIds.length > 0) measured.addTime(performance.now() - start);
-    tokenIds.push(token);
-    progress.tokenDone();
-    if (endIds.includes(token)) {
-      endedBy = "end-token";
-      break;
-    }
-    unread = [token];
-  }
-  measured.addCache(cache);
-  return { tokenIds, endedBy };
-}
-
-/** Sums what the caches of all prompts stored, and the time of the steps. */
+/** Sums what the caches of all prompts stored, and the time that it took. */
 class CacheMeasurement {
   readonly #bytes: number[];
   #cachedTokens = 0;
-  #steps = 0;
+  #timedTokens = 0;
   #milliseconds = 0;
 
   constructor(layers: number) {
     this.#bytes = Array.from({ length: layers }, () => 0);
   }
 
-  addCache(cache: StoredCache): void {
-    this.#cachedTokens += cache.tokens;
-    for (const [layer, bytes] of cache.bytesByLayer().entries()) this.#bytes[layer] = (this.#bytes[layer] ?? 0) + bytes;
-  }
-
-  addTime(milliseconds: number): void {
-    this.#steps++;
+  add({ cachedTokens, bytesByLayer, timedTokens, milliseconds }: GeneratedSequence): void {
+    this.#cachedTokens += cachedTokens;
+    for (const [layer, bytes] of bytesByLayer.entries()) this.#bytes[layer] = (this.#bytes[layer] ?? 0) + bytes;
+    this.#timedTokens += timedTokens;
     this.#milliseconds += milliseconds;
   }
 
   finish(): Pick<CacheGeneration, "bytesPerToken" | "tokensPerSecond"> {
     return {
       bytesPerToken: this.#bytes.map((bytes) => bytes / this.#cachedTokens),
-      tokensPerSecond: this.#steps === 0 ? 0 : (1000 * this.#steps) / this.#milliseconds,
+      tokensPerSecond: this.#timedTokens === 0 ? 0 : (1000 * this.#timedTokens) / this.#milliseconds,
     };
   }
 }
@@ -138,8 +114,8 @@ class TokenCounter {
     this.#ofTexts = prompts.length * caches.length;
   }
 
-  tokenDone(): void {
-    this.#tokens++;
+  tokensDone(count: number): void {
+    this.#tokens += count;
     this.#emit();
   }
 

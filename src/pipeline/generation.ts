@@ -1,5 +1,6 @@
 // The part of a verification that generates: prompts in, texts through a 16-bit and an FP8 cache out, where they part, and
-// what the caches store. The computing runs in its own process; here is what needs texts and the checkpoint's files.
+// what the caches store. The computing runs in its own process; here is what needs texts and the checkpoint's files, and
+// the choice between two ways to store a cache.
 
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { readEndTokens } from "../checkpoint/end-tokens.js";
@@ -9,12 +10,16 @@ import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
 import { GENERATION_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
 import type { PromptTokenizer } from "../prompts/tokenizer.js";
-import type { ProviderName } from "../runtime/providers.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { ArmRoundings } from "./arms.js";
+import { storedTypeOf } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
 import { requireDeviceMemoryForModel, requireMemoryForModel } from "./decode-memory.js";
 import { encodeOpenPrompts, type OpenPrompt } from "./encode-prompts.js";
 import type { CacheGeneration, GeneratedIds, GenerateProgress, GenerateRequest } from "./generate-texts.js";
+import type { GenerationWay } from "./generator.js";
+import { loopObstacle } from "./loop-obstacle.js";
+import { loopOrSteps } from "./loop-or-steps.js";
 import { startWorkers } from "./start-workers.js";
 import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
 
@@ -68,20 +73,52 @@ export async function prepareGeneration(facts: GenerationFacts): Promise<Prepare
     ...{ checkpoint, decoder, end, provider: "cpu", maxNewTokens },
     prompts: prompts.map(({ ids }) => ids),
     endIds: await readEndTokens(checkpoint),
-    caches: [caches.bits16, caches.fp8].map((arm) => codedRounding(rounding.roundings[rounding.indexOf(arm)])),
+    // FP8 first: where the operator cannot keep it, that shows before the other cache has cost any time.
+    caches: [caches.fp8, caches.bits16].map((arm) => codedRounding(rounding.roundings[rounding.indexOf(arm)])),
   };
   return { facts, prompts, request };
 }
 
-/** @throws CheckpointError, ProviderError, InterruptedError */
+export interface GeneratedByBestWay {
+  readonly generation: GenerationResult;
+  /** Why it is not the way that was to be expected. */
+  readonly warnings: readonly string[];
+}
+
+interface Callbacks extends Pick<GenerateRequest, "signal"> {
+  readonly onProgress: (progress: GenerateProgress) => void;
+}
+
+/**
+ * On CUDA through the attention operator's own cache, where it has one that fits; else, and elsewhere, through codes.
+ * @throws CheckpointError, ProviderError, InterruptedError
+ */
 export async function generateThroughCaches(
+  prepared: PreparedGeneration,
+  callbacks: Callbacks,
+): Promise<GeneratedByBestWay> {
+  const { facts, request } = prepared;
+  const by = (way: GenerationWay) => generateBy(way, prepared, callbacks);
+  if (facts.provider !== "cuda") return { generation: await by("steps"), warnings: [] };
+  const arithmetic = PROVIDERS.cuda.arithmetic[storedTypeOf(facts.checkpoint, facts.decoder)];
+  const { result: generation, obstacle } = await loopOrSteps({
+    obstacle: loopObstacle({ ...request, arithmetic }),
+    loop: () => by("loop"),
+    steps: () => by("steps"),
+  });
+  const instead = `Texts were generated through ${generation.fp8.storedType} codes, not through GroupQueryAttention's own cache`;
+  return { generation, warnings: obstacle === undefined ? [] : [`${instead}: ${obstacle}.`] };
+}
+
+async function generateBy(
+  way: GenerationWay,
   { facts, prompts, request }: PreparedGeneration,
-  { signal, onProgress }: Pick<GenerateRequest, "signal"> & { onProgress: (progress: GenerateProgress) => void },
+  { signal, onProgress }: Callbacks,
 ): Promise<GenerationResult> {
   onProgress({ texts: 0, ofTexts: request.prompts.length * request.caches.length, tokens: 0 });
   const { process, onDevice } = await startGenerating(facts);
   try {
-    const generated = await process.run("generate", { ...request, ...onDevice, signal, onProgress });
+    const generated = await process.run("generate", { ...request, ...onDevice, way, signal, onProgress });
     return describeGeneration(facts, prompts, request.maxNewTokens, generated);
   } finally {
     process.stop();
@@ -117,15 +154,18 @@ function describeGeneration(
   { caches, rounding, tokenizer }: GenerationFacts,
   prompts: readonly OpenPrompt[],
   maxNewTokens: number,
-  [bits16, fp8]: readonly CacheGeneration[],
+  [fp8, bits16]: readonly CacheGeneration[],
 ): GenerationResult {
   if (bits16 === undefined || fp8 === undefined) throw new RangeError("a cache was left out");
-  const measured = (arm: ArmName, { bytesPerToken, tokensPerSecond }: CacheGeneration): MeasuredCache => ({
+  const measured = (arm: ArmName, { bytesPerToken, ...cache }: CacheGeneration): MeasuredCache => ({
     arm,
     description: rounding.describe(arm),
+    storedBy: cache.way,
+    storedType: cache.storedType,
     bytesPerToken: bytesPerToken.reduce((sum, bytes) => sum + bytes, 0),
     bytesPerTokenByLayer: bytesPerToken,
-    tokensPerSecond,
+    tokensPerSecond: cache.tokensPerSecond,
+    timesPrompts: cache.timesPrompts,
   });
   const continuation = (generated: GeneratedIds | undefined): Continuation => {
     if (generated === undefined) throw new RangeError("a prompt was left out");

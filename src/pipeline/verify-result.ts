@@ -4,6 +4,7 @@ import type { ArmMetrics } from "../metrics/arm-metrics.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
 import type { Thresholds, Verdict } from "../metrics/verdict.js";
 import type { Float8Name } from "../numerics/float8.js";
+import type { GenerationWay } from "./generator.js";
 
 /** exact: float32. 16-bit: the model's dtype. fp8: the checkpoint's scales. fp8-at-1: scale 1.0. e5m2: no scale. */
 export type ArmName = "exact" | "16-bit" | "fp8" | "fp8-at-1" | "e5m2";
@@ -63,11 +64,17 @@ export interface MeasuredCache {
   readonly arm: ArmName;
   /** As that of the arm. */
   readonly description: string;
+  /** steps: as codes, by this program; loop: by ONNX Runtime's operator, GroupQueryAttention. */
+  readonly storedBy: GenerationWay;
+  /** Such as "uint8" or "float8_e4m3fn". */
+  readonly storedType: string;
   /** In all layers. */
   readonly bytesPerToken: number;
   readonly bytesPerTokenByLayer: readonly number[]; // [layers]
-  /** Of one text at a time, without the reading of prompts. */
+  /** Of one text at a time. */
   readonly tokensPerSecond: number;
+  /** Whether the reading of prompts is in the time: of a loop inside the graph it cannot be taken apart. */
+  readonly timesPrompts: boolean;
 }
 
 export interface GenerationResult {

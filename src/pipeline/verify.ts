@@ -245,9 +245,10 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     positionBins: binPositions(arms, armOf, windowPositions),
     thresholds: settings.thresholds,
     verdict,
-    generation: generated,
+    generation: generated?.generation,
     warnings: [
       ...computeWarnings,
+      ...(generated?.warnings ?? []),
       ...untestedWarning(usedProvider),
       ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [...computedIn]),
       ...(scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : []),

@@ -29,13 +29,19 @@ export function splitTexts({ bits16, fp8 }: GeneratedText): {
   return { shared, bits16: first.slice(shared.length), fp8: second.slice(shared.length) };
 }
 
-/** How many texts are equal, and the bytes of both caches. */
+/** How many texts are equal, the bytes of both caches, and how they were stored. */
 export function storageOf({ texts, bits16, fp8 }: GenerationResult): string {
   const equal = texts.filter(({ partsAt }) => partsAt === undefined).length;
   const perLayer = [bits16, fp8].map(bytesPerLayer);
   const layers = perLayer.includes(undefined) ? "" : ` (per layer ${perLayer.join(" and ")})`;
   const bytes = `${formatCount(bits16.bytesPerToken)} bytes in ${typeOf(bits16)}, ${formatCount(fp8.bytesPerToken)} in ${typeOf(fp8)}${layers}`;
-  return `${equal} of ${texts.length} texts are equal. A token takes ${bytes}.`;
+  return `${equal} of ${texts.length} texts are equal. A token takes ${bytes}. Stored as ${storedAs([bits16, fp8])}.`;
+}
+
+/** Such as "uint16 and uint8 codes". @param caches all stored in one way */
+export function storedAs(caches: readonly MeasuredCache[]): string {
+  const types = caches.map(({ storedType }) => storedType).join(" and ");
+  return caches[0]?.storedBy === "loop" ? `${types} in GroupQueryAttention's own cache` : `${types} codes`;
 }
 
 /** Such as "768"; undefined when layers differ. */

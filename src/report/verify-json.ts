@@ -12,6 +12,7 @@ import type {
   VerifyResult,
 } from "../pipeline/verify-result.js";
 import { noiseFloorFor, noiseFloorOf } from "./verify-figures.js";
+import { storedAs } from "./verify-generation.js";
 
 /**
  * Everything that was measured and decided, as one JSON document that ends with a line break. What is NaN or infinite is
@@ -121,18 +122,15 @@ function continuationRecord({ text, tokenIds, endedBy }: Continuation) {
   return { text, token_ids: tokenIds, ended_by: endedBy };
 }
 
-function measuredCacheRecord({
-  arm,
-  description,
-  bytesPerToken,
-  bytesPerTokenByLayer,
-  tokensPerSecond,
-}: MeasuredCache) {
+function measuredCacheRecord(cache: MeasuredCache) {
+  const { arm, description, bytesPerToken, bytesPerTokenByLayer, tokensPerSecond, timesPrompts } = cache;
   return {
     arm,
     description,
+    stored_as: storedAs([cache]),
     bytes_per_token: bytesPerToken,
     bytes_per_token_by_layer: bytesPerTokenByLayer,
     tokens_per_second: Number(tokensPerSecond.toFixed(3)),
+    time_includes_prompts: timesPrompts,
   };
 }

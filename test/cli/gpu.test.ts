@@ -30,6 +30,20 @@ interface Verified {
   readonly arms: readonly { readonly name: string; readonly perplexity: number }[];
 }
 
+interface Cache {
+  readonly stored_as: string;
+  readonly bytes_per_token: number;
+}
+
+interface Generated {
+  readonly provider: string;
+  readonly warnings: readonly string[];
+  readonly generation: {
+    readonly texts: readonly Readonly<Record<"bits_16" | "fp8", { readonly token_ids: readonly number[] }>>[];
+    readonly caches: { readonly bits_16: Cache; readonly fp8: Cache };
+  };
+}
+
 interface Listed {
   readonly providers: readonly {
     readonly provider: string;
@@ -67,6 +81,11 @@ async function calibrateOn(...options: readonly string[]): Promise<Calibrated & 
 
 async function verifyOn(provider: ProviderName, checkpoint: string): Promise<Verified> {
   return jsonOf(await runCli(["verify", checkpoint, "--samples", "6", "--json", "--provider", provider]));
+}
+
+async function generateOn(provider: ProviderName, checkpoint: string): Promise<Generated> {
+  const args = ["--samples", "2", "--generate", "--max-new-tokens", "24", "--json", "--provider", provider];
+  return jsonOf(await runCli(["verify", checkpoint, ...args]));
 }
 
 function expectNear(found: Calibrated, expected: Calibrated): void {
@@ -116,6 +135,48 @@ describe.each<[ProviderName, computedIn: string]>([
         await calibrateOn("--provider", provider, "--memory", "1GiB"),
         await calibrateOn("--provider", provider),
       );
+    },
+    TIMEOUT,
+  );
+});
+
+/** Of the example: 6 layers, 2 heads of K and V, head_dim 32. */
+const NUMBERS_PER_TOKEN = 6 * 2 * 2 * 32;
+const CODES = /Texts were generated through uint8 codes, not through GroupQueryAttention's own cache: /;
+const withoutCuda = reasons.cuda === undefined ? "" : ` (skipped: ${reasons.cuda})`;
+
+describe("texts on CUDA", () => {
+  test.skipIf(reasons.cuda !== undefined)(
+    `go through the device's own float8 cache, one byte per number, and most begin as the CPU's${withoutCuda}`,
+    async () => {
+      const { output } = await calibrateOn("--provider", "cpu");
+      const [expected, found] = [await generateOn("cpu", output), await generateOn("cuda", output)];
+      expect(found.provider).toBe("cuda");
+      expect(found.warnings.filter((warning) => CODES.test(warning))).toEqual([]);
+      expect(found.generation.caches).toMatchObject({
+        fp8: { stored_as: "float8_e4m3fn in GroupQueryAttention's own cache", bytes_per_token: NUMBERS_PER_TOKEN },
+        bits_16: { stored_as: "bfloat16 in GroupQueryAttention's own cache", bytes_per_token: 2 * NUMBERS_PER_TOKEN },
+      });
+      for (const cache of ["bits_16", "fp8"] as const) {
+        const begins = ({ generation: { texts } }: Generated) =>
+          texts.map((text) => text[cache].token_ids.slice(0, 4).join());
+        const onCpu = begins(expected);
+        const equal = begins(found).filter((beginning, index) => beginning === onCpu[index]);
+        expect(equal.length, cache).toBeGreaterThan(onCpu.length / 2);
+      }
+    },
+    TIMEOUT,
+  );
+
+  test.skipIf(reasons.cuda !== undefined)(
+    `go through codes, with a warning, in a format that the operator does not store${withoutCuda}`,
+    async () => {
+      const { output } = await calibrateOn("--provider", "cpu", "--format", "tgi", "--dtype", "float8_e4m3fnuz");
+      const { generation, warnings } = await generateOn("cuda", output);
+      expect(generation.caches.fp8).toMatchObject({ stored_as: "uint8 codes", bytes_per_token: NUMBERS_PER_TOKEN });
+      expect(warnings.filter((warning) => CODES.test(warning))).toEqual([
+        expect.stringContaining("it does not store float8_e4m3fnuz"),
+      ]);
     },
     TIMEOUT,
   );

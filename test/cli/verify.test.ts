@@ -326,6 +326,7 @@ describe("--generate answers prompts through caches that are really stored", () 
       expect(bits_16.text).not.toBe("");
     }
     expect(caches.fp8).toMatchObject({ arm: "fp8", bytes_per_token_by_layer: Array(LAYERS).fill(2 * 2 * 32) });
+    expect(caches.fp8).toMatchObject({ stored_as: "uint8 codes", time_includes_prompts: false });
     expect(caches.bits_16).toMatchObject({ arm: "16-bit", bytes_per_token: LAYERS * 2 * 2 * 2 * 32 });
   });
 
@@ -337,6 +338,7 @@ describe("--generate answers prompts through caches that are really stored", () 
       stdout.match(/^ {10}(all 12 tokens are equal|the texts part at token \d+ of 12)$/gm)?.length,
     ).toBeGreaterThan(4);
     expect(stdout).toMatch(/\d of 9 texts are equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
+    expect(stdout.replaceAll("\n", " ")).toContain("Stored as uint16 and uint8 codes.");
     expect(linesOf(stdout).filter((line) => line.length > 80)).toEqual([]);
     expect(stderr).toMatch(/^Generating .* text 1\/18$/m);
   });

@@ -114,7 +114,10 @@ export function generationOf(...texts: GeneratedText[]): GenerationResult {
 function measuredOf(arm: ArmName, bytesPerLayer: number): MeasuredCache {
   const bytesPerTokenByLayer = Array.from({ length: 30 }, () => bytesPerLayer);
   const description = DESCRIPTIONS[arm];
-  return { arm, description, bytesPerToken: 30 * bytesPerLayer, bytesPerTokenByLayer, tokensPerSecond: 21.5 };
+  return {
+    ...{ arm, description, storedBy: "steps", storedType: arm === "16-bit" ? "uint16" : "uint8", timesPrompts: false },
+    ...{ bytesPerToken: 30 * bytesPerLayer, bytesPerTokenByLayer, tokensPerSecond: 21.5 },
+  };
 }
 
 export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {

@@ -57,9 +57,10 @@ test("keys stay as they are", () => {
       ["text", "token_ids[]", "ended_by"].map((key) => `generation.texts[].${cache}.${key}`),
     ),
     ...["bits_16", "fp8"].flatMap((cache) =>
-      ["arm", "description", "bytes_per_token", "bytes_per_token_by_layer[]", "tokens_per_second"].map(
-        (key) => `generation.caches.${cache}.${key}`,
-      ),
+      [
+        ...["arm", "description", "stored_as", "bytes_per_token", "bytes_per_token_by_layer[]"],
+        ...["tokens_per_second", "time_includes_prompts"],
+      ].map((key) => `generation.caches.${cache}.${key}`),
     ),
     "warnings[]",
   ]);

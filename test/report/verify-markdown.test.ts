@@ -80,6 +80,7 @@ test("generated texts are cut, with where they part", () => {
   const markdown = verifyMarkdown(resultOf(), 1);
   expect(markdown).toContain("| The capital of France | is Paris. | is Paris. | all 64 tokens are equal |");
   expect(markdown).toMatch(/… \| the texts part at token 1 of 64 \|$/m);
+  expect(markdown).toContain("Stored as uint16 and uint8 codes.");
 });
 
 test("every character of Markdown is escaped in a warning", () => {

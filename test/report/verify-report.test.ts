@@ -2,6 +2,7 @@
 
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
+import type { MeasuredCache } from "../../src/pipeline/verify-result.js";
 import { verifyReport } from "../../src/report/verify-report.js";
 import { armOf, continuationOf, HOSTILE, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
 
@@ -153,8 +154,24 @@ describe("generated texts", () => {
     expect(text).toContain("  both    is Paris.\n          all 64 tokens are equal\n");
     expect(text).toMatch(/ {2}16 bits .*…\n {2}FP8 {5}.*…\n {10}the texts part at token 1 of 64\n/);
     expect(text).toContain(
-      "1 of 2 texts are equal. A token takes 23,040 bytes in bfloat16, 11,520 in\nfloat8_e4m3fn (per layer 768 and 384).",
+      "1 of 2 texts are equal. A token takes 23,040 bytes in bfloat16, 11,520 in\nfloat8_e4m3fn (per layer 768 and 384). Stored as uint16 and uint8 codes.",
     );
+  });
+
+  test("come with how their caches were stored, which is not the same everywhere", () => {
+    const { generation } = resultOf();
+    if (generation === undefined) return expect.fail("the fixture generates");
+    const stored = (cache: MeasuredCache, storedType: string) => ({ ...cache, storedBy: "loop" as const, storedType });
+    const text = linesOf(
+      resultOf({
+        generation: {
+          ...generation,
+          bits16: stored(generation.bits16, "bfloat16"),
+          fp8: stored(generation.fp8, "float8_e4m3fn"),
+        },
+      }),
+    );
+    expect(text.join(" ")).toContain("Stored as bfloat16 and float8_e4m3fn in GroupQueryAttention's own cache.");
   });
 
   test("show what they share once, in whole words and from its end, then how each goes on", () => {

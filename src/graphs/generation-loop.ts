@@ -1,0 +1,177 @@
+// The graph that generates by itself: a Loop over the whole model, from token ids to the next token, in whose state
+// GroupQueryAttention keeps its cache. FP8 tensors cannot leave ONNX Runtime; here they need not. Knows no session.
+
+import type { Decoder, ModelEnd } from "../architectures/description.js";
+import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
+import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
+import type { CacheBuffers } from "./attend.js";
+import { type BatchInputs, cachedAttention } from "./attention.js";
+import type { GraphContext } from "./blocks.js";
+import type { CodedRounding } from "./decode-step.js";
+import { decoderLayer, type ResidualStream, sumOfStream } from "./decoder-layer.js";
+import { logitsOf, type VocabularySlice } from "./head.js";
+import type { Side } from "./kv-cache.js";
+import { emptyBuffers, readOperatorCache, requireBufferType } from "./operator-cache.js";
+import { embed } from "./segment.js";
+import { cast, GraphWeights, type LocateWeight } from "./weights.js";
+
+/** Names of the inputs and outputs. */
+export const GENERATION_VALUES = {
+  promptIds: "prompt_ids", // int64 [1, prompt]
+  maxNewTokens: "max_new_tokens", // int64 [], at least 1
+  /** The rotation of as many positions as the cache has room for: one more than it will ever hold, or more. */
+  cos: "cos", // [capacity, head_dim / 2]
+  sin: "sin", // [capacity, head_dim / 2]
+  tokens: "tokens", // [generated, 1, 1]: the one that ended the text among them
+  /** 0 where all logits were finite, NaN where one was not. */
+  check: "check", // [generated, 1]
+  /** Shapes of the buffers of K and V, a row for each: K of the first layer, V of the first layer, … */
+  bufferShapes: "buffer_shapes", // [2 × layers, 4]
+} as const;
+
+/**
+ * Version of the operators. CUDA's kernels are for the Loop, Identity and Shape of 19 and 20; 20 has Gelu. Of a later
+ * version, ONNX Runtime would run the loop on the processor, where the cache would follow it.
+ */
+export const GENERATION_OPSET = 20;
+
+export interface GenerationLoopRequest {
+  readonly decoder: Decoder;
+  readonly end: ModelEnd;
+  readonly locate: LocateWeight;
+  /** What the cache keeps. */
+  readonly cache: CodedRounding;
+  /** Tokens that end a text. */
+  readonly endIds: readonly number[];
+  readonly arithmetic: Arithmetic;
+  /** In which the head's weights are held: no tensor is larger than one of them in float32. */
+  readonly slices: readonly VocabularySlice[];
+}
+
+/** Builds the graph. Sequences are read and go on one at a time. */
+export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
+  const { decoder, arithmetic } = request;
+  const builder = new GraphBuilder();
+  // Weights are values of the outer graph: what they are cast to is computed once, not for every token.
+  const weights = new GraphWeights(builder, request.locate);
+  const pairs = decoder.rope.headDim / 2;
+  const table = (name: string) =>
+    cast(builder, builder.input(name, "float32", ["capacity", pairs]), "float32", arithmetic.elementType);
+  const promptIds = builder.input(GENERATION_VALUES.promptIds, "int64", [1, "prompt"]);
+  const maxNewTokens = builder.input(GENERATION_VALUES.maxNewTokens, "int64", []);
+  const [cos, sin] = [table(GENERATION_VALUES.cos), table(GENERATION_VALUES.sin)];
+  const promptTokens = sizeOf(builder, promptIds, 1);
+  const type = requireBufferType(request.cache, arithmetic);
+  const empty = emptyBuffers(builder, decoder.layers, type, sizeOf(builder, cos, 0)).flatMap(bothSides);
+  const buffers = empty.length;
+  const body = builder.subgraph((inner) =>
+    recordStep({ builder: inner, weights, arithmetic }, request, { promptTokens, cos, sin }),
+  );
+  const hasTokens = builder.op("Cast", [maxNewTokens], { attributes: { to: ELEMENT_TYPES.bool } });
+  // The unread token is wanted by nobody, but ONNX Runtime dies of a state that is not given out.
+  const results = builder.ops("Loop", [maxNewTokens, hasTokens, promptIds, ...empty], 1 + buffers + 2, {
+    attributes: { body },
+  });
+  const shapes = results.slice(1, 1 + buffers).map((buffer) => {
+    const shape = cast(builder, builder.op("Shape", [buffer]), "int64", "float32");
+    return builder.op("Unsqueeze", [shape, builder.int64s([0])]); // [1, 4]
+  });
+  const [tokens, check] = results.slice(1 + buffers) as [Value, Value];
+  builder.output(tokens, GENERATION_VALUES.tokens, "float32", ["generated", 1, 1]);
+  builder.output(check, GENERATION_VALUES.check, "float32", ["generated", 1]);
+  const joined = builder.op("Concat", shapes, { attributes: { axis: 0 } });
+  builder.output(joined, GENERATION_VALUES.bufferShapes, "float32", [buffers, 4]);
+  return builder.finish();
+}
+
+function bothSides({ key, value }: CacheBuffers): Value[] {
+  return [key, value];
+}
+
+interface OuterValues {
+  readonly promptTokens: Value; // int64 [1]
+  readonly cos: Value; // [capacity, head_dim / 2]
+  readonly sin: Value; // [capacity, head_dim / 2]
+}
+
+/** What the loop repeats: reads the tokens that are unread (the prompt, then one) and chooses the next. */
+function recordStep(context: GraphContext, request: GenerationLoopRequest, outer: OuterValues): void {
+  const { builder } = context;
+  const { decoder, cache, endIds, arithmetic } = request;
+  const type = requireBufferType(cache, arithmetic);
+  const iteration = builder.input("iteration", "int64", []);
+  builder.input("goes_on", "bool", []);
+  const unread = builder.input("unread", "int64", [1, "unread"]);
+  const inputs = stepInputs(context, outer, iteration, unread);
+  const presents: CacheBuffers[] = [];
+  let stream: ResidualStream = { hidden: embed(context, decoder, unread) };
+  for (const layer of decoder.layers) {
+    const { kvHeads, headDim } = layer.attention;
+    const buffer = (side: Side) =>
+      builder.input(`past_${side}_${layer.index}`, type, [1, kvHeads, "capacity", headDim]);
+    const read = readOperatorCache(context, cache, layer, { key: buffer("k"), value: buffer("v") });
+    const { next, attended } = decoderLayer(context, layer, stream, (normed) =>
+      cachedAttention(context, layer.attention, inputs, normed, read),
+    );
+    if (attended.present === undefined) throw new RangeError("attention kept no cache");
+    presents.push(attended.present);
+    stream = next;
+  }
+  const logits = lastLogits(context, request, stream); // [1, 1, vocabulary]
+  const token = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0, select_last_index: 0 } }); // [1, 1]
+  builder.output(isNoneOf(builder, token, endIds), "goes_on_after", "bool", []);
+  builder.output(token, "unread_after", "int64", [1, 1]);
+  for (const [number, present] of presents.flatMap(bothSides).entries()) {
+    builder.output(present, `present_${number}`, type, [1, "kv_heads", "capacity", "head_dim"]);
+  }
+  builder.output(cast(builder, token, "int64", "float32"), "token", "float32", [1, 1]);
+  // 0 times anything finite is 0. Written out, because largest numbers pass over NaN.
+  const zeros = builder.op("Mul", [logits, builder.float32(0)]);
+  const check = builder.op("ReduceSum", [zeros, builder.int64s([1, 2])], { attributes: { keepdims: 0 } });
+  builder.output(check, "check", "float32", [1]);
+}
+
+/** As those of a batch of one prompt without padding. After each iteration there is one token more. */
+function stepInputs(
+  { builder, arithmetic }: GraphContext,
+  { promptTokens, cos, sin }: OuterValues,
+  iteration: Value,
+  unread: Value,
+): BatchInputs {
+  const total = builder.op("Add", [promptTokens, iteration]); // [1]
+  const first = builder.op("Sub", [total, sizeOf(builder, unread, 1)]); // [1]
+  const last = builder.op("Sub", [total, builder.int64s([1])]);
+  const rows = (table: Value) => builder.op("Slice", [table, first, total, builder.int64s([0])]);
+  return {
+    mask: cast(builder, builder.float32(1), "float32", arithmetic.elementType),
+    lastPositions: cast(builder, last, "int64", "int32"),
+    totalTokens: cast(builder, total, "int64", "int32"),
+    cos: rows(cos),
+    sin: rows(sin),
+  };
+}
+
+/** Of the last token that was read, float32 as everywhere. [1, 1, vocabulary] */
+function lastLogits(context: GraphContext, { end, slices }: GenerationLoopRequest, stream: ResidualStream): Value {
+  const { builder, arithmetic } = context;
+  const hidden = sumOfStream(context, stream);
+  const last = builder.op("Gather", [hidden, builder.int64s([-1])], { attributes: { axis: 1 } }); // [1, 1, hidden]
+  const wide = cast(builder, last, arithmetic.elementType, "float32");
+  const inFloat32 = { ...context, arithmetic: FLOAT32_ARITHMETIC };
+  const parts = slices.map((slice) => logitsOf(inFloat32, end, slice, wide));
+  const [only] = parts;
+  return only !== undefined && parts.length === 1 ? only : builder.op("Concat", parts, { attributes: { axis: -1 } });
+}
+
+/** No token has the number −1: without it the list might be empty. @returns bool [] */
+function isNoneOf(builder: GraphBuilder, token: Value, endIds: readonly number[]): Value {
+  const isEqual = builder.op("Equal", [token, builder.int64s([-1, ...endIds])]); // [1, ids]
+  const counts = builder.op("Cast", [isEqual], { attributes: { to: ELEMENT_TYPES.int32 } });
+  const isEnd = builder.op("ReduceMax", [counts, builder.int64s([0, 1])], { attributes: { keepdims: 0 } });
+  return builder.op("Not", [builder.op("Cast", [isEnd], { attributes: { to: ELEMENT_TYPES.bool } })]);
+}
+
+function sizeOf(builder: GraphBuilder, x: Value, axis: number): Value {
+  return builder.op("Gather", [builder.op("Shape", [x]), builder.int64s([axis])]); // [1]
+}

@@ -1,0 +1,135 @@
+// Generates in one run of a graph per text: the cache is that of the attention operator, in FP8 where FP8 is compared, and
+// never leaves the device. One session at a time, because each holds the whole model.
+
+import { throwIfAborted } from "../errors.js";
+import { FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
+import type { CodedRounding } from "../graphs/decode-step.js";
+import { buildGenerationLoop, GENERATION_OPSET, GENERATION_VALUES } from "../graphs/generation-loop.js";
+import { type BufferType, requireBufferType } from "../graphs/operator-cache.js";
+import { encodeModelProto } from "../onnx/model-proto.js";
+import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
+import { RopeTableCache } from "./batch-inputs.js";
+import { sliceVocabulary } from "./evaluate-head.js";
+import type { GenerateRequest } from "./generate-texts.js";
+import { type GeneratedSequence, type Generator, longestSequence, notFiniteWhileGenerating } from "./generator.js";
+import { weightLocations } from "./weight-locations.js";
+
+const BYTES_OF_BUFFER_TYPE: Readonly<Record<BufferType, number>> = {
+  float8_e4m3fn: 1,
+  bfloat16: 2,
+  float16: 2,
+  float32: 4,
+};
+
+/** Bytes of a slice of the head: sessions do not take tensors of any size. */
+const SLICE_BYTES = 2 ** 30;
+
+/** @throws RangeError where the operator cannot keep a cache: see loopObstacle */
+export async function openLoopGenerator(request: GenerateRequest): Promise<Generator> {
+  const { caches, arithmetic = FLOAT32_ARITHMETIC } = request;
+  const typeOf = (cache: number): BufferType => requireBufferType(cacheOf(caches, cache), arithmetic);
+  const loops = new OpenLoops(request);
+  return {
+    timesPrompts: true,
+    storedType: typeOf,
+    async generate(prompt, cache, onTokens) {
+      throwIfAborted(request.signal);
+      const session = await loops.of(cache);
+      const start = performance.now();
+      const outputs = await session.run(loops.inputs(prompt));
+      const milliseconds = performance.now() - start;
+      const sequence = describeSequence(request, prompt, outputs, BYTES_OF_BUFFER_TYPE[typeOf(cache)]);
+      onTokens(sequence.tokenIds.length);
+      return { ...sequence, timedTokens: sequence.tokenIds.length, milliseconds };
+    },
+    release: () => loops.release(),
+  };
+}
+
+/** The session of the cache that was asked for last. */
+class OpenLoops {
+  readonly #request: GenerateRequest;
+  readonly #tables: RopeTableCache;
+  #open: { readonly cache: number; readonly session: Session } | undefined;
+
+  constructor(request: GenerateRequest) {
+    this.#request = request;
+    this.#tables = new RopeTableCache(request.decoder);
+  }
+
+  async of(cache: number): Promise<Session> {
+    if (this.#open?.cache === cache) return this.#open.session;
+    await this.release();
+    const { checkpoint, decoder, end, provider, caches, endIds, arithmetic = FLOAT32_ARITHMETIC } = this.#request;
+    const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
+    const rounding = cacheOf(caches, cache);
+    const slices = sliceVocabulary(decoder, SLICE_BYTES);
+    const graph = buildGenerationLoop({ decoder, end, locate, cache: rounding, endIds, arithmetic, slices });
+    const session = await openSession({
+      model: encodeModelProto(graph, GENERATION_OPSET),
+      externalDataFolder,
+      provider,
+      purpose: `the model with a cache of ${rounding.elementType}`,
+    });
+    this.#open = { cache, session };
+    return session;
+  }
+
+  /** The cache has room for one token more than it will hold: the last one is never read. */
+  inputs(prompt: readonly number[]): NamedTensors {
+    const { decoder, maxNewTokens } = this.#request;
+    // All rows of one table: where the rotation depends on how many tokens there are, no loop is asked for.
+    const { cos, sin } = this.#tables.of(longestSequence(this.#request));
+    const pairs = decoder.rope.headDim / 2;
+    const capacity = prompt.length + maxNewTokens;
+    const rows = (table: Float32Array) =>
+      ({ type: "float32", data: table.subarray(0, capacity * pairs), shape: [capacity, pairs] }) as const;
+    return {
+      [GENERATION_VALUES.promptIds]: {
+        type: "int64",
+        data: BigInt64Array.from(prompt, BigInt),
+        shape: [1, prompt.length],
+      },
+      [GENERATION_VALUES.maxNewTokens]: { type: "int64", data: BigInt64Array.of(BigInt(maxNewTokens)), shape: [] },
+      [GENERATION_VALUES.cos]: rows(cos),
+      [GENERATION_VALUES.sin]: rows(sin),
+    };
+  }
+
+  async release(): Promise<void> {
+    const session = this.#open?.session;
+    this.#open = undefined;
+    await session?.release();
+  }
+}
+
+function describeSequence(
+  { decoder, endIds }: GenerateRequest,
+  prompt: readonly number[],
+  outputs: Readonly<Record<string, Float32Array>>,
+  bytesPerElement: number,
+): Omit<GeneratedSequence, "timedTokens" | "milliseconds"> {
+  const tokenIds = [...(outputs[GENERATION_VALUES.tokens] ?? [])];
+  const check = outputs[GENERATION_VALUES.check] ?? new Float32Array();
+  if (!check.every((zero) => zero === 0)) throw notFiniteWhileGenerating();
+  const last = tokenIds.at(-1);
+  if (last === undefined) throw new RangeError("no token was generated");
+  const cachedTokens = prompt.length + tokenIds.length - 1;
+  const shapes = outputs[GENERATION_VALUES.bufferShapes] ?? new Float32Array();
+  const bytesOf = (buffer: number) => {
+    const [batch = 0, kvHeads = 0, , headDim = 0] = shapes.subarray(4 * buffer, 4 * buffer + 4);
+    return batch * kvHeads * cachedTokens * headDim * bytesPerElement;
+  };
+  return {
+    tokenIds,
+    endedBy: endIds.includes(last) ? "end-token" : "limit",
+    cachedTokens,
+    bytesByLayer: decoder.layers.map((_, layer) => bytesOf(2 * layer) + bytesOf(2 * layer + 1)),
+  };
+}
+
+function cacheOf(caches: readonly CodedRounding[], number: number): CodedRounding {
+  const cache = caches[number];
+  if (cache === undefined) throw new RangeError(`no cache ${number} among ${caches.length}`);
+  return cache;
+}
