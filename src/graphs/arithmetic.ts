@@ -15,8 +15,11 @@ export interface Arithmetic {
   readonly norm: "fused" | "written-out";
   /** silu(gate) · up as one operator or as two. */
   readonly gate: "fused" | "written-out";
-  /** Attention as one operator, GroupQueryAttention, or written out in float32, where the operator is not to be trusted. */
-  readonly attention: "fused" | "written-out";
+  /**
+   * Attention as one operator, GroupQueryAttention; the same over some queries at a time, where its own tiles are slow; or
+   * written out in float32, where the operator is not to be trusted.
+   */
+  readonly attention: "fused" | "in-chunks" | "written-out";
   /** Whether attention itself rotates queries and keys, where it is one operator and nothing else needs the keys before it. */
   readonly rotation: "fused" | "written-out";
 }
@@ -27,6 +30,6 @@ export const FLOAT32_ARITHMETIC: Arithmetic = {
   product: "FusedMatMul",
   norm: "written-out",
   gate: "written-out",
-  attention: "fused",
+  attention: "in-chunks",
   rotation: "written-out",
 };

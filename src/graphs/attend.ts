@@ -1,64 +1,20 @@
 // Attention itself, over queries, keys and values as they are read of the cache: causal, heads in groups, a window where
 // there is one. By the fused operator, or written out where that is not to be trusted. Knows no weights.
 
-import type { Attention } from "../architectures/description.js";
-import { GraphBuilder, MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-builder.js";
+import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
+import { attentionInChunks } from "./attend-in-chunks.js";
 import { mergeHeads, splitHeads } from "./blocks.js";
-import type { Side } from "./kv-cache.js";
+import {
+  type AttendContext,
+  type Attended,
+  type AttentionShape,
+  fusedAttention,
+  type QueriesKeysValues,
+  type TokenCounts,
+} from "./fused-attention.js";
 import { cast } from "./weights.js";
-
-/** What attention is, without its weights. */
-export type AttentionShape = Pick<Attention, "heads" | "kvHeads" | "headDim" | "slidingWindow">;
-
-export interface KeysAndValues {
-  readonly key: Value; // [batch, tokens, kv_heads × head_dim]
-  readonly value: Value; // [batch, tokens, kv_heads × head_dim]
-}
-
-/**
- * The cache as the operator itself keeps it: room for more tokens than it will ever hold, those that it holds first. A full
- * one fails on CUDA.
- */
-export interface CacheBuffers {
-  readonly key: Value; // [batch, kv_heads, capacity, head_dim]
-  readonly value: Value; // [batch, kv_heads, capacity, head_dim]
-}
-
-/** Rotated already, but where the operator rotates. */
-export interface QueriesKeysValues extends KeysAndValues {
-  readonly query: Value; // [batch, tokens, heads × head_dim]
-  /** What the cache holds of the tokens before these. */
-  readonly past?: KeysAndValues;
-  /** The same, where the operator keeps the cache: it stores the new tokens there, too. */
-  readonly buffers?: CacheBuffers;
-  /** What a number in the buffers is multiplied with, where they are FP8; float32 [1]. */
-  readonly scales?: Readonly<Record<Side, Value>>;
-}
-
-export interface Attended {
-  readonly attended: Value; // [batch, tokens, heads × head_dim]
-  /** The buffers with the new tokens in them, or new ones with all tokens; undefined where attention is written out. */
-  readonly present: CacheBuffers | undefined;
-}
-
-export interface TokenCounts {
-  /** Tokens of each prompt − 1. */
-  readonly lastPositions: Value; // int32 [batch]
-  readonly totalTokens: Value; // int32 [1]
-}
-
-interface Rotation {
-  readonly cos: Value; // [tokens, head_dim / 2]
-  readonly sin: Value; // [tokens, head_dim / 2]
-}
-
-/** What a recorded attention needs of its graph. */
-interface AttendContext {
-  readonly builder: GraphBuilder;
-  readonly arithmetic: Arithmetic;
-}
 
 /** Attention in the form that the arithmetic says; padding has any values. */
 export function attend(
@@ -67,77 +23,12 @@ export function attend(
   counts: TokenCounts,
   entering: QueriesKeysValues,
 ): Attended {
-  // The written-out form is for whole prompts: it has no place for a past.
+  // The other forms are for whole prompts: they have no place for a past.
   const hasPast = entering.past !== undefined || entering.buffers !== undefined;
-  return context.arithmetic.attention === "fused" || hasPast
-    ? fusedAttention(context, shape, counts, entering)
-    : { attended: writtenOutAttention(context, shape, counts, entering), present: undefined };
-}
-
-/** GroupQueryAttention takes heads of a multiple of this size: others are filled up with zeros, but in buffers. */
-export const HEAD_DIM_MULTIPLE = 8;
-/** Number of its input for the scale of K; that for V's follows. */
-const K_SCALE_INPUT = 12;
-
-/** The operator. @param rotation given, the operator rotates queries and keys before it attends */
-export function fusedAttention(
-  { builder }: AttendContext,
-  { heads, kvHeads, headDim, slidingWindow }: AttentionShape,
-  { lastPositions, totalTokens }: TokenCounts,
-  { query, key, value, past, buffers, scales }: QueriesKeysValues,
-  rotation?: Rotation,
-): Attended & { readonly present: CacheBuffers } {
-  const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
-  const widen = (x: Value, count: number) =>
-    size === headDim ? x : mergeHeads(builder, widenHeads(builder, x, count, headDim, size));
-  const headsFirst = (x: Value) => {
-    const split =
-      size === headDim ? splitHeads(builder, x, kvHeads, headDim) : widenHeads(builder, x, kvHeads, headDim, size);
-    return builder.op("Transpose", [split], { attributes: { perm: [0, 2, 1, 3] } }); // [batch, kv_heads, past, size]
-  };
-  if (buffers !== undefined && size !== headDim) {
-    throw new RangeError(`buffers hold heads of a multiple of ${HEAD_DIM_MULTIPLE}, not of ${headDim}`);
-  }
-  const decoded = past === undefined ? [NONE, NONE] : [headsFirst(past.key), headsFirst(past.value)];
-  const before = buffers === undefined ? decoded : [buffers.key, buffers.value];
-  const tokens = [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads)];
-  const tables = rotation === undefined ? [] : [rotation.cos, rotation.sin];
-  const inputs = [...tokens, ...before, lastPositions, totalTokens, ...tables];
-  if (scales !== undefined) {
-    while (inputs.length < K_SCALE_INPUT) inputs.push(NONE);
-    inputs.push(scales.k, scales.v);
-  }
-  const [attended, presentKey, presentValue] = builder.ops("GroupQueryAttention", inputs, 3, {
-    domain: MICROSOFT_DOMAIN,
-    attributes: {
-      num_heads: heads,
-      kv_num_heads: kvHeads,
-      scale: { float: 1 / Math.sqrt(headDim) },
-      ...(slidingWindow !== undefined && { local_window_size: slidingWindow }),
-      ...(rotation !== undefined && { do_rotary: 1 }),
-      ...(scales !== undefined && {
-        k_quant_type: "PER_TENSOR",
-        v_quant_type: "PER_TENSOR",
-        kv_cache_bit_width: 8,
-      }),
-    },
-  }) as [Value, Value, Value];
-  return {
-    attended: size === headDim ? attended : narrowHeads(builder, attended, heads, size, headDim), // [batch, tokens, heads × head_dim]
-    present: { key: presentKey, value: presentValue }, // [batch, kv_heads, tokens, head_dim]
-  };
-}
-
-/** Appends zeros to each head. They change neither the products of queries and keys nor what is summed up. */
-function widenHeads(builder: GraphBuilder, x: Value, heads: number, headDim: number, size: number): Value {
-  const pads = builder.int64s([0, 0, 0, 0, 0, 0, 0, size - headDim]);
-  return builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]); // [batch, tokens, heads, size]
-}
-
-/** Takes the zeros away again. */
-function narrowHeads(builder: GraphBuilder, x: Value, heads: number, size: number, headDim: number): Value {
-  const [start, end, axis] = [builder.int64s([0]), builder.int64s([headDim]), builder.int64s([3])];
-  return mergeHeads(builder, builder.op("Slice", [splitHeads(builder, x, heads, size), start, end, axis]));
+  const form = hasPast ? "fused" : context.arithmetic.attention;
+  if (form === "fused") return fusedAttention(context, shape, counts, entering);
+  const record = form === "in-chunks" ? attentionInChunks : writtenOutAttention;
+  return { attended: record(context, shape, counts, entering), present: undefined };
 }
 
 /**

@@ -3,15 +3,15 @@
 
 import type { Attention, RmsNorm } from "../architectures/description.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
+import { attend } from "./attend.js";
+import { type GraphContext, linear, mergeHeads, type Range, rangeOf, rmsNorm, splitHeads } from "./blocks.js";
 import {
-  attend,
   type CacheBuffers,
   fusedAttention,
   type KeysAndValues,
   type QueriesKeysValues,
   type TokenCounts,
-} from "./attend.js";
-import { type GraphContext, linear, mergeHeads, type Range, rangeOf, rmsNorm, splitHeads } from "./blocks.js";
+} from "./fused-attention.js";
 
 /** What a batch brings beside its hidden states. */
 export interface BatchInputs extends TokenCounts {
@@ -86,7 +86,7 @@ function attentionThatRotates(
   const { kvHeads, headDim } = description;
   const value = maskedValues(context, description, inputs, x);
   const entering = { query: queries(context, description, x), key: keys(context, description, x), value };
-  const { attended, present } = fusedAttention(context, description, inputs, entering, inputs);
+  const { attended, present } = fusedAttention(context, description, inputs, entering, { rotation: inputs });
   const mask = builder.op("Unsqueeze", [inputs.mask, builder.int64s([1])]); // [batch, 1, tokens, 1]
   return {
     output: linear(context, description.output, attended),

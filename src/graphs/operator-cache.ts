@@ -4,10 +4,10 @@
 import type { DecoderLayer } from "../architectures/description.js";
 import { type GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic, ComputeType } from "./arithmetic.js";
-import type { CacheBuffers } from "./attend.js";
 import type { CacheReading } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
 import type { CodedRounding } from "./decode-step.js";
+import type { CacheBuffers } from "./fused-attention.js";
 import { keptByCache, type Side } from "./kv-cache.js";
 import { cast } from "./weights.js";
 

@@ -4,7 +4,8 @@
 import type { Decoder } from "../architectures/description.js";
 import { ProviderError } from "../errors.js";
 import { type Arithmetic, type ComputeType, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
-import { ATTENTION_VALUES, type AttentionShape, buildAttention } from "../graphs/attend.js";
+import { ATTENTION_VALUES, buildAttention } from "../graphs/attend.js";
+import type { AttentionShape } from "../graphs/fused-attention.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { type NamedTensors, openSession } from "../runtime/session.js";

@@ -3,7 +3,7 @@
 
 import { ropeRegime } from "../architectures/rope.js";
 import { FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
-import { HEAD_DIM_MULTIPLE } from "../graphs/attend.js";
+import { HEAD_DIM_MULTIPLE } from "../graphs/fused-attention.js";
 import { bufferTypeOf } from "../graphs/operator-cache.js";
 import type { GenerateRequest } from "./generate-texts.js";
 

@@ -35,7 +35,12 @@ export interface Provider {
 
 const MEBIBYTE = 2 ** 20;
 const WRITTEN_OUT = { norm: "written-out", gate: "written-out", attention: "fused", rotation: "written-out" } as const;
-const CPU_ARITHMETIC: Arithmetic = { ...WRITTEN_OUT, elementType: "float32", product: "FusedMatMul" };
+const CPU_ARITHMETIC: Arithmetic = {
+  ...WRITTEN_OUT,
+  attention: "in-chunks",
+  elementType: "float32",
+  product: "FusedMatMul",
+};
 const CUDA_BFLOAT16: Arithmetic = {
   ...{ norm: "fused", gate: "fused", attention: "fused", rotation: "fused" },
   elementType: "bfloat16",

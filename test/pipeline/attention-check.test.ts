@@ -6,7 +6,7 @@ import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { ProviderError } from "../../src/errors.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
-import type { AttentionShape } from "../../src/graphs/attend.js";
+import type { AttentionShape } from "../../src/graphs/fused-attention.js";
 import { checkAttention, type RunAttention, runAttention } from "../../src/pipeline/attention-check.js";
 import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
 import { PROVIDERS, type ProviderName } from "../../src/runtime/providers.js";
