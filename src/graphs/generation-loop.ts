@@ -2,7 +2,7 @@
 // GroupQueryAttention keeps its cache. FP8 tensors cannot leave ONNX Runtime; here they need not. Knows no session.
 
 import type { Decoder, ModelEnd } from "../architectures/description.js";
-import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
+import { GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, cachedAttention } from "./attention.js";
@@ -12,7 +12,14 @@ import { decoderLayer, type ResidualStream, sumOfStream } from "./decoder-layer.
 import type { CacheBuffers } from "./fused-attention.js";
 import { logitsOf, type VocabularySlice } from "./head.js";
 import type { Side } from "./kv-cache.js";
-import { emptyBuffers, readOperatorCache, requireBufferType } from "./operator-cache.js";
+import {
+  emptyBuffers,
+  type HeldBuffers,
+  holdBuffers,
+  lostByOperator,
+  readOperatorCache,
+  requireBufferType,
+} from "./operator-cache.js";
 import { embed } from "./segment.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
@@ -26,6 +33,8 @@ export const GENERATION_VALUES = {
   tokens: "tokens", // [generated, 1, 1]: the one that ended the text among them
   /** 0 where all logits were finite, NaN where one was not. */
   check: "check", // [generated, 1]
+  /** 0 where the operator kept what its FP8 cache held, anything else where it did not; only of an FP8 cache. */
+  lost: "lost", // [generated]
   /** Shapes of the buffers of K and V, a row for each: K of the first layer, V of the first layer, … */
   bufferShapes: "buffer_shapes", // [2 × layers, 4]
 } as const;
@@ -63,23 +72,31 @@ export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
   const [cos, sin] = [table(GENERATION_VALUES.cos), table(GENERATION_VALUES.sin)];
   const promptTokens = sizeOf(builder, promptIds, 1);
   const type = requireBufferType(request.cache, arithmetic);
-  const empty = emptyBuffers(builder, decoder.layers, type, sizeOf(builder, cos, 0)).flatMap(bothSides);
+  const capacity = sizeOf(builder, cos, 0);
+  const empty = emptyBuffers(builder, decoder.layers, type, capacity).flatMap(bothSides);
   const buffers = empty.length;
+  const isFloat8 = type === "float8_e4m3fn";
   const body = builder.subgraph((inner) =>
-    recordStep({ builder: inner, weights, arithmetic }, request, { promptTokens, cos, sin }),
+    recordStep({ builder: inner, weights, arithmetic }, request, { promptTokens, capacity, cos, sin }),
   );
   const hasTokens = builder.op("Cast", [maxNewTokens], { attributes: { to: ELEMENT_TYPES.bool } });
   // The unread token is wanted by nobody, but ONNX Runtime dies of a state that is not given out.
-  const results = builder.ops("Loop", [maxNewTokens, hasTokens, promptIds, ...empty], 1 + buffers + 2, {
-    attributes: { body },
-  });
+  const results = builder.ops(
+    "Loop",
+    [maxNewTokens, hasTokens, promptIds, ...empty],
+    1 + buffers + (isFloat8 ? 3 : 2),
+    {
+      attributes: { body },
+    },
+  );
   const shapes = results.slice(1, 1 + buffers).map((buffer) => {
     const shape = cast(builder, builder.op("Shape", [buffer]), "int64", "float32");
     return builder.op("Unsqueeze", [shape, builder.int64s([0])]); // [1, 4]
   });
-  const [tokens, check] = results.slice(1 + buffers) as [Value, Value];
+  const [tokens, check, lost] = results.slice(1 + buffers) as [Value, Value, Value?];
   builder.output(tokens, GENERATION_VALUES.tokens, "float32", ["generated", 1, 1]);
   builder.output(check, GENERATION_VALUES.check, "float32", ["generated", 1]);
+  if (lost !== undefined) builder.output(lost, GENERATION_VALUES.lost, "float32", ["generated"]);
   const joined = builder.op("Concat", shapes, { attributes: { axis: 0 } });
   builder.output(joined, GENERATION_VALUES.bufferShapes, "float32", [buffers, 4]);
   return builder.finish();
@@ -91,6 +108,7 @@ function bothSides({ key, value }: CacheBuffers): Value[] {
 
 interface OuterValues {
   readonly promptTokens: Value; // int64 [1]
+  readonly capacity: Value; // int64 [1]
   readonly cos: Value; // [capacity, head_dim / 2]
   readonly sin: Value; // [capacity, head_dim / 2]
 }
@@ -104,18 +122,22 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
   builder.input("goes_on", "bool", []);
   const unread = builder.input("unread", "int64", [1, "unread"]);
   const inputs = stepInputs(context, outer, iteration, unread);
-  const presents: CacheBuffers[] = [];
+  const isBefore = type === "float8_e4m3fn" ? tokensBefore(context, outer, iteration, unread) : NONE;
+  const presents: HeldBuffers[] = [];
+  const lost: Value[] = [];
   let stream: ResidualStream = { hidden: embed(context, decoder, unread) };
   for (const layer of decoder.layers) {
     const { kvHeads, headDim } = layer.attention;
-    const buffer = (side: Side) =>
-      builder.input(`past_${side}_${layer.index}`, type, [1, kvHeads, "capacity", headDim]);
-    const read = readOperatorCache(context, cache, layer, { key: buffer("k"), value: buffer("v") });
+    const state = (side: Side) => builder.input(`past_${side}_${layer.index}`, type, [1, kvHeads, "capacity", headDim]);
+    const past = holdBuffers(builder, type, { key: state("k"), value: state("v") });
+    const read = readOperatorCache(context, cache, layer, past);
     const { next, attended } = decoderLayer(context, layer, stream, (normed) =>
       cachedAttention(context, layer.attention, inputs, normed, read),
     );
     if (attended.present === undefined) throw new RangeError("attention kept no cache");
-    presents.push(attended.present);
+    const present = holdBuffers(builder, type, attended.present);
+    presents.push(present);
+    lost.push(...lostByOperator(builder, past, present, isBefore));
     stream = next;
   }
   const logits = lastLogits(context, request, stream); // [1, 1, vocabulary]
@@ -130,6 +152,25 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
   const zeros = builder.op("Mul", [logits, builder.float32(0)]);
   const check = builder.op("ReduceSum", [zeros, builder.int64s([1, 2])], { attributes: { keepdims: 0 } });
   builder.output(check, "check", "float32", [1]);
+  if (lost.length > 0)
+    builder.output(cast(builder, builder.op("Sum", lost), "float16", "float32"), "lost", "float32", []);
+}
+
+/** 1 for tokens that the cache holds when a step begins, 0 for others. float16 [capacity, 1] */
+function tokensBefore(
+  { builder }: GraphContext,
+  { promptTokens, capacity }: OuterValues,
+  iteration: Value,
+  unread: Value,
+): Value {
+  const total = builder.op("Add", [promptTokens, iteration]);
+  const first = builder.op("Sub", [total, sizeOf(builder, unread, 1)]); // [1]
+  const scalar = (x: Value) => builder.op("Squeeze", [x, builder.int64s([0])]);
+  const [zero, one] = [scalar(builder.int64s([0])), scalar(builder.int64s([1]))];
+  const positions = builder.op("Range", [zero, scalar(capacity), one]); // [capacity]
+  const isBefore = builder.op("Less", [positions, first]);
+  const numbers = builder.op("Cast", [isBefore], { attributes: { to: ELEMENT_TYPES.float16 } });
+  return builder.op("Unsqueeze", [numbers, builder.int64s([1])]);
 }
 
 /** As those of a batch of one prompt without padding. After each iteration there is one token more. */

@@ -82,3 +82,42 @@ export function readOperatorCache(
     ...(isFloat8 && { scales: { k: scale("k"), v: scale("v") } }),
   });
 }
+
+/** Buffers that the operator may store in, or that leave its graph. */
+export interface HeldBuffers extends CacheBuffers {
+  /** The numbers of both in float16, which holds all of FP8's; undefined where nothing had to be copied. */
+  readonly wide?: readonly Value[]; // each [1, kv_heads, capacity, head_dim]
+}
+
+/**
+ * Copies buffers of FP8, before the operator and behind it. It stores FP8 in the very buffer that it is given; where ONNX
+ * Runtime gives it another one to store in, what was there is left out, without an error. It gives the same one only when
+ * that is made in the same graph, is read by nothing else, and is no output of the graph, all of which the state of a loop
+ * is not. Of other types the operator copies the past itself.
+ */
+export function holdBuffers(builder: GraphBuilder, type: BufferType, { key, value }: CacheBuffers): HeldBuffers {
+  if (type !== "float8_e4m3fn") return { key, value };
+  const wide = [key, value].map((buffer) => cast(builder, buffer, type, "float16")) as [Value, Value];
+  const copy = (buffer: Value) => cast(builder, buffer, "float16", type);
+  return { key: copy(wide[0]), value: copy(wide[1]), wide };
+}
+
+/**
+ * How much of what was stored before is another number behind the operator: 0, or the operator did not keep its cache.
+ * @param isBefore float16 [capacity, 1]; 1 for tokens that were stored before, 0 for others
+ * @returns float16 [] for each buffer that was copied; not finite when what is left is not
+ */
+export function lostByOperator(
+  builder: GraphBuilder,
+  before: HeldBuffers,
+  behind: HeldBuffers,
+  isBefore: Value,
+): Value[] {
+  const { wide = [] } = before;
+  return wide.map((past, index) => {
+    const present = behind.wide?.[index];
+    if (present === undefined) throw new RangeError("buffers were copied before the operator and not behind it");
+    const change = builder.op("Mul", [builder.op("Sub", [present, past]), isBefore]);
+    return builder.op("ReduceSum", [builder.op("Abs", [change])], { attributes: { keepdims: 0 } });
+  });
+}

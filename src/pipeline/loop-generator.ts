@@ -1,7 +1,7 @@
 // Generates in one run of a graph per text: the cache is that of the attention operator, in FP8 where FP8 is compared, and
 // never leaves the device. One session at a time, because each holds the whole model.
 
-import { throwIfAborted } from "../errors.js";
+import { ProviderError, throwIfAborted } from "../errors.js";
 import { FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
 import type { CodedRounding } from "../graphs/decode-step.js";
 import { buildGenerationLoop, GENERATION_OPSET, GENERATION_VALUES } from "../graphs/generation-loop.js";
@@ -111,6 +111,10 @@ function describeSequence(
 ): Omit<GeneratedSequence, "timedTokens" | "milliseconds"> {
   const tokenIds = [...(outputs[GENERATION_VALUES.tokens] ?? [])];
   const check = outputs[GENERATION_VALUES.check] ?? new Float32Array();
+  const lost = outputs[GENERATION_VALUES.lost] ?? new Float32Array();
+  if (!lost.every((zero) => zero === 0)) {
+    throw new ProviderError("it did not keep what it had stored in float8_e4m3fn on this device");
+  }
   if (!check.every((zero) => zero === 0)) throw notFiniteWhileGenerating();
   const last = tokenIds.at(-1);
   if (last === undefined) throw new RangeError("no token was generated");

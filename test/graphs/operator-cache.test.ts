@@ -9,7 +9,7 @@ import { type ComputeType, FLOAT32_ARITHMETIC } from "../../src/graphs/arithmeti
 import type { CodedRounding } from "../../src/graphs/decode-step.js";
 import { fusedAttention } from "../../src/graphs/fused-attention.js";
 import { buildGenerationLoop, GENERATION_OPSET } from "../../src/graphs/generation-loop.js";
-import { type BufferType, bufferTypeOf } from "../../src/graphs/operator-cache.js";
+import { type BufferType, bufferTypeOf, holdBuffers, lostByOperator } from "../../src/graphs/operator-cache.js";
 import { ELEMENT_TYPES, encodeModelProto, type Graph } from "../../src/onnx/model-proto.js";
 import { weightLocations } from "../../src/pipeline/weight-locations.js";
 import { PROVIDERS } from "../../src/runtime/providers.js";
@@ -99,6 +99,51 @@ test("K and V are stored and read with a scale of their own, new tokens behind t
   }
 });
 
+describe("what an operator lost of its FP8 cache", () => {
+  const SHAPE = [1, KV_HEADS, CAPACITY, HEAD_DIM];
+  const held = randomTensor(SHAPE, 5, 4);
+  const tokenOf = (index: number) => Math.floor(index / HEAD_DIM) % CAPACITY;
+  /** The numbers behind the operator. @param change of those that are there */
+  const behind = (change: (x: number, token: number) => number) =>
+    tensor(
+      SHAPE,
+      held.data.map((x, index) => change(x, tokenOf(index))),
+    );
+
+  test.each<[string, (x: number, token: number) => number, (lost: number) => boolean]>([
+    ["nothing, when all numbers are as they were", (x) => x, (lost) => lost === 0],
+    ["nothing, when new tokens are stored", (x, token) => (token < PAST ? x : x + 3), (lost) => lost === 0],
+    ["something, when a token is zeros", (x, token) => (token === PAST - 1 ? 0 : x), (lost) => lost > 1],
+    ["something, when a number is another", (x, token) => (token === 0 ? x * 1.25 : x), (lost) => lost > 0],
+    ["something not finite, when a number is none", (x, token) => (token === 2 ? Number.NaN : x), Number.isNaN],
+  ])("is %s", async (_rule, change, isRight) => {
+    const found = await runBlocks(
+      ({ builder }, input) => {
+        const buffers = (name: string) => {
+          const fp8 = builder.op("Cast", [input(name)], { attributes: { to: ELEMENT_TYPES.float8_e4m3fn } });
+          return holdBuffers(builder, "float8_e4m3fn", { key: fp8, value: fp8 });
+        };
+        const isBefore = builder.op("Cast", [input("isBefore")], { attributes: { to: ELEMENT_TYPES.float16 } });
+        const lost = lostByOperator(builder, buffers("before"), buffers("behind"), isBefore);
+        for (const [number, value] of lost.entries()) {
+          const wide = builder.op("Cast", [value], { attributes: { to: ELEMENT_TYPES.float32 } });
+          builder.output(wide, `lost_${number}`, "float32", []);
+        }
+      },
+      {
+        before: held,
+        behind: behind(change),
+        isBefore: tensor(
+          [CAPACITY, 1],
+          Array.from({ length: CAPACITY }, (_, token) => (token < PAST ? 1 : 0)),
+        ),
+      },
+    );
+    expect(Object.keys(found)).toEqual(["lost_0", "lost_1"]);
+    for (const [lost = 0] of Object.values(found)) expect(isRight(lost), String(lost)).toBe(true);
+  });
+});
+
 describe("the loop over the example, as CUDA computes it", async () => {
   const checkpoint = await openCheckpoint(fileURLToPath(new URL("../../examples/tiny-llama", import.meta.url)));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
@@ -140,6 +185,25 @@ describe("the loop over the example, as CUDA computes it", async () => {
         v_quant_type: "PER_TENSOR",
         kv_cache_bit_width: 8,
       });
+    }
+  });
+
+  test("gives the operator FP8 that is made for it alone, and makes again what leaves the loop", () => {
+    const { nodes, inputs, outputs } = bodyOf(loopOf(fp8));
+    const makerOf = (name: string | undefined) =>
+      nodes.find((node) => name !== undefined && node.outputs.includes(name));
+    const readersOf = (name: string) => nodes.filter((node) => node.inputs.includes(name)).map(({ type }) => type);
+    const states = inputs.filter(({ elementType }) => elementType === "float8_e4m3fn").map(({ name }) => name);
+    for (const state of states) expect(readersOf(state)).toEqual(["Cast"]);
+    for (const { inputs: given, outputs: made } of nodes.filter(({ type }) => type === "GroupQueryAttention")) {
+      for (const buffer of given.slice(3, 5)) {
+        expect(makerOf(buffer)?.type).toBe("Cast");
+        expect(readersOf(buffer)).toEqual(["GroupQueryAttention"]);
+      }
+      for (const buffer of made.slice(1)) {
+        expect(readersOf(buffer)).toEqual(["Cast"]);
+        expect(outputs.map(({ name }) => name)).not.toContain(buffer);
+      }
     }
   });
 
