@@ -40,11 +40,11 @@ export function attentionInChunks(
   // The operator has a past for prompts of a batch of one alone.
   const isCut = builder.op("And", [isAtMost(batch, 1), isAtMost(tokens, CHUNKED_TOKENS)]);
   return choose(context, shape, isAtMost(tokens, UNCUT_TOKENS), {
-    then: (short) => untiledAttention(short, shape, counts, entering).attended,
-    otherwise: (long) =>
+    whenTrue: (short) => untiledAttention(short, shape, counts, entering).attended,
+    whenFalse: (long) =>
       choose(long, shape, isCut, {
-        then: (inner) => chunkByChunk(inner, shape, tokens, entering),
-        otherwise: (inner) => fusedAttention(inner, shape, counts, entering).attended,
+        whenTrue: (inner) => chunkByChunk(inner, shape, tokens, entering),
+        whenFalse: (inner) => fusedAttention(inner, shape, counts, entering).attended,
       }),
   });
 }
@@ -54,7 +54,7 @@ function choose(
   context: AttendContext,
   { heads, headDim }: AttentionShape,
   condition: Value,
-  record: Readonly<Record<"then" | "otherwise", (inner: AttendContext) => Value>>,
+  record: Readonly<Record<"whenTrue" | "whenFalse", (inner: AttendContext) => Value>>,
 ): Value {
   const branch = (of: (inner: AttendContext) => Value) =>
     context.builder.subgraph((body) => {
@@ -62,7 +62,7 @@ function choose(
       body.output(attended, "attended", "float32", ["batch", "tokens", heads * headDim]);
     });
   return context.builder.op("If", [condition], {
-    attributes: { then_branch: branch(record.then), else_branch: branch(record.otherwise) },
+    attributes: { then_branch: branch(record.whenTrue), else_branch: branch(record.whenFalse) },
   });
 }
 
