@@ -57,10 +57,11 @@ export function startComputeProcess({ visibleDevice }: ComputeProcessOptions = {
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
   const lastWords = keepTail(child.stderr);
+  let running: ComputeTaskName | undefined;
   const ended = new Promise<never>((_, reject) => {
     child.on("error", reject);
     child.on("exit", (code, killedBy) => {
-      const end = () => reject(describeEnd(code, killedBy, lastWords()));
+      const end = () => reject(describeEnd(code, killedBy, { running, lastWords: lastWords() }));
       // A large result can still be on its way when the process has gone.
       if (child.connected) child.once("disconnect", end);
       else end();
@@ -77,6 +78,7 @@ export function startComputeProcess({ visibleDevice }: ComputeProcessOptions = {
     },
     async run(task, { signal, onProgress, ...request }) {
       if (signal?.aborted) throw new InterruptedError();
+      running = task;
       signal?.addEventListener("abort", stop);
       try {
         const answered = answer(child, onProgress as ((progress: unknown) => void) | undefined);
@@ -126,11 +128,29 @@ function keepTail(stream: NodeJS.ReadableStream | null): () => string {
   return () => tail.trim();
 }
 
-function describeEnd(code: number | null, killedBy: NodeJS.Signals | null, lastWords: string): ProviderError {
+const FEWER_PROMPTS = "give fewer or shorter prompts (--samples, --sequence-length)";
+
+/** What needs less memory. */
+const LESS_MEMORY: Readonly<Record<ComputeTaskName, string>> = {
+  measure: FEWER_PROMPTS,
+  evaluate: FEWER_PROMPTS,
+  generate: "leave out --generate, which keeps the whole model in memory",
+};
+
+interface EndOfProcess {
+  readonly running: ComputeTaskName | undefined;
+  readonly lastWords: string;
+}
+
+function describeEnd(
+  code: number | null,
+  killedBy: NodeJS.Signals | null,
+  { running, lastWords }: EndOfProcess,
+): ProviderError {
   const how = killedBy === null ? `ended with code ${code}` : `was killed by ${killedBy}`;
   const advice =
     killedBy === "SIGKILL"
-      ? "The system was probably out of memory: give fewer or shorter prompts (--samples, --sequence-length)."
+      ? `The system was probably out of memory: ${LESS_MEMORY[running ?? "measure"]}.`
       : "This points to a fault in ONNX Runtime or a driver, or to damaged memory: please report it.";
   const words = lastWords === "" ? "" : ` Its last words: ${lastWords}`;
   return new ProviderError(`The computing process ${how}. ${advice}${words}`);

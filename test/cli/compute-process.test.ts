@@ -29,6 +29,15 @@ describe.skipIf(process.platform !== "linux")("the computing process (found thro
     expect(await readdir(root)).toEqual(["model"]);
   });
 
+  test("when it is killed while it generates, the advice is about that", async () => {
+    const generating = ["verify", model, "--samples", "1", "--generate"];
+    const { done, measuring } = await startMeasuring(generating, "Generating");
+    process.kill(measuring, "SIGKILL");
+    const { exitCode, stderr } = await done;
+    expect(exitCode).toBe(5);
+    expect(stderr).toMatch(/was killed by SIGKILL\. .*out of memory: leave out --generate/);
+  });
+
   test("when the program is killed, it ends too", async () => {
     const { child, done, measuring } = await startMeasuring();
     child.kill("SIGKILL");
@@ -46,14 +55,14 @@ describe.skipIf(process.platform !== "linux")("the computing process (found thro
   });
 });
 
-/** Starts the program and waits until its second process computes. */
-async function startMeasuring() {
-  const { child, done } = startCli([model, "-o", join(root, "out")]);
+/** Starts the program and waits until its second process computes. @param announced what is printed by then */
+async function startMeasuring(args = [model, "-o", join(root, "out")], announced = "Calibrating") {
+  const { child, done } = startCli(args);
   let progress = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     progress += chunk;
   });
-  await expect.poll(() => progress, { timeout: 30_000 }).toContain("Calibrating");
+  await expect.poll(() => progress, { timeout: 30_000 }).toContain(announced);
   const pid = child.pid ?? 0;
   const measuring = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0]);
   await sleep(50);
