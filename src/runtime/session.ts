@@ -4,6 +4,7 @@ import { createRequire } from "node:module";
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { messageOf, ProviderError } from "../errors.js";
 import { explainRuntimeError } from "./error-advice.js";
+import { threadLimit } from "./processors.js";
 import { loadFailureOf } from "./provider-library.js";
 import { PROVIDERS, type ProviderName } from "./providers.js";
 
@@ -69,10 +70,12 @@ export function preloadRuntime(): void {
 export async function openSession(request: SessionRequest): Promise<Session> {
   const { model, externalDataFolder, provider, purpose } = request;
   const ort = loadLibrary();
+  const intraOpNumThreads = threadLimit();
   let session: InferenceSession;
   try {
     session = await ort.InferenceSession.create(model, {
       executionProviders: [PROVIDERS[provider].executionProvider],
+      ...(intraOpNumThreads !== undefined && { intraOpNumThreads }),
       // Errors come as exceptions with the same text; on stderr they would stand twice.
       logSeverityLevel: 4,
       // A pattern is one block beside the pieces that the first run has taken, so that memory would double.

@@ -1,13 +1,14 @@
 // Measuring runs in a process of its own: what becomes of it, and of the program, when either of them dies.
 
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeRandomCheckpoint, shape } from "../../bench/random-checkpoint.js";
-import { startCli } from "../helpers/run-cli.js";
+import { PROGRAM, startCli, startProgram } from "../helpers/run-cli.js";
 
 let root: string;
 let model: string;
@@ -55,9 +56,29 @@ describe.skipIf(process.platform !== "linux")("the computing process (found thro
   });
 });
 
+const canBind = process.platform === "linux" && spawnSync("taskset", ["--version"]).status === 0;
+describe.skipIf(!canBind || availableParallelism() < 2)("where the program may use one processor of several", () => {
+  test("no thread leaves it", async () => {
+    const [processor = ""] = /(?<=^Cpus_allowed_list:\s*)\d+/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+    const program = [process.execPath, PROGRAM, model, "-o", join(root, "bound")];
+    const started = startProgram("taskset", ["-c", processor, ...program]);
+    const { done, measuring } = await whenComputing(started, "Calibrating");
+    const threads = readdirSync(`/proc/${measuring}/task`);
+    const allowed = threads.map((thread) => readFileSync(`/proc/${measuring}/task/${thread}/status`, "utf8"));
+    process.kill(measuring, "SIGKILL");
+    await done;
+    expect(new Set(allowed.map((status) => /^Cpus_allowed_list:\s*(.*)$/m.exec(status)?.[1]))).toEqual(
+      new Set([processor]),
+    );
+  });
+});
+
 /** Starts the program and waits until its second process computes. @param announced what is printed by then */
 async function startMeasuring(args = [model, "-o", join(root, "out")], announced = "Calibrating") {
-  const { child, done } = startCli(args);
+  return await whenComputing(startCli(args), announced);
+}
+
+async function whenComputing({ child, done }: ReturnType<typeof startCli>, announced: string) {
   let progress = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     progress += chunk;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
-const PROGRAM = join(REPOSITORY, "bin/create-kv-scales.js");
+export const PROGRAM = join(REPOSITORY, "bin/create-kv-scales.js");
 
 export interface CliResult {
   /** Null when a signal ended the process. */

@@ -1,0 +1,75 @@
+// How many threads a session computes with, where a process may not use the whole machine: in containers, above all. ONNX
+// Runtime counts the machine's processors, binds its threads to them, and lets them wait by turning round. Knows no session.
+
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { dirname, join } from "node:path";
+
+export interface Processors {
+  /** Of the machine. */
+  readonly all: number;
+  /** That this process may run on. */
+  readonly allowed: number;
+  /** Processor time per time that it may take: 1.5 are one processor and half of another. Undefined: without limit. */
+  readonly quota?: number | undefined;
+}
+
+/** Threads of a session; undefined when the whole machine may be used: of that ONNX Runtime knows more than we do. */
+export function threadLimit({ all, allowed, quota = all }: Processors = processorsHere()): number | undefined {
+  // A thread more than there is time for keeps the others waiting, so half a processor counts, and less does not.
+  const usable = Math.min(allowed, Math.max(1, Math.round(quota)));
+  return usable < all ? usable : undefined;
+}
+
+function processorsHere(): Processors {
+  return { all: cpus().length, allowed: availableParallelism(), quota: readCpuQuota() };
+}
+
+/**
+ * The smallest limit of the control groups that this process is in, as `docker run --cpus` and Kubernetes set it.
+ * @param root where the file system begins
+ */
+export function readCpuQuota(root = "/"): number | undefined {
+  const lines = readText(join(root, "proc/self/cgroup"))?.split("\n") ?? [];
+  const quotas = lines.flatMap((line) => {
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
+    if (controllers === undefined || path === undefined) return [];
+    // The second version has one tree for all; the first has one for each controller.
+    if (controllers === "") return quotasOf(join(root, "sys/fs/cgroup"), path, quotaInVersion2);
+    return controllers.split(",").includes("cpu")
+      ? quotasOf(join(root, "sys/fs/cgroup/cpu"), path, quotaInVersion1)
+      : [];
+  });
+  return quotas.length === 0 ? undefined : Math.min(...quotas);
+}
+
+/** Of a group and those that it is in. Where a container does not see its own, it sees the outermost in its place. */
+function quotasOf(tree: string, path: string, read: (group: string) => number | undefined): number[] {
+  const groups = [path];
+  while (groups.at(-1) !== "/") groups.push(dirname(groups.at(-1) ?? "/"));
+  return groups.flatMap((group) => read(join(tree, group)) ?? []);
+}
+
+/** "max 100000", or microseconds of processor time in so many of time. */
+function quotaInVersion2(group: string): number | undefined {
+  const [quota, period] = readText(join(group, "cpu.max"))?.trim().split(" ") ?? [];
+  return ratio(quota, period);
+}
+
+function quotaInVersion1(group: string): number | undefined {
+  return ratio(readText(join(group, "cpu.cfs_quota_us")), readText(join(group, "cpu.cfs_period_us")));
+}
+
+/** "max" and −1 are no limit. */
+function ratio(quota: string | undefined, period: string | undefined): number | undefined {
+  const result = Number(quota) / Number(period);
+  return Number.isFinite(result) && result > 0 ? result : undefined;
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
