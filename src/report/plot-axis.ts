@@ -22,8 +22,10 @@ export function axisFor(values: readonly number[], unit: string, canBeLog: boole
   const largest = positive.reduce((most, value) => Math.max(most, value), 0);
   if (canBeLog && largest > smallest * LARGEST_LINEAR_RATIO) {
     const zeroAtLow = positive.length < finite.length;
-    const first = Math.floor(Math.log10(smallest / MARGIN)) - (zeroAtLow ? 1 : 0);
-    const last = Math.ceil(Math.log10(largest) + Math.log10(MARGIN));
+    const lowest = Math.floor(Math.log10(smallest / MARGIN)) - (zeroAtLow ? 1 : 0);
+    const first = Math.min(Math.max(lowest, SMALLEST_POWER), LARGEST_POWER - 1);
+    const highest = Math.ceil(Math.log10(largest) + Math.log10(MARGIN));
+    const last = Math.min(Math.max(highest, first + 1), LARGEST_POWER);
     return { unit, scale: "log", low: powerOfTen(first), high: powerOfTen(last), zeroAtLow };
   }
   const least = finite.reduce((lowest, value) => Math.min(lowest, value), 0);
@@ -39,7 +41,7 @@ export function axisFor(values: readonly number[], unit: string, canBeLog: boole
 
 /** Exactly the float64 that is nearest: `10 ** -4` is not. */
 function powerOfTen(power: number): number {
-  return Number(`1e${Math.min(Math.max(power, SMALLEST_POWER), LARGEST_POWER)}`);
+  return Number(`1e${power}`);
 }
 
 /** Where a value lies on an axis; null when it lies nowhere. */

@@ -14,6 +14,7 @@ test.each<[string, number[], boolean, object]>([
     true,
     { scale: "log", low: 0.001, high: 100, zeroAtLow: true },
   ],
+  ["values too small for a power of ten", [5e-324, 2.5e-322], true, { scale: "log", low: 1e-300, high: 1e-299 }],
   ["zeros alone: linear", [0, 0], true, { scale: "linear", low: 0, high: 1 }],
   ["nothing that is finite", [Number.NaN, Number.POSITIVE_INFINITY], true, { scale: "linear", low: 0, high: 1 }],
   ["what is not finite does not stretch it", [1, Number.POSITIVE_INFINITY], true, { high: 1.1 }],
