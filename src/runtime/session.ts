@@ -44,13 +44,13 @@ export interface SessionRequest {
 }
 
 /** The library is large and native: it is loaded when the first session opens, so that `--help` needs none of it. */
-let library: Ort | undefined;
+let library: { readonly ort: Ort; readonly threads: number | undefined } | undefined;
 
-function loadLibrary(): Ort {
+function loadLibrary(): NonNullable<typeof library> {
   // ONNX Runtime's own telemetry is on by default and reads this when it is loaded.
   process.env.ORT_DISABLE_TELEMETRY = "1";
   try {
-    library ??= require("onnxruntime-node") as Ort;
+    library ??= { ort: require("onnxruntime-node") as Ort, threads: threadLimit() };
     return library;
   } catch (cause) {
     throw new ProviderError(`onnxruntime-node cannot be loaded: ${messageOf(cause)}. Reinstall the package.`, {
@@ -69,13 +69,12 @@ export function preloadRuntime(): void {
 /** Opens a session. @throws ProviderError naming what it was for */
 export async function openSession(request: SessionRequest): Promise<Session> {
   const { model, externalDataFolder, provider, purpose } = request;
-  const ort = loadLibrary();
-  const intraOpNumThreads = threadLimit();
+  const { ort, threads } = loadLibrary();
   let session: InferenceSession;
   try {
     session = await ort.InferenceSession.create(model, {
       executionProviders: [PROVIDERS[provider].executionProvider],
-      ...(intraOpNumThreads !== undefined && { intraOpNumThreads }),
+      ...(threads !== undefined && { intraOpNumThreads: threads }),
       // Errors come as exceptions with the same text; on stderr they would stand twice.
       logSeverityLevel: 4,
       // A pattern is one block beside the pieces that the first run has taken, so that memory would double.
