@@ -2,11 +2,12 @@
 // no weights, and nothing of the kernels of devices.
 
 import { type GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
+import { sizeOf } from "./blocks.js";
 import {
   type AttendContext,
   type AttentionShape,
+  filledHeadDim,
   fusedAttention,
-  HEAD_DIM_MULTIPLE,
   type QueriesKeysValues,
   type TokenCounts,
 } from "./fused-attention.js";
@@ -34,8 +35,7 @@ export function attentionInChunks(
   entering: QueriesKeysValues,
 ): Value {
   const { builder } = context;
-  const sizes = builder.op("Shape", [entering.query]);
-  const [batch, tokens] = [0, 1].map((axis) => builder.op("Gather", [sizes, builder.int64s([axis])])) as [Value, Value];
+  const [batch, tokens] = [sizeOf(builder, entering.query, 0), sizeOf(builder, entering.query, 1)];
   const isAtMost = (x: Value, limit: number) => builder.op("LessOrEqual", [x, builder.int64s([limit])]);
   // The operator has a past for prompts of a batch of one alone.
   const isCut = builder.op("And", [isAtMost(batch, 1), isAtMost(tokens, CHUNKED_TOKENS)]);
@@ -88,8 +88,8 @@ function chunkByChunk(
   return builder.op("Slice", [joined, builder.int64s([0]), tokens, builder.int64s([1])]);
 }
 
-function pastShape<Tokens>({ kvHeads, headDim }: AttentionShape, tokens: Tokens): [number, number, Tokens, number] {
-  return [1, kvHeads, tokens, Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE];
+function pastShape<Tokens>(shape: AttentionShape, tokens: Tokens): [number, number, Tokens, number] {
+  return [1, shape.kvHeads, tokens, filledHeadDim(shape)];
 }
 
 /**

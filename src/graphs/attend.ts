@@ -110,13 +110,18 @@ function distanceMask(builder: GraphBuilder, totalTokens: Value, slidingWindow: 
   return builder.op("Add", [isAhead, belowZero(left)]);
 }
 
+/** Names of the inputs that say how many tokens there are. */
+export const COUNT_VALUES = {
+  lastPositions: "last_positions", // int32 [batch]
+  totalTokens: "total_tokens", // int32 [1]
+} as const;
+
 /** Names of the inputs and the output of attention alone. */
 export const ATTENTION_VALUES = {
+  ...COUNT_VALUES,
   query: "query", // [batch, tokens, heads × head_dim]
   key: "key", // [batch, tokens, kv_heads × head_dim]
   value: "value", // [batch, tokens, kv_heads × head_dim]
-  lastPositions: "last_positions", // int32 [batch]
-  totalTokens: "total_tokens", // int32 [1]
   attended: "attended", // [batch, tokens, heads × head_dim]
 } as const;
 

@@ -123,6 +123,11 @@ export function mergeHeads(builder: GraphBuilder, x: Value): Value {
   return builder.op("Reshape", [x, builder.int64s([0, 0, -1])]);
 }
 
+/** How long an axis is. int64 [1] */
+export function sizeOf(builder: GraphBuilder, x: Value, axis: number): Value {
+  return builder.op("Gather", [builder.op("Shape", [x]), builder.int64s([axis])]);
+}
+
 export interface Range {
   readonly absmax: Value; // [batch, heads]
   /** Not finite when any element is not: ReduceMax passes over NaN without a word, a sum does not. */

@@ -60,6 +60,12 @@ export interface AttendContext {
 
 /** GroupQueryAttention takes heads of a multiple of this size: others are filled up with zeros, and lie so in buffers. */
 export const HEAD_DIM_MULTIPLE = 8;
+
+/** The head_dim of the operator's buffers. */
+export function filledHeadDim({ headDim }: AttentionShape): number {
+  return Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
+}
+
 /** Number of its input for a score of each head that stands for no token. */
 const SINKS_INPUT = 11;
 /** Number of its input for the scale of K; that for V's follows. */
@@ -73,12 +79,13 @@ interface OperatorInputs {
 /** The operator. @param rotation given, the operator rotates queries and keys before it attends */
 export function fusedAttention(
   { builder }: AttendContext,
-  { heads, kvHeads, headDim, slidingWindow }: AttentionShape,
+  shape: AttentionShape,
   { lastPositions, totalTokens }: TokenCounts,
   { query, key, value, past, buffers, scales }: QueriesKeysValues,
   { rotation, sinks }: OperatorInputs = {},
 ): Attended & { readonly present: CacheBuffers } {
-  const size = Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
+  const { heads, kvHeads, headDim, slidingWindow } = shape;
+  const size = filledHeadDim(shape);
   const widen = (x: Value, count: number) =>
     size === headDim ? x : mergeHeads(builder, widenHeads(builder, x, count, headDim, size));
   const headsFirst = (x: Value) => {

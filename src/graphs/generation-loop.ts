@@ -6,7 +6,7 @@ import { GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, cachedAttention } from "./attention.js";
-import type { GraphContext } from "./blocks.js";
+import { type GraphContext, sizeOf } from "./blocks.js";
 import type { CodedRounding } from "./decode-step.js";
 import { decoderLayer, type ResidualStream, sumOfStream } from "./decoder-layer.js";
 import type { CacheBuffers } from "./fused-attention.js";
@@ -20,7 +20,7 @@ import {
   readOperatorCache,
   requireBufferType,
 } from "./operator-cache.js";
-import { embed } from "./segment.js";
+import { embed, SEGMENT_VALUES } from "./segment.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs. */
@@ -28,8 +28,8 @@ export const GENERATION_VALUES = {
   promptIds: "prompt_ids", // int64 [1, prompt]
   maxNewTokens: "max_new_tokens", // int64 [], at least 1
   /** The rotation of as many positions as the cache has room for: one more than it will ever hold, or more. */
-  cos: "cos", // [capacity, head_dim / 2]
-  sin: "sin", // [capacity, head_dim / 2]
+  cos: SEGMENT_VALUES.cos, // [capacity, head_dim / 2]
+  sin: SEGMENT_VALUES.sin, // [capacity, head_dim / 2]
   tokens: "tokens", // [generated, 1, 1]: the one that ended the text among them
   /** 0 where all logits were finite, NaN where one was not. */
   check: "check", // [generated, 1]
@@ -113,6 +113,12 @@ interface OuterValues {
   readonly sin: Value; // [capacity, head_dim / 2]
 }
 
+/** Which tokens a step reads: those from `first` to before `total`. int64 [1] */
+interface StepTokens {
+  readonly first: Value;
+  readonly total: Value;
+}
+
 /** What the loop repeats: reads the tokens that are unread (the prompt, then one) and chooses the next. */
 function recordStep(context: GraphContext, request: GenerationLoopRequest, outer: OuterValues): void {
   const { builder } = context;
@@ -121,8 +127,10 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
   const iteration = builder.input("iteration", "int64", []);
   builder.input("goes_on", "bool", []);
   const unread = builder.input("unread", "int64", [1, "unread"]);
-  const inputs = stepInputs(context, outer, iteration, unread);
-  const isBefore = type === "float8_e4m3fn" ? tokensBefore(context, outer, iteration, unread) : NONE;
+  const total = builder.op("Add", [outer.promptTokens, iteration]); // [1]
+  const step: StepTokens = { first: builder.op("Sub", [total, sizeOf(builder, unread, 1)]), total };
+  const inputs = stepInputs(context, outer, step);
+  const isBefore = type === "float8_e4m3fn" ? tokensBefore(builder, outer, step) : NONE;
   const presents: HeldBuffers[] = [];
   const lost: Value[] = [];
   let stream: ResidualStream = { hidden: embed(context, decoder, unread) };
@@ -157,14 +165,7 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
 }
 
 /** 1 for tokens that the cache holds when a step begins, 0 for others. float16 [capacity, 1] */
-function tokensBefore(
-  { builder }: GraphContext,
-  { promptTokens, capacity }: OuterValues,
-  iteration: Value,
-  unread: Value,
-): Value {
-  const total = builder.op("Add", [promptTokens, iteration]);
-  const first = builder.op("Sub", [total, sizeOf(builder, unread, 1)]); // [1]
+function tokensBefore(builder: GraphBuilder, { capacity }: OuterValues, { first }: StepTokens): Value {
   const scalar = (x: Value) => builder.op("Squeeze", [x, builder.int64s([0])]);
   const [zero, one] = [scalar(builder.int64s([0])), scalar(builder.int64s([1]))];
   const positions = builder.op("Range", [zero, scalar(capacity), one]); // [capacity]
@@ -176,12 +177,9 @@ function tokensBefore(
 /** As those of a batch of one prompt without padding. After each iteration there is one token more. */
 function stepInputs(
   { builder, arithmetic }: GraphContext,
-  { promptTokens, cos, sin }: OuterValues,
-  iteration: Value,
-  unread: Value,
+  { cos, sin }: OuterValues,
+  { first, total }: StepTokens,
 ): BatchInputs {
-  const total = builder.op("Add", [promptTokens, iteration]); // [1]
-  const first = builder.op("Sub", [total, sizeOf(builder, unread, 1)]); // [1]
   const last = builder.op("Sub", [total, builder.int64s([1])]);
   const rows = (table: Value) => builder.op("Slice", [table, first, total, builder.int64s([0])]);
   return {
@@ -211,8 +209,4 @@ function isNoneOf(builder: GraphBuilder, token: Value, endIds: readonly number[]
   const counts = builder.op("Cast", [isEqual], { attributes: { to: ELEMENT_TYPES.int32 } });
   const isEnd = builder.op("ReduceMax", [counts, builder.int64s([0, 1])], { attributes: { keepdims: 0 } });
   return builder.op("Not", [builder.op("Cast", [isEnd], { attributes: { to: ELEMENT_TYPES.bool } })]);
-}
-
-function sizeOf(builder: GraphBuilder, x: Value, axis: number): Value {
-  return builder.op("Gather", [builder.op("Shape", [x]), builder.int64s([axis])]); // [1]
 }

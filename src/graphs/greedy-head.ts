@@ -2,11 +2,11 @@
 // largest and its place. Logits never leave the graph; slices are joined by whoever runs it.
 
 import type { ModelEnd } from "../architectures/description.js";
-import { GraphBuilder } from "../onnx/graph-builder.js";
+import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { FLOAT32_ARITHMETIC } from "./arithmetic.js";
-import { logitsOf, type VocabularySlice } from "./head.js";
-import { cast, GraphWeights, type LocateWeight } from "./weights.js";
+import { largestLogit, logitsOf, type VocabularySlice } from "./head.js";
+import { GraphWeights, type LocateWeight } from "./weights.js";
 
 export const GREEDY_HEAD_VALUES = {
   hidden: "hidden", // [1, rows, hidden]
@@ -25,9 +25,10 @@ export function buildGreedyHead(
   const context = { builder, weights: new GraphWeights(builder, locate), arithmetic: FLOAT32_ARITHMETIC };
   const hidden = builder.input(GREEDY_HEAD_VALUES.hidden, "float32", [1, "rows", hiddenSize]);
   const logits = logitsOf(context, end, slice, hidden); // [1, rows, slice]
-  const max = builder.op("ReduceMax", [logits, builder.int64s([-1])], { attributes: { keepdims: 0 } });
-  const top = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0, select_last_index: 0 } });
-  builder.output(max, GREEDY_HEAD_VALUES.max, "float32", [1, "rows"]);
-  builder.output(cast(builder, top, "int64", "float32"), GREEDY_HEAD_VALUES.top, "float32", [1, "rows"]);
+  const { max, top } = largestLogit(builder, logits, slice); // [1, rows, 1]
+  const output = (value: Value, name: string) =>
+    builder.output(builder.op("Squeeze", [value, builder.int64s([-1])]), name, "float32", [1, "rows"]);
+  output(max, GREEDY_HEAD_VALUES.max);
+  output(top, GREEDY_HEAD_VALUES.top);
   return builder.finish();
 }

@@ -44,7 +44,7 @@ export function buildHead(
   const context = { builder, weights, arithmetic };
   const logits = logitsOf(context, end, slice, hidden); // [arms, rows, slice]
   const lastAxis = builder.int64s([-1]);
-  const { max, top } = largest(builder, logits, slice); // [arms, rows, 1]
+  const { max, top } = largestLogit(builder, logits, slice); // [arms, rows, 1]
   const exponentials = builder.op("Exp", [builder.op("Sub", [logits, max])]); // [arms, rows, slice]
   const ofBaseline = (x: Value) =>
     builder.op("Slice", [x, builder.int64s([0]), builder.int64s([1]), builder.int64s([0])]); // [1, rows, slice]
@@ -70,7 +70,11 @@ export const TOKEN_BLOCK = 64;
  * @param logits [arms, rows, slice]
  * @returns [arms, rows, 1], both float32
  */
-function largest(builder: GraphBuilder, logits: Value, { start, end }: VocabularySlice): { max: Value; top: Value } {
+export function largestLogit(
+  builder: GraphBuilder,
+  logits: Value,
+  { start, end }: VocabularySlice,
+): { max: Value; top: Value } {
   const keep = { attributes: { axis: -1, keepdims: 1 } };
   const search = (x: Value) => builder.op("ArgMax", [x], keep); // int64 [..., 1]
   const maxOf = (x: Value) => builder.op("ReduceMax", [x, builder.int64s([-1])], { attributes: { keepdims: 1 } });

@@ -5,6 +5,7 @@ import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
+import { COUNT_VALUES } from "./attend.js";
 import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, keyValueRanges } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
 import { decoderLayer, normOfStream, type ResidualStream, sumOfStream } from "./decoder-layer.js";
@@ -21,10 +22,9 @@ export type SegmentPart =
 /** Names of the inputs and outputs of a segment's graph. */
 export const SEGMENT_VALUES = {
   ...HIDDEN_VALUES,
+  ...COUNT_VALUES,
   tokenIds: "token_ids", // int64 [batch, tokens]
   mask: "mask", // [batch, tokens, 1]
-  lastPositions: "last_positions", // int32 [batch]
-  totalTokens: "total_tokens", // int32 [1]
   cos: "cos", // [tokens, head_dim / 2]
   sin: "sin", // [tokens, head_dim / 2]
   /** Which rounding the cache of each layer has. */

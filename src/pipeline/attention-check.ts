@@ -9,6 +9,7 @@ import type { AttentionShape } from "../graphs/fused-attention.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { type NamedTensors, openSession } from "../runtime/session.js";
+import { countInputs } from "./batch-inputs.js";
 import type { ComputePlan } from "./compute-plan.js";
 
 export interface CheckedPlan {
@@ -142,12 +143,7 @@ function trialInputs({ heads, kvHeads, headDim }: AttentionShape, lengths: Trial
     [ATTENTION_VALUES.query]: tensor(heads, SHARPNESS),
     [ATTENTION_VALUES.key]: tensor(kvHeads, SHARPNESS),
     [ATTENTION_VALUES.value]: tensor(kvHeads, 1),
-    [ATTENTION_VALUES.lastPositions]: {
-      type: "int32",
-      data: Int32Array.from(lengths, (length) => length - 1),
-      shape: [lengths.length],
-    },
-    [ATTENTION_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(width), shape: [1] },
+    ...countInputs({ lengths, width }),
   };
 }
 

@@ -3,6 +3,7 @@
 
 import type { Decoder } from "../architectures/description.js";
 import { type RopeTables, ropeRegime, ropeTables } from "../architectures/rope.js";
+import { COUNT_VALUES } from "../graphs/attend.js";
 import { SEGMENT_VALUES } from "../graphs/segment.js";
 import { type Batch, batchMask, batchTokenIds } from "../prompts/batches.js";
 import type { NamedTensors } from "../runtime/session.js";
@@ -14,19 +15,29 @@ export function tokenInputs(batch: Batch, tokenIds: readonly (readonly number[])
 }
 
 /** What layers take beside hidden states. */
-export function layerInputs(batch: Batch, { cos, sin }: RopeTables): NamedTensors {
-  const rows = batch.prompts.length;
-  const tableShape = [batch.width, cos.length / batch.width];
+export function layerInputs(batch: Batch, tables: RopeTables): NamedTensors {
   return {
-    [SEGMENT_VALUES.mask]: { type: "float32", data: batchMask(batch), shape: [rows, batch.width, 1] },
-    [SEGMENT_VALUES.lastPositions]: {
-      type: "int32",
-      data: Int32Array.from(batch.lengths, (length) => length - 1),
-      shape: [rows],
-    },
-    [SEGMENT_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(batch.width), shape: [1] },
-    [SEGMENT_VALUES.cos]: { type: "float32", data: cos, shape: tableShape },
-    [SEGMENT_VALUES.sin]: { type: "float32", data: sin, shape: tableShape },
+    [SEGMENT_VALUES.mask]: { type: "float32", data: batchMask(batch), shape: [batch.prompts.length, batch.width, 1] },
+    ...countInputs(batch),
+    ...rotationInputs(tables, batch.width),
+  };
+}
+
+/** How many tokens there are: of each prompt, and in the longest. */
+export function countInputs({ lengths, width }: Pick<Batch, "lengths" | "width">): NamedTensors {
+  const lastPositions = Int32Array.from(lengths, (length) => length - 1);
+  return {
+    [COUNT_VALUES.lastPositions]: { type: "int32", data: lastPositions, shape: [lengths.length] },
+    [COUNT_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(width), shape: [1] },
+  };
+}
+
+/** @param rows of the tables: a position each */
+export function rotationInputs({ cos, sin }: RopeTables, rows: number): NamedTensors {
+  const shape = [rows, cos.length / rows];
+  return {
+    [SEGMENT_VALUES.cos]: { type: "float32", data: cos, shape },
+    [SEGMENT_VALUES.sin]: { type: "float32", data: sin, shape },
   };
 }
 

@@ -11,7 +11,7 @@ import { SEGMENT_VALUES } from "../graphs/segment.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
-import { RopeTableCache } from "./batch-inputs.js";
+import { countInputs, RopeTableCache, rotationInputs, tokenInputs } from "./batch-inputs.js";
 import { sliceVocabulary } from "./evaluate-head.js";
 import { notFiniteWhileGenerating } from "./generator.js";
 import { planSegments } from "./segment-plan.js";
@@ -132,13 +132,7 @@ export class DecodeModel {
     for (const { session, layers, startsWithIds } of this.#parts) {
       const outputs = await session.run({
         ...(startsWithIds
-          ? {
-              [SEGMENT_VALUES.tokenIds]: {
-                type: "int64",
-                data: BigInt64Array.from(ids, BigInt),
-                shape: [1, ids.length],
-              },
-            }
+          ? tokenInputs({ prompts: [0], lengths: [ids.length], width: ids.length }, [ids])
           : { [SEGMENT_VALUES.hidden]: { type: "float32", data: hidden, shape: [1, ids.length, hiddenSize] } }),
         ...(layers.length > 0 && { ...positions, ...cache.inputs(layers) }),
       });
@@ -156,12 +150,11 @@ export class DecodeModel {
     const isFixed = ropeRegime(rope, total) === ropeRegime(rope, this.#maxTokens);
     const { cos, sin } = this.#tables.of(isFixed ? this.#maxTokens : total);
     const pairs = rope.headDim / 2;
-    const rows = (table: Float32Array) => table.subarray(first * pairs, (first + count) * pairs);
+    const end = first + count;
+    const rows = (table: Float32Array) => table.subarray(first * pairs, end * pairs);
     return {
-      [SEGMENT_VALUES.cos]: { type: "float32", data: rows(cos), shape: [count, pairs] },
-      [SEGMENT_VALUES.sin]: { type: "float32", data: rows(sin), shape: [count, pairs] },
-      [SEGMENT_VALUES.lastPositions]: { type: "int32", data: Int32Array.of(first + count - 1), shape: [1] },
-      [SEGMENT_VALUES.totalTokens]: { type: "int32", data: Int32Array.of(first + count), shape: [1] },
+      ...rotationInputs({ cos: rows(cos), sin: rows(sin) }, count),
+      ...countInputs({ lengths: [end], width: end }),
     };
   }
 

@@ -10,9 +10,9 @@ import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
 import { GENERATION_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
 import type { PromptTokenizer } from "../prompts/tokenizer.js";
-import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
+import type { ProviderName } from "../runtime/providers.js";
 import type { ArmRoundings } from "./arms.js";
-import { storedTypeOf } from "./compute-plan.js";
+import { planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
 import { requireDeviceMemoryForModel, requireMemoryForModel } from "./decode-memory.js";
 import { encodeOpenPrompts, type OpenPrompt } from "./encode-prompts.js";
@@ -100,7 +100,7 @@ export async function generateThroughCaches(
   const { facts, request } = prepared;
   const by = (way: GenerationWay) => generateBy(way, prepared, callbacks);
   if (facts.provider !== "cuda") return { generation: await by("steps"), warnings: [] };
-  const arithmetic = PROVIDERS.cuda.arithmetic[storedTypeOf(facts.checkpoint, facts.decoder)];
+  const { arithmetic } = planCompute({ provider: "cuda", checkpoint: facts.checkpoint, decoder: facts.decoder });
   const { result: generation, obstacle } = await loopOrSteps({
     obstacle: loopObstacle({ ...request, arithmetic }),
     loop: () => by("loop"),

@@ -37,11 +37,6 @@ export interface Generator {
 /** @throws ProviderError naming what could not be opened */
 export type OpenGenerator = (request: GenerateRequest) => Promise<Generator>;
 
-/** Tokens of the longest sequence that a request can make. */
-export function longestSequence({ prompts, maxNewTokens }: GenerateRequest): number {
-  return Math.max(...prompts.map(({ length }) => length)) + maxNewTokens;
-}
-
 export function notFiniteWhileGenerating(): CheckpointError {
   return new CheckpointError(
     "The model's activations are not finite (NaN or Inf) while it generates. The weights are damaged, or activations overflow.",

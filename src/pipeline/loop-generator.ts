@@ -3,15 +3,15 @@
 
 import { ProviderError, throwIfAborted } from "../errors.js";
 import { FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
-import type { CodedRounding } from "../graphs/decode-step.js";
 import { buildGenerationLoop, GENERATION_OPSET, GENERATION_VALUES } from "../graphs/generation-loop.js";
 import { type BufferType, requireBufferType } from "../graphs/operator-cache.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
-import { RopeTableCache } from "./batch-inputs.js";
+import { RopeTableCache, rotationInputs } from "./batch-inputs.js";
 import { sliceVocabulary } from "./evaluate-head.js";
 import type { GenerateRequest } from "./generate-texts.js";
-import { type GeneratedSequence, type Generator, longestSequence, notFiniteWhileGenerating } from "./generator.js";
+import { type GeneratedSequence, type Generator, notFiniteWhileGenerating } from "./generator.js";
+import { requireCache } from "./stored-cache.js";
 import { weightLocations } from "./weight-locations.js";
 
 const BYTES_OF_BUFFER_TYPE: Readonly<Record<BufferType, number>> = {
@@ -27,7 +27,7 @@ const SLICE_BYTES = 2 ** 30;
 /** @throws RangeError where the operator cannot keep a cache: see loopObstacle */
 export async function openLoopGenerator(request: GenerateRequest): Promise<Generator> {
   const { caches, arithmetic = FLOAT32_ARITHMETIC } = request;
-  const typeOf = (cache: number): BufferType => requireBufferType(cacheOf(caches, cache), arithmetic);
+  const typeOf = (cache: number): BufferType => requireBufferType(requireCache(caches, cache), arithmetic);
   const loops = new OpenLoops(request);
   return {
     timesPrompts: true,
@@ -62,7 +62,7 @@ class OpenLoops {
     await this.release();
     const { checkpoint, decoder, end, provider, caches, endIds, arithmetic = FLOAT32_ARITHMETIC } = this.#request;
     const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
-    const rounding = cacheOf(caches, cache);
+    const rounding = requireCache(caches, cache);
     const slices = sliceVocabulary(decoder, SLICE_BYTES);
     const graph = buildGenerationLoop({ decoder, end, locate, cache: rounding, endIds, arithmetic, slices });
     const session = await openSession({
@@ -77,13 +77,8 @@ class OpenLoops {
 
   /** The cache has room for one token more than it will hold: the last one is never read. */
   inputs(prompt: readonly number[]): NamedTensors {
-    const { decoder, maxNewTokens } = this.#request;
-    // All rows of one table: where the rotation depends on how many tokens there are, no loop is asked for.
-    const { cos, sin } = this.#tables.of(longestSequence(this.#request));
-    const pairs = decoder.rope.headDim / 2;
+    const { maxNewTokens } = this.#request;
     const capacity = prompt.length + maxNewTokens;
-    const rows = (table: Float32Array) =>
-      ({ type: "float32", data: table.subarray(0, capacity * pairs), shape: [capacity, pairs] }) as const;
     return {
       [GENERATION_VALUES.promptIds]: {
         type: "int64",
@@ -91,8 +86,8 @@ class OpenLoops {
         shape: [1, prompt.length],
       },
       [GENERATION_VALUES.maxNewTokens]: { type: "int64", data: BigInt64Array.of(BigInt(maxNewTokens)), shape: [] },
-      [GENERATION_VALUES.cos]: rows(cos),
-      [GENERATION_VALUES.sin]: rows(sin),
+      // Where the rotation depends on how many tokens there are, no loop is asked for.
+      ...rotationInputs(this.#tables.of(capacity), capacity),
     };
   }
 
@@ -130,10 +125,4 @@ function describeSequence(
     cachedTokens,
     bytesByLayer: decoder.layers.map((_, layer) => bytesOf(2 * layer) + bytesOf(2 * layer + 1)),
   };
-}
-
-function cacheOf(caches: readonly CodedRounding[], number: number): CodedRounding {
-  const cache = caches[number];
-  if (cache === undefined) throw new RangeError(`no cache ${number} among ${caches.length}`);
-  return cache;
 }

@@ -5,19 +5,16 @@ import { throwIfAborted } from "../errors.js";
 import { codeTypeOf } from "../numerics/cache-codes.js";
 import { DecodeModel } from "./decode-model.js";
 import type { GenerateRequest } from "./generate-texts.js";
-import { type GeneratedSequence, type Generator, longestSequence } from "./generator.js";
-import { StoredCache } from "./stored-cache.js";
+import type { GeneratedSequence, Generator } from "./generator.js";
+import { requireCache, StoredCache } from "./stored-cache.js";
 
 /** @throws ProviderError naming what could not be opened */
 export async function openStepGenerator(request: GenerateRequest): Promise<Generator> {
-  const model = await DecodeModel.open({ ...request, maxTokens: longestSequence(request) });
+  const longestPrompt = Math.max(...request.prompts.map(({ length }) => length));
+  const model = await DecodeModel.open({ ...request, maxTokens: longestPrompt + request.maxNewTokens });
   return {
     timesPrompts: false,
-    storedType: (cache) => {
-      const rounding = request.caches[cache];
-      if (rounding === undefined) throw new RangeError(`no cache ${cache}`);
-      return codeTypeOf(rounding.elementType);
-    },
+    storedType: (cache) => codeTypeOf(requireCache(request.caches, cache).elementType),
     generate: (prompt, cache, onTokens) => generate(model, request, prompt, cache, onTokens),
     release: () => model.release(),
   };

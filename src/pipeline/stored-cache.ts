@@ -17,6 +17,13 @@ interface StoredSide {
   readonly scale: number;
 }
 
+/** The cache of that number. */
+export function requireCache(caches: readonly CodedRounding[], number: number): CodedRounding {
+  const cache = caches[number];
+  if (cache === undefined) throw new RangeError(`no cache ${number} among ${caches.length}`);
+  return cache;
+}
+
 /** The cache of one sequence. */
 export class StoredCache {
   readonly #caches: readonly CodedRounding[];
@@ -31,8 +38,7 @@ export class StoredCache {
    * @param capacity most tokens that will ever be stored
    */
   constructor(caches: readonly CodedRounding[], chosen: number, layers: readonly DecoderLayer[], capacity: number) {
-    const rounding = caches[chosen];
-    if (rounding === undefined) throw new RangeError(`no cache ${chosen} among ${caches.length}`);
+    const rounding = requireCache(caches, chosen);
     this.#caches = caches;
     this.#chosen = chosen;
     this.#rounding = rounding;
