@@ -59,7 +59,7 @@ export function parseNats(text: string): number {
 }
 
 /** The number of a GPU: "0". */
-export function parseDevice(text: string): number {
+function parseDevice(text: string): number {
   if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError("Expected the number of a GPU, such as 0.");
   return Number(text);
 }

@@ -19,7 +19,7 @@ import { verifyReport } from "../report/verify-report.js";
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
-  parseDevice,
+  parseDevices,
   parseNats,
   parsePositiveInteger,
   parseSeed,
@@ -39,7 +39,7 @@ interface VerifyFlags {
   readonly sequenceLength: number;
   readonly seed: number;
   readonly provider: ProviderChoice;
-  readonly device?: number;
+  readonly device?: readonly number[];
   readonly memory?: number;
   readonly maxPerplexityIncrease: number;
   readonly maxKl: number;
@@ -74,7 +74,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     )
     .addOption(number("--seed <seed>", "which texts, when there are more", parseSeed, defaults.seed))
     .addOption(providerOption(defaults.provider))
-    .option("--device <number>", "which GPU (default: 0)", parseDevice)
+    .option("--device <numbers>", "GPUs that share the work, such as 0,1 (default: 0)", parseDevices)
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .addOption(number("--max-perplexity-increase <share>", "such as 1%", parseShare, defaults.maxPerplexityIncrease))
     .addOption(number("--max-kl <nats>", "mean KL divergence per token", parseNats, defaults.maxKl))
@@ -105,7 +105,7 @@ function parseArms(text: string): ArmName[] {
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
   const { json, quiet = false, html, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
-  const { generate: isGenerating, generateData, maxNewTokens, ...options } = others;
+  const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = others;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {
     throw new UsageError("--generate-data and --max-new-tokens go with --generate: add it");
@@ -114,7 +114,7 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
   const start = performance.now();
   const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
   const result = await withProgress(context, quiet, (onProgress) =>
-    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, thresholds, generate, signal, onProgress }),
+    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, devices, thresholds, generate, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
   const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);

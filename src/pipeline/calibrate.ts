@@ -37,9 +37,10 @@ import {
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { locateModel } from "./locate-model.js";
-import { measureOnDevices, type Worker } from "./measure-on-devices.js";
+import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import { warningsOf } from "./warnings.js";
 
@@ -199,6 +200,9 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   };
 }
 
+/** About what the shipped ones have: how many they really are is known when the processes have been started. */
+const TOKENS_OF_A_PROMPT = 256;
+
 /** Tokenizes while the computing processes start, then measures. */
 async function encodeAndMeasure(
   checkpoint: Checkpoint,
@@ -207,7 +211,8 @@ async function encodeAndMeasure(
   settings: Settings,
 ) {
   const providers = providersToTry(settings.provider, devices);
-  const start = (provider: ProviderName) => startWorkers({ provider, devices, checkpoint, decoder, memory });
+  const tokens = settings.samples * Math.min(TOKENS_OF_A_PROMPT, settings.sequenceLength);
+  const start = (provider: ProviderName) => startWorkers({ provider, devices, checkpoint, decoder, memory, tokens });
   const first = start(providers[0]).then((workers) => warmUpAll(workers, checkpoint, decoder));
   // What is wrong with the provider alone counts when it is to measure: another may then take its place.
   await first.catch((error: unknown) => {
@@ -228,7 +233,7 @@ async function encodeAndMeasure(
 
   async function measure(workers: readonly Worker[], { tokenIds, tokens }: EncodedPrompts): Promise<MeasuredRanges> {
     try {
-      return await measureOnDevices(workers, {
+      return await measureInProcesses(workers, {
         ...{ checkpoint, decoder, tokenIds, signal },
         onProgress: (progress) => onProgress?.({ stage: "measure", tokens, ...progress }),
       });
@@ -245,10 +250,6 @@ function warmUpAll(workers: readonly Worker[], checkpoint: Checkpoint, decoder: 
     if (warmsUp) process.warmUp({ checkpoint, decoder, plan });
   }
   return workers;
-}
-
-function stopAll(workers: readonly Worker[]): void {
-  for (const { process } of workers) process.stop();
 }
 
 interface Settings {

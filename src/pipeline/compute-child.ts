@@ -63,4 +63,5 @@ function finish(message: FromChild): void {
   process.send?.(message, () => process.disconnect());
 }
 
-preloadRuntime();
+const [, , threads] = process.argv;
+preloadRuntime(threads === undefined ? undefined : Number(threads));

@@ -40,11 +40,14 @@ export interface ComputeProcess {
 export interface ComputeProcessOptions {
   /** The only device of CUDA that the process sees, as CUDA_VISIBLE_DEVICES names it. */
   readonly visibleDevice?: string | undefined;
+  /** Threads that it computes with; by default, as many as it may. */
+  readonly threads?: number | undefined;
 }
 
 /** Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes. */
-export function startComputeProcess({ visibleDevice }: ComputeProcessOptions = {}): ComputeProcess {
-  const child = fork(fileURLToPath(new URL("./compute-child.js", import.meta.url)), [], {
+export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOptions = {}): ComputeProcess {
+  const settings = threads === undefined ? [] : [String(threads)];
+  const child = fork(fileURLToPath(new URL("./compute-child.js", import.meta.url)), settings, {
     serialization: "advanced",
     execArgv: ["--expose-gc"],
     env: {

@@ -12,7 +12,7 @@ import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
-import { type Batch, makeBatches } from "../prompts/batches.js";
+import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
 import type { ComputePlan } from "./compute-plan.js";
@@ -32,6 +32,8 @@ export interface EvaluateRequest {
   readonly roundings: readonly CacheRounding[];
   /** Number of the rounding that each layer's cache has. The first arm is the baseline. */
   readonly arms: readonly (readonly number[])[]; // [arms][layers]
+  /** Which part of the batches is evaluated, when several processes share them. */
+  readonly share?: BatchShare | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: EvaluateProgress) => void) | undefined;
 }
@@ -39,6 +41,8 @@ export interface EvaluateRequest {
 export interface EvaluateProgress {
   /** Of all the work of this pass, from 0 to 1. */
   readonly done: number;
+  /** Tokens of the windows that are evaluated. */
+  readonly tokens: number;
 }
 
 export interface EvaluatedArm {
@@ -48,6 +52,8 @@ export interface EvaluatedArm {
 
 export interface Evaluation {
   readonly arms: readonly EvaluatedArm[];
+  /** Numbers of the windows whose positions the arms have, ascending: all, or those of the share. */
+  readonly windows: readonly number[];
   /** What was computed in. */
   readonly elementType: ComputeType;
   readonly warnings: readonly string[];
@@ -59,20 +65,18 @@ export interface Evaluation {
  */
 export async function evaluateArms(request: EvaluateRequest): Promise<Evaluation> {
   const held = await inArithmeticThatHolds(request.plan, request.decoder, (plan) => evaluateOnce({ ...request, plan }));
-  return { arms: held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
+  return { ...held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 
-async function evaluateOnce(request: EvaluateRequest): Promise<EvaluatedArm[]> {
+async function evaluateOnce(request: EvaluateRequest): Promise<Pick<Evaluation, "arms" | "windows">> {
   const { checkpoint, decoder, windows, plan, arms } = request;
   const { arithmetic, provider } = plan;
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
-  const batches = makeBatches(windows, { maxTokens: plan.batchTokens, regimeOf });
-  const segments = planSegments(
-    decoder,
-    { ...plan, elementType: arithmetic.elementType },
-    storedBytes(checkpoint),
-    "layer",
-  );
+  const all = makeBatches(windows, { maxTokens: plan.batchTokens, regimeOf });
+  const batches = request.share === undefined ? all : dealBatches(all, request.share);
+  const evaluated = batches.flatMap(({ prompts }) => prompts).toSorted((a, b) => a - b);
+  const limits = { ...plan, elementType: arithmetic.elementType };
+  const segments = batches.length === 0 ? [] : planSegments(decoder, limits, storedBytes(checkpoint), "layer");
   const { folder, locate } = weightLocations(checkpoint);
   const losses = arms.map(() => new LossCollector(decoder));
   const start = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
@@ -90,8 +94,13 @@ async function evaluateOnce(request: EvaluateRequest): Promise<EvaluatedArm[]> {
       await session.release();
     }
   }
-  const positions = await evaluateHead({ ...request, states, onTile: (share) => progress.headDone(share) });
-  return positions.map((armPositions, arm) => ({ positions: armPositions, layers: losses[arm]?.finish() ?? [] }));
+  const onTile = (share: number) => progress.headDone(share);
+  const positions = await evaluateHead({ ...request, evaluated, states, onTile });
+  const finished = positions.map((armPositions, arm) => ({
+    positions: armPositions,
+    layers: losses[arm]?.finish() ?? [],
+  }));
+  return { arms: finished, windows: evaluated };
 }
 
 interface SegmentRun {
@@ -209,16 +218,13 @@ class WorkCounter {
   readonly #report: EvaluateRequest["onProgress"];
   readonly #headWork: number;
   readonly #total: number;
+  readonly #tokens: number;
   #done = 0;
 
-  constructor(
-    { onProgress, decoder, windows, arms }: EvaluateRequest,
-    batches: readonly Batch[],
-    segments: readonly Segment[],
-  ) {
+  constructor({ onProgress, decoder, arms }: EvaluateRequest, batches: readonly Batch[], segments: readonly Segment[]) {
     this.#report = onProgress;
-    const tokens = windows.reduce((sum, window) => sum + window.length, 0);
-    this.#headWork = arms.length * tokens * decoder.hiddenSize * decoder.vocabularySize;
+    this.#tokens = batches.reduce((sum, batch) => sum + tokensOf(batch), 0);
+    this.#headWork = arms.length * this.#tokens * decoder.hiddenSize * decoder.vocabularySize;
     this.#total =
       this.#headWork +
       arms.length *
@@ -238,7 +244,7 @@ class WorkCounter {
 
   #advance(work: number): void {
     this.#done += work;
-    this.#report?.({ done: Math.min(1, this.#done / this.#total) });
+    this.#report?.({ done: Math.min(1, this.#done / this.#total), tokens: this.#tokens });
   }
 }
 

@@ -21,6 +21,8 @@ export interface HeadRequest {
   readonly decoder: Decoder;
   readonly end: ModelEnd;
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
+  /** Numbers of the windows that there are states of. */
+  readonly evaluated: readonly number[];
   readonly plan: ComputePlan;
   /** Last hidden states, by arm. The first arm is the baseline. */
   readonly states: readonly HiddenStates[];
@@ -34,14 +36,14 @@ const TILE_BYTES = { processor: 16 * 2 ** 20, device: 512 * 2 ** 20 } as const;
 /** Fewer tokens of the vocabulary would leave the matrix products short. */
 const MIN_SLICE = 2048;
 
-/** Values per position of each arm, windows one behind the other. @throws CheckpointError, ProviderError, InterruptedError */
+/** Values per position of each arm, evaluated windows one behind the other. @throws CheckpointError, ProviderError, InterruptedError */
 export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]> {
-  const { checkpoint, decoder, end, windows, plan, states } = request;
+  const { checkpoint, decoder, end, windows, evaluated, plan, states } = request;
   const arithmetic: Arithmetic = { ...FLOAT32_ARITHMETIC, product: plan.arithmetic.product };
-  const places = windows.flatMap((window, prompt) =>
-    Array.from({ length: Math.max(0, window.length - 1) }, (_, position) => ({ prompt, position })),
+  const places = evaluated.flatMap((prompt) =>
+    Array.from({ length: Math.max(0, (windows[prompt]?.length ?? 0) - 1) }, (_, position) => ({ prompt, position })),
   );
-  const slices = sliceVocabulary(decoder, Math.min(plan.segmentBytes, largestBuffer(plan)));
+  const slices = places.length === 0 ? [] : sliceVocabulary(decoder, Math.min(plan.segmentBytes, largestBuffer(plan)));
   const { folder, locate } = weightLocations(checkpoint);
   const sums: SliceSums[][] = states.map(() => []); // [arms][slices]
   for (const slice of slices) {

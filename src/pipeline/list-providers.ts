@@ -11,7 +11,8 @@ import { type Device, nvidiaDevices } from "../runtime/devices.js";
 import { hasNoGpu, type Obstacle, obstacleOf } from "../runtime/provider-obstacles.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
 import { EMBEDDED_EXAMPLE } from "./locate-model.js";
-import { measureOnDevices } from "./measure-on-devices.js";
+import { measureInProcesses } from "./measure-in-processes.js";
+import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 
 export interface ListProvidersOptions {
@@ -108,13 +109,13 @@ async function probeProvider(
   try {
     const workers = await startWorkers({ provider, checkpoint, decoder });
     try {
-      const { elementType, ranges, warnings } = await measureOnDevices(workers, {
+      const { elementType, ranges, warnings } = await measureInProcesses(workers, {
         ...{ checkpoint, decoder, tokenIds: probeTokens(decoder.vocabularySize) },
         signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
       });
       return { computesIn: elementType, ranges, warnings };
     } finally {
-      for (const { process } of workers) process.stop();
+      stopAll(workers);
     }
   } catch (error) {
     throwIfAborted(signal);

@@ -72,7 +72,8 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
   const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
   const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
   const batches = request.share === undefined ? all : dealBatches(all, request.share);
-  const segments = planSegments(decoder, { ...plan, elementType: arithmetic.elementType }, storedBytes(checkpoint));
+  const limits = { ...plan, elementType: arithmetic.elementType };
+  const segments = batches.length === 0 ? [] : planSegments(decoder, limits, storedBytes(checkpoint));
   const { folder, locate } = weightLocations(checkpoint);
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const progress = new ProgressCounter(request, batches);

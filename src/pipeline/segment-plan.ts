@@ -52,6 +52,12 @@ export function decoderBytes(decoder: Decoder, elementType: ComputeType, bytesOf
   return partsOf(decoder, "layer").reduce((sum, part) => sum + bytesInMemory(decoder, part, elementType, bytesOf), 0);
 }
 
+/** Bytes of weights of the largest layer in memory. */
+export function largestLayerBytes(decoder: Decoder, elementType: ComputeType): number {
+  const bytes = decoder.layers.map((layer) => bytesOfLayer({ kind: "layer", layer }, elementType));
+  return Math.max(0, ...bytes);
+}
+
 function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer"): SegmentPart[] {
   const last = decoder.layers.length - 1;
   return [
@@ -67,7 +73,10 @@ function bytesInMemory(
   elementType: ComputeType,
   bytesOf: (tensor: string) => number,
 ): number {
-  if (part.kind === "embedding") return bytesOf(decoder.embedding);
+  return part.kind === "embedding" ? bytesOf(decoder.embedding) : bytesOfLayer(part, elementType);
+}
+
+function bytesOfLayer(part: Exclude<SegmentPart, { kind: "embedding" }>, elementType: ComputeType): number {
   const bytes = BYTES_OF_COMPUTE_TYPE[elementType];
   const { key, value } = part.layer.attention;
   if (part.kind === "keys-values") return bytes * (key.inputs * key.outputs + value.inputs * value.outputs);

@@ -1,14 +1,17 @@
 // From a provider and devices to processes that are ready to compute, each with its plan. Asks the driver what memory is
-// free; computes nothing.
+// free, and the system what cores there are; computes nothing.
 
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type KvScalesError, ProviderError, UsageError } from "../errors.js";
 import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtime/devices.js";
+import { usableCores } from "../runtime/processors.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
-import type { Worker } from "./measure-on-devices.js";
+import { planProcesses } from "./process-plan.js";
+import { largestLayerBytes } from "./segment-plan.js";
+import type { Worker } from "./share-work.js";
 
 export interface WorkersRequest {
   readonly provider: ProviderName;
@@ -17,16 +20,32 @@ export interface WorkersRequest {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly memory?: number | undefined;
+  /** Tokens to compute, about: whether they are worth several processes on the CPU. */
+  readonly tokens?: number | undefined;
 }
 
 /**
- * Starts a process per device. All have the same plan, so that what is computed does not depend on where.
+ * Starts a process per device, or several that share the processor's cores. All have the same plan, so that what is
+ * computed does not depend on where.
+ * @param cores of the processor, counted unless they are given
  * @throws UsageError when a device that was asked for is not there, ProviderError when there is none at all
  */
-export async function startWorkers(request: WorkersRequest): Promise<Worker[]> {
+export async function startWorkers(request: WorkersRequest, cores = usableCores()): Promise<Worker[]> {
+  return PROVIDERS[request.provider].usesDevice ? startOnDevices(request) : startOnCores(request, cores);
+}
+
+function startOnCores(request: WorkersRequest, cores: number | undefined): Worker[] {
+  const { decoder, memory, tokens = 0 } = request;
+  const layerBytes = largestLayerBytes(decoder, "float32");
+  const { processes, threads } = planProcesses({ cores, tokens, layerBytes, memory });
+  const plan = planCompute({ ...request, processes });
+  return Array.from({ length: processes }, () => ({ process: startComputeProcess({ threads }), plan }));
+}
+
+async function startOnDevices(request: WorkersRequest): Promise<Worker[]> {
   const { provider, devices } = request;
-  const { usesDevice, choosesDevice } = PROVIDERS[provider];
-  const known = usesDevice ? await nvidiaDevices() : [];
+  const { choosesDevice } = PROVIDERS[provider];
+  const known = await nvidiaDevices();
   // Where nobody asked for a device by its number, that there is none is no wrong usage.
   const Missing = devices === undefined ? ProviderError : UsageError;
   const chosen = (devices ?? [0]).map((device) =>

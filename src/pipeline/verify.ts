@@ -29,10 +29,12 @@ import {
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
+import { evaluateInProcesses } from "./evaluate-in-processes.js";
 import type { GenerateProgress } from "./generate-texts.js";
 import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
 import { locateModel } from "./locate-model.js";
 import { requireDevices, requireKey } from "./option-checks.js";
+import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
 
@@ -69,8 +71,8 @@ export interface VerifyOptions {
   readonly seed?: number | undefined;
   /** Where to compute; the best that works by default. */
   readonly provider?: ProviderChoice | undefined;
-  /** Number of the device; the first one by default. */
-  readonly device?: number | undefined;
+  /** Numbers of the devices that share the work; the first one by default, which alone generates. */
+  readonly devices?: readonly number[] | undefined;
   /** Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory. */
   readonly memory?: number | undefined;
   readonly thresholds?: Partial<Thresholds> | undefined;
@@ -127,7 +129,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     (await prepareGeneration({
       ...{ checkpoint, decoder, end, tokenizer, rounding, caches, options: options.generate },
       provider: settings.providers[0] ?? "cpu",
-      devices: settings.devices,
+      devices: settings.devices?.slice(0, 1),
       memory,
     }));
 
@@ -145,17 +147,17 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     return result.arms;
   };
   const evaluateOn = async (provider: ProviderName, what: string, chosen: EvaluateRequest["arms"]) => {
-    const [worker] = await startWorkers({ provider, devices: settings.devices, checkpoint, decoder, memory });
-    if (worker === undefined) throw new RangeError("no process was started");
+    const { devices } = settings;
+    const workers = await startWorkers({ provider, devices, checkpoint, decoder, memory, tokens });
     try {
-      return await worker.process.run("evaluate", {
-        ...{ checkpoint, decoder, end, windows, plan: worker.plan, signal },
+      return await evaluateInProcesses(workers, {
+        ...{ checkpoint, decoder, end, windows, signal },
         roundings: rounding.roundings,
         arms: chosen,
         onProgress: ({ done }) => onProgress?.({ stage: "evaluate", what, done, tokens }),
       });
     } finally {
-      worker.process.stop();
+      stopAll(workers);
     }
   };
   const uniform = (arm: ArmName) => decoder.layers.map(() => rounding.indexOf(arm));
@@ -281,7 +283,7 @@ function completeSettings(options: VerifyOptions): Settings {
   }
   const provider = options.provider ?? VERIFICATION_DEFAULTS.provider;
   requireKey("provider", provider, PROVIDER_CHOICES);
-  const devices = options.device === undefined ? undefined : [options.device];
+  const { devices } = options;
   requireDevices(devices);
   const sequenceLength = options.sequenceLength ?? VERIFICATION_DEFAULTS.sequenceLength;
   const samples = options.samples ?? VERIFICATION_DEFAULTS.samples;

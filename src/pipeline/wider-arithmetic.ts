@@ -3,6 +3,7 @@
 
 import type { Decoder } from "../architectures/description.js";
 import { CheckpointError, ProviderError } from "../errors.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
 import { PROVIDERS } from "../runtime/providers.js";
 import { checkAttention } from "./attention-check.js";
 import type { ComputePlan } from "./compute-plan.js";
@@ -43,6 +44,18 @@ export async function inArithmeticThatHolds<Result>(
     const warning = `${reason}: it was computed in ${wider.arithmetic.elementType} instead.`;
     return { ...held, warnings: [warning, ...held.warnings] };
   }
+}
+
+interface ComputedPart {
+  readonly elementType: ComputeType;
+  readonly warnings: readonly string[];
+}
+
+/** What several processes computed in, and all that they warn of; that not all had one type is a warning, too. */
+export function joinArithmetic(parts: readonly ComputedPart[]): ComputedPart {
+  const [elementType = "float32", ...others] = new Set(parts.map((part) => part.elementType));
+  const mixed = others.map((other) => `Some prompts were computed with in ${elementType}, others in ${other}.`);
+  return { elementType, warnings: [...new Set([...parts.flatMap(({ warnings }) => warnings), ...mixed])] };
 }
 
 async function withCheckedAttention<Result>(

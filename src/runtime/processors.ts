@@ -1,5 +1,6 @@
-// How many threads a session computes with, where a process may not use the whole machine: in containers, above all. ONNX
-// Runtime counts the machine's processors, binds its threads to them, and lets them wait by turning round. Knows no session.
+// What of the machine's processors a process may use, and so how many threads a session computes with: in containers,
+// above all, not all of them. ONNX Runtime counts the machine's processors, binds its threads to them, and lets them wait by
+// turning round. Knows no session.
 
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
@@ -16,9 +17,35 @@ export interface Processors {
 
 /** Threads of a session; undefined when the whole machine may be used: of that ONNX Runtime knows more than we do. */
 export function threadLimit({ all, allowed, quota = all }: Processors = processorsHere()): number | undefined {
-  // A thread more than there is time for keeps the others waiting, so half a processor counts, and less does not.
-  const usable = Math.min(allowed, Math.max(1, Math.round(quota)));
+  const usable = Math.min(allowed, wholeProcessors(quota));
   return usable < all ? usable : undefined;
+}
+
+/** A thread more than there is time for keeps the others waiting, so half a processor counts, and less does not. */
+function wholeProcessors(quota: number): number {
+  return Math.max(1, Math.round(quota));
+}
+
+/**
+ * Cores that this process may use: two threads of one core multiply matrices no faster than one.
+ * @param root where the file system begins
+ * @returns undefined where the system does not say which processors are one core: everywhere but on Linux
+ */
+export function usableCores(root = "/"): number | undefined {
+  const status = readText(join(root, "proc/self/status")) ?? "";
+  const [, allowed = ""] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status) ?? [];
+  const cores = listedNumbers(allowed).map((processor) =>
+    readText(join(root, `sys/devices/system/cpu/cpu${processor}/topology/thread_siblings_list`)),
+  );
+  if (cores.length === 0 || cores.includes(undefined)) return undefined;
+  return Math.min(new Set(cores).size, wholeProcessors(readCpuQuota(root) ?? Number.POSITIVE_INFINITY));
+}
+
+/** "0-3,8" as the kernel writes it. */
+function listedNumbers(list: string): number[] {
+  return [...list.matchAll(/(\d+)(?:-(\d+))?/g)].flatMap(([, first, last = first]) =>
+    Array.from({ length: Number(last) - Number(first) + 1 }, (_, index) => Number(first) + index),
+  );
 }
 
 function processorsHere(): Processors {

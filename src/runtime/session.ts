@@ -46,11 +46,11 @@ export interface SessionRequest {
 /** The library is large and native: it is loaded when the first session opens, so that `--help` needs none of it. */
 let library: { readonly ort: Ort; readonly threads: number | undefined } | undefined;
 
-function loadLibrary(): NonNullable<typeof library> {
+function loadLibrary(threads?: number): NonNullable<typeof library> {
   // ONNX Runtime's own telemetry is on by default and reads this when it is loaded.
   process.env.ORT_DISABLE_TELEMETRY = "1";
   try {
-    library ??= { ort: require("onnxruntime-node") as Ort, threads: threadLimit() };
+    library ??= { ort: require("onnxruntime-node") as Ort, threads: threads ?? threadLimit() };
     return library;
   } catch (cause) {
     throw new ProviderError(`onnxruntime-node cannot be loaded: ${messageOf(cause)}. Reinstall the package.`, {
@@ -59,10 +59,13 @@ function loadLibrary(): NonNullable<typeof library> {
   }
 }
 
-/** Loads the library before it is needed; that it cannot be loaded is said when a session opens. */
-export function preloadRuntime(): void {
+/**
+ * Loads the library before it is needed; that it cannot be loaded is said when a session opens.
+ * @param threads that sessions compute with; by default, as many as this process may use
+ */
+export function preloadRuntime(threads?: number): void {
   try {
-    loadLibrary();
+    loadLibrary(threads);
   } catch {}
 }
 

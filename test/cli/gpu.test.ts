@@ -79,8 +79,9 @@ async function calibrateOn(...options: readonly string[]): Promise<Calibrated & 
   return { ...jsonOf<Calibrated>(await runCli(args)), output };
 }
 
-async function verifyOn(provider: ProviderName, checkpoint: string): Promise<Verified> {
-  return jsonOf(await runCli(["verify", checkpoint, "--samples", "6", "--json", "--provider", provider]));
+async function verifyOn(provider: ProviderName, checkpoint: string, ...options: readonly string[]): Promise<Verified> {
+  const args = ["verify", checkpoint, "--samples", "6", "--json", "--provider", provider, ...options];
+  return jsonOf(await runCli(args));
 }
 
 async function generateOn(provider: ProviderName, checkpoint: string): Promise<Generated> {
@@ -184,11 +185,19 @@ describe("texts on CUDA", () => {
 
 const alone = reasons.cuda ?? (gpus.length < 2 ? `${gpus.length} GPU` : undefined);
 test.skipIf(alone !== undefined)(
-  `two devices give the scales of one${alone === undefined ? "" : ` (skipped: ${alone})`}`,
+  `two devices give the scales and the perplexities of one${alone === undefined ? "" : ` (skipped: ${alone})`}`,
   async () => {
     const one = await calibrateOn("--provider", "cuda", "--device", "0");
     const two = await calibrateOn("--provider", "cuda", "--device", "0,1");
     expect(two.layers).toEqual(one.layers);
+
+    const expected = await verifyOn("cuda", one.output, "--device", "0");
+    const found = await verifyOn("cuda", one.output, "--device", "0,1");
+    expect(found.verdict.name).toBe(expected.verdict.name);
+    for (const [index, { perplexity }] of found.arms.entries()) {
+      // The head's matrix product has other rows beside a row, and may cut its blocks elsewhere.
+      expect(perplexity / (expected.arms[index]?.perplexity ?? Number.NaN)).toBeCloseTo(1, 5);
+    }
   },
   TIMEOUT,
 );

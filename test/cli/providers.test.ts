@@ -190,16 +190,13 @@ describe("--provider", () => {
     [["--device", "one"], /Expected the number of a GPU/],
     [["--device", "0,"], /Expected the number of a GPU/],
     [["--device", ""], /Expected the number of a GPU/],
-  ])("%j: exit 2", async (args, message) => {
-    const { exitCode, stdout, stderr } = await runCli([...calibrationOf(makeExample(temporaryFolder())), ...args]);
-    expect({ exitCode, stdout }).toEqual({ exitCode: USAGE, stdout: "" });
-    expect(stderr).toMatch(message);
-  });
-
-  test("verify computes on one device", async () => {
-    const { exitCode, stderr } = await runCli(["verify", "--device", "0,1"]);
-    expect(exitCode).toBe(USAGE);
-    expect(stderr).toMatch(/Expected the number of a GPU, such as 0/);
+  ])("%j: exit 2, of calibration and of verify", async (args, message) => {
+    const example = makeExample(temporaryFolder());
+    for (const command of [calibrationOf(example), ["verify", example]]) {
+      const { exitCode, stdout, stderr } = await runCli([...command, ...args]);
+      expect({ exitCode, stdout }).toEqual({ exitCode: USAGE, stdout: "" });
+      expect(stderr).toMatch(message);
+    }
   });
 });
 

@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import type { Worker } from "../../src/pipeline/measure-on-devices.js";
+import type { Worker } from "../../src/pipeline/share-work.js";
 import type * as StartWorkers from "../../src/pipeline/start-workers.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
 import { REPOSITORY } from "../helpers/run-cli.js";

@@ -1,10 +1,10 @@
 // How many threads compute where a process may not use the whole machine, and where that is written.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { type Processors, readCpuQuota, threadLimit } from "../../src/runtime/processors.js";
+import { type Processors, readCpuQuota, threadLimit, usableCores } from "../../src/runtime/processors.js";
 
 test.each<[what: string, Processors, threads: number | undefined]>([
   ["the whole machine is left to ONNX Runtime", { all: 16, allowed: 16 }, undefined],
@@ -19,22 +19,65 @@ test.each<[what: string, Processors, threads: number | undefined]>([
   expect(threadLimit(processors)).toBe(threads);
 });
 
-describe("the quota of a process", () => {
-  const roots: string[] = [];
-  afterEach(() => {
-    for (const root of roots.splice(0)) rmSync(root, { recursive: true });
+const roots: string[] = [];
+afterEach(() => {
+  for (const root of roots.splice(0)) rmSync(root, { recursive: true });
+});
+
+function rootWith(files: Readonly<Record<string, string>>): string {
+  const root = mkdtempSync(join(tmpdir(), "kv-scales-processors-"));
+  roots.push(root);
+  for (const [path, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  }
+  return root;
+}
+
+describe("the cores that a process may use", () => {
+  /** Processors that are each other's siblings, as the kernel lists them. */
+  const topology = (...siblings: readonly string[]) =>
+    Object.fromEntries(
+      siblings.map((list, processor) => [
+        `sys/devices/system/cpu/cpu${processor}/topology/thread_siblings_list`,
+        `${list}\n`,
+      ]),
+    );
+  const allowed = (list: string) => ({
+    "proc/self/status": `Name:\tnode\nCpus_allowed_list:\t${list}\nMems_allowed:\t1\n`,
+  });
+  const twoThreadsEach = topology("0,4", "1,5", "2,6", "3,7", "0,4", "1,5", "2,6", "3,7");
+
+  test.each<[what: string, files: Readonly<Record<string, string>>, cores: number | undefined]>([
+    ["are all processors where each is a core", { ...allowed("0-3"), ...topology("0", "1", "2", "3") }, 4],
+    ["are half of them where two are one core", { ...allowed("0-7"), ...twoThreadsEach }, 4],
+    ["are those that it may run on", { ...allowed("0-1,6"), ...twoThreadsEach }, 3],
+    ["are one where it may run on both threads of it alone", { ...allowed("2,6"), ...twoThreadsEach }, 1],
+    [
+      "are no more than its quota",
+      {
+        ...allowed("0-7"),
+        ...twoThreadsEach,
+        "proc/self/cgroup": "0::/\n",
+        "sys/fs/cgroup/cpu.max": "200000 100000\n",
+      },
+      2,
+    ],
+    ["are not known where the system does not say which are one core", allowed("0-7"), undefined],
+    ["are not known where one of them is left out", { ...allowed("0-2"), ...topology("0", "1") }, undefined],
+    ["are not known without a list of processors", twoThreadsEach, undefined],
+    ["are not known when the list is none", { ...allowed("all"), ...twoThreadsEach }, undefined],
+  ])("%s", (_what, files, cores) => {
+    expect(usableCores(rootWith(files))).toBe(cores);
   });
 
-  function rootWith(files: Readonly<Record<string, string>>): string {
-    const root = mkdtempSync(join(tmpdir(), "kv-scales-cgroup-"));
-    roots.push(root);
-    for (const [path, text] of Object.entries(files)) {
-      mkdirSync(dirname(join(root, path)), { recursive: true });
-      writeFileSync(join(root, path), text);
-    }
-    return root;
-  }
+  test.skipIf(process.platform !== "linux")("of this machine are no more than its processors", () => {
+    expect(usableCores() ?? 1).toBeGreaterThan(0);
+    expect(usableCores() ?? 1).toBeLessThanOrEqual(availableParallelism());
+  });
+});
 
+describe("the quota of a process", () => {
   test.each<[what: string, files: Readonly<Record<string, string>>, quota: number | undefined]>([
     ["is none without control groups", {}, undefined],
     [

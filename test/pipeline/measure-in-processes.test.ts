@@ -9,8 +9,9 @@ import { InterruptedError, ProviderError } from "../../src/errors.js";
 import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
 import type { ComputeProcess } from "../../src/pipeline/compute-process.js";
 import type { TaskRequest } from "../../src/pipeline/compute-tasks.js";
-import { measureOnDevices, type Worker } from "../../src/pipeline/measure-on-devices.js";
+import { measureInProcesses } from "../../src/pipeline/measure-in-processes.js";
 import { type MeasuredRanges, type MeasureProgress, measureRanges } from "../../src/pipeline/measure-ranges.js";
+import type { Worker } from "../../src/pipeline/share-work.js";
 import type * as StartWorkers from "../../src/pipeline/start-workers.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
 import { REPOSITORY } from "../helpers/run-cli.js";
@@ -40,7 +41,7 @@ function workersThat(...measures: readonly Measure[]): { workers: Worker[]; stop
 describe("the ranges are those of one process, to the bit", () => {
   test.each([1, 2, 3, 20])("with %d", async (count) => {
     const { workers } = workersThat(...Array.from({ length: count }, () => measureRanges));
-    const { ranges, elementType, warnings } = await measureOnDevices(workers, request);
+    const { ranges, elementType, warnings } = await measureInProcesses(workers, request);
     expect(ranges).toEqual(alone.ranges);
     expect({ elementType, warnings }).toEqual({ elementType: "float32", warnings: [] });
   });
@@ -48,9 +49,10 @@ describe("the ranges are those of one process, to the bit", () => {
   test("with two real processes", async () => {
     const dist = pathToFileURL(join(REPOSITORY, "dist/pipeline/start-workers.js")).href;
     const { startWorkers } = (await import(dist)) as typeof StartWorkers;
-    const start = async () => (await startWorkers({ provider: "cpu", checkpoint, decoder, memory: 1 }))[0] as Worker;
-    const workers = [await start(), await start()].map(({ process }) => ({ process, plan }));
-    expect((await measureOnDevices(workers, request)).ranges).toEqual(alone.ranges);
+    const workers = await startWorkers({ provider: "cpu", checkpoint, decoder, tokens: 4096 }, 8);
+    expect(workers).toHaveLength(2);
+    const samePlan = workers.map(({ process }) => ({ process, plan }));
+    expect((await measureInProcesses(samePlan, request)).ranges).toEqual(alone.ranges);
   });
 });
 
@@ -58,7 +60,7 @@ describe("progress is that of all together", () => {
   test("it never goes back, and ends complete", async () => {
     const seen: MeasureProgress[] = [];
     const { workers } = workersThat(measureRanges, measureRanges);
-    await measureOnDevices(workers, { ...request, onProgress: (progress) => seen.push(progress) });
+    await measureInProcesses(workers, { ...request, onProgress: (progress) => seen.push(progress) });
     const tokens = tokenIds.reduce((sum, ids) => sum + ids.length, 0);
     const layers = decoder.layers.length;
     expect(seen.length).toBeGreaterThan(2);
@@ -79,12 +81,12 @@ describe("what the processes say is joined", () => {
   test("a warning of all is given once", async () => {
     const warnings = ["beyond the range of float16"];
     const { workers } = workersThat(measured({ warnings }), measured({ warnings }));
-    expect((await measureOnDevices(workers, request)).warnings).toEqual(warnings);
+    expect((await measureInProcesses(workers, request)).warnings).toEqual(warnings);
   });
 
   test("that one needed another type is said, not hidden", async () => {
     const { workers } = workersThat(measured({ elementType: "float16" }), measured({ elementType: "bfloat16" }));
-    const { warnings } = await measureOnDevices(workers, request);
+    const { warnings } = await measureInProcesses(workers, request);
     expect(warnings).toEqual(["Some prompts were computed with in float16, others in bfloat16."]);
   });
 
@@ -93,7 +95,7 @@ describe("what the processes say is joined", () => {
       measured({ timing: { openSeconds: 1, computeSeconds: 5 } }),
       measured({ timing: { openSeconds: 2, computeSeconds: 4 } }),
     );
-    expect((await measureOnDevices(workers, request)).timing).toEqual({ openSeconds: 2, computeSeconds: 5 });
+    expect((await measureInProcesses(workers, request)).timing).toEqual({ openSeconds: 2, computeSeconds: 5 });
   });
 });
 
@@ -110,13 +112,13 @@ describe("the first error stops all", () => {
         end(new ProviderError("was killed"));
       },
     });
-    await expect(measureOnDevices(workers, request)).rejects.toBe(lost);
+    await expect(measureInProcesses(workers, request)).rejects.toBe(lost);
     expect(stopped.toSorted()).toEqual([0, 1]);
   });
 
   test("an interrupt, too", async () => {
     const { workers, stopped } = workersThat(measureRanges, measureRanges);
-    const run = measureOnDevices(workers, { ...request, signal: AbortSignal.abort() });
+    const run = measureInProcesses(workers, { ...request, signal: AbortSignal.abort() });
     await expect(run).rejects.toBeInstanceOf(InterruptedError);
     expect(stopped).toEqual([0, 1]);
   });
