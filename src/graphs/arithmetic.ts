@@ -13,7 +13,7 @@ export interface Arithmetic {
   readonly product: "FusedMatMul" | "MatMul";
   /** RMS norm as one operator, the sum before it included; or written out, where that is nearer to the exact result. */
   readonly norm: "fused" | "written-out";
-  /** silu(gate) · up as one operator or as two. */
+  /** silu(gate) · up as one operator or as two: as two in float16, which has no room for the way it is made one. */
   readonly gate: "fused" | "written-out";
   /**
    * Attention as one operator, GroupQueryAttention; the same over some queries at a time, where its own tiles are slow; or

@@ -92,7 +92,7 @@ export function gatedFeedForward(
 /**
  * silu(open) · passed in one pass over memory. The operator is an RMS norm with a gate, passed / √(mean(passed²) + ε) ·
  * weight · silu(open); with ε = 2⁶⁶ and a weight of 2³³ nothing is left of the norm: both are powers of two, and the mean
- * does not reach the last bit of ε as long as |passed| stays below 2²⁰.
+ * does not reach the last bit of ε as long as |passed| stays below 2²⁰. In float16 that weight would be infinite.
  */
 function fusedSiluGate({ builder, arithmetic }: GraphContext, open: Value, passed: Value, width: number): Value {
   const weights = builder.op("Expand", [builder.float32(2 ** 33), builder.int64s([width])]);

@@ -4,14 +4,13 @@
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { type Arithmetic, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
 import { buildDecodeStep, type CodedRounding } from "../graphs/decode-step.js";
 import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../graphs/greedy-head.js";
 import { SEGMENT_VALUES } from "../graphs/segment.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
-import type { ProviderName } from "../runtime/providers.js";
 import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
 import { countInputs, RopeTableCache, rotationInputs, tokenInputs } from "./batch-inputs.js";
+import type { ComputePlan } from "./compute-plan.js";
 import { sliceVocabulary } from "./evaluate-head.js";
 import { notFiniteWhileGenerating } from "./generator.js";
 import { planSegments } from "./segment-plan.js";
@@ -22,22 +21,14 @@ export interface DecodeModelRequest {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly end: ModelEnd;
-  readonly provider: ProviderName;
-  /** How layers are computed; the head is always float32. */
-  readonly arithmetic?: Arithmetic | undefined;
+  /** How layers are computed; the head is always float32. Its segments are the sessions, all open at once. */
+  readonly plan: ComputePlan;
   /** Those that a step may read. */
   readonly caches: readonly CodedRounding[];
   /** Most tokens that a sequence will ever have. */
   readonly maxTokens: number;
-  /** Bytes of weights of a session, or one layer's. */
-  readonly sessionBytes?: number | undefined;
 }
 
-/**
- * Weights of a session, in bytes. Few sessions, because each brings threads of its own; but while one opens, its weights
- * are in memory as stored beside what they become.
- */
-const SESSION_BYTES = 2 ** 30;
 /** Tokens of a prompt that are read at once: attention's scores grow with their number times all tokens before. */
 const MAX_STEP_TOKENS = 512;
 
@@ -79,12 +70,12 @@ export class DecodeModel {
   }
 
   async #open(request: DecodeModelRequest): Promise<void> {
-    const { checkpoint, decoder, end, provider, caches, sessionBytes = SESSION_BYTES } = request;
-    const { arithmetic = FLOAT32_ARITHMETIC } = request;
+    const { checkpoint, decoder, end, plan, caches } = request;
+    const { provider, arithmetic, segmentBytes } = plan;
     const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
     for (const { parts, purpose } of planSegments(
       decoder,
-      { segmentBytes: sessionBytes, elementType: arithmetic.elementType },
+      { segmentBytes, elementType: arithmetic.elementType },
       storedBytes(checkpoint),
       "layer",
     )) {
@@ -95,7 +86,7 @@ export class DecodeModel {
         startsWithIds: parts[0]?.kind === "embedding",
       });
     }
-    for (const slice of sliceVocabulary(decoder, sessionBytes)) {
+    for (const slice of sliceVocabulary(decoder, segmentBytes)) {
       const purpose = `the head, tokens ${slice.start}–${slice.end - 1}`;
       const model = encodeModelProto(buildGreedyHead(end, decoder.hiddenSize, slice, locate));
       this.#slices.push({

@@ -6,6 +6,7 @@ import type { DecodeModelRequest } from "./decode-model.js";
 import type { GeneratedSequence, GenerationWay, OpenGenerator } from "./generator.js";
 import { openLoopGenerator } from "./loop-generator.js";
 import { openStepGenerator } from "./step-generator.js";
+import { inArithmeticThatHolds } from "./wider-arithmetic.js";
 
 export interface GenerateRequest extends Omit<DecodeModelRequest, "maxTokens"> {
   /** Steps by default. */
@@ -47,12 +48,21 @@ export interface CacheGeneration {
 
 const WAYS: Readonly<Record<GenerationWay, OpenGenerator>> = { steps: openStepGenerator, loop: openLoopGenerator };
 
+export interface Generated {
+  readonly caches: readonly CacheGeneration[];
+  readonly warnings: readonly string[];
+}
+
 /**
  * Generates a text for every prompt through every cache.
- * @returns by cache
  * @throws CheckpointError when activations are not finite, ProviderError, InterruptedError
  */
-export async function generateTexts(request: GenerateRequest): Promise<CacheGeneration[]> {
+export async function generateTexts(request: GenerateRequest): Promise<Generated> {
+  const held = await inArithmeticThatHolds(request.plan, request.decoder, (plan) => generateOnce({ ...request, plan }));
+  return { caches: held.result, warnings: held.warnings };
+}
+
+async function generateOnce(request: GenerateRequest): Promise<CacheGeneration[]> {
   const { prompts, caches, decoder, way = "steps" } = request;
   throwIfAborted(request.signal);
   const generator = await WAYS[way](request);

@@ -5,12 +5,13 @@
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { readEndTokens } from "../checkpoint/end-tokens.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { UsageError } from "../errors.js";
+import { ProviderError, UsageError } from "../errors.js";
+import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
 import { GENERATION_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
 import type { PromptTokenizer } from "../prompts/tokenizer.js";
-import type { ProviderName } from "../runtime/providers.js";
+import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { ArmRoundings } from "./arms.js";
 import { planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
@@ -20,7 +21,8 @@ import type { CacheGeneration, GeneratedIds, GenerateProgress, GenerateRequest }
 import type { GenerationWay } from "./generator.js";
 import { loopObstacle } from "./loop-obstacle.js";
 import { loopOrSteps } from "./loop-or-steps.js";
-import { startWorkers } from "./start-workers.js";
+import type { Worker } from "./share-work.js";
+import { planOnDevices, startWorkers } from "./start-workers.js";
 import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
 
 export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
@@ -40,8 +42,6 @@ interface GenerationFacts {
   readonly rounding: ArmRoundings;
   /** Which arms' caches texts are generated through. */
   readonly caches: { readonly bits16: ArmName; readonly fp8: ArmName };
-  /** Where to generate: on CUDA when that evaluates, else on the CPU. */
-  readonly provider: ProviderName;
   readonly devices: readonly number[] | undefined;
   /** Bytes: of weights on the CPU, of all that is on a device elsewhere; by default, as many as are free. */
   readonly memory: number | undefined;
@@ -52,31 +52,52 @@ interface GenerationFacts {
 export interface PreparedGeneration {
   readonly facts: GenerationFacts;
   readonly prompts: readonly OpenPrompt[];
-  readonly request: GenerateRequest;
+  readonly request: Omit<GenerateRequest, "plan">;
 }
 
 /**
+ * Weights of a session on the CPU, in bytes. Few sessions, because each brings threads of its own; but while one opens, its
+ * weights are in memory as stored beside what they become.
+ */
+const SESSION_BYTES = 2 ** 30;
+
+/**
  * Reads and encodes the prompts, and makes sure that the model fits.
+ * @param provider that will evaluate, if nothing is in its way
  * @throws UsageError, PromptDataError, CheckpointError; ProviderError when memory is short
  */
-export async function prepareGeneration(facts: GenerationFacts): Promise<PreparedGeneration> {
+export async function prepareGeneration(facts: GenerationFacts, provider: ProviderName): Promise<PreparedGeneration> {
   const { checkpoint, decoder, end, tokenizer, rounding, caches, options } = facts;
   const { maxNewTokens = GENERATION_DEFAULTS.maxNewTokens, data = GENERATION_PROMPTS } = options;
   if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
     throw new UsageError(`maxNewTokens: expected a whole number from 1, found ${maxNewTokens}`);
   }
   // Where another device evaluates, the limit is that device's, and the texts are generated here.
-  const limit = facts.provider === "cpu" ? facts.memory : undefined;
-  if (facts.provider !== "cuda") requireMemoryForModel(checkpoint, decoder, limit);
+  const limit = provider === "cpu" ? facts.memory : undefined;
+  if (provider === "cuda") await requireRoomOnDevice(facts);
+  else requireMemoryForModel(checkpoint, decoder, limit);
   const prompts = encodeOpenPrompts(await readPrompts(data), tokenizer, decoder.vocabularySize);
-  const request: GenerateRequest = {
-    ...{ checkpoint, decoder, end, provider: "cpu", maxNewTokens },
+  const request = {
+    ...{ checkpoint, decoder, end, maxNewTokens },
     prompts: prompts.map(({ ids }) => ids),
     endIds: await readEndTokens(checkpoint),
     // FP8 first: where the operator cannot keep it, that shows before the other cache has cost any time.
     caches: [caches.fp8, caches.bits16].map((arm) => codedRounding(rounding.roundings[rounding.indexOf(arm)])),
   };
   return { facts, prompts, request };
+}
+
+/** Finds out before the arms are evaluated, where that can be known. @throws UsageError, ProviderError */
+async function requireRoomOnDevice({ devices, checkpoint, decoder, memory }: GenerationFacts): Promise<void> {
+  const request = { provider: "cuda", devices, checkpoint, decoder, memory } as const;
+  const planned = await planOnDevices(request).catch((error: unknown) => {
+    // That there is no device counts when it is to evaluate: another provider may then take its place.
+    if (error instanceof ProviderError) return undefined;
+    throw error;
+  });
+  if (planned === undefined || (planned.freeBytes === undefined && memory === undefined)) return;
+  const { arithmetic, segmentBytes } = planned.plan;
+  requireDeviceMemoryForModel(checkpoint, decoder, arithmetic.elementType, segmentBytes);
 }
 
 export interface GeneratedByBestWay {
@@ -89,60 +110,83 @@ interface Callbacks extends Pick<GenerateRequest, "signal"> {
   readonly onProgress: (progress: GenerateProgress) => void;
 }
 
+/** What the arms were evaluated with: texts are generated likewise. */
+export interface EvaluatedWith {
+  readonly provider: ProviderName;
+  readonly computedIn: readonly ComputeType[];
+}
+
 /**
  * On CUDA through the attention operator's own cache, where it has one that fits; else, and elsewhere, through codes.
  * @throws CheckpointError, ProviderError, InterruptedError
  */
 export async function generateThroughCaches(
   prepared: PreparedGeneration,
+  { provider, computedIn }: EvaluatedWith,
   callbacks: Callbacks,
 ): Promise<GeneratedByBestWay> {
   const { facts, request } = prepared;
-  const by = (way: GenerationWay) => generateBy(way, prepared, callbacks);
-  if (facts.provider !== "cuda") return { generation: await by("steps"), warnings: [] };
-  const { arithmetic } = planCompute({ provider: "cuda", checkpoint: facts.checkpoint, decoder: facts.decoder });
-  const { result: generation, obstacle } = await loopOrSteps({
+  if (provider !== "cuda") {
+    const { checkpoint, decoder } = facts;
+    const plan = { ...planCompute({ provider: "cpu", checkpoint, decoder }), segmentBytes: SESSION_BYTES };
+    return generateBy("steps", { process: startComputeProcess(), plan }, prepared, callbacks);
+  }
+  const arithmetic = arithmeticThatHeld(facts, computedIn);
+  const by = async (way: GenerationWay) => generateBy(way, await startOnDevice(facts, arithmetic), prepared, callbacks);
+  const { result, obstacle } = await loopOrSteps({
     obstacle: loopObstacle({ ...request, arithmetic }),
     loop: () => by("loop"),
     steps: () => by("steps"),
   });
-  const instead = `Texts were generated through ${generation.fp8.storedType} codes, not through GroupQueryAttention's own cache`;
-  return { generation, warnings: obstacle === undefined ? [] : [`${instead}: ${obstacle}.`] };
+  const stored = result.generation.fp8.storedType;
+  const instead = `Texts were generated through ${stored} codes, not through GroupQueryAttention's own cache`;
+  return {
+    generation: result.generation,
+    warnings: [...result.warnings, ...(obstacle === undefined ? [] : [`${instead}: ${obstacle}.`])],
+  };
+}
+
+/** What was too narrow for held-out text is not tried again on prompts. */
+function arithmeticThatHeld({ checkpoint, decoder }: GenerationFacts, computedIn: readonly ComputeType[]): Arithmetic {
+  const { arithmetic } = planCompute({ provider: "cuda", checkpoint, decoder });
+  const hasHeld = computedIn.every((type) => type === arithmetic.elementType);
+  return hasHeld ? arithmetic : PROVIDERS.cuda.wideArithmetic;
 }
 
 async function generateBy(
   way: GenerationWay,
+  { process, plan }: Worker,
   { facts, prompts, request }: PreparedGeneration,
   { signal, onProgress }: Callbacks,
-): Promise<GenerationResult> {
+): Promise<GeneratedByBestWay> {
   onProgress({ texts: 0, ofTexts: request.prompts.length * request.caches.length, tokens: 0 });
-  const { process, onDevice } = await startGenerating(facts);
   try {
-    const generated = await process.run("generate", { ...request, ...onDevice, way, signal, onProgress });
-    return describeGeneration(facts, prompts, request.maxNewTokens, generated);
+    const { caches, warnings } = await process.run("generate", { ...request, plan, way, signal, onProgress });
+    return { generation: describeGeneration(facts, prompts, request.maxNewTokens, caches), warnings };
   } finally {
     process.stop();
   }
 }
 
 /**
- * A process, and how it computes on a device. WebGPU, CoreML and DirectML are not asked to: a step brings them so little
- * work that the processor is as fast.
+ * A process that generates on a GPU of CUDA. WebGPU, CoreML and DirectML are not asked to: a step brings them so little work
+ * that the processor is as fast.
  * @throws ProviderError when the device has no room for the model
  */
-async function startGenerating({ provider, devices, checkpoint, decoder, memory }: GenerationFacts) {
-  if (provider !== "cuda") return { process: startComputeProcess(), onDevice: {} };
-  const [worker] = await startWorkers({ provider, devices, checkpoint, decoder, memory });
+async function startOnDevice(
+  { devices, checkpoint, decoder, memory }: GenerationFacts,
+  arithmetic: Arithmetic,
+): Promise<Worker> {
+  const [worker] = await startWorkers({ provider: "cuda", devices, checkpoint, decoder, memory });
   if (worker === undefined) throw new RangeError("no process was started");
   const { process, plan } = worker;
-  const { arithmetic, segmentBytes: sessionBytes } = plan;
   try {
-    requireDeviceMemoryForModel(checkpoint, decoder, arithmetic.elementType, sessionBytes);
+    requireDeviceMemoryForModel(checkpoint, decoder, arithmetic.elementType, plan.segmentBytes);
   } catch (error) {
     process.stop();
     throw error;
   }
-  return { process, onDevice: { provider, arithmetic, sessionBytes } };
+  return { process, plan: { ...plan, arithmetic } };
 }
 
 function codedRounding(rounding: CacheRounding | undefined): CodedRounding {

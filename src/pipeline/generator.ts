@@ -2,8 +2,8 @@
 // do it, token by token or in one run of the graph; whoever asks need not know which. What both say of their work is here,
 // and none of the work.
 
-import { CheckpointError } from "../errors.js";
 import type { GeneratedIds, GenerateRequest } from "./generate-texts.js";
+import { NotFiniteError } from "./wider-arithmetic.js";
 
 /** Token by token through codes in JavaScript; or in a loop inside the graph, through the attention operator's own cache. */
 export type GenerationWay = "steps" | "loop";
@@ -37,8 +37,8 @@ export interface Generator {
 /** @throws ProviderError naming what could not be opened */
 export type OpenGenerator = (request: GenerateRequest) => Promise<Generator>;
 
-export function notFiniteWhileGenerating(): CheckpointError {
-  return new CheckpointError(
+export function notFiniteWhileGenerating(): NotFiniteError {
+  return new NotFiniteError(
     "The model's activations are not finite (NaN or Inf) while it generates. The weights are damaged, or activations overflow.",
   );
 }

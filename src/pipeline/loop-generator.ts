@@ -2,7 +2,6 @@
 // never leaves the device. One session at a time, because each holds the whole model.
 
 import { ProviderError, throwIfAborted } from "../errors.js";
-import { FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
 import { buildGenerationLoop, GENERATION_OPSET, GENERATION_VALUES } from "../graphs/generation-loop.js";
 import { type BufferType, requireBufferType } from "../graphs/operator-cache.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -11,6 +10,7 @@ import { RopeTableCache, rotationInputs } from "./batch-inputs.js";
 import { sliceVocabulary } from "./evaluate-head.js";
 import type { GenerateRequest } from "./generate-texts.js";
 import { type GeneratedSequence, type Generator, notFiniteWhileGenerating } from "./generator.js";
+import { loopObstacle } from "./loop-obstacle.js";
 import { requireCache } from "./stored-cache.js";
 import { weightLocations } from "./weight-locations.js";
 
@@ -24,9 +24,12 @@ const BYTES_OF_BUFFER_TYPE: Readonly<Record<BufferType, number>> = {
 /** Bytes of a slice of the head: sessions do not take tensors of any size. */
 const SLICE_BYTES = 2 ** 30;
 
-/** @throws RangeError where the operator cannot keep a cache: see loopObstacle */
+/** @throws ProviderError where there is an obstacle: see loopObstacle */
 export async function openLoopGenerator(request: GenerateRequest): Promise<Generator> {
-  const { caches, arithmetic = FLOAT32_ARITHMETIC } = request;
+  const { caches, plan } = request;
+  const { arithmetic } = plan;
+  const obstacle = loopObstacle({ ...request, arithmetic });
+  if (obstacle !== undefined) throw new ProviderError(obstacle);
   const typeOf = (cache: number): BufferType => requireBufferType(requireCache(caches, cache), arithmetic);
   const loops = new OpenLoops(request);
   return {
@@ -60,7 +63,8 @@ class OpenLoops {
   async of(cache: number): Promise<Session> {
     if (this.#open?.cache === cache) return this.#open.session;
     await this.release();
-    const { checkpoint, decoder, end, provider, caches, endIds, arithmetic = FLOAT32_ARITHMETIC } = this.#request;
+    const { checkpoint, decoder, end, plan, caches, endIds } = this.#request;
+    const { provider, arithmetic } = plan;
     const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
     const rounding = requireCache(caches, cache);
     const slices = sliceVocabulary(decoder, SLICE_BYTES);

@@ -2,18 +2,20 @@
 // Pure; what a device or an older library cannot do shows when a session opens or runs.
 
 import { ropeRegime } from "../architectures/rope.js";
-import { FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
+import type { Arithmetic } from "../graphs/arithmetic.js";
 import { HEAD_DIM_MULTIPLE } from "../graphs/fused-attention.js";
 import { bufferTypeOf } from "../graphs/operator-cache.js";
 import type { GenerateRequest } from "./generate-texts.js";
 
-export type LoopFacts = Pick<GenerateRequest, "decoder" | "caches" | "arithmetic" | "prompts" | "maxNewTokens">;
+export interface LoopFacts extends Pick<GenerateRequest, "decoder" | "caches" | "prompts" | "maxNewTokens"> {
+  readonly arithmetic: Arithmetic;
+}
 
 /** As the end of a sentence; undefined when nothing is in the way. */
 export function loopObstacle({
   decoder: { layers, rope },
   caches,
-  arithmetic = FLOAT32_ARITHMETIC,
+  arithmetic,
   prompts,
   maxNewTokens,
 }: LoopFacts): string | undefined {

@@ -7,7 +7,7 @@ import { type KvScalesError, ProviderError, UsageError } from "../errors.js";
 import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtime/devices.js";
 import { usableCores } from "../runtime/processors.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
-import { planCompute } from "./compute-plan.js";
+import { type ComputePlan, planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
 import { planProcesses } from "./process-plan.js";
 import { largestLayerBytes } from "./segment-plan.js";
@@ -43,6 +43,19 @@ function startOnCores(request: WorkersRequest, cores: number | undefined): Worke
 }
 
 async function startOnDevices(request: WorkersRequest): Promise<Worker[]> {
+  const { chosen, plan } = await planOnDevices(request);
+  return chosen.map(({ visible }) => ({ process: startComputeProcess({ visibleDevice: visible }), plan }));
+}
+
+export interface DevicesPlan {
+  readonly plan: ComputePlan;
+  readonly chosen: readonly ChosenDevice[];
+  /** Free bytes of the device that has fewest; undefined where the driver's tool lists none. */
+  readonly freeBytes: number | undefined;
+}
+
+/** What startWorkers starts on devices. @throws UsageError, ProviderError: as startWorkers */
+export async function planOnDevices(request: WorkersRequest): Promise<DevicesPlan> {
   const { provider, devices } = request;
   const { choosesDevice } = PROVIDERS[provider];
   const known = await nvidiaDevices();
@@ -52,8 +65,8 @@ async function startOnDevices(request: WorkersRequest): Promise<Worker[]> {
     choosesDevice ? chooseDevice(device, known, Missing) : { found: known[device] },
   );
   const free = chosen.flatMap(({ found }) => (found === undefined ? [] : [found.freeBytes]));
-  const plan = planCompute({ ...request, freeDeviceMemory: free.length > 0 ? Math.min(...free) : undefined });
-  return chosen.map(({ visible }) => ({ process: startComputeProcess({ visibleDevice: visible }), plan }));
+  const freeBytes = free.length > 0 ? Math.min(...free) : undefined;
+  return { plan: planCompute({ ...request, freeDeviceMemory: freeBytes }), chosen, freeBytes };
 }
 
 interface ChosenDevice {

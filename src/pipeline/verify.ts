@@ -126,12 +126,13 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const caches = { bits16: "16-bit", fp8: subjectName } as const;
   const generation =
     options.generate &&
-    (await prepareGeneration({
-      ...{ checkpoint, decoder, end, tokenizer, rounding, caches, options: options.generate },
-      provider: settings.providers[0] ?? "cpu",
-      devices: settings.devices?.slice(0, 1),
-      memory,
-    }));
+    (await prepareGeneration(
+      {
+        ...{ checkpoint, decoder, end, tokenizer, rounding, caches, options: options.generate },
+        ...{ devices: settings.devices?.slice(0, 1), memory },
+      },
+      settings.providers[0] ?? "cpu",
+    ));
 
   let providers: readonly ProviderName[] = settings.providers;
   const computeWarnings = new Set<string>();
@@ -207,11 +208,9 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const generated =
     generation &&
     (await generateThroughCaches(
-      { ...generation, facts: { ...generation.facts, provider: providers[0] ?? "cpu" } },
-      {
-        signal,
-        onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }),
-      },
+      generation,
+      { provider: providers[0] ?? "cpu", computedIn: [...computedIn] },
+      { signal, onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }) },
     ));
 
   const [usedProvider = "cpu"] = providers;
@@ -249,8 +248,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     verdict,
     generation: generated?.generation,
     warnings: [
-      ...computeWarnings,
-      ...(generated?.warnings ?? []),
+      ...new Set([...computeWarnings, ...(generated?.warnings ?? [])]),
       ...untestedWarning(usedProvider),
       ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [...computedIn]),
       ...(scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : []),

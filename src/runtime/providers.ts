@@ -46,6 +46,8 @@ const CUDA_BFLOAT16: Arithmetic = {
   elementType: "bfloat16",
   product: "FusedMatMul",
 };
+/** The gate as one operator has a weight that float16 does not hold. */
+const CUDA_FLOAT16: Arithmetic = { ...CUDA_BFLOAT16, elementType: "float16", gate: "written-out" };
 const PLAIN_FLOAT16: Arithmetic = { ...WRITTEN_OUT, elementType: "float16", product: "MatMul", norm: "fused" };
 const PLAIN_FLOAT32: Arithmetic = { ...PLAIN_FLOAT16, elementType: "float32" };
 
@@ -71,7 +73,7 @@ export const PROVIDERS = {
     usesDevice: true,
     choosesDevice: true,
     // Attention has no kernel for float32 there; engines serve float32 checkpoints in bfloat16, too.
-    arithmetic: { BF16: CUDA_BFLOAT16, F16: { ...CUDA_BFLOAT16, elementType: "float16" }, F32: CUDA_BFLOAT16 },
+    arithmetic: { BF16: CUDA_BFLOAT16, F16: CUDA_FLOAT16, F32: CUDA_BFLOAT16 },
     wideArithmetic: CUDA_BFLOAT16,
     checksAttention: false,
     defaultSegmentBytes: 4096 * MEBIBYTE,

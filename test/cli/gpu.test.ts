@@ -1,15 +1,17 @@
 // What a GPU computes is what the CPU computes: calibration and verification of the embedded example, end to end. Each
 // provider is tested where it is usable; elsewhere the tests are skipped, and say why.
 
-import { rmSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { decodeBits16, encodeBits16 } from "../../src/numerics/bits16.js";
 import { nvidiaDevices } from "../../src/runtime/devices.js";
 import { hasNoGpu } from "../../src/runtime/provider-obstacles.js";
 import type { ProviderName } from "../../src/runtime/providers.js";
 import { type CliResult, REPOSITORY, runCli } from "../helpers/run-cli.js";
+import { readTensors, safetensorsOf } from "../helpers/safetensors-files.js";
 
 const EXAMPLE = join(REPOSITORY, "examples/tiny-llama");
 const SIDES = ["k", "v"] as const;
@@ -72,11 +74,34 @@ function jsonOf<Content>({ exitCode, stdout, stderr }: CliResult): Content {
   return JSON.parse(stdout) as Content;
 }
 
+type CalibratedFolder = Calibrated & { readonly output: string };
+
 let outputs = 0;
-async function calibrateOn(...options: readonly string[]): Promise<Calibrated & { readonly output: string }> {
+async function calibrate(checkpoint: string, ...options: readonly string[]): Promise<CalibratedFolder> {
   const output = join(root, String(outputs++));
-  const args = [EXAMPLE, "-o", output, "--samples", "48", "--format", "vllm", "--json", ...options];
+  const args = [checkpoint, "-o", output, "--samples", "48", "--format", "vllm", "--json", ...options];
   return { ...jsonOf<Calibrated>(await runCli(args)), output };
+}
+
+function calibrateOn(...options: readonly string[]): Promise<CalibratedFolder> {
+  return calibrate(EXAMPLE, ...options);
+}
+
+/** The example with the weights that bfloat16 has, in float16: what is too small for it loses bits. */
+function withFloat16Weights(): string {
+  const folder = join(root, "float16");
+  cpSync(EXAMPLE, folder, { recursive: true });
+  for (const shard of readdirSync(folder).filter((name) => name.endsWith(".safetensors"))) {
+    const file = readFileSync(join(folder, shard));
+    const tensors = [...readTensors(file)].map(([name, { dtype, shape, bytes }]) => {
+      expect(dtype).toBe("BF16");
+      const codes = new Uint16Array(bytes.slice().buffer);
+      const data = codes.map((code) => encodeBits16("float16", decodeBits16("bfloat16", code)));
+      return { name, dtype: "F16", shape, data: new Uint8Array(data.buffer) };
+    });
+    writeFileSync(join(folder, shard), safetensorsOf(tensors));
+  }
+  return folder;
 }
 
 async function verifyOn(provider: ProviderName, checkpoint: string, ...options: readonly string[]): Promise<Verified> {
@@ -182,6 +207,38 @@ describe("texts on CUDA", () => {
     TIMEOUT,
   );
 });
+
+test.skipIf(reasons.cuda !== undefined)(
+  `a GPU without room for --generate is exit 5, before anything is computed${withoutCuda}`,
+  async () => {
+    const { exitCode, stderr } = await runCli(["verify", "--provider", "cuda", "--generate", "--memory", "1GiB"]);
+    expect(exitCode).toBe(5);
+    expect(stderr).toMatch(/^Error: --generate keeps the whole model on the device: .* there is room for 0\.0 MiB/m);
+    expect(stderr).not.toContain("Verifying");
+  },
+  TIMEOUT,
+);
+
+test.skipIf(reasons.cuda !== undefined)(
+  `CUDA computes with float16 weights in float16, and generates so${withoutCuda}`,
+  async () => {
+    const example = withFloat16Weights();
+    const onCpu = await calibrateOn("--provider", "cpu");
+    const found = await calibrate(example, "--provider", "cuda");
+    expect(found).toMatchObject({ computed_in: "float16", warnings: onCpu.warnings });
+    expectNear(found, onCpu);
+
+    const [expected, verified] = [await verifyOn("cpu", onCpu.output), await verifyOn("cuda", found.output)];
+    expect(verified.verdict.name).toBe(expected.verdict.name);
+    const { generation, warnings } = await generateOn("cuda", found.output);
+    expect(warnings).toEqual([]);
+    expect(generation.caches).toMatchObject({
+      fp8: { stored_as: "float8_e4m3fn in GroupQueryAttention's own cache" },
+      bits_16: { stored_as: "float16 in GroupQueryAttention's own cache" },
+    });
+  },
+  TIMEOUT,
+);
 
 const alone = reasons.cuda ?? (gpus.length < 2 ? `${gpus.length} GPU` : undefined);
 test.skipIf(alone !== undefined)(

@@ -192,7 +192,7 @@ describe("--provider", () => {
     [["--device", ""], /Expected the number of a GPU/],
   ])("%j: exit 2, of calibration and of verify", async (args, message) => {
     const example = makeExample(temporaryFolder());
-    for (const command of [calibrationOf(example), ["verify", example]]) {
+    for (const command of [calibrationOf(example), ["verify", example.model]]) {
       const { exitCode, stdout, stderr } = await runCli([...command, ...args]);
       expect({ exitCode, stdout }).toEqual({ exitCode: USAGE, stdout: "" });
       expect(stderr).toMatch(message);

@@ -2,12 +2,17 @@
 // finds. What is left to a device is its kernels and the width of its numbers.
 
 import { describe, expect, test } from "vitest";
-import { describeModel } from "../../src/architectures/registry.js";
+import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
+import { buildGenerationLoop } from "../../src/graphs/generation-loop.js";
+import { buildSegment } from "../../src/graphs/segment.js";
+import { ELEMENT_TYPES, type Graph } from "../../src/onnx/model-proto.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
+import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
 import { measureRanges } from "../../src/pipeline/measure-ranges.js";
-import { PROVIDERS, type Provider } from "../../src/runtime/providers.js";
+import { weightLocations } from "../../src/pipeline/weight-locations.js";
+import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../../src/runtime/providers.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
 
 /** Head sizes with and without padding, q/k norms, windows, biases, other gates, long rotations, tied weights. */
@@ -51,5 +56,47 @@ describe.each(formsAskedFor())("%s", (_form, arithmetic) => {
       ),
     );
     expect(Math.max(...deviations)).toBeLessThan(TOLERANCE);
+  });
+});
+
+const LARGEST_FLOAT16 = 65504;
+const IN_FLOAT16 = Object.entries<Provider>(PROVIDERS).flatMap(([provider, { arithmetic }]) =>
+  Object.entries(arithmetic)
+    .filter(([, { elementType }]) => elementType === "float16")
+    .map(([stored, form]) => [provider as ProviderName, stored as StoredType, form] as const),
+);
+
+/** Constants of the graph, and of graphs within it, that become float16: themselves or spread over a tensor. */
+function constantsInFloat16({ nodes, initializers }: Graph): number[] {
+  const within = nodes.flatMap(({ attributes }) =>
+    Object.values(attributes).flatMap((attribute) =>
+      typeof attribute === "object" && "graph" in attribute ? constantsInFloat16(attribute.graph) : [],
+    ),
+  );
+  const valuesOf = (name: string | undefined): number[] => {
+    const data = initializers.find((initializer) => initializer.name === name)?.data;
+    if (data !== undefined) return data instanceof Uint8Array ? [...new Float32Array(data.slice().buffer)] : [];
+    const maker = nodes.find(({ outputs }) => name !== undefined && outputs.includes(name));
+    return maker?.type === "Expand" ? valuesOf(maker.inputs[0]) : [];
+  };
+  const cast = nodes.filter(({ type, attributes }) => type === "Cast" && attributes.to === ELEMENT_TYPES.float16);
+  return [...within, ...cast.flatMap(({ inputs }) => valuesOf(inputs[0]))];
+}
+
+describe.each(IN_FLOAT16)("%s, weights in %s: what is computed in float16", (_provider, _stored, arithmetic) => {
+  test("has no constant that float16 does not hold", async () => {
+    const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
+    const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+    const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+    const { locate } = weightLocations(checkpoint);
+    const parts = decoder.layers.map((layer) => ({ kind: "layer", layer }) as const);
+    const segment = buildSegment(decoder, parts, locate, { arithmetic });
+    const cache = { elementType: "float8_e4m3fn", largest: 448 } as const;
+    const slices = [{ start: 0, end: decoder.vocabularySize }];
+    const loop = buildGenerationLoop({ decoder, end, locate, cache, endIds: [], arithmetic, slices });
+    expect(constantsInFloat16(loop).length).toBeGreaterThan(0);
+    for (const constant of [...constantsInFloat16(segment), ...constantsInFloat16(loop)]) {
+      expect(Math.abs(constant)).toBeLessThanOrEqual(LARGEST_FLOAT16);
+    }
   });
 });

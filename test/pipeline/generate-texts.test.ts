@@ -20,6 +20,7 @@ import {
 } from "../../src/pipeline/generate-texts.js";
 import type { GenerationWay } from "../../src/pipeline/generator.js";
 import { loopObstacle } from "../../src/pipeline/loop-obstacle.js";
+import { PROVIDERS } from "../../src/runtime/providers.js";
 import {
   configOf,
   copyGolden,
@@ -49,7 +50,12 @@ async function requestOf(
     { elementType: "bfloat16", largest: LARGEST_BFLOAT16 },
     { elementType: "float8_e4m3fn", largest: 448, scales: { k: scales(0.013), v: scales(0.0037) } },
   ];
-  return { checkpoint, decoder, end, prompts, caches, way, provider: "cpu", maxNewTokens: MAX_NEW_TOKENS, endIds: [] };
+  const plan = { ...planCompute({ provider: "cpu", checkpoint, decoder }), segmentBytes: 2 ** 30 };
+  return { checkpoint, decoder, end, prompts, caches, way, plan, maxNewTokens: MAX_NEW_TOKENS, endIds: [] };
+}
+
+async function cachesOf(request: GenerateRequest): Promise<readonly CacheGeneration[]> {
+  return (await generateTexts(request)).caches;
 }
 
 /** What evaluateArms predicts after each token of prompt and continuation, where the continuation stands. */
@@ -108,7 +114,7 @@ const BY_WAY = WITH_HEAD.flatMap((name) => WAYS.map((way) => ({ name, way })));
 describe.each(BY_WAY)("$name, $way", ({ name, way }) => {
   test("every generated token is the one that teacher forcing predicts with the same cache", async () => {
     const request = await requestOf(goldenFolder(name), promptsOf(name), way);
-    const generated = await generateTexts(request);
+    const generated = await cachesOf(request);
     expect(idsOf(generated).map((texts) => texts.map(({ length }) => length))).toEqual(
       request.caches.map(() => Array(3).fill(MAX_NEW_TOKENS)),
     );
@@ -123,7 +129,7 @@ describe.each(BY_WAY)("$name, $way", ({ name, way }) => {
     >;
     const headDim = head_dim ?? (hidden_size ?? 0) / (num_attention_heads ?? 1);
     const numbers = 2 * (num_key_value_heads ?? num_attention_heads ?? 0) * headDim;
-    const [bits16, fp8] = await generateTexts({ ...request, maxNewTokens: 3 });
+    const [bits16, fp8] = await cachesOf({ ...request, maxNewTokens: 3 });
     const perLayer = (bytes: number) => request.decoder.layers.map(() => bytes * numbers);
     expect(fp8).toMatchObject(
       way === "steps"
@@ -159,12 +165,12 @@ describe.each(WAYS)("by %s", (way) => {
     });
     const folder = fileURLToPath(new URL(`../../${golden.folder}`, import.meta.url));
     const request = { ...(await requestOf(folder, golden.prompts, way)), caches };
-    if (way === "loop" && loopObstacle(request) !== undefined) {
+    if (way === "loop" && loopObstacle({ ...request, arithmetic: request.plan.arithmetic }) !== undefined) {
       // Its prompts go beyond the positions that it was trained on.
       expect(golden.folder).toBe("test/golden/checkpoints/llama-rope-dynamic");
       return;
     }
-    const generated = await generateTexts(request);
+    const generated = await cachesOf(request);
     const expected = Object.values(golden.caches).map(({ tokens }) => tokens);
     expect(expected.flat()).toHaveLength(12);
     // From a token in a near-tie on, a text is another one: texts are compared whole.
@@ -178,7 +184,7 @@ describe.each(WAYS)("by %s", (way) => {
 
     test("reads a long prompt in several steps as in one, and speaks as teacher forcing says", async () => {
       const request = await requestOf(EXAMPLE, [ids], way);
-      const generated = await generateTexts(request);
+      const generated = await cachesOf(request);
       expect(differences(idsOf(generated), await teacherForced(request, generated))).toBeLessThan(2);
     });
 
@@ -186,8 +192,10 @@ describe.each(WAYS)("by %s", (way) => {
       "says the same from one session as from a session for each layer and slices of the head",
       async () => {
         const request = await requestOf(EXAMPLE, [ids.slice(0, 30)], way);
-        const generated = await generateTexts(request);
-        expect(idsOf(await generateTexts({ ...request, sessionBytes: 1 }))).toEqual(idsOf(generated));
+        const generated = await cachesOf(request);
+        expect(idsOf(await cachesOf({ ...request, plan: { ...request.plan, segmentBytes: 1 } }))).toEqual(
+          idsOf(generated),
+        );
         // Both slices of the vocabulary are chosen from: 2,304 tokens in halves.
         expect(
           new Set(
@@ -201,18 +209,18 @@ describe.each(WAYS)("by %s", (way) => {
 
     test("stops at a token that ends texts, and the cache holds what was read before it", async () => {
       const request = await requestOf(EXAMPLE, [ids.slice(0, 9)], way);
-      const [free] = await generateTexts(request);
+      const [free] = await cachesOf(request);
       const tokens = free?.texts[0]?.tokenIds ?? [];
       const end = tokens[5] ?? Number.NaN;
       const first = tokens.indexOf(end);
-      const [stopped] = await generateTexts({ ...request, endIds: [end, 2303] });
+      const [stopped] = await cachesOf({ ...request, endIds: [end, 2303] });
       expect(stopped?.texts).toEqual([{ tokenIds: tokens.slice(0, first + 1), endedBy: "end-token" }]);
       expect(free?.texts[0]?.endedBy).toBe("limit");
     });
 
     test("says the same to the same prompt, whatever was asked between", async () => {
       const [asked, other] = [ids.slice(0, 9), ids.slice(20, 60)];
-      for (const { texts } of await generateTexts(await requestOf(EXAMPLE, [asked, other, asked], way))) {
+      for (const { texts } of await cachesOf(await requestOf(EXAMPLE, [asked, other, asked], way))) {
         expect(texts[2]).toEqual(texts[0]);
         expect(texts[1]?.tokenIds).not.toEqual(texts[0]?.tokenIds);
       }
@@ -221,16 +229,16 @@ describe.each(WAYS)("by %s", (way) => {
     test("counts every token of every text as progress", async () => {
       const seen: GenerateProgress[] = [];
       const request = await requestOf(EXAMPLE, [ids.slice(0, 4), ids.slice(4, 20)], way);
-      await generateTexts({ ...request, maxNewTokens: 5, onProgress: (progress) => seen.push(progress) });
+      await cachesOf({ ...request, maxNewTokens: 5, onProgress: (progress) => seen.push(progress) });
       expect(seen.at(-1)).toEqual({ texts: 4, ofTexts: 4, tokens: 20 });
       expect(seen.map(({ tokens }) => tokens)).toEqual(seen.map(({ tokens }) => tokens).toSorted((a, b) => a - b));
     });
 
     test("ends with InterruptedError when the run is aborted, before it and within", async () => {
       const request = await requestOf(EXAMPLE, [ids.slice(0, 4)], way);
-      await expect(generateTexts({ ...request, signal: AbortSignal.abort() })).rejects.toBeInstanceOf(InterruptedError);
+      await expect(cachesOf({ ...request, signal: AbortSignal.abort() })).rejects.toBeInstanceOf(InterruptedError);
       const abort = new AbortController();
-      const run = generateTexts({ ...request, signal: abort.signal, onProgress: () => abort.abort() });
+      const run = cachesOf({ ...request, signal: abort.signal, onProgress: () => abort.abort() });
       await expect(run).rejects.toBeInstanceOf(InterruptedError);
     });
   });
@@ -241,6 +249,19 @@ describe.each(WAYS)("by %s", (way) => {
   ])("a NaN in the %s is a CheckpointError, not a text", async (_where, tensor) => {
     const folder = await copyGolden("llama-gqa");
     await poke(folder, tensor, 7, 0x7fc0);
-    await expect(generateTexts(await requestOf(folder, [[3, 4, 5]], way))).rejects.toBeInstanceOf(CheckpointError);
+    await expect(cachesOf(await requestOf(folder, [[3, 4, 5]], way))).rejects.toBeInstanceOf(CheckpointError);
+  });
+
+  test("what float16 does not hold is generated in float32, and a warning says so", async () => {
+    const folder = await copyGolden("llama-mha");
+    // 2¹⁷ in bfloat16: float16 ends at 65504.
+    await poke(folder, "model.layers.1.mlp.down_proj.weight", 5, 0x4800);
+    const wide = await requestOf(folder, [[3, 4, 5]], way);
+    // The CPU has the kernels of WebGPU's arithmetic, too, and keeps a cache of float16.
+    const plan = { ...wide.plan, arithmetic: PROVIDERS.webgpu.arithmetic.F16 };
+    const caches = [{ elementType: "float16", largest: 65504 }] as const;
+    const found = await generateTexts({ ...wide, caches, plan });
+    expect(found.warnings).toEqual([expect.stringMatching(/beyond the range of float16.* in float32 instead/)]);
+    expect(idsOf(found.caches)).toEqual(idsOf(await cachesOf({ ...wide, caches })));
   });
 });

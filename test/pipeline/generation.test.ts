@@ -1,0 +1,43 @@
+// What is found out about generating before anything is computed: whether the model has room where the texts will come from.
+
+import { describe, expect, test } from "vitest";
+import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
+import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import { ProviderError, UsageError } from "../../src/errors.js";
+import { roundingsOf } from "../../src/pipeline/arms.js";
+import { prepareGeneration } from "../../src/pipeline/generation.js";
+import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
+import { openTokenizer } from "../../src/prompts/tokenizer.js";
+
+const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
+const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+const facts = {
+  ...{ checkpoint, decoder, end: describeModelEnd(checkpoint.config, checkpoint.tensors, decoder) },
+  tokenizer: await openTokenizer(EMBEDDED_EXAMPLE),
+  rounding: roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" }),
+  caches: { bits16: "16-bit", fp8: "fp8-at-1" },
+  devices: undefined,
+  options: {},
+} as const;
+
+describe("a model is refused beforehand", () => {
+  test("that --memory has no room for on the CPU", async () => {
+    await expect(prepareGeneration({ ...facts, memory: 2 ** 20 }, "cpu")).rejects.toThrow(UsageError);
+  });
+
+  test("that --memory has no room for on the device that will generate", async () => {
+    const run = prepareGeneration({ ...facts, memory: 2 ** 30 }, "cuda");
+    await expect(run).rejects.toThrow(ProviderError);
+    await expect(run).rejects.toThrow(/keeps the whole model on the device: .* there is room for 0\.0 MiB/);
+  });
+});
+
+test.each(["cpu", "cuda", "webgpu"] as const)(
+  "with room for the model on %s, its prompts are read",
+  async (provider) => {
+    const { prompts, request } = await prepareGeneration({ ...facts, memory: 2 ** 40 }, provider);
+    expect(request.prompts).toEqual(prompts.map(({ ids }) => ids));
+    expect(prompts.length).toBeGreaterThan(5);
+    expect(request.caches.map(({ elementType }) => elementType)).toEqual(["float8_e4m3fn", "bfloat16"]);
+  },
+);
