@@ -1,10 +1,10 @@
 // Whether a whole model fits into memory. Everything else here keeps one segment at a time; generating cannot.
 
-import { freemem, totalmem } from "node:os";
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { ProviderError, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
+import { freeMemory } from "../runtime/free-memory.js";
 import { decoderBytes } from "./segment-plan.js";
 import { storedBytes } from "./weight-locations.js";
 
@@ -56,14 +56,6 @@ export function requireDeviceMemoryForModel(
 /** The head is computed in float32 everywhere. */
 function weightsOf(checkpoint: Checkpoint, decoder: Decoder, elementType: ComputeType): number {
   return decoderBytes(decoder, elementType, storedBytes(checkpoint)) + 4 * decoder.vocabularySize * decoder.hiddenSize;
-}
-
-function freeMemory(): number {
-  // macOS counts as free what nothing was ever read into; what it would give back at once is many times as much.
-  const ofMachine = process.platform === "darwin" ? totalmem() : freemem();
-  // Where a container has no limit, this is 0 or larger than any memory.
-  const ofContainer = process.constrainedMemory() ?? 0;
-  return ofContainer > 0 ? Math.min(ofMachine, ofContainer - process.memoryUsage.rss()) : ofMachine;
 }
 
 function formatSize(bytes: number): string {

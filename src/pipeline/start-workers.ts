@@ -5,11 +5,12 @@ import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type KvScalesError, ProviderError, UsageError } from "../errors.js";
 import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtime/devices.js";
+import { freeMemory } from "../runtime/free-memory.js";
 import { usableCores } from "../runtime/processors.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { type ComputePlan, planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
-import { planProcesses } from "./process-plan.js";
+import { type CoresRequest, planProcesses } from "./process-plan.js";
 import { largestLayerBytes } from "./segment-plan.js";
 import type { Worker } from "./share-work.js";
 
@@ -27,17 +28,23 @@ export interface WorkersRequest {
 /**
  * Starts a process per device, or several that share the processor's cores. All have the same plan, so that what is
  * computed does not depend on where.
- * @param cores of the processor, counted unless they are given
+ * @param machine what is to be shared on the CPU, counted unless it is given
  * @throws UsageError when a device that was asked for is not there, ProviderError when there is none at all
  */
-export async function startWorkers(request: WorkersRequest, cores = usableCores()): Promise<Worker[]> {
-  return PROVIDERS[request.provider].usesDevice ? startOnDevices(request) : startOnCores(request, cores);
+export async function startWorkers(request: WorkersRequest, machine?: Machine): Promise<Worker[]> {
+  return PROVIDERS[request.provider].usesDevice ? startOnDevices(request) : startOnCores(request, machine);
 }
 
-function startOnCores(request: WorkersRequest, cores: number | undefined): Worker[] {
+type Machine = Pick<CoresRequest, "cores" | "free">;
+
+function machineHere(): Machine {
+  return { cores: usableCores(), free: freeMemory() };
+}
+
+function startOnCores(request: WorkersRequest, machine = machineHere()): Worker[] {
   const { decoder, memory, tokens = 0 } = request;
   const layerBytes = largestLayerBytes(decoder, "float32");
-  const { processes, threads } = planProcesses({ cores, tokens, layerBytes, memory });
+  const { processes, threads } = planProcesses({ ...machine, tokens, layerBytes, memory });
   const plan = planCompute({ ...request, processes });
   return Array.from({ length: processes }, () => ({ process: startComputeProcess({ threads }), plan }));
 }

@@ -83,7 +83,10 @@ describe("what is found is what one process finds", () => {
   test("with two real processes, which divide the cores", async () => {
     const dist = pathToFileURL(join(REPOSITORY, "dist/pipeline/start-workers.js")).href;
     const { startWorkers } = (await import(dist)) as typeof StartWorkers;
-    const workers = await startWorkers({ provider: "cpu", checkpoint, decoder, tokens: 4096 }, 8);
+    const workers = await startWorkers(
+      { provider: "cpu", checkpoint, decoder, tokens: 4096 },
+      { cores: 8, free: 2 ** 33 },
+    );
     expect(workers).toHaveLength(2);
     const samePlan = workers.map(({ process }) => ({ process, plan }));
     expectSame(await evaluateInProcesses(samePlan, request), alone);

@@ -49,7 +49,10 @@ describe("the ranges are those of one process, to the bit", () => {
   test("with two real processes", async () => {
     const dist = pathToFileURL(join(REPOSITORY, "dist/pipeline/start-workers.js")).href;
     const { startWorkers } = (await import(dist)) as typeof StartWorkers;
-    const workers = await startWorkers({ provider: "cpu", checkpoint, decoder, tokens: 4096 }, 8);
+    const workers = await startWorkers(
+      { provider: "cpu", checkpoint, decoder, tokens: 4096 },
+      { cores: 8, free: 2 ** 33 },
+    );
     expect(workers).toHaveLength(2);
     const samePlan = workers.map(({ process }) => ({ process, plan }));
     expect((await measureInProcesses(samePlan, request)).ranges).toEqual(alone.ranges);
