@@ -17,6 +17,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pipeline/generation",
     "pipeline/inspect",
     "pipeline/measure-ranges",
+    "pipeline/run-options",
     "checkpoint/output-formats",
     "numerics",
     "pipeline/verify",

@@ -40,6 +40,7 @@ import { locateModel } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import type { ComputeOptions, ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import { warningsOf } from "./warnings.js";
@@ -54,11 +55,7 @@ export const CALIBRATION_DEFAULTS = {
   provider: "auto",
 } as const;
 
-export interface CalibrateOptions {
-  /** A checkpoint folder, or a hub id `org/name`. */
-  readonly model: string;
-  /** Branch, tag or commit of a hub id. */
-  readonly revision?: string | undefined;
+export interface CalibrateOptions extends ModelOptions, ComputeOptions {
   /** Folder to write; `<model>-FP8-KV` by default. */
   readonly output?: string | undefined;
   /** Add the scales to the model's own folder instead. */
@@ -76,13 +73,6 @@ export interface CalibrateOptions {
   /** At most this many tokens of each prompt. */
   readonly sequenceLength?: number | undefined;
   readonly seed?: number | undefined;
-  /** Where to compute; the best that works by default. */
-  readonly provider?: ProviderChoice | undefined;
-  /** Numbers of the devices that share the work; the first one by default. */
-  readonly devices?: readonly number[] | undefined;
-  /** Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory. */
-  readonly memory?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
 

@@ -22,13 +22,10 @@ import type { CalibrationProgress } from "./calibrate.js";
 import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
 import { locateModel } from "./locate-model.js";
 import { requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import type { ModelOptions } from "./run-options.js";
 import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
 
-export interface ConvertOptions {
-  /** A checkpoint folder with scales, or a hub id `org/name`. */
-  readonly model: string;
-  /** Branch, tag or commit of a hub id. */
-  readonly revision?: string | undefined;
+export interface ConvertOptions extends ModelOptions {
   readonly format: OutputFormatName;
   /** The dtype that the scales are for now, by default; if the format has it not, the format's first. */
   readonly dtype?: Float8Name | undefined;
@@ -38,7 +35,6 @@ export interface ConvertOptions {
   readonly inPlace?: boolean | undefined;
   /** Replace an earlier result. */
   readonly force?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
 

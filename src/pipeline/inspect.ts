@@ -9,14 +9,10 @@ import { findScaleProblems, type ProblemKind } from "../checkpoint/scale-problem
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { locateModel } from "./locate-model.js";
+import type { ModelOptions } from "./run-options.js";
 import { readScaleRecord } from "./scale-record.js";
 
-export interface InspectOptions {
-  /** A checkpoint folder, or a hub id `org/name`. */
-  readonly model: string;
-  /** Branch, tag or commit of a hub id. */
-  readonly revision?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
+export interface InspectOptions extends ModelOptions {
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
 

@@ -7,16 +7,13 @@ import { fileURLToPath } from "node:url";
 import { UsageError } from "../errors.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { isHubId } from "../hub/hub-id.js";
+import type { ModelOptions } from "./run-options.js";
 
 /** The tiny trained Llama that ships with the package. */
 export const EMBEDDED_EXAMPLE = fileURLToPath(new URL("../../examples/tiny-llama", import.meta.url));
 
-export interface LocateOptions {
-  /** A checkpoint folder, or a hub id `org/name`. */
-  readonly model: string;
-  readonly revision?: string | undefined;
+export interface LocateOptions extends ModelOptions {
   readonly inPlace?: boolean | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: { readonly stage: "download" } & DownloadProgress) => void) | undefined;
 }
 

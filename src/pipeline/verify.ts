@@ -19,13 +19,7 @@ import { HELD_OUT_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
 import { openTokenizer } from "../prompts/tokenizer.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
-import {
-  onFirstThatWorks,
-  PROVIDER_CHOICES,
-  type ProviderChoice,
-  providersToTry,
-  untestedWarning,
-} from "./choose-provider.js";
+import { onFirstThatWorks, PROVIDER_CHOICES, providersToTry, untestedWarning } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
@@ -34,6 +28,7 @@ import type { GenerateProgress } from "./generate-texts.js";
 import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
 import { locateModel } from "./locate-model.js";
 import { requireDevices, requireKey } from "./option-checks.js";
+import type { ComputeOptions, ModelOptions } from "./run-options.js";
 import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
@@ -52,11 +47,7 @@ export const BASELINES: readonly ArmName[] = ["16-bit", "exact"];
 /** Arms in one pass when every layer is tried alone: each keeps hidden states of its own. */
 const MAX_LAYER_ARMS = 8;
 
-export interface VerifyOptions {
-  /** A checkpoint folder, or a hub id `org/name`. */
-  readonly model: string;
-  /** Branch, tag or commit of a hub id. */
-  readonly revision?: string | undefined;
+export interface VerifyOptions extends ModelOptions, ComputeOptions {
   /** Which caches to compare; all by default. */
   readonly arms?: readonly ArmName[] | undefined;
   /** The arm that the others are compared with: 16-bit, the default, or exact. */
@@ -69,16 +60,9 @@ export interface VerifyOptions {
   /** Tokens of a window; longer text is cut into several. */
   readonly sequenceLength?: number | undefined;
   readonly seed?: number | undefined;
-  /** Where to compute; the best that works by default. */
-  readonly provider?: ProviderChoice | undefined;
-  /** Numbers of the devices that share the work; the first one by default, which alone generates. */
-  readonly devices?: readonly number[] | undefined;
-  /** Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory. */
-  readonly memory?: number | undefined;
   readonly thresholds?: Partial<Thresholds> | undefined;
   /** Also answers prompts token by token through caches that are really stored; the whole model is in memory then. */
   readonly generate?: GenerationOptions | undefined;
-  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: VerificationProgress) => void) | undefined;
 }
 

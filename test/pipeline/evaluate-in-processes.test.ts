@@ -1,7 +1,5 @@
 // Several processes evaluate what one would: windows are dealt, positions put in their places, sums added, progress joined.
 
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
@@ -17,9 +15,8 @@ import {
 } from "../../src/pipeline/evaluate-arms.js";
 import { evaluateInProcesses } from "../../src/pipeline/evaluate-in-processes.js";
 import type { Worker } from "../../src/pipeline/share-work.js";
-import type * as StartWorkers from "../../src/pipeline/start-workers.js";
+import { startTwoProcesses } from "../helpers/compute-processes.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
-import { REPOSITORY } from "../helpers/run-cli.js";
 
 const NAME = "llama-gqa";
 const { token_ids } = expectedOf(NAME);
@@ -81,15 +78,8 @@ describe("what is found is what one process finds", () => {
   });
 
   test("with two real processes, which divide the cores", async () => {
-    const dist = pathToFileURL(join(REPOSITORY, "dist/pipeline/start-workers.js")).href;
-    const { startWorkers } = (await import(dist)) as typeof StartWorkers;
-    const workers = await startWorkers(
-      { provider: "cpu", checkpoint, decoder, tokens: 4096 },
-      { cores: 8, free: 2 ** 33 },
-    );
-    expect(workers).toHaveLength(2);
-    const samePlan = workers.map(({ process }) => ({ process, plan }));
-    expectSame(await evaluateInProcesses(samePlan, request), alone);
+    const workers = await startTwoProcesses(checkpoint, decoder, plan);
+    expectSame(await evaluateInProcesses(workers, request), alone);
   });
 });
 

@@ -1,7 +1,5 @@
 // Several processes measure what one would: batches are dealt, maxima merged, progress joined, the first error stops all.
 
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
@@ -12,9 +10,8 @@ import type { TaskRequest } from "../../src/pipeline/compute-tasks.js";
 import { measureInProcesses } from "../../src/pipeline/measure-in-processes.js";
 import { type MeasuredRanges, type MeasureProgress, measureRanges } from "../../src/pipeline/measure-ranges.js";
 import type { Worker } from "../../src/pipeline/share-work.js";
-import type * as StartWorkers from "../../src/pipeline/start-workers.js";
+import { startTwoProcesses } from "../helpers/compute-processes.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
-import { REPOSITORY } from "../helpers/run-cli.js";
 
 // Lengths that make batches of their own: prompts beyond the trained positions.
 const NAME = "llama-rope-dynamic";
@@ -47,15 +44,8 @@ describe("the ranges are those of one process, to the bit", () => {
   });
 
   test("with two real processes", async () => {
-    const dist = pathToFileURL(join(REPOSITORY, "dist/pipeline/start-workers.js")).href;
-    const { startWorkers } = (await import(dist)) as typeof StartWorkers;
-    const workers = await startWorkers(
-      { provider: "cpu", checkpoint, decoder, tokens: 4096 },
-      { cores: 8, free: 2 ** 33 },
-    );
-    expect(workers).toHaveLength(2);
-    const samePlan = workers.map(({ process }) => ({ process, plan }));
-    expect((await measureInProcesses(samePlan, request)).ranges).toEqual(alone.ranges);
+    const workers = await startTwoProcesses(checkpoint, decoder, plan);
+    expect((await measureInProcesses(workers, request)).ranges).toEqual(alone.ranges);
   });
 });
 
