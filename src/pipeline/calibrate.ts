@@ -190,8 +190,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   };
 }
 
-/** About what the shipped ones have: how many they really are is known when the processes have been started. */
-const TOKENS_OF_A_PROMPT = 256;
+/** Of the shipped ones on average, about; how many they really are is known when the processes have been started. */
+const TOKENS_OF_A_PROMPT = 384;
 
 /** Tokenizes while the computing processes start, then measures. */
 async function encodeAndMeasure(
