@@ -24,8 +24,6 @@ export interface PlanRequest {
   readonly memory?: number | undefined;
   /** Free bytes of the device, when they are known. */
   readonly freeDeviceMemory?: number | undefined;
-  /** Processes that share the memory: on the CPU, where several compute on it. */
-  readonly processes?: number | undefined;
 }
 
 /** What a context and the workspaces of matrix products take of a device, whatever is computed. */
@@ -37,15 +35,13 @@ const ALLOCATOR_FACTOR = 2;
 const MIN_BATCH_TOKENS = 512;
 
 /** Plans a run. */
-export function planCompute(request: PlanRequest): ComputePlan {
-  const { provider, checkpoint, decoder, memory, freeDeviceMemory, processes = 1 } = request;
+export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceMemory }: PlanRequest): ComputePlan {
   const entry: Provider = PROVIDERS[provider];
   const arithmetic = entry.arithmetic[storedTypeOf(checkpoint, decoder)];
   const limit = memory ?? (freeDeviceMemory === undefined ? undefined : SHARE_OF_FREE * freeDeviceMemory);
   let batchTokens = tokensThatFit(entry, decoder, arithmetic);
   if (!entry.usesDevice || limit === undefined) {
-    const segmentBytes = limit === undefined ? entry.defaultSegmentBytes : Math.max(1, Math.floor(limit / processes));
-    return { provider, arithmetic, segmentBytes, batchTokens };
+    return { provider, arithmetic, segmentBytes: limit ?? entry.defaultSegmentBytes, batchTokens };
   }
   const room = () => limit - DEVICE_OVERHEAD_BYTES - batchTokens * activationBytes(decoder, arithmetic);
   while (batchTokens > MIN_BATCH_TOKENS && room() < limit / 2) {

@@ -2,8 +2,6 @@
 // layer by layer; where two have kept the same so far, they share their hidden states. Knows nothing of verdicts.
 
 import type { Decoder, ModelEnd } from "../architectures/description.js";
-import { ropeRegime } from "../architectures/rope.js";
-import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
@@ -12,28 +10,23 @@ import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
-import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
+import type { Batch } from "../prompts/batches.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
-import type { ComputePlan } from "./compute-plan.js";
 import { evaluateHead } from "./evaluate-head.js";
 import { HiddenStates } from "./hidden-states.js";
 import { tokensOf } from "./measure-ranges.js";
-import { planSegments, type Segment } from "./segment-plan.js";
-import { storedBytes, weightLocations } from "./weight-locations.js";
+import { type PassRequest, planPass } from "./pass-plan.js";
+import type { Segment } from "./segment-plan.js";
+import { weightLocations } from "./weight-locations.js";
 import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
-export interface EvaluateRequest {
-  readonly checkpoint: Checkpoint;
-  readonly decoder: Decoder;
+export interface EvaluateRequest extends PassRequest {
   readonly end: ModelEnd;
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
-  readonly plan: ComputePlan;
   readonly roundings: readonly CacheRounding[];
   /** Number of the rounding that each layer's cache has. The first arm is the baseline. */
   readonly arms: readonly (readonly number[])[]; // [arms][layers]
-  /** Which part of the batches is evaluated, when several processes share them. */
-  readonly share?: BatchShare | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: EvaluateProgress) => void) | undefined;
 }
@@ -71,12 +64,8 @@ export async function evaluateArms(request: EvaluateRequest): Promise<Evaluation
 async function evaluateOnce(request: EvaluateRequest): Promise<Pick<Evaluation, "arms" | "windows">> {
   const { checkpoint, decoder, windows, plan, arms } = request;
   const { arithmetic, provider } = plan;
-  const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
-  const all = makeBatches(windows, { maxTokens: plan.batchTokens, regimeOf });
-  const batches = request.share === undefined ? all : dealBatches(all, request.share);
+  const { batches, segments } = planPass(request, windows, "layer");
   const evaluated = batches.flatMap(({ prompts }) => prompts).toSorted((a, b) => a - b);
-  const limits = { ...plan, elementType: arithmetic.elementType };
-  const segments = batches.length === 0 ? [] : planSegments(decoder, limits, storedBytes(checkpoint), "layer");
   const { folder, locate } = weightLocations(checkpoint);
   const losses = arms.map(() => new LossCollector(decoder));
   const start = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));

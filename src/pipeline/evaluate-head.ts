@@ -36,12 +36,20 @@ const TILE_BYTES = { processor: 16 * 2 ** 20, device: 512 * 2 ** 20 } as const;
 /** Fewer tokens of the vocabulary would leave the matrix products short. */
 const MIN_SLICE = 2048;
 
-/** Values per position of each arm, evaluated windows one behind the other. @throws CheckpointError, ProviderError, InterruptedError */
+/** Each token but the last is asked for the next one. */
+export function positionsIn(window: readonly number[] = []): number {
+  return Math.max(0, window.length - 1);
+}
+
+/**
+ * Values per position of each arm, evaluated windows one behind the other.
+ * @throws CheckpointError, ProviderError, InterruptedError
+ */
 export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]> {
   const { checkpoint, decoder, end, windows, evaluated, plan, states } = request;
   const arithmetic: Arithmetic = { ...FLOAT32_ARITHMETIC, product: plan.arithmetic.product };
   const places = evaluated.flatMap((prompt) =>
-    Array.from({ length: Math.max(0, (windows[prompt]?.length ?? 0) - 1) }, (_, position) => ({ prompt, position })),
+    Array.from({ length: positionsIn(windows[prompt]) }, (_, position) => ({ prompt, position })),
   );
   const slices = places.length === 0 ? [] : sliceVocabulary(decoder, Math.min(plan.segmentBytes, largestBuffer(plan)));
   const { folder, locate } = weightLocations(checkpoint);

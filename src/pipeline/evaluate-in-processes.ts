@@ -5,6 +5,7 @@ import type { Side } from "../graphs/kv-cache.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import type { EvaluatedArm, EvaluateProgress, EvaluateRequest, Evaluation } from "./evaluate-arms.js";
+import { positionsIn } from "./evaluate-head.js";
 import { shareWork, type Worker } from "./share-work.js";
 import { joinArithmetic } from "./wider-arithmetic.js";
 
@@ -67,11 +68,6 @@ function joinPositions(windows: readonly (readonly number[])[], shares: readonly
     }
   }
   return joined;
-}
-
-/** Each token but the last is asked for the next one. */
-function positionsIn(window: readonly number[] = []): number {
-  return Math.max(0, window.length - 1);
 }
 
 type LayerSums = Readonly<Record<Side, FidelitySums>>;

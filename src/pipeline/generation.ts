@@ -22,7 +22,7 @@ import type { GenerationWay } from "./generator.js";
 import { loopObstacle } from "./loop-obstacle.js";
 import { loopOrSteps } from "./loop-or-steps.js";
 import type { Worker } from "./share-work.js";
-import { planOnDevices, startWorkers } from "./start-workers.js";
+import { planOnDevices, startOnDevices } from "./start-workers.js";
 import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
 
 export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
@@ -159,8 +159,8 @@ async function generateBy(
   { facts, prompts, request }: PreparedGeneration,
   { signal, onProgress }: Callbacks,
 ): Promise<GeneratedByBestWay> {
-  onProgress({ texts: 0, ofTexts: request.prompts.length * request.caches.length, tokens: 0 });
   try {
+    onProgress({ texts: 0, ofTexts: request.prompts.length * request.caches.length, tokens: 0 });
     const { caches, warnings } = await process.run("generate", { ...request, plan, way, signal, onProgress });
     return { generation: describeGeneration(facts, prompts, request.maxNewTokens, caches), warnings };
   } finally {
@@ -177,16 +177,12 @@ async function startOnDevice(
   { devices, checkpoint, decoder, memory }: GenerationFacts,
   arithmetic: Arithmetic,
 ): Promise<Worker> {
-  const [worker] = await startWorkers({ provider: "cuda", devices, checkpoint, decoder, memory });
+  const planned = await planOnDevices({ provider: "cuda", devices, checkpoint, decoder, memory });
+  const plan = { ...planned.plan, arithmetic };
+  requireDeviceMemoryForModel(checkpoint, decoder, arithmetic.elementType, plan.segmentBytes);
+  const [worker] = startOnDevices({ ...planned, plan });
   if (worker === undefined) throw new RangeError("no process was started");
-  const { process, plan } = worker;
-  try {
-    requireDeviceMemoryForModel(checkpoint, decoder, arithmetic.elementType, plan.segmentBytes);
-  } catch (error) {
-    process.stop();
-    throw error;
-  }
-  return { process, plan: { ...plan, arithmetic } };
+  return worker;
 }
 
 function codedRounding(rounding: CacheRounding | undefined): CodedRounding {

@@ -2,7 +2,6 @@
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
 import { type Decoder, tensorsOfLayer } from "../architectures/description.js";
-import { ropeRegime } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";
@@ -11,23 +10,18 @@ import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
-import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
+import type { Batch } from "../prompts/batches.js";
 import { PROVIDERS } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
-import type { ComputePlan } from "./compute-plan.js";
 import { HiddenStates } from "./hidden-states.js";
-import { planSegments, type Segment } from "./segment-plan.js";
-import { storedBytes, weightLocations } from "./weight-locations.js";
+import { type PassRequest, planPass } from "./pass-plan.js";
+import type { Segment } from "./segment-plan.js";
+import { weightLocations } from "./weight-locations.js";
 import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
-export interface MeasureRequest {
-  readonly checkpoint: Checkpoint;
-  readonly decoder: Decoder;
+export interface MeasureRequest extends PassRequest {
   readonly tokenIds: readonly (readonly number[])[];
-  readonly plan: ComputePlan;
-  /** Which part of the batches is measured, when several processes share them. */
-  readonly share?: BatchShare | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: MeasureProgress) => void) | undefined;
 }
@@ -69,11 +63,7 @@ export async function measureRanges(request: MeasureRequest): Promise<MeasuredRa
 async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges, "ranges" | "timing">> {
   const { checkpoint, decoder, tokenIds, plan } = request;
   const { arithmetic, provider } = plan;
-  const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
-  const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
-  const batches = request.share === undefined ? all : dealBatches(all, request.share);
-  const limits = { ...plan, elementType: arithmetic.elementType };
-  const segments = batches.length === 0 ? [] : planSegments(decoder, limits, storedBytes(checkpoint));
+  const { batches, segments } = planPass(request, tokenIds, "keys-values");
   const { folder, locate } = weightLocations(checkpoint);
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const progress = new ProgressCounter(request, batches);

@@ -32,7 +32,8 @@ export interface WorkersRequest {
  * @throws UsageError when a device that was asked for is not there, ProviderError when there is none at all
  */
 export async function startWorkers(request: WorkersRequest, machine?: Machine): Promise<Worker[]> {
-  return PROVIDERS[request.provider].usesDevice ? startOnDevices(request) : startOnCores(request, machine);
+  if (!PROVIDERS[request.provider].usesDevice) return startOnCores(request, machine);
+  return startOnDevices(await planOnDevices(request));
 }
 
 type Machine = Pick<CoresRequest, "cores" | "free">;
@@ -45,12 +46,12 @@ function startOnCores(request: WorkersRequest, machine = machineHere()): Worker[
   const { decoder, memory, tokens = 0 } = request;
   const layerBytes = largestLayerBytes(decoder, "float32");
   const { processes, threads } = planProcesses({ ...machine, tokens, layerBytes, memory });
-  const plan = planCompute({ ...request, processes });
+  const plan = planCompute({ ...request, memory: memory && Math.floor(memory / processes) });
   return Array.from({ length: processes }, () => ({ process: startComputeProcess({ threads }), plan }));
 }
 
-async function startOnDevices(request: WorkersRequest): Promise<Worker[]> {
-  const { chosen, plan } = await planOnDevices(request);
+/** Starts what was planned: a process per device. */
+export function startOnDevices({ chosen, plan }: DevicesPlan): Worker[] {
   return chosen.map(({ visible }) => ({ process: startComputeProcess({ visibleDevice: visible }), plan }));
 }
 

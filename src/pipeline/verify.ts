@@ -23,6 +23,7 @@ import { onFirstThatWorks, PROVIDER_CHOICES, providersToTry, untestedWarning } f
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
+import { positionsIn } from "./evaluate-head.js";
 import { evaluateInProcesses } from "./evaluate-in-processes.js";
 import type { GenerateProgress } from "./generate-texts.js";
 import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
@@ -105,7 +106,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const { vocabularySize } = decoder;
   const windows = encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
   const tokens = windows.reduce((sum, window) => sum + window.length, 0);
-  const windowPositions = windows.map((window) => window.length - 1);
+  const windowPositions = windows.map(positionsIn);
 
   const caches = { bits16: "16-bit", fp8: subjectName } as const;
   const generation =

@@ -1,0 +1,42 @@
+// What a forward pass consists of: the batches that are this process's, and the segments that each of them runs through.
+// Knows nothing of what is measured on the way.
+
+import type { Decoder } from "../architectures/description.js";
+import { ropeRegime } from "../architectures/rope.js";
+import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
+import type { ComputePlan } from "./compute-plan.js";
+import { planSegments, type Segment } from "./segment-plan.js";
+import { storedBytes } from "./weight-locations.js";
+
+export interface PassRequest {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly plan: ComputePlan;
+  /** Which part of the batches is run, when several processes share them. */
+  readonly share?: BatchShare | undefined;
+}
+
+export interface Pass {
+  readonly batches: readonly Batch[];
+  /** None where there is no batch to open them for. */
+  readonly segments: readonly Segment[];
+}
+
+/**
+ * Plans a pass.
+ * @param tokenIds of all prompts, [prompts][tokens]
+ * @param lastLayer whether all of the last layer is needed, or only its K and V
+ */
+export function planPass(
+  { checkpoint, decoder, plan, share }: PassRequest,
+  tokenIds: readonly (readonly number[])[],
+  lastLayer: "keys-values" | "layer",
+): Pass {
+  const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
+  const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
+  const batches = share === undefined ? all : dealBatches(all, share);
+  const limits = { ...plan, elementType: plan.arithmetic.elementType };
+  const segments = batches.length === 0 ? [] : planSegments(decoder, limits, storedBytes(checkpoint), lastLayer);
+  return { batches, segments };
+}
