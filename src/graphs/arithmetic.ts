@@ -8,9 +8,9 @@ export interface Arithmetic {
   readonly elementType: ComputeType;
   /**
    * The operator for x · weightᵀ: one that takes the weight as it lies in the file, or a plain one, for which the weight is
-   * transposed when the session opens.
+   * transposed: by the processor when the session opens, or by the device in each run.
    */
-  readonly product: "FusedMatMul" | "MatMul";
+  readonly product: "FusedMatMul" | "MatMul" | "Transpose-MatMul";
   /** RMS norm as one operator, the sum before it included; or written out, where that is nearer to the exact result. */
   readonly norm: "fused" | "written-out";
   /** silu(gate) · up as one operator or as two: as two in float16, which has no room for the way it is made one. */

@@ -29,7 +29,18 @@ export function product({ builder, arithmetic }: GraphContext, x: Value, weight:
   if (arithmetic.product === "FusedMatMul") {
     return builder.op("FusedMatMul", [x, weight], { domain: MICROSOFT_DOMAIN, attributes: { transB: 1 } });
   }
-  return builder.op("MatMul", [x, builder.op("Transpose", [weight], { attributes: { perm: [1, 0] } })]);
+  const stored = arithmetic.product === "Transpose-MatMul" ? notConstant(builder, weight, x) : weight;
+  return builder.op("MatMul", [x, builder.op("Transpose", [stored], { attributes: { perm: [1, 0] } })]);
+}
+
+/**
+ * The matrix itself, out of ONNX Runtime's sight: what it knows to be constant it transposes on the processor while the
+ * session opens, which takes longer than a device needs for thousands of tokens. The shape it is given keeps every size
+ * (a 0 does), and depends on an input.
+ */
+function notConstant(builder: GraphBuilder, matrix: Value, input: Value): Value {
+  const sizes = builder.op("Shape", [input], { attributes: { start: 0, end: 2 } });
+  return builder.op("Reshape", [matrix, builder.op("Mul", [sizes, builder.int64s([0, 0])])]);
 }
 
 /**

@@ -96,7 +96,9 @@ describe.skipIf(env === undefined)(`on a device of WebGPU${reason && ` (skipped:
   });
 
   test("nothing of what drivers and libraries write reaches the terminal", () => {
-    expect(onDevice?.stderr.replace(/Calibrating .*/g, "")).toBe(onProcessor?.stderr.replace(/Calibrating .*/g, ""));
+    // How many lines say how far it is depends on how long it takes.
+    const withoutProgress = (run: typeof onDevice) => run?.stderr.replace(/^Calibrating .*\n/gm, "");
+    expect(withoutProgress(onDevice)).toBe(withoutProgress(onProcessor));
     expect(onDevice?.stderr).not.toMatch(/vulkan|dawn|onnxruntime/i);
     expect(() => resultOf(onDevice)).not.toThrow();
   });

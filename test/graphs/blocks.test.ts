@@ -1,31 +1,71 @@
 // The blocks of a decoder, run in ONNX Runtime, against the formulas in float64.
 
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { InferenceSession } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import type { Activation } from "../../src/architectures/description.js";
+import { type Arithmetic, FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic.js";
 import { gatedFeedForward, linear, mergeHeads, rangeOf, rmsNorm, splitHeads } from "../../src/graphs/blocks.js";
+import { GraphWeights } from "../../src/graphs/weights.js";
+import { GraphBuilder } from "../../src/onnx/graph-builder.js";
+import { encodeModelProto } from "../../src/onnx/model-proto.js";
 import { ACTIVATION_REFERENCES, linearReference, rmsNormReference } from "./reference.js";
-import { largestDifference, randomTensor, rowsOf, runBlocks, tensor } from "./run-graph.js";
+import { largestDifference, randomTensor, rowsOf, runBlocks, storeWeights, tensor } from "./run-graph.js";
 
 const X = randomTensor([2, 3, 12], 1, 2); // [batch, tokens, hidden]
 const BATCH_TOKENS = ["batch", "tokens"];
 
+const PRODUCTS = ["FusedMatMul", "MatMul", "Transpose-MatMul"] as const satisfies readonly Arithmetic["product"][];
+
 describe("linear is x · weightᵀ + bias, with the weight as it lies in the file", () => {
   const weight = randomTensor([5, 12], 2);
   const bias = randomTensor([5], 3);
-  test.each([
+  const kinds = [
     ["with a bias", bias],
     ["without one", undefined],
-  ])("%s", async (_rule, given) => {
-    const description = { weight: "weight", inputs: 12, outputs: 5, ...(given && { bias: "bias" }) };
-    const { y } = await runBlocks(
-      (context, input) =>
-        context.builder.output(linear(context, description, input("x")), "y", "float32", [...BATCH_TOKENS, 5]),
-      { x: X },
-      { weight, bias },
-    );
-    const expected = rowsOf(X).flatMap((row) => linearReference(row, rowsOf(weight), given && [...given.data]));
-    expect(largestDifference(y, expected)).toBeLessThan(5e-6);
+  ] as const;
+  test.each(PRODUCTS.flatMap((product) => kinds.map(([kind, given]) => [product, kind, given] as const)))(
+    "as %s, %s",
+    async (product, _kind, given) => {
+      const description = { weight: "weight", inputs: 12, outputs: 5, ...(given && { bias: "bias" }) };
+      const { y } = await runBlocks(
+        (context, input) =>
+          context.builder.output(linear(context, description, input("x")), "y", "float32", [...BATCH_TOKENS, 5]),
+        { x: X },
+        { weight, bias },
+        { product },
+      );
+      const expected = rowsOf(X).flatMap((row) => linearReference(row, rowsOf(weight), given && [...given.data]));
+      expect(largestDifference(y, expected)).toBeLessThan(5e-6);
+    },
+  );
+});
+
+test.each([
+  ["FusedMatMul", false],
+  ["MatMul", false],
+  ["Transpose-MatMul", true],
+] as const)("as %s, a session transposes the weight in each run: %s", async (product, inEachRun) => {
+  const { folder, locate } = await storeWeights({ weight: randomTensor([5, 12], 2) });
+  const builder = new GraphBuilder();
+  const arithmetic = { ...FLOAT32_ARITHMETIC, product };
+  const x = builder.input("x", "float32", [...BATCH_TOKENS, 12]);
+  const y = linear(
+    { builder, weights: new GraphWeights(builder, locate), arithmetic },
+    { weight: "weight", inputs: 12, outputs: 5 },
+    x,
+  );
+  builder.output(y, "y", "float32", [...BATCH_TOKENS, 5]);
+  const optimizedModelFilePath = join(folder, "optimized.onnx");
+  const session = await InferenceSession.create(encodeModelProto(builder.finish()), {
+    optimizedModelFilePath,
+    graphOptimizationLevel: "basic", // constants are folded; no operators are fused that only the CPU has
+    extra: { session: { model_external_initializers_file_folder_path: folder } },
   });
+  await session.release();
+  const operatorType = Buffer.from("\x22\x09Transpose"); // NodeProto.op_type: field 4, 9 bytes
+  expect((await readFile(optimizedModelFilePath)).includes(operatorType)).toBe(inEachRun);
 });
 
 describe("the RMS norm is x / √(mean(x²) + ε) · weight", () => {
