@@ -12,8 +12,9 @@ import {
   unknown,
   unscaled,
 } from "./engine-verdicts.js";
-import type { ScaleKind, ScaleTensor } from "./read-scales.js";
+import type { ScaleTensor } from "./read-scales.js";
 import type { Quantization, ScaleFacts } from "./scale-facts.js";
+import type { ScaleKind } from "./scale-names.js";
 
 export interface EngineRule {
   readonly name: string;
@@ -32,7 +33,7 @@ export type EngineName = keyof typeof ENGINES;
 
 /** Loads every top-level file. Reads kv_scale, of no dimension, for the dtype that config.json names. */
 function judgeDocumentedTgi(facts: ScaleFacts): EngineVerdict {
-  const shared = facts.scales.filter(({ kind, onProjection }) => kind === "kv_scale" && !onProjection);
+  const shared = facts.scales.filter(({ kind, form }) => kind === "kv_scale" && form === "attention");
   if (facts.duplicate) return refused(sayDuplicate(facts.duplicate));
   const wrong = shared.find(({ shape }) => shape.length > 0);
   if (wrong) return refused(`"${wrong.name}" has shape [${wrong.shape.join(", ")}] instead of no dimension`);
@@ -51,7 +52,7 @@ function judgeTgi(facts: ScaleFacts): EngineVerdict {
   if (facts.duplicate) return refused(sayDuplicate(facts.duplicate));
   const refusal = blockRefusedByTgi(facts.quantization);
   if (refusal) return refused(refusal);
-  const plain = facts.scales.filter(({ onProjection }) => !onProjection);
+  const plain = facts.scales.filter(({ form }) => form === "attention");
   const read = (attention: string): FoundScales => {
     const find = (kind: ScaleKind) => plain.find((scale) => scale.attention === attention && scale.kind === kind);
     const [k, v, shared] = [find("k_scale"), find("v_scale"), find("kv_scale")];
@@ -90,12 +91,15 @@ function judgeVllm(facts: ScaleFacts): EngineVerdict {
     return first ? refused(`without a quantization_config the model has no "${first.name}"`) : unscaled(facts);
   }
   const { method, block } = quantization;
-  if (!["compressed-tensors", "fp8", "modelopt"].includes(method)) return unknown(quantization);
+  if (!["compressed-tensors", "fp8", "modelopt", "quark"].includes(method)) return unknown(quantization);
   if (method === "modelopt" && typeof block.quant_algo !== "string")
     return refused("the modelopt block has no quant_algo");
-  const refusal = schemeRefusedByVllm(quantization);
+  const refusal = schemeRefusedByVllm(quantization) ?? quarkRefusedByVllm(quantization);
   if (refusal) return refused(refusal);
-  const stray = scales.find(({ attention }) => !isAttention(facts, attention));
+  const readsOutputs = method === "fp8" || method === "quark";
+  const stray = scales.find(
+    ({ attention, form }) => !isAttention(facts, attention) || (form === "output" && !readsOutputs),
+  );
   if (stray) return refused(`the model has no "${stray.name}"`);
   const elements = quantization.kvCacheScheme?.strategy === "attn_head" ? facts.kvHeads : 1;
   const wrong = scales.find((scale) => elementsOf(scale) !== elements);
@@ -111,13 +115,39 @@ function schemeRefusedByVllm({ method, kvCacheScheme: scheme }: Quantization): s
   return strategyRefused(scheme) ?? (scheme.symmetric === true ? undefined : "the kv_cache_scheme is not symmetric");
 }
 
-/** Loads as vLLM does, but passes over tensors that the model has no parameter for. */
+/** Of a quark block alone, whose cache is one of the layers that it describes. */
+function quarkRefusedByVllm({ method, block }: Quantization): string | undefined {
+  if (method !== "quark") return undefined;
+  if (!isObject(block.export)) return "the quark block has no export";
+  const groups = Array.isArray(block.export.kv_cache_group) ? block.export.kv_cache_group : [];
+  const layers = isObject(block.layer_quant_config) ? block.layer_quant_config : {};
+  for (const group of groups) {
+    const layer = layers[group];
+    const cache = isObject(layer) && isObject(layer.output_tensors) ? layer.output_tensors : {};
+    if (cache.dtype !== undefined && cache.dtype !== "fp8_e4m3") return "the cache of the quark block is not fp8_e4m3";
+    if (cache.qscheme !== undefined && cache.qscheme !== "per_tensor") {
+      return `the cache of the quark block has qscheme ${JSON.stringify(cache.qscheme)} instead of "per_tensor"`;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Loads as vLLM does, but passes over tensors that the model has no parameter for, if it does not take them for a part of a
+ * projection.
+ */
 function judgeSglang(facts: ScaleFacts): EngineVerdict {
   const { quantization } = facts;
-  const scales = namedScales(facts).filter(({ attention }) => isAttention(facts, attention));
+  const named = namedScales(facts);
+  if (named.length === 0) return unscaled(facts);
+  if (quantization && !["compressed-tensors", "fp8"].includes(quantization.method)) return unknown(quantization);
+  const output = named.find(({ form }) => form === "output");
+  if (output) return refused(`no projection has "${output.name}"`);
+  const scales = named.filter(
+    ({ attention, form }) => isAttention(facts, attention) && (form === "attention" || form === "projection"),
+  );
   if (scales.length === 0) return unscaled(facts);
   if (quantization === undefined) return ignored(facts, "without a quantization_config it passes over scales");
-  if (quantization.method !== "compressed-tensors" && quantization.method !== "fp8") return unknown(quantization);
   const refusal = schemeRefusedByVllm(quantization);
   if (refusal) return refused(refusal);
   const wrong = scales.find((scale) => elementsOf(scale) !== 1);
@@ -157,7 +187,7 @@ function judgeTransformers(facts: ScaleFacts): EngineVerdict {
   if (scheme === undefined) return refused("the compressed-tensors block has no kv_cache_scheme");
   const refusal = strategyRefused(scheme);
   if (refusal) return refused(refusal);
-  const own = inOrderOfWriting(loaded).filter(({ kind, onProjection }) => kind !== "kv_scale" && !onProjection);
+  const own = inOrderOfWriting(loaded).filter(({ kind, form }) => kind !== "kv_scale" && form === "attention");
   // Names of a base model, without "model.", find their place too.
   const named = (name: string) =>
     own.map((scale) => (name.endsWith(`.${scale.attention}`) ? { ...scale, attention: name } : scale));

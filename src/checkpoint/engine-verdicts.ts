@@ -34,7 +34,7 @@ export function loadedWith(
   otherwise: Otherwise = 1,
 ): EngineVerdict {
   const found = [...facts.attentions].map(([layer, attention]) => ({ layer, ...read(attention) }));
-  const names = new Set(found.flatMap(({ k, v }) => [k, v].flatMap((scale) => scale?.kind ?? [])));
+  const names = new Set(found.flatMap(({ k, v }) => [k, v].flatMap((scale) => (scale ? partName(scale) : []))));
   if (names.size === 0) return unscaled(facts, otherwise);
   const scaleOf = (scale: ScaleTensor | undefined): SideScale => {
     if (scale === undefined) return otherwise === 1 ? 1 : undefined;
@@ -50,6 +50,11 @@ export function loadedWith(
     why: why.join("; "),
     layers: new Map(found.map(({ layer, k, v }) => [layer, { k: scaleOf(k), v: scaleOf(v) }])),
   };
+}
+
+/** What the tensor is called within its attention, such as `k_scale` or `k_proj.output_scale`. */
+function partName({ name, kind, form, attention }: ScaleTensor): string {
+  return form === "attention" ? kind : name.slice(attention.length + 1);
 }
 
 /** Where scales are missing, in words. */

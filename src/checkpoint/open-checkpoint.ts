@@ -5,7 +5,7 @@ import { access, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
 import { MAX_NESTING, readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./safetensors-header.js";
-import { holdsOnlyScales, isScaleName } from "./scale-tensors.js";
+import { holdsOnlyScales, isScaleName } from "./scale-names.js";
 
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";

@@ -4,7 +4,7 @@
 import { OutputExistsError, UnsupportedModelError } from "../errors.js";
 import type { Checkpoint, Shard } from "./open-checkpoint.js";
 import type { Float32Tensor } from "./safetensors-writer.js";
-import { holdsOnlyScales, isScaleName } from "./scale-tensors.js";
+import { holdsOnlyScales, isScaleName } from "./scale-names.js";
 
 export interface OutputLayout {
   /** Weight shards and what they are called in the result. */

@@ -4,21 +4,12 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { CheckpointError, messageOf } from "../errors.js";
 import { decodeBits16 } from "../numerics/bits16.js";
-import { layerOf } from "./attention-names.js";
 import type { Checkpoint } from "./open-checkpoint.js";
 import type { TensorEntry } from "./safetensors-header.js";
+import { parseScaleName, type ScaleKind, type ScaleName } from "./scale-names.js";
 
-export type ScaleKind = "kv_scale" | "k_scale" | "v_scale";
-
-export interface ScaleTensor {
+export interface ScaleTensor extends ScaleName {
   readonly name: string;
-  readonly kind: ScaleKind;
-  /** The attention it belongs to by its name. */
-  readonly attention: string;
-  /** Whether it is named after a projection (`k_proj.k_scale`), as ModelOpt does. */
-  readonly onProjection: boolean;
-  /** The layer in its name. */
-  readonly layer: number | undefined;
   /** The name of its file. */
   readonly file: string;
   readonly dtype: string;
@@ -43,22 +34,6 @@ interface ScalesFile {
   readonly name: string;
   readonly path: string;
   readonly header: { readonly tensors: readonly TensorEntry[] };
-}
-
-/** Taken apart, `model.layers.3.self_attn.k_proj.k_scale` is the `k_scale` of `model.layers.3.self_attn`. */
-export function parseScaleName(
-  name: string,
-): Pick<ScaleTensor, "attention" | "kind" | "onProjection" | "layer"> | undefined {
-  const match = /^(?<attention>.+?)(?<projection>\.(?:[kv]|qkv|qkqkv)_proj)?\.(?<kind>kv_scale|k_scale|v_scale)$/.exec(
-    name,
-  );
-  const { attention, projection, kind } = match?.groups ?? {};
-  if (attention === undefined || !isKind(kind)) return undefined;
-  return { attention, kind, onProjection: projection !== undefined, layer: layerOf(name) };
-}
-
-function isKind(text: string | undefined): text is ScaleKind {
-  return text === "kv_scale" || text === "k_scale" || text === "v_scale";
 }
 
 /**

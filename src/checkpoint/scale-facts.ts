@@ -5,6 +5,7 @@ import { CheckpointError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { attentionNames } from "./attention-names.js";
 import { readScales, type ScaleTensor } from "./read-scales.js";
+import { isScaleName } from "./scale-names.js";
 import type { Survey } from "./survey-checkpoint.js";
 
 export interface ScaleFacts {
@@ -80,9 +81,7 @@ function isFloat8Name(value: unknown): value is Float8Name {
 function misplacedScales({ files, weightMap = new Map() }: Survey): Map<string, string> {
   const tensorsOf = new Map(files.map(({ name, header }) => [name, new Set(header.tensors.map((t) => t.name))]));
   return new Map(
-    [...weightMap].filter(
-      ([tensor, file]) => /\.(kv|k|v)_scale$/.test(tensor) && tensorsOf.get(file)?.has(tensor) !== true,
-    ),
+    [...weightMap].filter(([tensor, file]) => isScaleName(tensor) && tensorsOf.get(file)?.has(tensor) !== true),
   );
 }
 

@@ -17,7 +17,7 @@ import { layOutCheckpoint, type OutputLayout, refuseExistingScales } from "./out
 import { type Placement, placeFile, syncPath, writeFileAtomically } from "./place-file.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { encodeSafetensors, type Float32Tensor } from "./safetensors-writer.js";
-import { holdsOnlyScales } from "./scale-tensors.js";
+import { holdsOnlyScales } from "./scale-names.js";
 
 /** What an earlier run leaves in its output: only a folder with this file is replaced by --force. */
 const RECORD_FILE = "kv_scales.json";

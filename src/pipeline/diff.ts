@@ -1,8 +1,9 @@
 // The story of a comparison: the scales of two checkpoints, layer by layer, as ratios. Changes nothing, prints nothing.
 
 import { attentionNames } from "../checkpoint/attention-names.js";
-import { readScales, type ScaleKind, type ScaleTensor } from "../checkpoint/read-scales.js";
+import { readScales, type ScaleTensor } from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
+import type { ScaleKind } from "../checkpoint/scale-names.js";
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
 import { CheckpointError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";

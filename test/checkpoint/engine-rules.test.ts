@@ -110,6 +110,40 @@ const VLLM: readonly Observed[] = [
   ["a layer without scales, fp8", "k but 1 in layer 2", "v but 1 in layer 2"],
   ["k and v negative, fp8", 1, 1],
   ["k_proj.k_scale and v_proj.v_scale, modelopt", "k", "v"],
+  ["attn.k_scale and attn.v_scale, block", "k", "v"],
+  ["attn.k_scale beside k and v, block", "k", "v"],
+  [
+    "attn.k_scale and attn.v_scale, no block",
+    "refuses",
+    "no module or parameter named 'layers.0.self_attn.attn.k_scale'",
+  ],
+  ["attn.k_scale and attn.v_scale, fp8", "k", "v"],
+  ["attn.k_scale and attn.v_scale, modelopt", "k", "v"],
+  ["k_cache.scale and v_cache.scale, block", "k", "v"],
+  ["k_cache.scale and v_cache.scale, no block", "refuses", "no module or parameter named 'layers.0.self_attn.k_cache'"],
+  ["k_cache.scale and v_cache.scale, fp8", "k", "v"],
+  [
+    "k_proj.output_scale and v_proj.output_scale, block",
+    "refuses",
+    "'QKVParallelLinear' object has no attribute 'data'",
+  ],
+  ["k_proj.output_scale and v_proj.output_scale, no block", "refuses", "'QKVParallelLinear' object has no attribute"],
+  ["k_proj.output_scale and v_proj.output_scale, modelopt", "refuses", "'QKVParallelLinear' object has no attribute"],
+  ["k_proj.output_scale and v_proj.output_scale, fp8", "k", "v"],
+  ["k_proj.output_scale beside k and v, fp8", "k", "v"],
+  ["k_proj.output_scale and v_proj.output_scale, quark", "k", "v"],
+  ["k_proj.output_scale and v_proj.output_scale, quark without a cache", "k", "v"],
+  ["k_proj.output_scale alone, quark", "k", "k"],
+  ["v_proj.output_scale alone, quark", "refuses", "AssertionError in process_weights_after_loading"],
+  ["k and v, quark", "k", "v"],
+  ["no scales, quark", 1, 1],
+  [
+    "k_proj.output_scale and v_proj.output_scale, quark of int8",
+    "refuses",
+    "supported kv cache quantization is fp8_e4m3",
+  ],
+  ["k_proj.output_scale and v_proj.output_scale, quark per channel", "refuses", "Expected qscheme: per_tensor"],
+  ["k_proj.output_scale and v_proj.output_scale, quark without export", "refuses", "The export key should be included"],
   ["k_proj.k_scale and v_proj.v_scale, modelopt for the cache alone", "refuses", "Missing 'quant_algo'"],
 ];
 
@@ -162,6 +196,13 @@ const TRANSFORMERS: readonly Observed[] = [
   ["k and v, block that ignores nothing", "k", "v"],
   ["k and v, block without config_groups", "refuses", "config_groups Input should be a valid dictionary"],
   ["k and v, block without quantization_status", "k", "v"],
+  ["attn.k_scale and attn.v_scale, block", "unwritten", "unwritten"],
+  ["attn.k_scale beside k and v, block", "k", "v"],
+  ["attn.k_scale and attn.v_scale, no block", 1, 1],
+  ["k_proj.output_scale and v_proj.output_scale, block", "unwritten", "unwritten"],
+  ["k_proj.output_scale and v_proj.output_scale, no block", 1, 1],
+  ["k_cache.scale and v_cache.scale, block", "unwritten", "unwritten"],
+  ["k_cache.scale and v_cache.scale, no block", 1, 1],
 ];
 
 describe("transformers 5.19 and our verdict agree on", () => {
@@ -189,11 +230,41 @@ const TGI: readonly Observed[] = [
   ["k and v, block that ignores lm_head", "refuses", "Cannot find compressed-tensors target for prefix"],
   ["k and v, block without config_groups", "refuses", "Cannot parse compressed-tensors configuration"],
   ["k and v, block without quantization_status", "refuses", "Model quantization was not finished"],
+  ["attn.k_scale and attn.v_scale, block", 1, 1],
+  ["k_proj.output_scale and v_proj.output_scale, block", 1, 1],
+  ["k_cache.scale and v_cache.scale, block", 1, 1],
 ];
 
 describe("TGI's loader and our verdict agree on", () => {
   test.each(TGI)("%s: %s, %s", async (...observed) => {
     expectAgreement(await verdictOf("tgi", observed[0]), observed);
+  });
+});
+
+/** Not run: read in its loader (srt/model_loader/weight_utils.py, srt/models/llama.py). */
+const SGLANG: readonly Observed[] = [
+  ["no scales, block", 1, 1],
+  ["k and v [1], block", "k", "v"],
+  ["k_proj.k_scale and v_proj.v_scale, block", "k", "v"],
+  ["scales of a layer that does not exist, block", "k", "v"],
+  ["k and v, no block", 1, 1],
+  ["attn.k_scale and attn.v_scale, block", 1, 1],
+  ["k_cache.scale and v_cache.scale, block", 1, 1],
+  [
+    "k_proj.output_scale and v_proj.output_scale, block",
+    "refuses",
+    "KeyError: 'layers.0.self_attn.qkv_proj.output_scale'",
+  ],
+  [
+    "k_proj.output_scale and v_proj.output_scale, fp8",
+    "refuses",
+    "KeyError: 'layers.0.self_attn.qkv_proj.output_scale'",
+  ],
+];
+
+describe("SGLang's loader and our verdict agree on", () => {
+  test.each(SGLANG)("%s: %s, %s", async (...observed) => {
+    expectAgreement(await verdictOf("sglang", observed[0]), observed);
   });
 });
 
@@ -212,6 +283,14 @@ describe.each([
 test("a verdict on some layers alone says which stay at 1.0", async () => {
   const { why } = await verdictOf("vllm", "a layer with k alone, block");
   expect(why).toBe("reads k_scale and v_scale; V of layer 2 at 1.0 without a word");
+});
+
+test.each([
+  ["k and v [1], block", "reads k_scale and v_scale"],
+  ["attn.k_scale and attn.v_scale, block", "reads attn.k_scale and attn.v_scale"],
+  ["k_proj.output_scale and v_proj.output_scale, quark", "reads k_proj.output_scale and v_proj.output_scale"],
+] as const)("a verdict calls the scales by their names: %s", async (layout, why) => {
+  expect((await verdictOf("vllm", layout)).why).toBe(why);
 });
 
 test("weights quantized by a method that is not known here leave the verdict open", async () => {

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { parseScaleName, readScales, scalesAsRead } from "../../src/checkpoint/read-scales.js";
+import { readScales, scalesAsRead } from "../../src/checkpoint/read-scales.js";
 import { readSafetensorsHeader } from "../../src/checkpoint/safetensors-header.js";
 import { CheckpointError } from "../../src/errors.js";
 import {
@@ -76,23 +76,6 @@ describe("a scale's value is read from", () => {
     expect((await readFile([tensor(1025)]))[0]?.values).toBeUndefined();
   });
 });
-
-test.each([
-  ["model.layers.3.self_attn.k_scale", ["model.layers.3.self_attn", "k_scale", false, 3]],
-  ["model.layers.12.self_attn.kv_scale", ["model.layers.12.self_attn", "kv_scale", false, 12]],
-  ["model.layers.3.self_attn.v_proj.v_scale", ["model.layers.3.self_attn", "v_scale", true, 3]],
-  ["model.language_model.layers.0.self_attn.v_scale", ["model.language_model.layers.0.self_attn", "v_scale", false, 0]],
-  ["x.k_scale", ["x", "k_scale", false, undefined]],
-])("%s is taken apart", (name, [attention, kind, onProjection, layer]) => {
-  expect(parseScaleName(name)).toEqual({ attention, kind, onProjection, layer });
-});
-
-test.each(["model.layers.0.self_attn.k_proj.weight_scale", "model.layers.0.self_attn.q_scale", "k_scale"])(
-  "%s is no scale of a KV cache",
-  (name) => {
-    expect(parseScaleName(name)).toBeUndefined();
-  },
-);
 
 describe("scales as engines read them", () => {
   const NAMES = ["a", "b"];

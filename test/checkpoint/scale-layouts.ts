@@ -101,6 +101,20 @@ function modelOptName(layer: number, kind: Kind): string {
   return `model.layers.${layer}.self_attn.${kind}_proj.${kind}_scale`;
 }
 
+/** As vLLM calls its own parameters. */
+function engineName(layer: number, kind: Kind): string {
+  return `model.layers.${layer}.self_attn.attn.${kind}_scale`;
+}
+
+/** Of what a projection puts out, as AMD Quark and older exporters name it. */
+function outputName(layer: number, kind: Kind): string {
+  return `model.layers.${layer}.self_attn.${kind}_proj.output_scale`;
+}
+
+function cacheName(layer: number, kind: Kind): string {
+  return `model.layers.${layer}.self_attn.${kind}_cache.scale`;
+}
+
 /** Every linear layer left in 16 bits: what remains of the method is its way with the cache. */
 const LINEAR_LAYERS = ALL.flatMap((layer) => [
   ...["q", "k", "v", "o", "qkv"].map((part) => `model.layers.${layer}.self_attn.${part}_proj`),
@@ -117,6 +131,29 @@ const MODELOPT = {
     ignore: ["lm_head", "model.layers*"],
   },
 };
+const QUARK_CACHE = {
+  output_tensors: { dtype: "fp8_e4m3", qscheme: "per_tensor", is_dynamic: false, symmetric: true },
+};
+const QUARK = quark({});
+
+function quark(changes: Json): Json {
+  return {
+    quantization_config: {
+      quant_method: "quark",
+      export: { kv_cache_group: ["*k_proj", "*v_proj"], pack_method: "reorder" },
+      layer_quant_config: { "*k_proj": QUARK_CACHE, "*v_proj": QUARK_CACHE },
+      global_quant_config: { weight: null, input_tensors: null, output_tensors: null },
+      exclude: ["lm_head", ...LINEAR_LAYERS],
+      ...changes,
+    },
+  };
+}
+
+function quarkCache(changes: Json): Json {
+  const cache = { output_tensors: { ...QUARK_CACHE.output_tensors, ...changes } };
+  return quark({ layer_quant_config: { "*k_proj": cache, "*v_proj": cache } });
+}
+
 const MODELOPT_KV_ONLY = {
   quantization_config: { quant_method: "modelopt", kv_cache_quant_algo: "FP8", quant_algo: null },
 };
@@ -163,10 +200,25 @@ export const LAYOUTS = {
     config: BLOCK,
   },
 
+  "attn.k_scale and attn.v_scale, block": { scales: scales(K_AND_V, { nameOf: engineName }), config: BLOCK },
+  "attn.k_scale beside k and v, block": {
+    scales: [...scales(K_AND_V), ...scales(["k"], { nameOf: engineName, value: 8 })],
+    config: BLOCK,
+  },
+  "k_proj.output_scale and v_proj.output_scale, block": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    config: BLOCK,
+  },
+  "k_cache.scale and v_cache.scale, block": { scales: scales(K_AND_V, { nameOf: cacheName }), config: BLOCK },
+
   "kv [] and dtype, no block": { scales: scales(["kv"], { shape: [] }), config: FN },
   "kv, k and v [] and dtype, no block": { scales: scales(["kv", "k", "v"], { shape: [] }), config: FN },
   "k and v, no block": { scales: scales(K_AND_V) },
   "k_proj.k_scale and v_proj.v_scale, no block": { scales: scales(K_AND_V, { nameOf: modelOptName }) },
+
+  "attn.k_scale and attn.v_scale, no block": { scales: scales(K_AND_V, { nameOf: engineName }) },
+  "k_proj.output_scale and v_proj.output_scale, no block": { scales: scales(K_AND_V, { nameOf: outputName }) },
+  "k_cache.scale and v_cache.scale, no block": { scales: scales(K_AND_V, { nameOf: cacheName }) },
 
   "k and v, block and dtype": { scales: scales(K_AND_V), config: { ...BLOCK, ...FN } },
   "k and v, block and fnuz dtype": {
@@ -227,6 +279,42 @@ export const LAYOUTS = {
   "kv beside k and v, fp8": { scales: scales(["kv", "k", "v"]), config: FP8 },
   "a layer without scales, fp8": { scales: scales(K_AND_V, { layers: NOT_2 }), config: FP8 },
   "k and v negative, fp8": { scales: scales(K_AND_V, { value: -0.5 }), config: FP8 },
+  "attn.k_scale and attn.v_scale, fp8": { scales: scales(K_AND_V, { nameOf: engineName }), config: FP8 },
+  "k_proj.output_scale and v_proj.output_scale, fp8": { scales: scales(K_AND_V, { nameOf: outputName }), config: FP8 },
+  "k_proj.output_scale beside k and v, fp8": {
+    scales: [...scales(K_AND_V), ...scales(["k"], { nameOf: outputName, value: 8 })],
+    config: FP8,
+  },
+  "k_cache.scale and v_cache.scale, fp8": { scales: scales(K_AND_V, { nameOf: cacheName }), config: FP8 },
+  "k_proj.output_scale and v_proj.output_scale, quark": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    config: QUARK,
+  },
+  "k_proj.output_scale alone, quark": { scales: scales(["k"], { nameOf: outputName }), config: QUARK },
+  "k_proj.output_scale and v_proj.output_scale, quark of int8": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    config: quarkCache({ dtype: "int8" }),
+  },
+  "k_proj.output_scale and v_proj.output_scale, quark per channel": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    config: quarkCache({ qscheme: "per_channel" }),
+  },
+  "k_proj.output_scale and v_proj.output_scale, quark without export": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    config: quark({ export: undefined }),
+  },
+  "k_proj.output_scale and v_proj.output_scale, quark without a cache": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    config: quark({ export: { kv_cache_group: [], pack_method: "reorder" }, layer_quant_config: {} }),
+  },
+  "no scales, quark": { config: QUARK },
+  "v_proj.output_scale alone, quark": { scales: scales(["v"], { nameOf: outputName }), config: QUARK },
+  "k and v, quark": { scales: scales(K_AND_V), config: QUARK },
+  "k_proj.output_scale and v_proj.output_scale, modelopt": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    config: MODELOPT,
+  },
+  "attn.k_scale and attn.v_scale, modelopt": { scales: scales(K_AND_V, { nameOf: engineName }), config: MODELOPT },
   "k_proj.k_scale and v_proj.v_scale, modelopt": {
     scales: scales(K_AND_V, { nameOf: modelOptName }),
     config: MODELOPT,

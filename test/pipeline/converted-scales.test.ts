@@ -20,7 +20,7 @@ function recordOf(ranges: readonly { k: number; v: number }[], of: Float8Name, f
 
 function tensorsOf(scales: readonly LayerScales[]): ScaleTensor[] {
   return scales.flatMap(({ layer, kScale, vScale, kvScale }) => {
-    const rest = { attention: `a.${layer}`, onProjection: false, layer, file: "x", dtype: "F32", shape: [1] };
+    const rest = { attention: `a.${layer}`, form: "attention" as const, layer, file: "x", dtype: "F32", shape: [1] };
     return [
       { ...rest, name: `a.${layer}.k_scale`, kind: "k_scale", values: [kScale] },
       { ...rest, name: `a.${layer}.v_scale`, kind: "v_scale", values: [vScale] },
