@@ -1,32 +1,59 @@
-// Typed reading of config.json: each value is checked, and an error says key, expected and found.
-// Knows no architecture; null counts as absent, as in transformers.
+// Typed reading of config.json: each value is checked, and an error says key, expected and found. It remembers what was
+// read, so that what nobody read can be named. Knows no architecture; null counts as absent, as in transformers.
 
 import { CheckpointError } from "../errors.js";
 
+/** A key that nobody read. */
+export interface LeftOverKey {
+  /** With dots where objects are nested, such as `rope_parameters.factor`. */
+  readonly path: string;
+  readonly value: unknown;
+}
+
+/** Shared by a config and the objects in it. */
+interface Memory {
+  readonly read: Set<string>;
+  readonly opened: Set<string>;
+  readonly ignored: Map<string, string>;
+}
+
 export class ModelConfig {
   readonly #values: Readonly<Record<string, unknown>>;
-  readonly #where: string;
+  readonly #path: string;
+  readonly #memory: Memory;
 
-  constructor(values: Readonly<Record<string, unknown>>, where = "config.json") {
+  constructor(values: Readonly<Record<string, unknown>>, path = "", memory?: Memory) {
     this.#values = values;
-    this.#where = where;
+    this.#path = path;
+    this.#memory = memory ?? { read: new Set(), opened: new Set(), ignored: new Map() };
   }
 
+  /** Whether the key has a value. To ask is not to read. */
   has(key: string): boolean {
-    return this.raw(key) !== undefined;
+    return this.#value(key) !== undefined;
   }
 
-  /** Whether the key is written down at all, be it as null. */
+  /** Whether the key is written down at all, be it as null. To ask is not to read. */
   mentions(key: string): boolean {
     return Object.hasOwn(this.#values, key);
   }
 
+  /** Keys with a value. */
   keys(): string[] {
     return Object.keys(this.#values).filter((key) => this.has(key));
   }
 
   raw(key: string): unknown {
-    return this.#values[key] ?? undefined;
+    this.#memory.read.add(this.#pathOf(key));
+    return this.#value(key);
+  }
+
+  /**
+   * Accepts a key without reading it: it has no effect here.
+   * @param because why not: a fact about this family that the reader of its file can check
+   */
+  ignore(key: string, because: string): void {
+    this.#memory.ignored.set(this.#pathOf(key), because);
   }
 
   positiveInteger(key: string, fallback?: number): number {
@@ -36,7 +63,7 @@ export class ModelConfig {
   }
 
   optionalPositiveInteger(key: string): number | undefined {
-    return this.has(key) ? this.positiveInteger(key) : undefined;
+    return this.has(key) ? this.positiveInteger(key) : this.#absent(key);
   }
 
   /** Zero or a positive integer. */
@@ -53,7 +80,14 @@ export class ModelConfig {
   }
 
   optionalPositiveNumber(key: string): number | undefined {
-    return this.has(key) ? this.positiveNumber(key) : undefined;
+    return this.has(key) ? this.positiveNumber(key) : this.#absent(key);
+  }
+
+  /** Any finite number. */
+  number(key: string, fallback?: number): number {
+    const value = this.raw(key) ?? fallback;
+    if (typeof value === "number" && Number.isFinite(value)) return value;
+    return this.#fail(key, "a number");
   }
 
   boolean(key: string, fallback: boolean): boolean {
@@ -73,21 +107,82 @@ export class ModelConfig {
     return isList ? (value as string[]) : this.#fail(key, "a list of strings");
   }
 
-  optionalObject(key: string): ModelConfig | undefined {
+  optionalNumbers(key: string): number[] | undefined {
     const value = this.raw(key);
     if (value === undefined) return undefined;
+    const isList = Array.isArray(value) && value.every((entry) => typeof entry === "number" && Number.isFinite(entry));
+    return isList ? (value as number[]) : this.#fail(key, "a list of numbers");
+  }
+
+  /** The object counts as read key by key. */
+  optionalObject(key: string): ModelConfig | undefined {
+    const value = this.#value(key);
+    if (value === undefined) return this.#absent(key);
     if (typeof value !== "object" || Array.isArray(value)) return this.#fail(key, "an object");
-    return new ModelConfig(value as Record<string, unknown>, `${this.#where}: ${key}`);
+    this.#memory.opened.add(this.#pathOf(key));
+    return new ModelConfig(value as Record<string, unknown>, this.#pathOf(key), this.#memory);
+  }
+
+  object(key: string): ModelConfig {
+    return this.optionalObject(key) ?? this.#fail(key, "an object");
+  }
+
+  /** Keys with a value, here and in the objects that were opened, that were neither read nor ignored. */
+  leftOver(): LeftOverKey[] {
+    const { read, opened, ignored } = this.#memory;
+    return Object.keys(this.#values).flatMap((key): LeftOverKey[] => {
+      const path = this.#pathOf(key);
+      const value = this.#value(key);
+      if (ignored.has(path) || read.has(path) || isNothing(value)) return [];
+      if (!opened.has(path)) return [{ path, value }];
+      return new ModelConfig(value as Record<string, unknown>, path, this.#memory).leftOver();
+    });
+  }
+
+  /** Paths that were read, whether they have a value or not. */
+  readPaths(): string[] {
+    return [...this.#memory.read];
   }
 
   /** How a key is called in messages. */
   nameOf(key: string): string {
-    return `${this.#where}: ${key}`;
+    return `config.json: ${this.#pathOf(key)}`;
+  }
+
+  #value(key: string): unknown {
+    return (Object.hasOwn(this.#values, key) ? this.#values[key] : undefined) ?? undefined;
+  }
+
+  #pathOf(key: string): string {
+    return this.#path === "" ? key : `${this.#path}.${key}`;
+  }
+
+  #absent(key: string): undefined {
+    this.#memory.read.add(this.#pathOf(key));
+    return undefined;
   }
 
   #fail(key: string, expected: string): never {
-    const value = this.raw(key);
-    const found = value === undefined ? "nothing" : JSON.stringify(value);
+    const value = this.#value(key);
+    const found = value === undefined ? "nothing" : shortJson(value);
     throw new CheckpointError(`${this.nameOf(key)}: expected ${expected}, found ${found}`);
+  }
+}
+
+/** What says nothing in every family: null, false, and what is empty. */
+function isNothing(value: unknown): boolean {
+  if (value === undefined || value === null || value === false || value === "") return true;
+  return typeof value === "object" && Object.keys(value).length === 0;
+}
+
+const SHOWN_CHARACTERS = 80;
+
+/** A value as JSON, cut where it is long. */
+export function shortJson(value: unknown): string {
+  try {
+    const text = JSON.stringify(value) ?? "nothing";
+    return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
+  } catch {
+    return "a value nested too deep to show";
   }
 }

@@ -2,7 +2,7 @@
 // Formulas and float32 rounding follow transformers' modeling_rope_utils, because angles at thousands of tokens differ
 // visibly when the rounding does. Knows no graph.
 
-import { UnsupportedModelError } from "../errors.js";
+import { CheckpointError, UnsupportedModelError } from "../errors.js";
 import type { ModelConfig } from "./model-config.js";
 
 export type RopeScaling =
@@ -28,13 +28,14 @@ export type RopeScaling =
 
 export interface Rope {
   readonly theta: number;
-  readonly headDim: number;
+  /** How many of a head are rotated. */
+  readonly dimensions: number;
   readonly scaling: RopeScaling;
 }
 
 export interface RopeTables {
-  readonly cos: Float32Array; // [positions, head_dim / 2]
-  readonly sin: Float32Array; // [positions, head_dim / 2]
+  readonly cos: Float32Array; // [positions, dimensions / 2]
+  readonly sin: Float32Array; // [positions, dimensions / 2]
 }
 
 type ScalingReader = (parameters: ModelConfig, config: ModelConfig) => RopeScaling;
@@ -75,42 +76,76 @@ const SCALING_READERS: Record<RopeScaling["type"], { keys: readonly string[]; re
   },
 };
 
-/**
- * Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (transformers 4).
- * @throws UnsupportedModelError for a scaling type or a key that is not understood: both change K
- */
-export function readRope(config: ModelConfig, headDim: number): Rope {
-  const key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  const parameters = config.optionalObject(key);
-  const theta = parameters?.has("rope_theta")
-    ? parameters.positiveNumber("rope_theta")
-    : config.positiveNumber("rope_theta", 10000);
-  if (parameters === undefined || parameters.keys().length === 0) {
-    return { theta, headDim, scaling: { type: "default" } };
-  }
-  const type = parameters.string(parameters.has("rope_type") ? "rope_type" : "type", "default");
-  if (!Object.hasOwn(SCALING_READERS, type)) {
-    const known = Object.keys(SCALING_READERS).join(", ");
-    throw new UnsupportedModelError(`${config.nameOf(key)}: RoPE type "${type}" is not supported; supported: ${known}`);
-  }
-  const reader = SCALING_READERS[type as RopeScaling["type"]];
-  checkKeys(parameters, type, ["rope_type", "type", "rope_theta", "partial_rotary_factor", ...reader.keys]);
-  return { theta, headDim, scaling: reader.read(parameters, config) };
+/** How a family reads its rotation where it differs from Llama's. */
+export interface RopeReading {
+  /** What transformers takes when rope_theta is absent. */
+  readonly defaultTheta?: number;
+  /** Share of a head that is rotated when `partial_rotary_factor` is absent; without it, the key is not read: all of it. */
+  readonly partial?: number;
 }
 
-function checkKeys(parameters: ModelConfig, type: string, known: readonly string[]): void {
-  const partial = parameters.positiveNumber("partial_rotary_factor", 1);
-  if (partial !== 1) {
-    throw new UnsupportedModelError(`${parameters.nameOf("partial_rotary_factor")}: ${partial} is not supported here`);
+/**
+ * Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (transformers 4).
+ * @throws UnsupportedModelError for a scaling type that is not understood; keys that are not stay unread
+ */
+export function readRope(config: ModelConfig, headDim: number, reading: RopeReading = {}): Rope {
+  const key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
+  return readRopeFrom(config.optionalObject(key), config, headDim, reading);
+}
+
+/**
+ * The same of one object of RoPE parameters, where a config has several: one per type of layer.
+ * @param parameters undefined: all is at its default, or beside them in `config`
+ */
+export function readRopeFrom(
+  parameters: ModelConfig | undefined,
+  config: ModelConfig,
+  headDim: number,
+  { defaultTheta = 10000, partial }: RopeReading = {},
+): Rope {
+  const theta = readTheta(parameters, config, defaultTheta);
+  const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial);
+  if (parameters === undefined || parameters.keys().length === 0) {
+    return { theta, dimensions, scaling: { type: "default" } };
   }
-  // transformers ignores keys that a RoPE type does not use; so do these, when they belong to another type.
-  const harmless = new Set(Object.values(SCALING_READERS).flatMap(({ keys }) => keys));
-  const unknown = parameters.keys().find((key) => !known.includes(key) && !harmless.has(key));
-  if (unknown !== undefined) {
+  const type = parameters.string(parameters.has("rope_type") ? "rope_type" : "type", "default");
+  if (parameters.has("rope_type")) parameters.ignore("type", "rope_type takes its place");
+  if (!Object.hasOwn(SCALING_READERS, type)) {
+    const known = Object.keys(SCALING_READERS).join(", ");
     throw new UnsupportedModelError(
-      `${parameters.nameOf(unknown)}: not understood for RoPE type "${type}", and it may change the keys`,
+      `${parameters.nameOf("rope_type")}: RoPE type "${type}" is not supported; supported: ${known}`,
     );
   }
+  const reader = SCALING_READERS[type as RopeScaling["type"]];
+  const scaling = reader.read(parameters, config);
+  // transformers passes over keys that belong to another type.
+  const others = Object.values(SCALING_READERS).flatMap(({ keys }) => keys);
+  for (const key of others) {
+    if (!reader.keys.includes(key)) parameters.ignore(key, `RoPE of type ${type} has no use for it`);
+  }
+  return { theta, dimensions, scaling };
+}
+
+function readTheta(parameters: ModelConfig | undefined, config: ModelConfig, defaultTheta: number): number {
+  if (!parameters?.has("rope_theta")) return config.positiveNumber("rope_theta", defaultTheta);
+  config.ignore("rope_theta", "the one in the RoPE parameters takes its place, as in transformers");
+  return parameters.positiveNumber("rope_theta");
+}
+
+function readDimensions(
+  parameters: ModelConfig | undefined,
+  config: ModelConfig,
+  headDim: number,
+  partial: number,
+): number {
+  const key = "partial_rotary_factor";
+  const where = parameters?.has(key) ? parameters : config;
+  const factor = where.positiveNumber(key, partial);
+  const dimensions = Math.floor(headDim * factor);
+  if (factor <= 1 && dimensions > 0 && dimensions % 2 === 0) return dimensions;
+  throw new CheckpointError(
+    `${where.nameOf(key)}: ${factor} of head_dim (${headDim}) must be an even number of dimensions, found ${dimensions}`,
+  );
 }
 
 function readOriginalMaxPositions(parameters: ModelConfig, config: ModelConfig): number {
@@ -150,6 +185,11 @@ function yarnAttentionFactor(parameters: ModelConfig, factor: number): number {
   return mscale && mscaleAllDim ? magnitude(mscale) / magnitude(mscaleAllDim) : magnitude(1);
 }
 
+/** The same of several rotations: each regime grows with the length, so their sum says whether all are equal. */
+export function ropeRegimes(ropes: readonly Rope[], length: number): number {
+  return ropes.reduce((sum, rope) => sum + ropeRegime(rope, length), 0);
+}
+
 /**
  * Whether two prompts may share a batch: lengths with equal regimes use the same tables. Only dynamic scaling depends on
  * the length, and only beyond the trained positions.
@@ -160,11 +200,11 @@ export function ropeRegime(rope: Rope, length: number): number {
 
 /** Inverse frequencies, float32, of a prompt of `length` tokens. */
 export function inverseFrequencies(rope: Rope, length: number): Float32Array {
-  const { scaling, headDim } = rope;
-  const frequencies = new Float32Array(headDim / 2);
-  const base = scaling.type === "dynamic" ? dynamicBase(rope.theta, scaling, headDim, length) : rope.theta;
+  const { scaling, dimensions } = rope;
+  const frequencies = new Float32Array(dimensions / 2);
+  const base = scaling.type === "dynamic" ? dynamicBase(rope.theta, scaling, dimensions, length) : rope.theta;
   for (let pair = 0; pair < frequencies.length; pair++) {
-    const wave = Math.fround(base ** Math.fround((2 * pair) / headDim));
+    const wave = Math.fround(base ** Math.fround((2 * pair) / dimensions));
     frequencies[pair] = 1 / wave;
   }
   switch (scaling.type) {
@@ -184,11 +224,11 @@ export function inverseFrequencies(rope: Rope, length: number): Float32Array {
 function dynamicBase(
   theta: number,
   scaling: Extract<RopeScaling, { type: "dynamic" }>,
-  headDim: number,
+  dimensions: number,
   length: number,
 ): number {
   const ratio = Math.max(length, scaling.maxPositions) / scaling.maxPositions;
-  return theta * (scaling.factor * ratio - (scaling.factor - 1)) ** (headDim / (headDim - 2));
+  return theta * (scaling.factor * ratio - (scaling.factor - 1)) ** (dimensions / (dimensions - 2));
 }
 
 function llama3Frequency(frequency: number, scaling: Extract<RopeScaling, { type: "llama3" }>): number {
@@ -201,10 +241,10 @@ function llama3Frequency(frequency: number, scaling: Extract<RopeScaling, { type
 }
 
 function yarnFrequencies(rope: Rope, scaling: Extract<RopeScaling, { type: "yarn" }>): Float32Array {
-  const { headDim, theta } = rope;
+  const { dimensions, theta } = rope;
   const [low, high] = yarnCorrectionRange(rope, scaling);
-  return Float32Array.from({ length: headDim / 2 }, (_, pair) => {
-    const wave = Math.fround(theta ** Math.fround((2 * pair) / headDim));
+  return Float32Array.from({ length: dimensions / 2 }, (_, pair) => {
+    const wave = Math.fround(theta ** Math.fround((2 * pair) / dimensions));
     const ramp = Math.min(Math.max(Math.fround(Math.fround(pair - low) / Math.fround(high - low)), 0), 1);
     const extrapolated = Math.fround(1 - ramp);
     const extrapolation = Math.fround(1 / wave);
@@ -216,11 +256,11 @@ function yarnFrequencies(rope: Rope, scaling: Extract<RopeScaling, { type: "yarn
 /** Between which pairs the frequencies pass from extrapolated to interpolated. */
 function yarnCorrectionRange(rope: Rope, scaling: Extract<RopeScaling, { type: "yarn" }>): [number, number] {
   const dimensionOf = (rotations: number) =>
-    (rope.headDim * Math.log(scaling.originalMaxPositions / (rotations * 2 * Math.PI))) / (2 * Math.log(rope.theta));
+    (rope.dimensions * Math.log(scaling.originalMaxPositions / (rotations * 2 * Math.PI))) / (2 * Math.log(rope.theta));
   const low = dimensionOf(scaling.betaFast);
   const high = dimensionOf(scaling.betaSlow);
   const first = Math.max(scaling.truncate ? Math.floor(low) : low, 0);
-  const last = Math.min(scaling.truncate ? Math.ceil(high) : high, rope.headDim - 1);
+  const last = Math.min(scaling.truncate ? Math.ceil(high) : high, rope.dimensions - 1);
   return [first, first === last ? last + 0.001 : last];
 }
 

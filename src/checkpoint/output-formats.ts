@@ -76,18 +76,46 @@ export const OUTPUT_FORMATS = {
 
 export type OutputFormatName = keyof typeof OUTPUT_FORMATS;
 
-/** The tensors of all layers in a format. @param attentionNames prefix of each layer's tensors, by layer */
+/**
+ * Prefixes of scales by layer: of the attention that writes the cache, and of those that read it, which engines look for
+ * under their own names.
+ */
+export type ScaleNames = ReadonlyMap<number, readonly [string, ...string[]]>;
+
+/** The names that scales of caches have. */
+export function scaleNames(
+  caches: Iterable<{
+    readonly layer: number;
+    readonly name: string;
+    readonly sharedBy?: readonly { readonly name: string }[];
+  }>,
+): ScaleNames {
+  return new Map(
+    Array.from(caches, ({ layer, name, sharedBy = [] }) => [layer, [name, ...sharedBy.map((reader) => reader.name)]]),
+  );
+}
+
+/** What a cache's scales are called. @throws RangeError when nobody said */
+export function namesOf(names: ScaleNames, layer: number): readonly [string, ...string[]] {
+  const found = names.get(layer);
+  if (found === undefined) throw new RangeError(`no name for the scales of layer ${layer}`);
+  return found;
+}
+
+/** The tensors of all caches in a format. */
 export function scaleTensors(
   name: OutputFormatName,
   scales: readonly LayerScales[],
-  attentionNames: readonly string[],
+  names: ScaleNames,
 ): Float32Tensor[] {
   const format: OutputFormat = OUTPUT_FORMATS[name];
   return scales.flatMap((layer) =>
-    Object.entries(format.tensors(layer)).map(([tensor, scale]) => ({
-      name: `${attentionNames[layer.layer]}.${tensor}`,
-      shape: format.shape,
-      values: Float32Array.of(scale),
-    })),
+    namesOf(names, layer.layer).flatMap((name) =>
+      Object.entries(format.tensors(layer)).map(([tensor, scale]) => ({
+        name: `${name}.${tensor}`,
+        shape: format.shape,
+        values: Float32Array.of(scale),
+      })),
+    ),
   );
 }

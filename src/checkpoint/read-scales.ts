@@ -87,24 +87,25 @@ async function readValues(handle: FileHandle, entry: TensorEntry): Promise<numbe
 
 export interface ScalesAsRead {
   readonly source: "kv_scale" | "k_scale, v_scale";
-  /** By decoder layer. */
-  readonly layers: readonly { readonly kScale: number; readonly vScale: number }[];
+  /** In the order of the places that were asked for. */
+  readonly layers: readonly { readonly layer: number; readonly kScale: number; readonly vScale: number }[];
 }
 
 /**
  * The scales of each decoder layer as an engine uses them: k_scale and v_scale where all layers have both, else kv_scale for
  * both. Undefined when the checkpoint has none.
- * @param attentionNames name of each decoder layer's attention, by layer
+ * @param places number of the layer and name of the attention, of each that writes a cache
  * @throws CheckpointError for a layer without scales, and a scale that is not one finite positive number
  */
 export async function scalesAsRead(
   checkpoint: Checkpoint,
-  attentionNames: readonly string[],
+  places: readonly { readonly layer: number; readonly name: string }[],
 ): Promise<ScalesAsRead | undefined> {
   const scales = await readScales(checkpoint.shards);
   if (scales.length === 0) return undefined;
   const find = (attention: string, kind: ScaleKind) =>
     scales.find((scale) => scale.attention === attention && scale.kind === kind);
+  const attentionNames = places.map(({ name }) => name);
   const withoutPair = attentionNames.filter((name) => !find(name, "k_scale") || !find(name, "v_scale"));
   const withoutShared = attentionNames.filter((name) => !find(name, "kv_scale"));
   const source = withoutPair.length === 0 ? "k_scale, v_scale" : "kv_scale";
@@ -115,10 +116,12 @@ export async function scalesAsRead(
     );
   }
   const scaleOf = (attention: string, kind: ScaleKind) => singleValue(checkpoint.folder, find(attention, kind));
-  const layers = attentionNames.map((name) => {
-    if (source === "k_scale, v_scale") return { kScale: scaleOf(name, "k_scale"), vScale: scaleOf(name, "v_scale") };
+  const layers = places.map(({ layer, name }) => {
+    if (source === "k_scale, v_scale") {
+      return { layer, kScale: scaleOf(name, "k_scale"), vScale: scaleOf(name, "v_scale") };
+    }
     const shared = scaleOf(name, "kv_scale");
-    return { kScale: shared, vScale: shared };
+    return { layer, kScale: shared, vScale: shared };
   });
   return { source, layers };
 }

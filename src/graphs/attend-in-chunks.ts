@@ -1,6 +1,7 @@
 // Attention of the processor: GroupQueryAttention over some queries of a long prompt at a time, its scores in memory. Knows
 // no weights, and nothing of the kernels of devices.
 
+import { valueDimOf } from "../architectures/blocks.js";
 import { type GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
 import { sizeOf } from "./blocks.js";
 import {
@@ -26,7 +27,7 @@ const CHUNKED_TOKENS = 8192;
  * mask it, one after the other, which takes longer than the products: 2.6 instead of 1.2 ms for 341 tokens of SmolLM2.
  * Without tiles it computes the whole square of scores, half of it for nothing, and writes it to memory; so a long
  * prompt's queries are cut in chunks, each with the keys up to its end: 24 instead of 48 ms for 2048 tokens.
- * @returns [batch, tokens, heads × head_dim]; padding has any values
+ * @returns [batch, tokens, heads × value_dim]; padding has any values
  */
 export function attentionInChunks(
   context: AttendContext,
@@ -49,17 +50,17 @@ export function attentionInChunks(
   });
 }
 
-/** What one of two graphs gives. [batch, tokens, heads × head_dim] */
+/** What one of two graphs gives. [batch, tokens, heads × value_dim] */
 function choose(
   context: AttendContext,
-  { heads, headDim }: AttentionShape,
+  shape: AttentionShape,
   condition: Value,
   record: Readonly<Record<"whenTrue" | "whenFalse", (inner: AttendContext) => Value>>,
 ): Value {
   const branch = (of: (inner: AttendContext) => Value) =>
     context.builder.subgraph((body) => {
       const attended = of({ ...context, builder: body });
-      body.output(attended, "attended", "float32", ["batch", "tokens", heads * headDim]);
+      body.output(attended, "attended", "float32", ["batch", "tokens", shape.heads * valueDimOf(shape)]);
     });
   return context.builder.op("If", [condition], {
     attributes: { then_branch: branch(record.whenTrue), else_branch: branch(record.whenFalse) },
@@ -74,7 +75,7 @@ function chunkByChunk(
   entering: QueriesKeysValues,
 ): Value {
   const { builder } = context;
-  const width = shape.heads * shape.headDim;
+  const width = shape.heads * valueDimOf(shape);
   const chunks = divideUp(builder, tokens, builder.int64s([CHUNK_QUERIES]));
   const length = divideUp(builder, tokens, chunks);
   const body = builder.subgraph((inner) => {
@@ -83,7 +84,7 @@ function chunkByChunk(
   const nothing = builder.op("ConstantOfShape", [builder.int64s(pastShape(shape, 0))]);
   const [, , stacked] = builder.ops("Loop", [chunks, NONE, nothing, nothing], 3, {
     attributes: { body },
-  }) as [Value, Value, Value]; // [chunks, 1, length, heads × head_dim]
+  }) as [Value, Value, Value]; // [chunks, 1, length, heads × value_dim]
   const joined = builder.op("Reshape", [stacked, builder.int64s([1, -1, width])]);
   return builder.op("Slice", [joined, builder.int64s([0]), tokens, builder.int64s([1])]);
 }
@@ -100,7 +101,7 @@ function recordChunk(
   context: AttendContext,
   shape: AttentionShape,
   { tokens, length }: Readonly<Record<"tokens" | "length", Value>>,
-  { query, key, value }: QueriesKeysValues,
+  { query, key, value, sinks }: QueriesKeysValues,
 ): void {
   const { builder } = context;
   const iteration = builder.input("iteration", "int64", []);
@@ -115,7 +116,7 @@ function recordChunk(
     lastPositions: cast(builder, builder.op("Sub", [end, builder.int64s([1])]), "int64", "int32"),
     totalTokens: cast(builder, end, "int64", "int32"),
   };
-  const chunk = { query: ofChunk(query), key: ofChunk(key), value: ofChunk(value), buffers };
+  const chunk = { query: ofChunk(query), key: ofChunk(key), value: ofChunk(value), buffers, ...(sinks && { sinks }) };
   const { attended, present } = untiledAttention(context, shape, counts, chunk);
   builder.output(goesOn, "goes_on_after", "bool", []);
   builder.output(present.key, "present_k", "float32", pastShape(shape, "present"));
@@ -124,7 +125,7 @@ function recordChunk(
   const missing = builder.op("Sub", [fullEnd, end]);
   const pads = [builder.int64s([0, 0, 0, 0]), missing, builder.int64s([0])];
   const filled = builder.op("Pad", [attended, builder.op("Concat", pads, { attributes: { axis: 0 } })]);
-  builder.output(filled, "attended", "float32", [1, "chunk", shape.heads * shape.headDim]);
+  builder.output(filled, "attended", "float32", [1, "chunk", shape.heads * valueDimOf(shape)]);
 }
 
 /** Far below any score: it adds nothing to what a softmax is divided by. */
@@ -137,8 +138,8 @@ function untiledAttention(
   counts: TokenCounts,
   entering: QueriesKeysValues,
 ) {
-  const sinks = context.builder.float32s(Array.from({ length: shape.heads }, () => NO_SINK));
-  return fusedAttention(context, shape, counts, entering, { sinks });
+  const none = () => context.builder.float32s(Array.from({ length: shape.heads }, () => NO_SINK));
+  return fusedAttention(context, shape, counts, { ...entering, sinks: entering.sinks ?? none() });
 }
 
 function divideUp(builder: GraphBuilder, x: Value, by: Value): Value {

@@ -1,6 +1,7 @@
 // Attention itself, over queries, keys and values as they are read of the cache: causal, heads in groups, a window where
 // there is one. By the fused operator, or written out where that is not to be trusted. Knows no weights.
 
+import { valueDimOf } from "../architectures/blocks.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
@@ -12,6 +13,7 @@ import {
   type AttentionShape,
   fusedAttention,
   type QueriesKeysValues,
+  scaleOf,
   type TokenCounts,
 } from "./fused-attention.js";
 import { cast } from "./weights.js";
@@ -38,43 +40,77 @@ export function attend(
 const HEADS_AT_A_TIME = 8;
 
 /**
- * softmax(q · kᵀ / √head_dim + mask) · v, in float32 whatever the arithmetic: the products of 16 bits would overflow where
+ * softmax(q · kᵀ · scale + mask) · v, in float32 whatever the arithmetic: the products of 16 bits would overflow where
  * keys are large. The queries of a group are one matrix, so that keys and values need not be repeated.
  */
 function writtenOutAttention(
   { builder, arithmetic: { elementType } }: AttendContext,
-  { heads, kvHeads, headDim, slidingWindow }: AttentionShape,
+  shape: AttentionShape,
   { totalTokens }: TokenCounts,
-  { query, key, value }: QueriesKeysValues,
+  { query, key, value, sinks }: QueriesKeysValues,
 ): Value {
-  const arrange = (x: Value, count: number, perm: readonly number[]) => {
+  const { heads, kvHeads, headDim, slidingWindow, softcap } = shape;
+  const valueDim = valueDimOf(shape);
+  const arrange = (x: Value, count: number, width: number, perm: readonly number[]) => {
     const wide = cast(builder, x, elementType, "float32");
-    return builder.op("Transpose", [splitHeads(builder, wide, count, headDim)], { attributes: { perm: [...perm] } });
+    return builder.op("Transpose", [splitHeads(builder, wide, count, width)], { attributes: { perm: [...perm] } });
   };
   const mask = distanceMask(builder, totalTokens, slidingWindow);
   const group = heads / kvHeads;
   const counts = kvHeadsAtATime(kvHeads, group);
-  const scale = builder.float32(1 / Math.sqrt(headDim));
-  const scaled = builder.op("Mul", [arrange(query, heads, [0, 2, 1, 3]), scale]);
+  const scale = builder.float32(scaleOf(shape));
+  const scaled = builder.op("Mul", [arrange(query, heads, headDim, [0, 2, 1, 3]), scale]);
   const queries = split(
     builder,
     scaled, // [batch, heads, tokens, head_dim]
     counts.map((count) => count * group),
   );
-  const keys = split(builder, arrange(key, kvHeads, [0, 2, 3, 1]), counts); // [batch, kv_heads, head_dim, tokens]
-  const values = split(builder, arrange(value, kvHeads, [0, 2, 1, 3]), counts); // [batch, kv_heads, tokens, head_dim]
+  const keys = split(builder, arrange(key, kvHeads, headDim, [0, 2, 3, 1]), counts); // [batch, kv_heads, head_dim, tokens]
+  const values = split(builder, arrange(value, kvHeads, valueDim, [0, 2, 1, 3]), counts); // [batch, kv_heads, tokens, value_dim]
+  const sinkOfHeads =
+    sinks === undefined ? [] : sinksByPart(builder, cast(builder, sinks, elementType, "float32"), counts, group);
   const attended = counts.map((count, part) => {
     const reshape = (x: Value, sizes: readonly number[]) => builder.op("Reshape", [x, builder.int64s(sizes)]);
     const [q, k, v] = [queries[part], keys[part], values[part]] as [Value, Value, Value];
     const scores = builder.op("MatMul", [reshape(q, [0, count, -1, headDim]), k]); // [batch, kv_heads, group × tokens, tokens]
-    const masked = builder.op("Add", [reshape(scores, [0, count * group, -1, 0]), mask]); // [batch, heads, tokens, tokens]
-    const shares = builder.op("Softmax", [masked], { attributes: { axis: -1 } });
-    const sums = builder.op("MatMul", [reshape(shares, [0, count, -1, 0]), v]); // [batch, kv_heads, group × tokens, head_dim]
-    return reshape(sums, [0, count * group, -1, headDim]);
+    const capped = softcap === undefined ? scores : softCap(builder, scores, softcap);
+    const masked = builder.op("Add", [reshape(capped, [0, count * group, -1, 0]), mask]); // [batch, heads, tokens, tokens]
+    const sink = sinkOfHeads[part];
+    const shares = sink === undefined ? softmax(builder, masked) : softmaxWithSink(builder, masked, sink);
+    const sums = builder.op("MatMul", [reshape(shares, [0, count, -1, 0]), v]); // [batch, kv_heads, group × tokens, value_dim]
+    return reshape(sums, [0, count * group, -1, valueDim]);
   });
   const joined = attended.length === 1 ? attended[0] : builder.op("Concat", attended, { attributes: { axis: 1 } });
   const turned = builder.op("Transpose", [joined as Value], { attributes: { perm: [0, 2, 1, 3] } });
-  return cast(builder, mergeHeads(builder, turned), "float32", elementType); // [batch, tokens, heads × head_dim]
+  return cast(builder, mergeHeads(builder, turned), "float32", elementType); // [batch, tokens, heads × value_dim]
+}
+
+function softmax(builder: GraphBuilder, scores: Value): Value {
+  return builder.op("Softmax", [scores], { attributes: { axis: -1 } });
+}
+
+/** The sink takes a share that no value gets. @param sink [1, heads, 1, 1] */
+function softmaxWithSink(builder: GraphBuilder, scores: Value, sink: Value): Value {
+  const ofToken = builder.op("Slice", [scores, builder.int64s([0]), builder.int64s([1]), builder.int64s([3])]);
+  const column = builder.op("Add", [builder.op("Mul", [ofToken, builder.float32(0)]), sink]); // [batch, heads, tokens, 1]
+  const shares = softmax(builder, builder.op("Concat", [column, scores], { attributes: { axis: -1 } }));
+  return builder.op("Slice", [shares, builder.int64s([1]), builder.int64s([2 ** 31 - 1]), builder.int64s([3])]);
+}
+
+/** Each [1, heads of the part, 1, 1]. */
+function sinksByPart(builder: GraphBuilder, sinks: Value, counts: readonly number[], group: number): Value[] {
+  const shaped = builder.op("Reshape", [sinks, builder.int64s([1, -1, 1, 1])]);
+  return split(
+    builder,
+    shaped,
+    counts.map((count) => count * group),
+  );
+}
+
+/** cap · tanh(x / cap) */
+export function softCap(builder: GraphBuilder, x: Value, cap: number): Value {
+  const bounded = builder.op("Tanh", [builder.op("Div", [x, builder.float32(cap)])]);
+  return builder.op("Mul", [bounded, builder.float32(cap)]);
 }
 
 /** How many KV heads each part has. */
@@ -122,20 +158,21 @@ export const ATTENTION_VALUES = {
   query: "query", // [batch, tokens, heads × head_dim]
   key: "key", // [batch, tokens, kv_heads × head_dim]
   value: "value", // [batch, tokens, kv_heads × head_dim]
-  attended: "attended", // [batch, tokens, heads × head_dim]
+  attended: "attended", // [batch, tokens, heads × value_dim]
 } as const;
 
 /** Builds attention alone, to try out what a provider makes of it. */
 export function buildAttention(shape: AttentionShape, arithmetic: Arithmetic = FLOAT32_ARITHMETIC): Graph {
   const { heads, kvHeads, headDim } = shape;
+  const valueDim = valueDimOf(shape);
   const { elementType } = arithmetic;
   const builder = new GraphBuilder();
-  const tokens = (name: string, count: number) =>
-    cast(builder, builder.input(name, "float32", ["batch", "tokens", count * headDim]), "float32", elementType);
+  const tokens = (name: string, width: number) =>
+    cast(builder, builder.input(name, "float32", ["batch", "tokens", width]), "float32", elementType);
   const entering = {
-    query: tokens(ATTENTION_VALUES.query, heads),
-    key: tokens(ATTENTION_VALUES.key, kvHeads),
-    value: tokens(ATTENTION_VALUES.value, kvHeads),
+    query: tokens(ATTENTION_VALUES.query, heads * headDim),
+    key: tokens(ATTENTION_VALUES.key, kvHeads * headDim),
+    value: tokens(ATTENTION_VALUES.value, kvHeads * valueDim),
   };
   const counts = {
     lastPositions: builder.input(ATTENTION_VALUES.lastPositions, "int32", ["batch"]),
@@ -143,6 +180,6 @@ export function buildAttention(shape: AttentionShape, arithmetic: Arithmetic = F
   };
   const { attended } = attend({ builder, arithmetic }, shape, counts, entering);
   const wide = cast(builder, attended, elementType, "float32");
-  builder.output(wide, ATTENTION_VALUES.attended, "float32", ["batch", "tokens", heads * headDim]);
+  builder.output(wide, ATTENTION_VALUES.attended, "float32", ["batch", "tokens", heads * valueDim]);
   return builder.finish();
 }

@@ -1,24 +1,28 @@
 // Attention as the engines compute it, with K and V measured where they enter the cache: K after norm and rotation, V as
 // projected, padding set to zero. Knows no family by name.
 
-import type { Attention, RmsNorm } from "../architectures/description.js";
+import { type Attention, type HeadNorm, type Linear, valueDimOf } from "../architectures/blocks.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import { attend } from "./attend.js";
-import { type GraphContext, linear, mergeHeads, type Range, rangeOf, rmsNorm, splitHeads } from "./blocks.js";
+import { type GraphContext, linear, mergeHeads, type Range, rangeOf, splitHeads } from "./blocks.js";
+import { multiplied } from "./decoder-layer.js";
 import {
   type CacheBuffers,
   fusedAttention,
   type KeysAndValues,
   type QueriesKeysValues,
+  type Rotation,
   type TokenCounts,
 } from "./fused-attention.js";
+import { norm } from "./norm.js";
+import { cast } from "./weights.js";
 
 /** What a batch brings beside its hidden states. */
 export interface BatchInputs extends TokenCounts {
   /** 1 for a token, 0 for padding. As the tables of the rotation, in the type that the graph computes in. */
   readonly mask: Value; // [batch, tokens, 1]
-  readonly cos: Value; // [tokens, head_dim / 2]
-  readonly sin: Value; // [tokens, head_dim / 2]
+  /** By the decoder's `ropes`. */
+  readonly rotations: readonly Rotation[];
 }
 
 export interface KeyValueRanges {
@@ -62,17 +66,25 @@ export function cachedAttention(
   x: Value,
   read: CacheReading,
 ): { readonly output: Value; readonly entering: KeysAndValues; readonly present: CacheBuffers | undefined } {
-  const query = rotate(context, inputs, queries(context, description, x), description.heads);
+  const query = rotatedQueries(context, description, inputs, x);
   const entering = keysAndValues(context, description, inputs, x);
-  const { attended, present } = attend(context, description, inputs, { query, ...read(entering) });
-  return { output: linear(context, description.output, attended), entering, present };
+  const { attended, present } = attend(context, description, inputs, {
+    query,
+    ...read(entering),
+    ...sinksOf(context, description),
+  });
+  return { output: outputOf(context, description, x, attended), entering, present };
 }
 
 const keepAll: CacheReading = (entering) => entering;
 
-function canRotate({ arithmetic }: GraphContext, { headDim }: Attention): boolean {
+/** Whether the operator can rotate, and nothing but its rotation lies between the projections and the cache. */
+function canRotate({ arithmetic }: GraphContext, description: Attention): boolean {
+  const { headDim, rope, queryNorm, keyNorm } = description;
   const isFused = arithmetic.attention === "fused" && arithmetic.rotation === "fused";
-  return isFused && headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
+  const isWhole = rope?.dimensions === headDim && rope.pairing === "halves" && valueDimOf(description) === headDim;
+  const isLast = [queryNorm, keyNorm].every((each) => each?.when !== "after-rotation");
+  return isFused && isWhole && isLast && headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
 }
 
 /** The same where the operator rotates: K is measured as it comes out of it. */
@@ -83,13 +95,19 @@ function attentionThatRotates(
   x: Value,
 ): { readonly output: Value; readonly ranges: KeyValueRanges } {
   const { builder } = context;
-  const { kvHeads, headDim } = description;
+  const { kvHeads, headDim, rope } = description;
   const value = maskedValues(context, description, inputs, x);
-  const entering = { query: queries(context, description, x), key: keys(context, description, x), value };
-  const { attended, present } = fusedAttention(context, description, inputs, entering, { rotation: inputs });
+  const entering = {
+    query: queries(context, description, x),
+    key: keys(context, description, x),
+    value,
+    ...sinksOf(context, description),
+  };
+  const rotation = rotationOf(inputs, rope?.rope ?? 0);
+  const { attended, present } = fusedAttention(context, description, inputs, entering, { rotation });
   const mask = builder.op("Unsqueeze", [inputs.mask, builder.int64s([1])]); // [batch, 1, tokens, 1]
   return {
-    output: linear(context, description.output, attended),
+    output: outputOf(context, description, x, attended),
     ranges: {
       k: rangeOf(context, builder.op("Mul", [present.key, mask]), 2),
       v: rangeOf(context, splitHeads(builder, value, kvHeads, headDim)),
@@ -109,56 +127,118 @@ export function keyValueRanges(
 
 /** K and V as they enter the cache, padding set to zero. */
 function keysAndValues(context: GraphContext, description: Attention, inputs: BatchInputs, x: Value): KeysAndValues {
-  const rotated = rotate(context, inputs, keys(context, description, x), description.kvHeads);
+  const { keyNorm, kvHeads, headDim } = description;
+  const rotated = rotate(context, inputs, keys(context, description, x), kvHeads, description);
+  const key = normedHeads(context, rotated, kvHeads, headDim, keyNorm, "after-rotation");
   return {
-    key: context.builder.op("Mul", [rotated, inputs.mask]),
+    key: context.builder.op("Mul", [key, inputs.mask]),
     value: maskedValues(context, description, inputs, x),
   };
 }
 
+/** [batch, tokens, heads × head_dim] */
+function rotatedQueries(context: GraphContext, description: Attention, inputs: BatchInputs, x: Value): Value {
+  const { queryNorm, heads, headDim } = description;
+  const rotated = rotate(context, inputs, queries(context, description, x), heads, description);
+  return normedHeads(context, rotated, heads, headDim, queryNorm, "after-rotation");
+}
+
 /** Before rotation. [batch, tokens, heads × head_dim] */
-function queries(context: GraphContext, { query, queryNorm, heads, headDim }: Attention, x: Value): Value {
-  return normedHeads(context, linear(context, query, x), heads, queryNorm, headDim);
+function queries(context: GraphContext, { query, queryNorm, heads, headDim, clip }: Attention, x: Value): Value {
+  return normedHeads(context, projected(context, query, clip, x), heads, headDim, queryNorm, "before-rotation");
 }
 
 /** Before rotation. [batch, tokens, kv_heads × head_dim] */
-function keys(context: GraphContext, { key, keyNorm, kvHeads, headDim }: Attention, x: Value): Value {
-  return normedHeads(context, linear(context, key, x), kvHeads, keyNorm, headDim);
+function keys(context: GraphContext, description: Attention, x: Value): Value {
+  const { key, keyNorm, kvHeads, headDim, clip, keyMultiplier } = description;
+  const scaled = multiplied(context, projected(context, key, clip, x), keyMultiplier);
+  return normedHeads(context, scaled, kvHeads, headDim, keyNorm, "before-rotation");
 }
 
-/** Padding set to zero. [batch, tokens, kv_heads × head_dim] */
-function maskedValues(context: GraphContext, { value }: Attention, { mask }: BatchInputs, x: Value): Value {
-  return context.builder.op("Mul", [linear(context, value, x), mask]);
+/** Padding set to zero. [batch, tokens, kv_heads × value_dim] */
+function maskedValues(context: GraphContext, description: Attention, { mask }: BatchInputs, x: Value): Value {
+  const { value, valueNorm, kvHeads, clip, valueMultiplier } = description;
+  const { builder } = context;
+  const scaled = multiplied(context, projected(context, value, clip, x), valueMultiplier);
+  const normed =
+    valueNorm === undefined
+      ? scaled
+      : mergeHeads(builder, norm(context, valueNorm, splitHeads(builder, scaled, kvHeads, valueDimOf(description))));
+  return builder.op("Mul", [normed, mask]);
 }
 
-function rangesOf(
-  context: GraphContext,
-  { kvHeads, headDim }: Attention,
-  { key, value }: KeysAndValues,
-): KeyValueRanges {
+function projected(context: GraphContext, projection: Linear, clip: number | undefined, x: Value): Value {
+  const { builder, arithmetic } = context;
+  const y = linear(context, projection, x);
+  if (clip === undefined) return y;
+  const limit = (value: number) => cast(builder, builder.float32(value), "float32", arithmetic.elementType);
+  return builder.op("Clip", [y, limit(-clip), limit(clip)]);
+}
+
+function rangesOf(context: GraphContext, description: Attention, { key, value }: KeysAndValues): KeyValueRanges {
+  const { kvHeads, headDim } = description;
   return {
     k: rangeOf(context, splitHeads(context.builder, key, kvHeads, headDim)),
-    v: rangeOf(context, splitHeads(context.builder, value, kvHeads, headDim)),
+    v: rangeOf(context, splitHeads(context.builder, value, kvHeads, valueDimOf(description))),
   };
 }
 
-/** Rotates each head by its position, halves paired as in transformers. @param x [batch, tokens, heads × head_dim] */
-function rotate({ builder }: GraphContext, { cos, sin }: BatchInputs, x: Value, heads: number): Value {
-  const firstPosition = builder.int64s([0]);
-  return builder.op("RotaryEmbedding", [x, firstPosition, cos, sin], {
+/** Rotates each head by its position, as transformers does. @param x [batch, tokens, heads × head_dim] */
+function rotate(
+  { builder }: GraphContext,
+  inputs: BatchInputs,
+  x: Value,
+  heads: number,
+  { rope, headDim }: Pick<Attention, "rope" | "headDim">,
+): Value {
+  if (rope === undefined) return x;
+  const { cos, sin } = rotationOf(inputs, rope.rope);
+  return builder.op("RotaryEmbedding", [x, builder.int64s([0]), cos, sin], {
     domain: MICROSOFT_DOMAIN,
-    attributes: { num_heads: heads },
+    attributes: {
+      num_heads: heads,
+      ...(rope.dimensions !== headDim && { rotary_embedding_dim: rope.dimensions }),
+      ...(rope.pairing === "neighbours" && { interleaved: 1 }),
+    },
   });
+}
+
+function rotationOf({ rotations }: BatchInputs, index: number): Rotation {
+  const rotation = rotations[index];
+  if (rotation === undefined) throw new RangeError(`no rotation ${index} among ${rotations.length}`);
+  return rotation;
 }
 
 function normedHeads(
   context: GraphContext,
   x: Value,
   heads: number,
-  norm: RmsNorm | undefined,
   headDim: number,
+  headNorm: HeadNorm | undefined,
+  when: HeadNorm["when"],
 ): Value {
-  if (norm === undefined) return x;
+  if (headNorm?.when !== when) return x;
+  if (headNorm.over === "projection") return norm(context, headNorm.norm, x);
   const { builder } = context;
-  return mergeHeads(builder, rmsNorm(context, norm, splitHeads(builder, x, heads, headDim)));
+  return mergeHeads(builder, norm(context, headNorm.norm, splitHeads(builder, x, heads, headDim)));
+}
+
+function sinksOf({ weights, arithmetic }: GraphContext, { sinks }: Attention): { readonly sinks?: Value } {
+  return sinks === undefined ? {} : { sinks: weights.as(arithmetic.elementType, sinks) };
+}
+
+/** The output projection, behind the gate where there is one. @param attended [batch, tokens, heads × value_dim] */
+function outputOf(context: GraphContext, description: Attention, x: Value, attended: Value): Value {
+  const { gate, output, heads } = description;
+  if (gate === undefined) return linear(context, output, attended);
+  const { builder } = context;
+  const valueDim = valueDimOf(description);
+  const operator = gate.activation === "sigmoid" ? "Sigmoid" : "Softplus";
+  const open = builder.op(operator, [linear(context, gate.projection, x)]);
+  if (gate.projection.outputs === heads * valueDim) {
+    return linear(context, output, builder.op("Mul", [attended, open]));
+  }
+  const perHead = builder.op("Unsqueeze", [open, builder.int64s([-1])]); // [batch, tokens, heads, 1]
+  const gated = builder.op("Mul", [splitHeads(builder, attended, heads, valueDim), perHead]);
+  return linear(context, output, mergeHeads(builder, gated));
 }

@@ -1,7 +1,8 @@
-// The small blocks that every decoder shares: linear, RMS norm, gated feed-forward, absmax. Each takes a description and
-// appends nodes. Knows no family by name.
+// The small pieces that blocks are made of: linear, activation, feed-forward, absmax. Each takes a description and appends
+// nodes. Knows no family by name.
 
-import type { Activation, GatedFeedForward, Linear, RmsNorm } from "../architectures/description.js";
+import type { Activation, FeedForward, Linear } from "../architectures/blocks.js";
+import { outputsAxis, type WeightSource } from "../architectures/weight-source.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic } from "./arithmetic.js";
 import { cast, type GraphWeights } from "./weights.js";
@@ -16,8 +17,15 @@ export interface GraphContext {
 /** x · weightᵀ + bias */
 export function linear(context: GraphContext, { weight, bias }: Linear, x: Value): Value {
   const { builder, weights, arithmetic } = context;
-  const y = product(context, x, weights.as(arithmetic.elementType, weight)); // [..., outputs]
+  const y = multiply(context, x, weight); // [..., outputs]
   return bias === undefined ? y : builder.op("Add", [y, weights.as(arithmetic.elementType, bias)]);
+}
+
+/** x · weightᵀ, wherever the weight's numbers are and however they are stored: all products of layers enter here. */
+export function multiply(context: GraphContext, x: Value, source: WeightSource): Value {
+  const { builder, weights, arithmetic } = context;
+  const weight = weights.as(arithmetic.elementType, source);
+  return outputsAxis(source) === 1 ? builder.op("MatMul", [x, weight]) : product(context, x, weight);
 }
 
 /**
@@ -43,55 +51,10 @@ function notConstant(builder: GraphBuilder, matrix: Value, input: Value): Value 
   return builder.op("Reshape", [matrix, builder.op("Mul", [sizes, builder.int64s([0, 0])])]);
 }
 
-/**
- * x / √(mean(x²) + ε) · weight, over the last axis. Written out unless the arithmetic says otherwise: ONNX Runtime's
- * fused norm adds up the squares one after another in float32, which the layers above amplify to 1e-5 of a key.
- */
-export function rmsNorm(context: GraphContext, norm: RmsNorm, x: Value): Value {
-  return context.arithmetic.norm === "fused" ? fusedNorm(context, norm, x) : writtenOutNorm(context, norm, x);
-}
-
-/** The norm of x + addend, and the sum itself. */
-export function normOfSum(
-  context: GraphContext,
-  norm: RmsNorm,
-  x: Value,
-  addend: Value,
-): { readonly sum: Value; readonly normed: Value } {
-  const { builder, weights, arithmetic } = context;
-  if (arithmetic.norm === "written-out") {
-    const sum = builder.op("Add", [x, addend]);
-    return { sum, normed: writtenOutNorm(context, norm, sum) };
-  }
-  const weight = weights.as(arithmetic.elementType, norm.weight);
-  const [normed, , , sum] = builder.ops("SkipSimplifiedLayerNormalization", [x, addend, weight], 4, {
-    domain: MICROSOFT_DOMAIN,
-    attributes: { epsilon: { float: norm.epsilon } },
-    unused: [1, 2],
-  }) as [Value, Value, Value, Value];
-  return { sum, normed };
-}
-
-function fusedNorm({ builder, weights, arithmetic }: GraphContext, { weight, epsilon }: RmsNorm, x: Value): Value {
-  const attributes = { axis: -1, epsilon: { float: epsilon } };
-  return builder.op("SimplifiedLayerNormalization", [x, weights.as(arithmetic.elementType, weight)], { attributes });
-}
-
-function writtenOutNorm({ builder, weights, arithmetic }: GraphContext, { weight, epsilon }: RmsNorm, x: Value): Value {
-  const lastAxis = builder.int64s([-1]);
-  const meanSquare = builder.op("ReduceMean", [builder.op("Mul", [x, x]), lastAxis], { attributes: { keepdims: 1 } });
-  const root = builder.op("Sqrt", [builder.op("Add", [meanSquare, builder.float32(epsilon)])]);
-  const normed = builder.op("Mul", [x, builder.op("Reciprocal", [root])]);
-  return builder.op("Mul", [normed, weights.as(arithmetic.elementType, weight)]);
-}
-
-/** down(activation(gate(x)) · up(x)) */
-export function gatedFeedForward(
-  context: GraphContext,
-  { activation, gate, up, down }: GatedFeedForward,
-  x: Value,
-): Value {
+/** down(activation(gate(x)) · up(x)), or down(activation(up(x))) */
+export function feedForward(context: GraphContext, { activation, gate, up, down }: FeedForward, x: Value): Value {
   const { builder, arithmetic } = context;
+  if (gate === undefined) return linear(context, down, activate(builder, activation, linear(context, up, x)));
   const [open, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
   const gated =
     activation === "silu" && arithmetic.gate === "fused"
@@ -119,8 +82,14 @@ function activate(builder: GraphBuilder, activation: Activation, x: Value): Valu
       return builder.op("Gelu", [x]);
     case "gelu_tanh":
       return builder.op("Gelu", [x], { attributes: { approximate: "tanh" } });
+    case "gelu_quick":
+      return builder.op("QuickGelu", [x], { domain: MICROSOFT_DOMAIN, attributes: { alpha: { float: 1.702 } } });
     case "relu":
       return builder.op("Relu", [x]);
+    case "relu2": {
+      const positive = builder.op("Relu", [x]);
+      return builder.op("Mul", [positive, positive]);
+    }
   }
 }
 

@@ -1,16 +1,17 @@
 // The graph of a decode step: consecutive parts of a decoder over the tokens that are new. What attention reads of the
 // tokens before them are codes, made numbers here. Knows neither who stores the codes nor who chooses the tokens.
 
-import type { Decoder, DecoderLayer } from "../architectures/description.js";
+import { type Attention, valueDimOf } from "../architectures/blocks.js";
+import type { Decoder } from "../architectures/description.js";
 import { type CodedType, codeTable, codeTypeOf } from "../numerics/cache-codes.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, type CacheReading, cachedAttention } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
-import { decoderLayer, type ResidualStream, sumOfStream } from "./decoder-layer.js";
-import { type CacheRounding, keptByCache, type Side } from "./kv-cache.js";
-import { SEGMENT_VALUES, type SegmentPart, segmentInput } from "./segment.js";
+import { type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
+import { type CacheRounding, keptByCache, type Side, scaleAt } from "./kv-cache.js";
+import { residualsOfPart, rotationInputs, SEGMENT_VALUES, type SegmentPart, segmentInput } from "./segment.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** A rounding whose results are stored as codes. */
@@ -22,9 +23,9 @@ export interface CodedRounding extends CacheRounding {
 export const DECODE_VALUES = {
   /** Which of the caches this step reads; the past of the others is empty. */
   choice: "choice", // int32 [1]
-  past: (cache: number, side: Side, layer: number) => `past_${cache}_${side}_${layer}`, // [1, past, kv_heads × head_dim]
+  past: (cache: number, side: Side, layer: number) => `past_${cache}_${side}_${layer}`, // [1, past, kv_heads × head_dim or value_dim]
   /** What the cache keeps of the new tokens: numbers that codes stand for, times the scale. */
-  kept: (side: Side, layer: number) => `kept_${side}_${layer}`, // [1, tokens, kv_heads × head_dim]
+  kept: (side: Side, layer: number) => `kept_${side}_${layer}`, // [1, tokens, kv_heads × head_dim or value_dim]
 } as const;
 
 /**
@@ -55,10 +56,9 @@ export function buildDecodeStep(
     for (const part of parts) {
       if (part.kind !== "layer") continue;
       const { layer } = part;
-      const { next } = decoderLayer(context, layer, stream, (normed) =>
-        cachedAttention(context, layer.attention, inputs, normed, codes.readingOf(layer)),
-      );
-      stream = next;
+      const attend = (attention: Attention, x: Value) =>
+        cachedAttention(context, attention, inputs, x, codes.readingOf(layer.index, attention)).output;
+      stream = recordResiduals(context, residualsOfPart(part), stream, attend);
     }
   }
   builder.output(toFloat32(context, sumOfStream(context, stream)), SEGMENT_VALUES.nextHidden, "float32", shape);
@@ -76,13 +76,13 @@ function toFloat32({ builder, arithmetic }: GraphContext, x: Value): Value {
 /** As those of a batch of one prompt without padding. cos and sin are those of the new tokens' positions. */
 function stepInputs(context: GraphContext, decoder: Decoder): BatchInputs {
   const { builder } = context;
-  const pairs = decoder.rope.headDim / 2;
+  const table = (name: string, shape: readonly (number | string)[]) =>
+    toComputed(context, builder.input(name, "float32", shape));
   return {
     mask: toComputed(context, builder.float32(1)),
     lastPositions: builder.input(SEGMENT_VALUES.lastPositions, "int32", [1]),
     totalTokens: builder.input(SEGMENT_VALUES.totalTokens, "int32", [1]),
-    cos: toComputed(context, builder.input(SEGMENT_VALUES.cos, "float32", ["tokens", pairs])),
-    sin: toComputed(context, builder.input(SEGMENT_VALUES.sin, "float32", ["tokens", pairs])),
+    rotations: rotationInputs(decoder, table, "tokens"),
   };
 }
 
@@ -100,12 +100,12 @@ class CodeReader {
     this.#choice = this.#builder.input(DECODE_VALUES.choice, "int32", [1]);
   }
 
-  readingOf({ index, attention: { kvHeads, headDim } }: DecoderLayer): CacheReading {
-    const width = kvHeads * headDim;
+  readingOf(layer: number, attention: Attention): CacheReading {
+    const width = { k: attention.kvHeads * attention.headDim, v: attention.kvHeads * valueDimOf(attention) };
     return ({ key, value }) => ({
-      key: this.#keep("k", index, width, key),
-      value: this.#keep("v", index, width, value),
-      past: { key: this.#past("k", index, width), value: this.#past("v", index, width) },
+      key: this.#keep("k", layer, width.k, key),
+      value: this.#keep("v", layer, width.v, value),
+      past: { key: this.#past("k", layer, width.k), value: this.#past("v", layer, width.v) },
     });
   }
 
@@ -129,11 +129,12 @@ class CodeReader {
   }
 
   /** table[code] · scale, the same two factors as when the number was kept. */
-  #decode({ elementType, scales }: CodedRounding, side: Side, layer: number, codes: Value): Value {
+  #decode(cache: CodedRounding, side: Side, layer: number, codes: Value): Value {
+    const { elementType, scales } = cache;
     const table = this.#builder.float32Table(`numbers:${elementType}`, codeTable(elementType));
     const places = this.#builder.op("Cast", [codes], { attributes: { to: ELEMENT_TYPES.int32 } });
     const numbers = this.#builder.op("Gather", [table, places]); // [1, past, kv_heads × head_dim]
-    const scale = scales?.[side][layer];
-    return scale === undefined ? numbers : this.#builder.op("Mul", [numbers, this.#builder.float32(scale)]);
+    if (scales === undefined) return numbers;
+    return this.#builder.op("Mul", [numbers, this.#builder.float32(scaleAt(cache, { layer, side }))]);
   }
 }

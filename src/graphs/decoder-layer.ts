@@ -1,43 +1,131 @@
-// A decoder layer, whatever its attention reads and gives out: norm, attention, norm, feed-forward, and the residual stream
-// past both. Knows neither segments nor steps nor caches.
+// The residual structure of a layer, whatever its branches hold: norms before and behind blocks, blocks side by side,
+// multipliers, and the stream past all of it. Knows neither segments nor steps nor caches.
 
-import type { DecoderLayer, RmsNorm } from "../architectures/description.js";
+import type { Attention, Block, Norm } from "../architectures/blocks.js";
+import type { Branch, DecoderLayer, Residual } from "../architectures/description.js";
+import { UnsupportedModelError } from "../errors.js";
 import type { Value } from "../onnx/graph-builder.js";
-import { type GraphContext, gatedFeedForward, normOfSum, rmsNorm } from "./blocks.js";
+import { feedForward, type GraphContext } from "./blocks.js";
+import { norm, normOfSum } from "./norm.js";
+import { cast } from "./weights.js";
 
-/** Hidden states between two blocks: what the last block adds is kept apart until a norm reads the sum. */
+/** Hidden states between two residuals: what the last one adds is kept apart until a norm reads the sum. */
 export interface ResidualStream {
   readonly hidden: Value; // [batch, tokens, hidden]
   readonly addend?: Value; // [batch, tokens, hidden]
 }
 
+/** Attention over a branch's input, which differs by what its cache is. @returns [batch, tokens, hidden] */
+export type RecordAttention = (attention: Attention, x: Value) => Value;
+
+/** The switch: a case per kind of block. @param x [batch, tokens, hidden] */
+function recordBlock(context: GraphContext, block: Block, x: Value, attend: RecordAttention): Value {
+  switch (block.kind) {
+    case "attention":
+      return attend(block, x);
+    case "shared-attention":
+      throw new UnsupportedModelError(
+        `"${block.name}" reads the KV cache of layer ${block.cacheOf}: layers that share a cache are not computed yet`,
+      );
+    case "feed-forward":
+      return feedForward(context, block, x);
+  }
+}
+
+/** Appends residuals, one after the other. */
+export function recordResiduals(
+  context: GraphContext,
+  residuals: readonly Residual[],
+  stream: ResidualStream,
+  attend: RecordAttention,
+): ResidualStream {
+  return residuals.reduce((before, residual) => recordResidual(context, residual, before, attend), stream);
+}
+
+/** x + multiplier · Σ branch(x) */
+function recordResidual(
+  context: GraphContext,
+  { branches, multiplier }: Residual,
+  stream: ResidualStream,
+  attend: RecordAttention,
+): ResidualStream {
+  const { builder } = context;
+  const inputs = new BranchInputs(context, stream);
+  const outputs = branches.map((branch) => {
+    const y = recordBlock(context, branch.block, inputs.of(branch), attend);
+    return multiplied(
+      context,
+      branch.postNorm === undefined ? y : norm(context, branch.postNorm, y),
+      branch.multiplier,
+    );
+  });
+  const added = outputs.reduce((sum, output) => builder.op("Add", [sum, output]));
+  return { hidden: inputs.sum(), addend: multiplied(context, added, multiplier) };
+}
+
+/** What the branches of a residual read. The first norm is fused with the sum before it; a norm of two branches is one. */
+class BranchInputs {
+  readonly #context: GraphContext;
+  readonly #normed = new Map<string, Value>();
+  #stream: ResidualStream;
+
+  constructor(context: GraphContext, stream: ResidualStream) {
+    this.#context = context;
+    this.#stream = stream;
+  }
+
+  of({ norm: description }: Pick<Branch, "norm">): Value {
+    if (description === undefined) return this.sum();
+    const key = JSON.stringify(description);
+    const normed = this.#normed.get(key) ?? this.#norm(description);
+    this.#normed.set(key, normed);
+    return normed;
+  }
+
+  /** x itself. */
+  sum(): Value {
+    const hidden = sumOfStream(this.#context, this.#stream);
+    this.#stream = { hidden };
+    return hidden;
+  }
+
+  #norm(description: Norm): Value {
+    const { hidden, addend } = this.#stream;
+    if (addend === undefined) return norm(this.#context, description, hidden);
+    const { sum, normed } = normOfSum(this.#context, description, hidden, addend);
+    this.#stream = { hidden: sum };
+    return normed;
+  }
+}
+
 /**
- * Appends a layer.
- * @param attend attention over the layer's normed input; what it gives beside its output is handed on
+ * What a layer's attention reads, all before it recorded, nothing behind it: of the last layer with a cache nothing else is
+ * needed.
  */
-export function decoderLayer<Attended extends { readonly output: Value }>(
+export function attentionInput(
   context: GraphContext,
   layer: DecoderLayer,
   stream: ResidualStream,
-  attend: (normed: Value) => Attended,
-): { readonly next: ResidualStream; readonly attended: Attended } {
-  const { sum: hidden, normed } = normOfStream(context, layer.inputNorm, stream);
-  const attended = attend(normed);
-  const { sum, normed: entering } = normOfSum(context, layer.feedForwardNorm, hidden, attended.output);
-  return { next: { hidden: sum, addend: gatedFeedForward(context, layer.feedForward, entering) }, attended };
+  attend: RecordAttention,
+): Value {
+  const number = layer.residuals.findIndex(({ branches }) => branches.some(writesCache));
+  const branch = layer.residuals[number]?.branches.find(writesCache);
+  if (branch === undefined) throw new RangeError(`layer ${layer.index} has no attention`);
+  const before = recordResiduals(context, layer.residuals.slice(0, number), stream, attend);
+  return new BranchInputs(context, before).of(branch);
 }
 
-/** The next block's input, and the sum that goes on beside it. */
-export function normOfStream(
-  context: GraphContext,
-  norm: RmsNorm,
-  { hidden, addend }: ResidualStream,
-): { readonly sum: Value; readonly normed: Value } {
-  if (addend === undefined) return { sum: hidden, normed: rmsNorm(context, norm, hidden) };
-  return normOfSum(context, norm, hidden, addend);
+function writesCache({ block }: Branch): boolean {
+  return block.kind === "attention";
 }
 
-/** The hidden states behind the last block. [batch, tokens, hidden] */
+/** The hidden states behind the last residual. [batch, tokens, hidden] */
 export function sumOfStream({ builder }: GraphContext, { hidden, addend }: ResidualStream): Value {
   return addend === undefined ? hidden : builder.op("Add", [hidden, addend]);
+}
+
+/** x times a number, in the type that is computed in. */
+export function multiplied({ builder, arithmetic }: GraphContext, x: Value, by: number | undefined): Value {
+  if (by === undefined || by === 1) return x;
+  return builder.op("Mul", [x, cast(builder, builder.float32(by), "float32", arithmetic.elementType)]);
 }

@@ -1,18 +1,26 @@
 // GroupQueryAttention as an operator of the graph: heads in groups, causal, a window where there is one, a cache that it may
 // keep itself. Knows its inputs by their numbers; no weights, and not when it is to be used.
 
-import type { Attention } from "../architectures/description.js";
+import { type Attention, valueDimOf } from "../architectures/blocks.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic } from "./arithmetic.js";
 import { mergeHeads, splitHeads } from "./blocks.js";
 import type { Side } from "./kv-cache.js";
 
 /** What attention is, without its weights. */
-export type AttentionShape = Pick<Attention, "heads" | "kvHeads" | "headDim" | "slidingWindow">;
+export type AttentionShape = Pick<
+  Attention,
+  "heads" | "kvHeads" | "headDim" | "valueDim" | "slidingWindow" | "scale" | "softcap"
+>;
+
+/** What scores are multiplied with. */
+export function scaleOf({ scale, headDim }: Pick<AttentionShape, "scale" | "headDim">): number {
+  return scale ?? 1 / Math.sqrt(headDim);
+}
 
 export interface KeysAndValues {
   readonly key: Value; // [batch, tokens, kv_heads × head_dim]
-  readonly value: Value; // [batch, tokens, kv_heads × head_dim]
+  readonly value: Value; // [batch, tokens, kv_heads × value_dim]
 }
 
 /**
@@ -33,10 +41,12 @@ export interface QueriesKeysValues extends KeysAndValues {
   readonly buffers?: CacheBuffers;
   /** What a number in the buffers is multiplied with, where they are FP8; float32 [1]. */
   readonly scales?: Readonly<Record<Side, Value>>;
+  /** A score of each head that stands for no token; float32 or what is computed in [heads]. */
+  readonly sinks?: Value;
 }
 
 export interface Attended {
-  readonly attended: Value; // [batch, tokens, heads × head_dim]
+  readonly attended: Value; // [batch, tokens, heads × value_dim]
   /** The buffers with the new tokens in them, or new ones with all tokens; undefined where attention is written out. */
   readonly present: CacheBuffers | undefined;
 }
@@ -47,9 +57,10 @@ export interface TokenCounts {
   readonly totalTokens: Value; // int32 [1]
 }
 
-interface Rotation {
-  readonly cos: Value; // [tokens, head_dim / 2]
-  readonly sin: Value; // [tokens, head_dim / 2]
+/** The tables of a rotation. */
+export interface Rotation {
+  readonly cos: Value; // [tokens, dimensions / 2]
+  readonly sin: Value; // [tokens, dimensions / 2]
 }
 
 /** What a recorded attention needs of its graph. */
@@ -58,12 +69,15 @@ export interface AttendContext {
   readonly arithmetic: Arithmetic;
 }
 
-/** GroupQueryAttention takes heads of a multiple of this size: others are filled up with zeros, and lie so in buffers. */
+/**
+ * GroupQueryAttention takes heads of a multiple of this size, K and V alike: others are filled up with zeros, and lie so in
+ * buffers.
+ */
 export const HEAD_DIM_MULTIPLE = 8;
 
 /** The head_dim of the operator's buffers. */
-export function filledHeadDim({ headDim }: AttentionShape): number {
-  return Math.ceil(headDim / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
+export function filledHeadDim(shape: AttentionShape): number {
+  return Math.ceil(Math.max(shape.headDim, valueDimOf(shape)) / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
 }
 
 /** Number of its input for a score of each head that stands for no token. */
@@ -73,7 +87,6 @@ const K_SCALE_INPUT = 12;
 
 interface OperatorInputs {
   readonly rotation?: Rotation;
-  readonly sinks?: Value; // [heads]
 }
 
 /** The operator. @param rotation given, the operator rotates queries and keys before it attends */
@@ -81,21 +94,22 @@ export function fusedAttention(
   { builder }: AttendContext,
   shape: AttentionShape,
   { lastPositions, totalTokens }: TokenCounts,
-  { query, key, value, past, buffers, scales }: QueriesKeysValues,
-  { rotation, sinks }: OperatorInputs = {},
+  { query, key, value, past, buffers, scales, sinks }: QueriesKeysValues,
+  { rotation }: OperatorInputs = {},
 ): Attended & { readonly present: CacheBuffers } {
-  const { heads, kvHeads, headDim, slidingWindow } = shape;
+  const { heads, kvHeads, headDim, slidingWindow, softcap } = shape;
+  const valueDim = valueDimOf(shape);
   const size = filledHeadDim(shape);
-  const widen = (x: Value, count: number) =>
-    size === headDim ? x : mergeHeads(builder, widenHeads(builder, x, count, headDim, size));
-  const headsFirst = (x: Value) => {
+  const widen = (x: Value, count: number, width: number) =>
+    size === width ? x : mergeHeads(builder, widenHeads(builder, x, count, width, size));
+  const headsFirst = (x: Value, width: number) => {
     const split =
-      size === headDim ? splitHeads(builder, x, kvHeads, headDim) : widenHeads(builder, x, kvHeads, headDim, size);
+      size === width ? splitHeads(builder, x, kvHeads, width) : widenHeads(builder, x, kvHeads, width, size);
     return builder.op("Transpose", [split], { attributes: { perm: [0, 2, 1, 3] } }); // [batch, kv_heads, past, size]
   };
-  const decoded = past === undefined ? [NONE, NONE] : [headsFirst(past.key), headsFirst(past.value)];
+  const decoded = past === undefined ? [NONE, NONE] : [headsFirst(past.key, headDim), headsFirst(past.value, valueDim)];
   const before = buffers === undefined ? decoded : [buffers.key, buffers.value];
-  const tokens = [widen(query, heads), widen(key, kvHeads), widen(value, kvHeads)];
+  const tokens = [widen(query, heads, headDim), widen(key, kvHeads, headDim), widen(value, kvHeads, valueDim)];
   const tables = rotation === undefined ? [] : [rotation.cos, rotation.sin];
   const inputs = [...tokens, ...before, lastPositions, totalTokens, ...tables];
   if (sinks !== undefined) inputs[SINKS_INPUT] = sinks;
@@ -106,8 +120,9 @@ export function fusedAttention(
     attributes: {
       num_heads: heads,
       kv_num_heads: kvHeads,
-      scale: { float: 1 / Math.sqrt(headDim) },
+      scale: { float: scaleOf(shape) },
       ...(slidingWindow !== undefined && { local_window_size: slidingWindow }),
+      ...(softcap !== undefined && { softcap: { float: softcap } }),
       ...(rotation !== undefined && { do_rotary: 1 }),
       ...(scales !== undefined && {
         k_quant_type: "PER_TENSOR",
@@ -117,7 +132,7 @@ export function fusedAttention(
     },
   }) as [Value, Value, Value];
   return {
-    attended: size === headDim ? attended : narrowHeads(builder, attended, heads, size, headDim), // [batch, tokens, heads × head_dim]
+    attended: size === valueDim ? attended : narrowHeads(builder, attended, heads, size, valueDim), // [batch, tokens, heads × value_dim]
     present: { key: presentKey, value: presentValue }, // [batch, kv_heads, tokens, head_dim]
   };
 }

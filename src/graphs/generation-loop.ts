@@ -1,6 +1,8 @@
 // The graph that generates by itself: a Loop over the whole model, from token ids to the next token, in whose state
 // GroupQueryAttention keeps its cache. FP8 tensors cannot leave ONNX Runtime; here they need not. Knows no session.
 
+import type { Attention } from "../architectures/blocks.js";
+import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
@@ -8,8 +10,8 @@ import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, cachedAttention } from "./attention.js";
 import { type GraphContext, sizeOf } from "./blocks.js";
 import type { CodedRounding } from "./decode-step.js";
-import { decoderLayer, type ResidualStream, sumOfStream } from "./decoder-layer.js";
-import type { CacheBuffers } from "./fused-attention.js";
+import { type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
+import type { CacheBuffers, Rotation } from "./fused-attention.js";
 import { logitsOf, type VocabularySlice } from "./head.js";
 import type { Side } from "./kv-cache.js";
 import {
@@ -20,16 +22,15 @@ import {
   readOperatorCache,
   requireBufferType,
 } from "./operator-cache.js";
-import { embed, SEGMENT_VALUES } from "./segment.js";
+import { embed, rotationInputs } from "./segment.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs. */
 export const GENERATION_VALUES = {
+  // Beside these the tables of rotations, as of a segment: they have as many positions as the cache has room for, which is
+  // one more than it will ever hold, or more.
   promptIds: "prompt_ids", // int64 [1, prompt]
   maxNewTokens: "max_new_tokens", // int64 [], at least 1
-  /** The rotation of as many positions as the cache has room for: one more than it will ever hold, or more. */
-  cos: SEGMENT_VALUES.cos, // [capacity, head_dim / 2]
-  sin: SEGMENT_VALUES.sin, // [capacity, head_dim / 2]
   tokens: "tokens", // [generated, 1, 1]: the one that ended the text among them
   /** 0 where all logits were finite, NaN where one was not. */
   check: "check", // [generated, 1]
@@ -64,20 +65,19 @@ export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
   const builder = new GraphBuilder();
   // Weights are values of the outer graph: what they are cast to is computed once, not for every token.
   const weights = new GraphWeights(builder, request.locate);
-  const pairs = decoder.rope.headDim / 2;
-  const table = (name: string) =>
-    cast(builder, builder.input(name, "float32", ["capacity", pairs]), "float32", arithmetic.elementType);
+  const table = (name: string, shape: readonly (number | string)[]) =>
+    cast(builder, builder.input(name, "float32", shape), "float32", arithmetic.elementType);
   const promptIds = builder.input(GENERATION_VALUES.promptIds, "int64", [1, "prompt"]);
   const maxNewTokens = builder.input(GENERATION_VALUES.maxNewTokens, "int64", []);
-  const [cos, sin] = [table(GENERATION_VALUES.cos), table(GENERATION_VALUES.sin)];
+  const rotations = rotationInputs(decoder, table, "capacity");
   const promptTokens = sizeOf(builder, promptIds, 1);
   const type = requireBufferType(request.cache, arithmetic);
-  const capacity = sizeOf(builder, cos, 0);
-  const empty = emptyBuffers(builder, decoder.layers, type, capacity).flatMap(bothSides);
+  const capacity = capacityOf(builder, rotations);
+  const empty = emptyBuffers(builder, cacheSites(decoder), type, capacity).flatMap(bothSides);
   const buffers = empty.length;
   const isFloat8 = type === "float8_e4m3fn";
   const body = builder.subgraph((inner) =>
-    recordStep({ builder: inner, weights, arithmetic }, request, { promptTokens, capacity, cos, sin }),
+    recordStep({ builder: inner, weights, arithmetic }, request, { promptTokens, capacity, rotations }),
   );
   const hasTokens = builder.op("Cast", [maxNewTokens], { attributes: { to: ELEMENT_TYPES.bool } });
   // The unread token is wanted by nobody, but ONNX Runtime dies of a state that is not given out.
@@ -102,6 +102,12 @@ export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
   return builder.finish();
 }
 
+/** How many positions the tables have. int64 [1] */
+function capacityOf(builder: GraphBuilder, [rotation]: readonly Rotation[]): Value {
+  if (rotation === undefined) throw new RangeError("without a rotation nothing says how long the cache is");
+  return sizeOf(builder, rotation.cos, 0);
+}
+
 function bothSides({ key, value }: CacheBuffers): Value[] {
   return [key, value];
 }
@@ -109,8 +115,7 @@ function bothSides({ key, value }: CacheBuffers): Value[] {
 interface OuterValues {
   readonly promptTokens: Value; // int64 [1]
   readonly capacity: Value; // int64 [1]
-  readonly cos: Value; // [capacity, head_dim / 2]
-  readonly sin: Value; // [capacity, head_dim / 2]
+  readonly rotations: readonly Rotation[]; // [capacity, dimensions / 2]
 }
 
 /** Which tokens a step reads: those from `first` to before `total`. int64 [1] */
@@ -135,18 +140,20 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
   const lost: Value[] = [];
   let stream: ResidualStream = { hidden: embed(context, decoder, unread) };
   for (const layer of decoder.layers) {
-    const { kvHeads, headDim } = layer.attention;
-    const state = (side: Side) => builder.input(`past_${side}_${layer.index}`, type, [1, kvHeads, "capacity", headDim]);
-    const past = holdBuffers(builder, type, { key: state("k"), value: state("v") });
-    const read = readOperatorCache(context, cache, layer, past);
-    const { next, attended } = decoderLayer(context, layer, stream, (normed) =>
-      cachedAttention(context, layer.attention, inputs, normed, read),
-    );
-    if (attended.present === undefined) throw new RangeError("attention kept no cache");
-    const present = holdBuffers(builder, type, attended.present);
-    presents.push(present);
-    lost.push(...lostByOperator(builder, past, present, isBefore));
-    stream = next;
+    const attend = (attention: Attention, x: Value) => {
+      const { kvHeads, headDim } = attention;
+      const state = (side: Side) =>
+        builder.input(`past_${side}_${layer.index}`, type, [1, kvHeads, "capacity", headDim]);
+      const past = holdBuffers(builder, type, { key: state("k"), value: state("v") });
+      const read = readOperatorCache(context, cache, { layer: layer.index }, past);
+      const attended = cachedAttention(context, attention, inputs, x, read);
+      if (attended.present === undefined) throw new RangeError("attention kept no cache");
+      const present = holdBuffers(builder, type, attended.present);
+      presents.push(present);
+      lost.push(...lostByOperator(builder, past, present, isBefore));
+      return attended.output;
+    };
+    stream = recordResiduals(context, layer.residuals, stream, attend);
   }
   const logits = lastLogits(context, request, stream); // [1, 1, vocabulary]
   const token = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0, select_last_index: 0 } }); // [1, 1]
@@ -177,7 +184,7 @@ function tokensBefore(builder: GraphBuilder, { capacity }: OuterValues, { first 
 /** As those of a batch of one prompt without padding. After each iteration there is one token more. */
 function stepInputs(
   { builder, arithmetic }: GraphContext,
-  { cos, sin }: OuterValues,
+  { rotations }: OuterValues,
   { first, total }: StepTokens,
 ): BatchInputs {
   const last = builder.op("Sub", [total, builder.int64s([1])]);
@@ -186,8 +193,7 @@ function stepInputs(
     mask: cast(builder, builder.float32(1), "float32", arithmetic.elementType),
     lastPositions: cast(builder, last, "int64", "int32"),
     totalTokens: cast(builder, total, "int64", "int32"),
-    cos: rows(cos),
-    sin: rows(sin),
+    rotations: rotations.map(({ cos, sin }) => ({ cos: rows(cos), sin: rows(sin) })),
   };
 }
 

@@ -5,7 +5,10 @@ import type { ModelEnd } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
-import { type GraphContext, product, rmsNorm } from "./blocks.js";
+import { softCap } from "./attend.js";
+import { type GraphContext, product } from "./blocks.js";
+import { multiplied } from "./decoder-layer.js";
+import { norm } from "./norm.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs. The first arm is the baseline. */
@@ -96,10 +99,15 @@ export function largestLogit(
 /** Logits of a slice. @param hidden float32 [arms, rows, hidden] */
 export function logitsOf(
   context: GraphContext,
-  { norm, head }: ModelEnd,
+  { norm: description, head, bias, multiplier, softcap }: ModelEnd,
   { start, end }: VocabularySlice,
   hidden: Value,
 ): Value {
-  const rows = context.weights.rows(head, start, end, "float32");
-  return product(context, rmsNorm(context, norm, hidden), rows); // [arms, rows, slice]
+  const { builder, weights } = context;
+  const rows = weights.rows(head, start, end, "float32");
+  const products = product(context, norm(context, description, hidden), rows); // [arms, rows, slice]
+  const biased =
+    bias === undefined ? products : builder.op("Add", [products, weights.rows(bias, start, end, "float32")]);
+  const scaled = multiplied(context, biased, multiplier);
+  return softcap === undefined ? scaled : softCap(builder, scaled, softcap);
 }

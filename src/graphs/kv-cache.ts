@@ -12,8 +12,8 @@ export interface CacheRounding {
   readonly elementType: CachedType;
   /** Largest finite value of that type: larger ones are cut to it. */
   readonly largest: number;
-  /** By layer; what is stored is x / scale. Absent: x itself. */
-  readonly scales?: Readonly<Record<Side, readonly number[]>>;
+  /** By number of the layer, for every layer that writes a cache; what is stored is x / scale. Absent: x itself. */
+  readonly scales?: Readonly<Record<Side, Readonly<Record<number, number>>>>;
 }
 
 /** What a cache may store. */
@@ -23,6 +23,13 @@ export type CachedType = "float32" | "bfloat16" | "float16" | Float8CodeName;
 export interface CachePlace {
   readonly layer: number;
   readonly side: Side;
+}
+
+/** What a cache divides by there. @throws RangeError when scales are given and this one is not among them */
+export function scaleAt({ scales }: Pick<CacheRounding, "scales">, { layer, side }: CachePlace): number {
+  const scale = scales === undefined ? 1 : scales[side][layer];
+  if (scale === undefined) throw new RangeError(`no scale of ${side.toUpperCase()} for layer ${layer}`);
+  return scale;
 }
 
 export interface CacheLoss {
@@ -80,7 +87,7 @@ export function keptByCache(
 function round(
   builder: GraphBuilder,
   roundings: readonly CacheRounding[],
-  { layer, side }: CachePlace,
+  place: CachePlace,
   choice: Value,
   x: Value,
 ): { readonly kept: Value; readonly magnitude: Value; readonly within: Value } {
@@ -89,7 +96,7 @@ function round(
     roundings.length === 1
       ? builder.float32s(roundings.map(of))
       : builder.op("Gather", [builder.float32s(roundings.map(of)), choice]); // [1]
-  const scale = chosen((rounding) => rounding.scales?.[side][layer] ?? 1);
+  const scale = chosen((rounding) => scaleAt(rounding, place));
   const largest = chosen((rounding) => rounding.largest);
   const scaled = builder.op("Div", [x, scale]);
   const magnitude = builder.op("Abs", [scaled]);

@@ -1,14 +1,14 @@
 // The cache as the attention operator itself keeps it: buffers of FP8 or of the type that is computed in, which grow no
 // more, and what attention reads of them. Knows neither steps nor loops.
 
-import type { DecoderLayer } from "../architectures/description.js";
+import type { CacheSite } from "../architectures/cache-sites.js";
 import { type GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic, ComputeType } from "./arithmetic.js";
 import type { CacheReading } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
 import type { CodedRounding } from "./decode-step.js";
 import type { CacheBuffers } from "./fused-attention.js";
-import { keptByCache, type Side } from "./kv-cache.js";
+import { keptByCache, type Side, scaleAt } from "./kv-cache.js";
 import { cast } from "./weights.js";
 
 /** What the buffers may consist of. */
@@ -32,18 +32,18 @@ export function requireBufferType(cache: CodedRounding, arithmetic: Arithmetic):
 }
 
 /**
- * Buffers of zeros for K and V of each layer. Equal ones are one value: the operator never writes into what it is given
+ * Buffers of zeros for K and V of each site. Equal ones are one value: the operator never writes into what it is given
  * from outside of its graph.
  * @param capacity int64 [1]; more tokens than will ever be stored
  */
 export function emptyBuffers(
   builder: GraphBuilder,
-  layers: readonly DecoderLayer[],
+  sites: readonly CacheSite[],
   type: BufferType,
   capacity: Value,
 ): CacheBuffers[] {
   const made = new Map<string, Value>();
-  return layers.map(({ attention: { kvHeads, headDim } }) => {
+  return sites.map(({ kvHeads, keyDim: headDim }) => {
     const key = `${kvHeads}×${headDim}`;
     const buffer =
       made.get(key) ?? zeros(builder, type, [builder.int64s([1, kvHeads]), capacity, builder.int64s([headDim])]);
@@ -65,7 +65,7 @@ function zeros(builder: GraphBuilder, type: BufferType, sizes: readonly Value[])
 export function readOperatorCache(
   { builder, arithmetic }: GraphContext,
   cache: CodedRounding,
-  { index: layer }: DecoderLayer,
+  { layer }: Pick<CacheSite, "layer">,
   buffers: CacheBuffers,
 ): CacheReading {
   const computed = arithmetic.elementType;
@@ -73,7 +73,7 @@ export function readOperatorCache(
     const entering = cast(builder, x, computed, "float32");
     return cast(builder, keptByCache(builder, [cache], { layer, side }, NONE, entering), "float32", computed);
   };
-  const scale = (side: Side) => builder.float32s([cache.scales?.[side][layer] ?? 1]);
+  const scale = (side: Side) => builder.float32s([scaleAt(cache, { layer, side })]);
   const isFloat8 = requireBufferType(cache, arithmetic) === "float8_e4m3fn";
   return ({ key, value }) => ({
     key: keep("k", key),

@@ -1,23 +1,58 @@
 // The graph of a segment: consecutive parts of a decoder that are in memory together. Hidden states come in (or token
-// ids, at the first part) and go out; the ranges of K and V of each layer come out beside them.
+// ids, at the first part) and go out; the ranges of K and V of each cache come out beside them.
 
-import type { Decoder, DecoderLayer } from "../architectures/description.js";
+import type { Attention } from "../architectures/blocks.js";
+import { attentionOf, requireAttention } from "../architectures/cache-sites.js";
+import type { Decoder, DecoderLayer, Residual } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { COUNT_VALUES } from "./attend.js";
 import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, keyValueRanges } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
-import { decoderLayer, normOfStream, type ResidualStream, sumOfStream } from "./decoder-layer.js";
+import {
+  attentionInput,
+  multiplied,
+  type RecordAttention,
+  type ResidualStream,
+  recordResiduals,
+  sumOfStream,
+} from "./decoder-layer.js";
+import type { Rotation } from "./fused-attention.js";
 import { HIDDEN_VALUES, hiddenInput, hiddenOutput } from "./hidden-states.js";
 import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
+import { norm } from "./norm.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
-/** `keys-values` is a layer of which only K and V are computed. */
+/** A step of the forward pass. `keys-values` is a layer of which only K and V are computed, and what they need. */
 export type SegmentPart =
   | { readonly kind: "embedding" }
-  | { readonly kind: "layer"; readonly layer: DecoderLayer }
+  /** A layer, or some of its residuals: a segment may end between two of them. */
+  | { readonly kind: "layer"; readonly layer: DecoderLayer; readonly residuals?: ResidualRange }
   | { readonly kind: "keys-values"; readonly layer: DecoderLayer };
+
+/** From `start` to before `end`. */
+export interface ResidualRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The residuals of a layer that a part consists of. */
+export function residualsOfPart({ layer, residuals }: Extract<SegmentPart, { kind: "layer" }>): readonly Residual[] {
+  return residuals === undefined ? layer.residuals : layer.residuals.slice(residuals.start, residuals.end);
+}
+
+/** The layer whose cache is written in a part; undefined where none is. */
+export function cacheLayerOfPart(part: SegmentPart): number | undefined {
+  if (part.kind === "embedding") return undefined;
+  const residuals = part.kind === "layer" ? residualsOfPart(part) : part.layer.residuals;
+  return attentionOf({ index: part.layer.index, residuals }) && part.layer.index;
+}
+
+/** Layers whose caches are written in some parts, ascending. */
+export function cacheLayersOf(parts: readonly SegmentPart[]): number[] {
+  return parts.flatMap((part) => cacheLayerOfPart(part) ?? []);
+}
 
 /** Names of the inputs and outputs of a segment's graph. */
 export const SEGMENT_VALUES = {
@@ -25,10 +60,12 @@ export const SEGMENT_VALUES = {
   ...COUNT_VALUES,
   tokenIds: "token_ids", // int64 [batch, tokens]
   mask: "mask", // [batch, tokens, 1]
-  cos: "cos", // [tokens, head_dim / 2]
-  sin: "sin", // [tokens, head_dim / 2]
-  /** Which rounding the cache of each layer has. */
-  roundings: "roundings", // int32 [layers of the segment]
+  /** The tables of the decoder's first rotation; those of others carry their number. */
+  cos: "cos", // [tokens, dimensions / 2]
+  sin: "sin", // [tokens, dimensions / 2]
+  rotation: (table: "cos" | "sin", rope: number) => (rope === 0 ? table : `${table}_${rope}`),
+  /** Which rounding each cache of the segment has. */
+  roundings: "roundings", // int32 [caches of the segment]
   absmax: (side: Side, layer: number) => `absmax_${side}_${layer}`, // [batch, kv_heads]
   sumOfSquares: (side: Side, layer: number) => `sum_of_squares_${side}_${layer}`, // [batch]
   loss: (kind: keyof CacheLoss, side: Side, layer: number) => `${kind}_${side}_${layer}`, // [batch]
@@ -48,23 +85,32 @@ export function buildSegment(
   const builder = new GraphBuilder();
   const context: GraphContext = { builder, weights: new GraphWeights(builder, locate), arithmetic };
   let stream: ResidualStream = { hidden: segmentInput(context, decoder, parts[0]) };
-  const layers = parts.filter((part) => part.kind !== "embedding");
-  if (layers.length > 0) {
+  if (parts.some(({ kind }) => kind !== "embedding")) {
     const inputs = batchInputs(context, decoder);
-    const choices = roundings && builder.input(SEGMENT_VALUES.roundings, "int32", [layers.length]);
-    const cacheOf = ({ index }: DecoderLayer): CacheReading | undefined => {
+    const caches = cacheLayersOf(parts);
+    const choices = roundings && builder.input(SEGMENT_VALUES.roundings, "int32", [caches.length]);
+    const cacheOf = (layer: number): CacheReading | undefined => {
       if (roundings === undefined || choices === undefined) return undefined;
-      const place = builder.int64s([layers.findIndex((part) => part.layer.index === index)]);
-      return readThroughCache(context, roundings, index, builder.op("Gather", [choices, place]));
+      const place = builder.int64s([caches.indexOf(layer)]);
+      return readThroughCache(context, roundings, layer, builder.op("Gather", [choices, place]));
     };
+    const attendIn =
+      (layer: number): RecordAttention =>
+      (block, x) => {
+        const { output, ranges } = attention(context, block, inputs, x, cacheOf(layer));
+        outputRanges(builder, layer, block, ranges);
+        return output;
+      };
     for (const part of parts) {
       if (part.kind === "embedding") continue;
-      const { next, ranges } =
-        part.kind === "layer"
-          ? measuredLayer(context, part.layer, inputs, stream, cacheOf(part.layer))
-          : lastLayer(context, part.layer, inputs, stream);
-      outputRanges(builder, part.layer, ranges);
-      stream = next;
+      const { layer } = part;
+      if (part.kind === "layer") {
+        stream = recordResiduals(context, residualsOfPart(part), stream, attendIn(layer.index));
+      } else {
+        const x = attentionInput(context, layer, stream, attendIn(layer.index));
+        const last = requireAttention(layer);
+        outputRanges(builder, layer.index, last, keyValueRanges(context, last, inputs, x));
+      }
     }
   }
   if (parts.at(-1)?.kind !== "keys-values") {
@@ -86,41 +132,36 @@ export function segmentInput(context: GraphContext, decoder: Decoder, first: Seg
 }
 
 /** Hidden states of tokens. @param ids int64 [batch, tokens] */
-export function embed({ builder, weights, arithmetic }: GraphContext, decoder: Decoder, ids: Value): Value {
+export function embed(context: GraphContext, { embedding }: Decoder, ids: Value): Value {
+  const { builder, weights, arithmetic } = context;
   // Rows are gathered as stored, then cast: the table, often the largest tensor, is never held in another type.
-  const rows = builder.op("Gather", [weights.stored(decoder.embedding), ids]);
-  return cast(builder, rows, weights.storedType(decoder.embedding), arithmetic.elementType);
+  const rows = builder.op("Gather", [weights.stored(embedding.weight), ids]);
+  const computed = cast(builder, rows, weights.storedType(embedding.weight), arithmetic.elementType);
+  const scaled = multiplied(context, computed, embedding.multiplier);
+  return embedding.norm === undefined ? scaled : norm(context, embedding.norm, scaled);
 }
 
 function batchInputs({ builder, arithmetic }: GraphContext, decoder: Decoder): BatchInputs {
-  const pairs = decoder.rope.headDim / 2;
   const floats = (name: string, shape: readonly (number | string)[]) =>
     cast(builder, builder.input(name, "float32", shape), "float32", arithmetic.elementType);
   return {
     mask: floats(SEGMENT_VALUES.mask, ["batch", "tokens", 1]),
     lastPositions: builder.input(SEGMENT_VALUES.lastPositions, "int32", ["batch"]),
     totalTokens: builder.input(SEGMENT_VALUES.totalTokens, "int32", [1]),
-    cos: floats(SEGMENT_VALUES.cos, ["tokens", pairs]),
-    sin: floats(SEGMENT_VALUES.sin, ["tokens", pairs]),
+    rotations: rotationInputs(decoder, floats, "tokens"),
   };
 }
 
-interface LayerResult {
-  readonly next: ResidualStream;
-  readonly ranges: KeyValueRanges;
-}
-
-function measuredLayer(
-  context: GraphContext,
-  layer: DecoderLayer,
-  inputs: BatchInputs,
-  stream: ResidualStream,
-  cache: CacheReading | undefined,
-): LayerResult {
-  const { next, attended } = decoderLayer(context, layer, stream, (normed) =>
-    attention(context, layer.attention, inputs, normed, cache),
-  );
-  return { next, ranges: attended.ranges };
+/** Declares the tables of every rotation. @param rows positions that the tables have */
+export function rotationInputs(
+  { ropes }: Decoder,
+  floats: (name: string, shape: readonly (number | string)[]) => Value,
+  rows: string,
+): Rotation[] {
+  return ropes.map(({ dimensions }, rope) => {
+    const table = (name: "cos" | "sin") => floats(SEGMENT_VALUES.rotation(name, rope), [rows, dimensions / 2]);
+    return { cos: table("cos"), sin: table("sin") };
+  });
 }
 
 /** Puts K and V through the chosen rounding and gives out what that lost. */
@@ -141,23 +182,14 @@ function readThroughCache(
   return ({ key, value }) => ({ key: keep("k", key), value: keep("v", value) });
 }
 
-function lastLayer(
-  context: GraphContext,
-  layer: DecoderLayer,
-  inputs: BatchInputs,
-  stream: ResidualStream,
-): LayerResult {
-  const { normed } = normOfStream(context, layer.inputNorm, stream);
-  return { next: stream, ranges: keyValueRanges(context, layer.attention, inputs, normed) };
-}
-
 function outputRanges(
   builder: GraphBuilder,
-  { index, attention: { kvHeads } }: DecoderLayer,
+  layer: number,
+  { kvHeads }: Pick<Attention, "kvHeads">,
   ranges: KeyValueRanges,
 ): void {
   for (const side of ["k", "v"] as const) {
-    builder.output(ranges[side].absmax, SEGMENT_VALUES.absmax(side, index), "float32", ["batch", kvHeads]);
-    builder.output(ranges[side].sumOfSquares, SEGMENT_VALUES.sumOfSquares(side, index), "float32", ["batch"]);
+    builder.output(ranges[side].absmax, SEGMENT_VALUES.absmax(side, layer), "float32", ["batch", kvHeads]);
+    builder.output(ranges[side].sumOfSquares, SEGMENT_VALUES.sumOfSquares(side, layer), "float32", ["batch"]);
   }
 }

@@ -1,6 +1,7 @@
-// Brings a checkpoint's weights into a graph: each is external data inside the shard it came from, cast to the type
-// that the graph computes in. ONNX Runtime folds the cast when the session opens. Never touches the bytes.
+// Brings a checkpoint's weights into a graph: each is external data inside the shard it came from, a byte range where it is
+// a part of a tensor, cast to the type that the graph computes in. ONNX Runtime folds the cast when the session opens. Never touches the bytes.
 
+import { outputsAxis, shapeOf, storedTensor, type WeightSource } from "../architectures/weight-source.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import type { ElementType, ExternalData } from "../onnx/model-proto.js";
 import { ELEMENT_TYPES } from "../onnx/model-proto.js";
@@ -29,28 +30,92 @@ export class GraphWeights {
     return this.#builder.external(name, elementType, shape, data);
   }
 
-  /** Rows `start` to `end` of a matrix, as the type. */
+  /** Rows `start` to `end` of a tensor, as the type. */
   rows(name: string, start: number, end: number, type: ElementType): Value {
-    const { elementType, shape, data } = this.#locate(name);
-    const [rows = 1, ...rest] = shape;
-    const rowBytes = data.byteLength / rows;
-    const stored = this.#builder.external(`${name}[${start}:${end}]`, elementType, [end - start, ...rest], {
-      ...data,
-      offset: data.offset + start * rowBytes,
-      byteLength: (end - start) * rowBytes,
-    });
-    return cast(this.#builder, stored, elementType, type);
+    return cast(this.#builder, this.#external(rowsOf(this.#located(name), start, end)), this.storedType(name), type);
   }
 
-  /** The tensor as the type. */
-  as(type: ElementType, name: string): Value {
-    return cast(this.#builder, this.stored(name), this.#locate(name).elementType, type);
+  /** What a source gives, as the type: [outputs, inputs], or [inputs, outputs] where inputs are stored first. */
+  as(type: ElementType, source: WeightSource): Value {
+    return cast(this.#builder, this.#source(source), this.storedType(storedTensor(source).name), type);
   }
 
   /** The type that the tensor is stored in. */
   storedType(name: string): ElementType {
     return this.#locate(name).elementType;
   }
+
+  /** Bytes of the file where that is possible, else nodes that choose among them. */
+  #source(source: WeightSource): Value {
+    const located = this.#locateSource(source);
+    if (located !== undefined) return this.#external(located);
+    if (source.kind !== "rows" && source.kind !== "interleaved") throw new RangeError(`no place for ${source.kind}`);
+    return source.kind === "rows" ? this.#slice(source) : this.#everyGroup(source);
+  }
+
+  /** The byte range that a source is; undefined when it is none. */
+  #locateSource(source: WeightSource): NamedLocation | undefined {
+    switch (source.kind) {
+      case "tensor":
+        return this.#located(source.name);
+      case "expert": {
+        const { shape, ...stack } = this.#located(source.of.name);
+        const [one, ...rest] = [shape[0] ?? 1, ...shape.slice(1)];
+        const bytes = stack.data.byteLength / one;
+        const data = { ...stack.data, offset: stack.data.offset + source.index * bytes, byteLength: bytes };
+        return { ...stack, name: `${stack.name}[${source.index}]`, shape: rest, data };
+      }
+      case "rows": {
+        if (outputsAxis(source.of) !== 0) return undefined;
+        const of = this.#locateSource(source.of);
+        return of && rowsOf(of, source.start, source.end);
+      }
+      case "interleaved":
+        return undefined;
+    }
+  }
+
+  #slice({ of, start, end }: Extract<WeightSource, { kind: "rows" }>): Value {
+    const range = [start, end, outputsAxis(of)].map((number) => this.#builder.int64s([number]));
+    return this.#builder.op("Slice", [this.#source(of), ...range]);
+  }
+
+  /** Outputs as [groups, of a group]: a slice of the second. */
+  #everyGroup({ of, groups, start, end }: Extract<WeightSource, { kind: "interleaved" }>): Value {
+    const builder = this.#builder;
+    const axis = outputsAxis(of);
+    const before = axis === 1 ? [0] : [];
+    const behind = shapeOf(of).slice(axis + 1);
+    const reshape = (x: Value, outputs: readonly number[]) =>
+      builder.op("Reshape", [x, builder.int64s([...before, ...outputs, ...behind])]);
+    const range = [start, end, axis + 1].map((number) => builder.int64s([number]));
+    const chosen = builder.op("Slice", [reshape(this.#source(of), [groups, -1]), ...range]);
+    return reshape(chosen, [groups * (end - start)]);
+  }
+
+  #located(name: string): NamedLocation {
+    return { name, ...this.#locate(name) };
+  }
+
+  #external({ name, elementType, shape, data }: NamedLocation): Value {
+    return this.#builder.external(name, elementType, shape, data);
+  }
+}
+
+interface NamedLocation extends WeightLocation {
+  readonly name: string;
+}
+
+/** Rows of what is stored rows first. */
+function rowsOf({ name, shape, data, ...others }: NamedLocation, start: number, end: number): NamedLocation {
+  const [rows = 1, ...rest] = shape;
+  const rowBytes = data.byteLength / rows;
+  return {
+    ...others,
+    name: `${name}[${start}:${end}]`,
+    shape: [end - start, ...rest],
+    data: { ...data, offset: data.offset + start * rowBytes, byteLength: (end - start) * rowBytes },
+  };
 }
 
 /** The value as another type; itself when it is of that type. */

@@ -1,7 +1,7 @@
 // The caches that a verification compares: what each keeps of K and V. One entry per arm; choices come from its keys.
 
 import type { ScalesAsRead } from "../checkpoint/read-scales.js";
-import type { CacheRounding, Side } from "../graphs/kv-cache.js";
+import { type CacheRounding, type Side, scaleAt } from "../graphs/kv-cache.js";
 import { FLOAT8_CODES, type Float8Name } from "../numerics/float8.js";
 import type { ArmName } from "./verify-result.js";
 
@@ -34,7 +34,10 @@ export const ARMS: Readonly<Record<ArmName, Arm>> = {
       elementType: dtype,
       largest: FLOAT8_CODES[dtype].largest,
       ...(scales !== undefined && {
-        scales: { k: scales.layers.map(({ kScale }) => kScale), v: scales.layers.map(({ vScale }) => vScale) },
+        scales: {
+          k: Object.fromEntries(scales.layers.map(({ layer, kScale }) => [layer, kScale])),
+          v: Object.fromEntries(scales.layers.map(({ layer, vScale }) => [layer, vScale])),
+        },
       }),
     }),
   },
@@ -63,6 +66,6 @@ export function roundingsOf(facts: ArmFacts): ArmRoundings {
     roundings,
     indexOf: (arm) => names.indexOf(arm),
     describe: (arm) => ARMS[arm].description(facts),
-    scaleOf: (arm, side, layer) => roundings[names.indexOf(arm)]?.scales?.[side][layer] ?? 1,
+    scaleOf: (arm, side, layer) => scaleAt(roundings[names.indexOf(arm)] ?? {}, { layer, side }),
   };
 }

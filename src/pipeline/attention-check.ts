@@ -1,7 +1,8 @@
 // Tries out a provider's attention before a run: ONNX Runtime's operator gives wrong values on some devices, without an
 // error. What differs from the CPU is not used. Knows nothing of weights and prompts.
 
-import type { Decoder } from "../architectures/description.js";
+import { valueDimOf } from "../architectures/blocks.js";
+import { blocksOf, type Decoder } from "../architectures/description.js";
 import { ProviderError } from "../errors.js";
 import { type Arithmetic, type ComputeType, FLOAT32_ARITHMETIC } from "../graphs/arithmetic.js";
 import { ATTENTION_VALUES, buildAttention } from "../graphs/attend.js";
@@ -82,8 +83,15 @@ function offBy(error: number, tolerance: number): string {
  * the kernel that knows no window. Windows are cut so that they hide something of the shortest trial.
  */
 function shapesToTry({ layers }: Decoder): AttentionShape[] {
-  const shapes = layers.flatMap(({ attention: { heads, kvHeads, headDim, slidingWindow } }): AttentionShape[] => {
-    const whole = { heads, kvHeads, headDim };
+  const shapes = layers.flatMap(blocksOf).flatMap((block): AttentionShape[] => {
+    if (block.kind !== "attention" && block.kind !== "shared-attention") return [];
+    const { heads, kvHeads, headDim, valueDim, scale, softcap, slidingWindow } = block;
+    const whole = {
+      ...{ heads, kvHeads, headDim },
+      ...(valueDim !== undefined && { valueDim }),
+      ...(scale !== undefined && { scale }),
+      ...(softcap !== undefined && { softcap }),
+    };
     if (slidingWindow === undefined) return [whole];
     return [whole, { ...whole, slidingWindow: Math.min(slidingWindow, SHORTEST_TRIAL / 2) }];
   });
@@ -92,11 +100,11 @@ function shapesToTry({ layers }: Decoder): AttentionShape[] {
 
 /** Largest difference at the tokens of prompts; infinite when one is not a number. */
 function largestError(
-  { heads, headDim }: AttentionShape,
+  shape: AttentionShape,
   found: readonly Float32Array[],
   expected: readonly Float32Array[],
 ): number {
-  const size = heads * headDim;
+  const size = shape.heads * valueDimOf(shape);
   let largest = 0;
   for (const [batch, lengths] of TRIAL_BATCHES.entries()) {
     const width = Math.max(...lengths);
@@ -131,18 +139,18 @@ export const runAttention: RunAttention = async (provider, arithmetic, shape, ba
 /** Of queries and keys: scores then spread by 4/3 whatever head_dim is, so that some tokens count much more than others. */
 const SHARPNESS = 2;
 
-function trialInputs({ heads, kvHeads, headDim }: AttentionShape, lengths: TrialBatch): NamedTensors {
+function trialInputs(shape: AttentionShape, lengths: TrialBatch): NamedTensors {
+  const { heads, kvHeads, headDim } = shape;
   const width = Math.max(...lengths);
   const numbers = trialNumbers();
-  const tensor = (count: number, scale: number) => {
-    const shape = [lengths.length, width, count * headDim];
-    const data = Float32Array.from({ length: lengths.length * width * count * headDim }, () => scale * numbers());
-    return { type: "float32", data, shape } as const;
+  const tensor = (size: number, scale: number) => {
+    const data = Float32Array.from({ length: lengths.length * width * size }, () => scale * numbers());
+    return { type: "float32", data, shape: [lengths.length, width, size] } as const;
   };
   return {
-    [ATTENTION_VALUES.query]: tensor(heads, SHARPNESS),
-    [ATTENTION_VALUES.key]: tensor(kvHeads, SHARPNESS),
-    [ATTENTION_VALUES.value]: tensor(kvHeads, 1),
+    [ATTENTION_VALUES.query]: tensor(heads * headDim, SHARPNESS),
+    [ATTENTION_VALUES.key]: tensor(kvHeads * headDim, SHARPNESS),
+    [ATTENTION_VALUES.value]: tensor(kvHeads * valueDimOf(shape), 1),
     ...countInputs({ lengths, width }),
   };
 }

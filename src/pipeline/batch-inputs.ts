@@ -2,11 +2,11 @@
 // Knows nothing of what is measured.
 
 import type { Decoder } from "../architectures/description.js";
-import { type RopeTables, ropeRegime, ropeTables } from "../architectures/rope.js";
+import { type Rope, type RopeTables, ropeRegime, ropeTables } from "../architectures/rope.js";
 import { COUNT_VALUES } from "../graphs/attend.js";
 import { SEGMENT_VALUES } from "../graphs/segment.js";
 import { type Batch, batchMask, batchTokenIds } from "../prompts/batches.js";
-import type { NamedTensors } from "../runtime/session.js";
+import type { NamedTensors, TensorData } from "../runtime/session.js";
 
 /** What the embedding takes. */
 export function tokenInputs(batch: Batch, tokenIds: readonly (readonly number[])[]): NamedTensors {
@@ -15,7 +15,7 @@ export function tokenInputs(batch: Batch, tokenIds: readonly (readonly number[])
 }
 
 /** What layers take beside hidden states. */
-export function layerInputs(batch: Batch, tables: RopeTables): NamedTensors {
+export function layerInputs(batch: Batch, tables: readonly RopeTables[]): NamedTensors {
   return {
     [SEGMENT_VALUES.mask]: { type: "float32", data: batchMask(batch), shape: [batch.prompts.length, batch.width, 1] },
     ...countInputs(batch),
@@ -32,32 +32,47 @@ export function countInputs({ lengths, width }: Pick<Batch, "lengths" | "width">
   };
 }
 
-/** @param rows of the tables: a position each */
-export function rotationInputs({ cos, sin }: RopeTables, rows: number): NamedTensors {
-  const shape = [rows, cos.length / rows];
-  return {
-    [SEGMENT_VALUES.cos]: { type: "float32", data: cos, shape },
-    [SEGMENT_VALUES.sin]: { type: "float32", data: sin, shape },
-  };
+/** @param tables of each rotation @param rows of the tables: a position each */
+export function rotationInputs(tables: readonly RopeTables[], rows: number): NamedTensors {
+  const inputs = tables.flatMap(({ cos, sin }, rope) =>
+    Object.entries({ cos, sin }).map(([table, data]): [string, TensorData] => [
+      SEGMENT_VALUES.rotation(table === "cos" ? "cos" : "sin", rope),
+      { type: "float32", data, shape: [rows, data.length / rows] },
+    ]),
+  );
+  return Object.fromEntries(inputs);
+}
+
+/** The tables of a decoder's rotations, each made anew only where it must be. */
+export class RopeTableCache {
+  readonly #caches: readonly TableCache[];
+
+  constructor({ ropes }: Pick<Decoder, "ropes">) {
+    this.#caches = ropes.map((rope) => new TableCache(rope));
+  }
+
+  /** By index of the rotation. */
+  of(length: number): RopeTables[] {
+    return this.#caches.map((cache) => cache.of(length));
+  }
 }
 
 /** Tables are the same for all lengths of a regime, so one long table serves every shorter batch. */
-export class RopeTableCache {
-  readonly #decoder: Decoder;
+class TableCache {
+  readonly #rope: Rope;
   #regime = Number.NaN;
   #tables: RopeTables = { cos: new Float32Array(), sin: new Float32Array() };
 
-  constructor(decoder: Decoder) {
-    this.#decoder = decoder;
+  constructor(rope: Rope) {
+    this.#rope = rope;
   }
 
   of(length: number): RopeTables {
-    const { rope } = this.#decoder;
-    const values = (length * rope.headDim) / 2;
-    const regime = ropeRegime(rope, length);
+    const values = (length * this.#rope.dimensions) / 2;
+    const regime = ropeRegime(this.#rope, length);
     if (regime !== this.#regime || this.#tables.cos.length < values) {
       this.#regime = regime;
-      this.#tables = ropeTables(rope, length);
+      this.#tables = ropeTables(this.#rope, length);
     }
     return { cos: this.#tables.cos.subarray(0, values), sin: this.#tables.sin.subarray(0, values) };
   }

@@ -2,11 +2,12 @@
 // nothing and knows no command line.
 
 import { resolve } from "node:path";
+import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
-import { OUTPUT_FORMATS, type OutputFormatName, scaleTensors } from "../checkpoint/output-formats.js";
+import { OUTPUT_FORMATS, type OutputFormatName, scaleNames, scaleTensors } from "../checkpoint/output-formats.js";
 import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import type { Placement } from "../checkpoint/place-file.js";
 import {
@@ -118,7 +119,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   onProgress?.({ stage: "open" });
   const checkpoint = await openCheckpoint(folder);
   const output = options.inPlace ? folder : resolve(options.output ?? defaultOutput);
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
   const { tokenizer, prompts, encoded, measured } = await encodeAndMeasure(checkpoint, decoder, options, settings);
@@ -128,7 +129,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
 
   const { format, dtype, headroom } = settings;
   const scales = ranges.map((range) => scaleLayer(range, dtype, headroom));
-  const attentionNames = decoder.layers.map(({ attention }) => attention.name);
+  const names = scaleNames(cacheSites(decoder));
   const record = {
     ...settings,
     provider,
@@ -139,10 +140,11 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     promptTexts: encoded.texts,
     ranges,
     scales,
-    attentionNames,
+    names,
+    assumeHarmless: options.assumeHarmless ?? [],
   };
   const content: CheckpointContent = {
-    scales: scaleTensors(format, scales, attentionNames),
+    scales: scaleTensors(format, scales, names),
     metadata: recordMetadata(record),
     configText: patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings)),
     recordText: recordText(record),

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import type { OutputFormatName } from "../checkpoint/output-formats.js";
+import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
 import type { Float8Name } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { LayerRange } from "../numerics/ranges.js";
@@ -28,17 +28,20 @@ export interface RecordFacts {
   readonly promptTexts: readonly string[];
   readonly ranges: readonly LayerRange[];
   readonly scales: readonly LayerScales[];
-  readonly attentionNames: readonly string[];
+  readonly names: ScaleNames;
+  /** Keys of config.json that the user said change nothing. */
+  readonly assumeHarmless: readonly string[];
 }
 
 /** The text of kv_scales.json. */
 export function recordText(facts: RecordFacts): string {
-  const layers = layerRecords(facts.ranges, facts.scales).map(({ layer, ...values }, index) => ({
+  const layers = layerRecords(facts.ranges, facts.scales).map(({ layer, ...values }) => ({
     layer,
-    name: facts.attentionNames[index],
+    name: namesOf(facts.names, layer)[0],
     ...values,
   }));
-  return `${JSON.stringify({ ...provenance(facts), layers }, null, 2)}\n`;
+  const assumed = facts.assumeHarmless.length > 0 && { assumed_harmless: facts.assumeHarmless };
+  return `${JSON.stringify({ ...provenance(facts), ...assumed, layers }, null, 2)}\n`;
 }
 
 /** `__metadata__` of the shard with the scales: the format allows strings only. */

@@ -1,7 +1,8 @@
 // How a run computes: on which provider, in which arithmetic, how much of the model at a time, how many tokens at a time.
 // Pure arithmetic on sizes; opens nothing.
 
-import type { Decoder } from "../architectures/description.js";
+import { type BlockFacts, factsOf } from "../architectures/block-facts.js";
+import { blocksOf, type Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../runtime/providers.js";
@@ -52,7 +53,7 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
 
 /** The dtype that the weights are stored in; the embedding stands for all. */
 export function storedTypeOf({ tensors }: Checkpoint, { embedding }: Decoder): StoredType {
-  const dtype = tensors.get(embedding)?.dtype;
+  const dtype = tensors.get(embedding.weight)?.dtype;
   return dtype === "F16" || dtype === "F32" ? dtype : "BF16";
 }
 
@@ -62,7 +63,7 @@ function tokensThatFit(
   decoder: Decoder,
   { elementType }: Arithmetic,
 ): number {
-  const widest = Math.max(decoder.hiddenSize, ...decoder.layers.map(({ feedForward }) => feedForward.up.outputs));
+  const widest = Math.max(decoder.hiddenSize, ...factsOfBlocks(decoder).map(({ widest }) => widest));
   const fitting = Math.floor(
     (maxBufferBytes ?? Number.POSITIVE_INFINITY) / (widest * BYTES_OF_COMPUTE_TYPE[elementType]),
   );
@@ -77,12 +78,12 @@ export function narrowingWarnings(stored: StoredType, computedIn: readonly Compu
   return [`The weights are float32 and were computed with in ${types}; --provider cpu keeps float32.`];
 }
 
-/** Bytes per token that a layer's activations take at their most: inside the feed-forward, beside the residual stream. */
-function activationBytes({ hiddenSize, layers }: Decoder, { elementType }: Arithmetic): number {
-  const widest = Math.max(
-    ...layers.map(({ attention, feedForward }) =>
-      Math.max(3 * feedForward.up.outputs, 3 * attention.query.outputs + 8 * attention.key.outputs),
-    ),
-  );
-  return ALLOCATOR_FACTOR * BYTES_OF_COMPUTE_TYPE[elementType] * (widest + 4 * hiddenSize);
+/** Bytes per token that a block's activations take at their most, beside the residual stream. */
+function activationBytes(decoder: Decoder, { elementType }: Arithmetic): number {
+  const most = Math.max(...factsOfBlocks(decoder).map(({ activations }) => activations));
+  return ALLOCATOR_FACTOR * BYTES_OF_COMPUTE_TYPE[elementType] * (most + 4 * decoder.hiddenSize);
+}
+
+function factsOfBlocks({ layers }: Decoder): BlockFacts[] {
+  return layers.flatMap((layer) => blocksOf(layer).map(factsOf));
 }

@@ -9,6 +9,8 @@ import {
   OUTPUT_FORMATS,
   type OutputFormat,
   type OutputFormatName,
+  type ScaleNames,
+  scaleNames,
   scaleTensors,
 } from "../checkpoint/output-formats.js";
 import type { Placement } from "../checkpoint/place-file.js";
@@ -116,23 +118,28 @@ interface KnownScales {
   readonly record: ScaleRecord | undefined;
   /** Numbers of the decoder layers that have attention. */
   readonly layers: readonly number[];
-  /** Name of the attention by number of the layer; sparse where layers have none. */
-  readonly names: readonly string[];
+  readonly names: ScaleNames;
 }
 
 async function readKnownScales(checkpoint: Checkpoint): Promise<KnownScales> {
   const { folder, config, shards } = checkpoint;
   const attentions = attentionNames(checkpoint.tensors.keys());
-  const asRead = await scalesAsRead(checkpoint, [...attentions.values()]);
+  const places = [...attentions].map(([layer, name]) => ({ layer, name }));
+  const asRead = await scalesAsRead(checkpoint, places);
   if (asRead === undefined) {
     throw new CheckpointError(
       `${folder}: has no KV scales to convert. Calibrate it: create-kv-scales ${folder}. If it should have some, "create-kv-scales inspect" says where they are.`,
     );
   }
-  const names: string[] = [];
-  for (const [layer, name] of attentions) names[layer] = name;
   const [tensors, record] = await Promise.all([readScales(shards), readScaleRecord(folder)]);
-  return { dtype: scaleDtype(config), asRead, tensors, record, layers: [...attentions.keys()], names };
+  return {
+    dtype: scaleDtype(config),
+    asRead,
+    tensors,
+    record,
+    layers: [...attentions.keys()],
+    names: scaleNames(places),
+  };
 }
 
 function computeScales(
@@ -141,7 +148,7 @@ function computeScales(
 ): Pick<Conversion, "scales" | "source"> & { readonly record: ScaleRecord | undefined } {
   const exact = record && scalesFromRecord(record, tensors, layers, from, to);
   if (exact) return { scales: exact, source: "absmax", record };
-  return { scales: scalesFromTensors(asRead, layers, from, to), source: asRead.source, record: undefined };
+  return { scales: scalesFromTensors(asRead, from, to), source: asRead.source, record: undefined };
 }
 
 function warningsOf(

@@ -52,16 +52,11 @@ function byName({ kScale, vScale, kvScale }: LayerScales): Record<ScaleTensor["k
  * The scales as engines read them, for another dtype: the divisors of the formats differ by a factor of two, which is exact.
  * kv_scale is the larger of a layer's two.
  */
-export function scalesFromTensors(
-  { layers: scales }: ScalesAsRead,
-  layers: readonly number[],
-  from: Float8Name,
-  to: Float8Name,
-): LayerScales[] {
+export function scalesFromTensors({ layers: scales }: ScalesAsRead, from: Float8Name, to: Float8Name): LayerScales[] {
   const factor = FLOAT8_FORMATS[from].scaleDivisor / FLOAT8_FORMATS[to].scaleDivisor;
   const convert = (scale: number) => Math.max(scale * factor, SMALLEST_NORMAL_FLOAT32);
-  return scales.map(({ kScale, vScale }, index) => {
+  return scales.map(({ layer, kScale, vScale }) => {
     const [k, v] = [convert(kScale), convert(vScale)];
-    return { layer: layers[index] ?? index, kScale: k, vScale: v, kvScale: Math.max(k, v) };
+    return { layer, kScale: k, vScale: v, kvScale: Math.max(k, v) };
   });
 }

@@ -2,11 +2,11 @@
 // the most likely token that follows. Knows nothing of texts, and of a cache only what goes in and comes out.
 
 import type { Decoder, ModelEnd } from "../architectures/description.js";
-import { ropeRegime } from "../architectures/rope.js";
+import { ropeRegimes } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { buildDecodeStep, type CodedRounding } from "../graphs/decode-step.js";
 import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../graphs/greedy-head.js";
-import { SEGMENT_VALUES } from "../graphs/segment.js";
+import { cacheLayersOf, SEGMENT_VALUES } from "../graphs/segment.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import { type NamedTensors, openSession, type Session } from "../runtime/session.js";
 import { countInputs, RopeTableCache, rotationInputs, tokenInputs } from "./batch-inputs.js";
@@ -34,7 +34,9 @@ const MAX_STEP_TOKENS = 512;
 
 interface OpenPart {
   readonly session: Session;
+  /** Layers whose caches are written in it. */
   readonly layers: readonly number[];
+  readonly takesPositions: boolean;
   readonly startsWithIds: boolean;
 }
 
@@ -82,7 +84,8 @@ export class DecodeModel {
       const model = encodeModelProto(buildDecodeStep(decoder, parts, locate, caches, arithmetic));
       this.#parts.push({
         session: await openSession({ model, externalDataFolder, provider, purpose }),
-        layers: parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index])),
+        layers: cacheLayersOf(parts),
+        takesPositions: parts.some(({ kind }) => kind !== "embedding"),
         startsWithIds: parts[0]?.kind === "embedding",
       });
     }
@@ -120,12 +123,12 @@ export class DecodeModel {
     const { hiddenSize } = this.#decoder;
     const positions = this.#positionInputs(cache.tokens, ids.length, total);
     let hidden: Float32Array = new Float32Array();
-    for (const { session, layers, startsWithIds } of this.#parts) {
+    for (const { session, layers, takesPositions, startsWithIds } of this.#parts) {
       const outputs = await session.run({
         ...(startsWithIds
           ? tokenInputs({ prompts: [0], lengths: [ids.length], width: ids.length }, [ids])
           : { [SEGMENT_VALUES.hidden]: { type: "float32", data: hidden, shape: [1, ids.length, hiddenSize] } }),
-        ...(layers.length > 0 && { ...positions, ...cache.inputs(layers) }),
+        ...(takesPositions && { ...positions, ...cache.inputs(layers) }),
       });
       cache.store(layers, outputs);
       hidden = outputs[SEGMENT_VALUES.nextHidden] ?? new Float32Array();
@@ -136,15 +139,18 @@ export class DecodeModel {
 
   /** The rotation of `count` positions from `first` on. */
   #positionInputs(first: number, count: number, total: number): NamedTensors {
-    const { rope } = this.#decoder;
-    // One table for all steps, unless the rotation depends on how many tokens there are.
-    const isFixed = ropeRegime(rope, total) === ropeRegime(rope, this.#maxTokens);
-    const { cos, sin } = this.#tables.of(isFixed ? this.#maxTokens : total);
-    const pairs = rope.headDim / 2;
+    const { ropes } = this.#decoder;
+    // One table for all steps, unless a rotation depends on how many tokens there are.
+    const isFixed = ropeRegimes(ropes, total) === ropeRegimes(ropes, this.#maxTokens);
+    const length = isFixed ? this.#maxTokens : total;
     const end = first + count;
-    const rows = (table: Float32Array) => table.subarray(first * pairs, end * pairs);
+    const rows = (table: Float32Array) => {
+      const pairs = table.length / length;
+      return table.subarray(first * pairs, end * pairs);
+    };
+    const tables = this.#tables.of(length).map(({ cos, sin }) => ({ cos: rows(cos), sin: rows(sin) }));
     return {
-      ...rotationInputs({ cos: rows(cos), sin: rows(sin) }, count),
+      ...rotationInputs(tables, count),
       ...countInputs({ lengths: [end], width: end }),
     };
   }

@@ -1,12 +1,13 @@
 // The forward pass that verifies: every segment in turn over every batch and arm. Arms differ in what their caches keep,
 // layer by layer; where two have kept the same so far, they share their hidden states. Knows nothing of verdicts.
 
+import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import type { CacheRounding, Side } from "../graphs/kv-cache.js";
-import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
+import { buildSegment, cacheLayersOf, SEGMENT_VALUES } from "../graphs/segment.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -17,7 +18,7 @@ import { evaluateHead } from "./evaluate-head.js";
 import { HiddenStates } from "./hidden-states.js";
 import { tokensOf } from "./measure-ranges.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
-import type { Segment } from "./segment-plan.js";
+import { productsOfParts, type Segment } from "./segment-plan.js";
 import { weightLocations } from "./weight-locations.js";
 import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
@@ -25,8 +26,8 @@ export interface EvaluateRequest extends PassRequest {
   readonly end: ModelEnd;
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
   readonly roundings: readonly CacheRounding[];
-  /** Number of the rounding that each layer's cache has. The first arm is the baseline. */
-  readonly arms: readonly (readonly number[])[]; // [arms][layers]
+  /** Number of the rounding that each cache has, in the order of sites. The first arm is the baseline. */
+  readonly arms: readonly (readonly number[])[]; // [arms][sites]
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: EvaluateProgress) => void) | undefined;
 }
@@ -40,6 +41,7 @@ export interface EvaluateProgress {
 
 export interface EvaluatedArm {
   readonly positions: ArmPositions;
+  /** In the order of sites. */
   readonly layers: readonly Readonly<Record<Side, FidelitySums>>[];
 }
 
@@ -106,7 +108,7 @@ async function runSegment(session: Session, segment: Segment, run: SegmentRun): 
   const { request, batches, states } = run;
   const { decoder } = request;
   const next = [...states];
-  const groups = groupArms(request.arms, lastLayerOf(segment));
+  const groups = groupArms(request.arms, sitesUpTo(decoder, segment));
   for (const [number, group] of groups.entries()) {
     const from = states[group[0] ?? 0] as HiddenStates;
     // The last group that reads these states may write over them; the others need states of their own.
@@ -128,15 +130,16 @@ async function runGroup(
   { request, batches, losses, progress }: SegmentRun,
 ): Promise<void> {
   const { decoder, arms, windows } = request;
-  const layers = layersOf(parts);
-  const choices = Int32Array.from(layers, (layer) => arms[group[0] ?? 0]?.[layer] ?? 0);
+  const layers = cacheLayersOf(parts);
+  const sites = cacheSites(decoder).map(({ layer }) => layer);
+  const choices = Int32Array.from(layers, (layer) => roundingAt(arms[group[0] ?? 0], sites.indexOf(layer)));
   const tables = new RopeTableCache(decoder);
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
     const startsWithIds = parts[0]?.kind === "embedding";
     const inputs = {
       ...(startsWithIds ? tokenInputs(batch, windows) : from.current(index)),
-      ...(layers.length > 0 && {
+      ...(parts.some(({ kind }) => kind !== "embedding") && {
         ...layerInputs(batch, tables.of(batch.width)),
         [SEGMENT_VALUES.roundings]: { type: "int32", data: choices, shape: [layers.length] } as const,
       }),
@@ -148,19 +151,23 @@ async function runGroup(
   }
 }
 
-function layersOf(parts: Segment["parts"]): number[] {
-  return parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index]));
+function roundingAt(arm: readonly number[] | undefined, site: number): number {
+  const rounding = arm?.[site];
+  if (rounding === undefined) throw new RangeError(`an arm says nothing of cache ${site}`);
+  return rounding;
 }
 
-function lastLayerOf({ parts }: Segment): number {
-  return layersOf(parts).at(-1) ?? -1;
+/** How many caches are written up to the end of a segment. */
+function sitesUpTo(decoder: Decoder, { parts }: Segment): number {
+  const last = parts.reduce((layer, part) => (part.kind === "embedding" ? layer : part.layer.index), -1);
+  return cacheSites(decoder).filter(({ layer }) => layer <= last).length;
 }
 
-/** Arms whose roundings are equal in layers 0 to `last`. */
-function groupArms(arms: readonly (readonly number[])[], last: number): number[][] {
+/** Arms whose roundings are equal in the first caches. */
+function groupArms(arms: readonly (readonly number[])[], sites: number): number[][] {
   const groups = new Map<string, number[]>();
   for (const [arm, roundings] of arms.entries()) {
-    const key = roundings.slice(0, last + 1).join();
+    const key = roundings.slice(0, sites).join();
     groups.set(key, [...(groups.get(key) ?? []), arm]);
   }
   return [...groups.values()];
@@ -168,19 +175,25 @@ function groupArms(arms: readonly (readonly number[])[], last: number): number[]
 
 /** Sums what the caches of one arm lost. */
 class LossCollector {
-  readonly #layers: Record<Side, { -readonly [Key in keyof FidelitySums]: number }>[];
-  readonly #widths: readonly number[];
+  readonly #sites: ReadonlyMap<number, Record<Side, SideSums>>;
 
-  constructor({ layers }: Decoder) {
-    const none = () => ({ elements: 0, signal: 0, noise: 0, saturated: 0, flushed: 0, absmax: 0 });
-    this.#layers = layers.map(() => ({ k: none(), v: none() }));
-    this.#widths = layers.map(({ attention }) => attention.kvHeads * attention.headDim);
+  constructor(decoder: Decoder) {
+    const none = (width: number) => {
+      return { width, sums: { elements: 0, signal: 0, noise: 0, saturated: 0, flushed: 0, absmax: 0 } };
+    };
+    this.#sites = new Map(
+      cacheSites(decoder).map(({ layer, kvHeads, keyDim, valueDim }) => [
+        layer,
+        { k: none(kvHeads * keyDim), v: none(kvHeads * valueDim) },
+      ]),
+    );
   }
 
   add(layer: number, batch: Batch, outputs: Readonly<Record<string, Float32Array>>): void {
     for (const side of ["k", "v"] as const) {
-      const sums = this.#layers[layer]?.[side];
-      if (sums === undefined) continue;
+      const site = this.#sites.get(layer);
+      if (site === undefined) throw new RangeError(`layer ${layer} has no cache`);
+      const { sums, width } = site[side];
       const total = (name: string) => [...(outputs[name] ?? [])].reduce((sum, value) => sum + value, 0);
       const signal = total(SEGMENT_VALUES.sumOfSquares(side, layer));
       if (!Number.isFinite(signal)) {
@@ -188,7 +201,7 @@ class LossCollector {
           `Layer ${layer}: ${side.toUpperCase()} has values that are not finite (NaN or Inf). The weights are damaged, or activations overflow: nothing can be verified.`,
         );
       }
-      sums.elements += tokensOf(batch) * (this.#widths[layer] ?? 0);
+      sums.elements += tokensOf(batch) * width;
       sums.signal += signal;
       sums.noise += total(SEGMENT_VALUES.loss("noise", side, layer));
       sums.saturated += total(SEGMENT_VALUES.loss("saturated", side, layer));
@@ -198,8 +211,14 @@ class LossCollector {
   }
 
   finish(): Record<Side, FidelitySums>[] {
-    return this.#layers;
+    return [...this.#sites.values()].map(({ k, v }) => ({ k: k.sums, v: v.sums }));
   }
+}
+
+interface SideSums {
+  /** Numbers of a token. */
+  readonly width: number;
+  readonly sums: { -readonly [Key in keyof FidelitySums]: number };
 }
 
 /** How much of the work is done: matrix products, counted in elements of weights × tokens × arms. */
@@ -218,13 +237,13 @@ class WorkCounter {
       this.#headWork +
       arms.length *
         segments.reduce(
-          (sum, { parts }) => sum + batches.reduce((all, batch) => all + tokensOf(batch) * weightsOf(parts), 0),
+          (sum, { parts }) => sum + batches.reduce((all, batch) => all + tokensOf(batch) * productsOfParts(parts), 0),
           0,
         );
   }
 
   batchDone(batch: Batch, parts: Segment["parts"], arms: number): void {
-    this.#advance(tokensOf(batch) * weightsOf(parts) * arms);
+    this.#advance(tokensOf(batch) * productsOfParts(parts) * arms);
   }
 
   headDone(share: number): void {
@@ -235,15 +254,4 @@ class WorkCounter {
     this.#done += work;
     this.#report?.({ done: Math.min(1, this.#done / this.#total), tokens: this.#tokens });
   }
-}
-
-function weightsOf(parts: Segment["parts"]): number {
-  return parts.reduce((sum, part) => {
-    if (part.kind === "embedding") return sum;
-    const { query, key, value, output } = part.layer.attention;
-    const { gate, up, down } = part.layer.feedForward;
-    return (
-      sum + [query, key, value, output, gate, up, down].reduce((all, { inputs, outputs }) => all + inputs * outputs, 0)
-    );
-  }, 0);
 }

@@ -1,6 +1,7 @@
 // Answers prompts greedily, token by token, through every cache that is compared, and measures what the caches store.
 // Knows token ids alone: neither texts nor tokenizers.
 
+import { cacheSites } from "../architectures/cache-sites.js";
 import { throwIfAborted } from "../errors.js";
 import type { DecodeModelRequest } from "./decode-model.js";
 import type { GeneratedSequence, GenerationWay, OpenGenerator } from "./generator.js";
@@ -70,7 +71,7 @@ async function generateOnce(request: GenerateRequest): Promise<CacheGeneration[]
   try {
     const results: CacheGeneration[] = [];
     for (const [cache] of caches.entries()) {
-      const measured = new CacheMeasurement(decoder.layers.length);
+      const measured = new CacheMeasurement(cacheSites(decoder).length);
       const texts: GeneratedIds[] = [];
       for (const prompt of prompts) {
         const sequence = await generator.generate(prompt, cache, (count) => progress.tokensDone(count));

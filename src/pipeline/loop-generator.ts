@@ -1,6 +1,7 @@
 // Generates in one run of a graph per text: the cache is that of the attention operator, in FP8 where FP8 is compared, and
 // never leaves the device. One session at a time, because each holds the whole model.
 
+import { cacheSites } from "../architectures/cache-sites.js";
 import { ProviderError, throwIfAborted } from "../errors.js";
 import { buildGenerationLoop, GENERATION_OPSET, GENERATION_VALUES } from "../graphs/generation-loop.js";
 import { type BufferType, requireBufferType } from "../graphs/operator-cache.js";
@@ -127,6 +128,6 @@ function describeSequence(
     tokenIds,
     endedBy: endIds.includes(last) ? "end-token" : "limit",
     cachedTokens,
-    bytesByLayer: decoder.layers.map((_, layer) => bytesOf(2 * layer) + bytesOf(2 * layer + 1)),
+    bytesByLayer: cacheSites(decoder).map((_, site) => bytesOf(2 * site) + bytesOf(2 * site + 1)),
   };
 }

@@ -1,13 +1,15 @@
 // The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
-import { type Decoder, tensorsOfLayer } from "../architectures/description.js";
+import { tensorsOfLayer } from "../architectures/block-facts.js";
+import { cacheSites } from "../architectures/cache-sites.js";
+import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
-import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
+import { buildSegment, cacheLayersOf, SEGMENT_VALUES } from "../graphs/segment.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import type { Batch } from "../prompts/batches.js";
@@ -52,7 +54,7 @@ export interface MeasureTiming {
 }
 
 /**
- * Measures the absmax of K and V per layer, head and prompt. Of prompts that another process has, all maxima are 0.
+ * Measures the absmax of K and V per cache, head and prompt. Of prompts that another process has, all maxima are 0.
  * @throws CheckpointError when a K or V is not finite, ProviderError, InterruptedError
  */
 export async function measureRanges(request: MeasureRequest): Promise<MeasuredRanges> {
@@ -93,7 +95,7 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
 /** Where the weights of a segment lie. */
 function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
   const names = (segment?.parts ?? []).flatMap((part) =>
-    part.kind === "embedding" ? [decoder.embedding] : [...tensorsOfLayer(part.layer).keys()],
+    part.kind === "embedding" ? [decoder.embedding.weight] : [...tensorsOfLayer(part.layer).keys()],
   );
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
@@ -111,29 +113,31 @@ async function runSegment(session: Session, { parts }: Segment, run: SegmentRun)
   const { request, batches, hidden, collectors, progress } = run;
   const startsWithIds = parts[0]?.kind === "embedding";
   const endsWithHidden = parts.at(-1)?.kind !== "keys-values";
-  const layers = parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index]));
+  const caches = cacheLayersOf(parts);
+  const layers = layersOf(parts);
   const tables = new RopeTableCache(request.decoder);
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
     const inputs = {
       ...(startsWithIds ? tokenInputs(batch, request.tokenIds) : hidden.current(index)),
-      ...(layers.length > 0 && layerInputs(batch, tables.of(batch.width))),
+      ...(layers > 0 && layerInputs(batch, tables.of(batch.width))),
     };
     const outputs = await session.run(inputs, endsWithHidden ? hidden.next(index) : {});
     if (endsWithHidden) hidden.advance(index);
-    for (const layer of layers) collectors.add(layer, batch, outputs);
-    progress.batchDone(batch, layers.length);
+    for (const layer of caches) collectors.add(layer, batch, outputs);
+    progress.batchDone(batch, layers);
   }
 }
 
 class RangeCollectors {
-  readonly #layers: readonly { readonly k: SideRangeCollector; readonly v: SideRangeCollector }[];
+  readonly #sites: ReadonlyMap<number, { readonly k: SideRangeCollector; readonly v: SideRangeCollector }>;
 
   constructor(decoder: Decoder, prompts: number) {
-    this.#layers = decoder.layers.map(({ attention: { kvHeads } }) => ({
+    const collectors = (kvHeads: number) => ({
       k: new SideRangeCollector(kvHeads, prompts),
       v: new SideRangeCollector(kvHeads, prompts),
-    }));
+    });
+    this.#sites = new Map(cacheSites(decoder).map(({ layer, kvHeads }) => [layer, collectors(kvHeads)]));
   }
 
   add(layer: number, batch: Batch, outputs: Readonly<Record<string, Float32Array>>): void {
@@ -145,12 +149,14 @@ class RangeCollectors {
           `Layer ${layer}: ${side.toUpperCase()} has values that are not finite (NaN or Inf). The weights are damaged, or activations overflow: no scale can be computed.`,
         );
       }
-      this.#layers[layer]?.[side].add(absmax, batch.prompts);
+      const site = this.#sites.get(layer);
+      if (site === undefined) throw new RangeError(`layer ${layer} has no cache`);
+      site[side].add(absmax, batch.prompts);
     }
   }
 
   finish(): LayerRange[] {
-    return this.#layers.map(({ k, v }, layer) => ({ layer, k: k.finish(), v: v.finish() }));
+    return [...this.#sites].map(([layer, { k, v }]) => ({ layer, k: k.finish(), v: v.finish() }));
   }
 }
 
@@ -163,7 +169,8 @@ class ProgressCounter {
 
   constructor({ decoder, onProgress }: MeasureRequest, batches: readonly Batch[]) {
     this.#report = onProgress;
-    this.#layers = decoder.layers.length;
+    // Nothing is computed behind the last cache.
+    this.#layers = (cacheSites(decoder).at(-1)?.layer ?? -1) + 1;
     this.#tokenLayers = this.#layers * batches.reduce((sum, batch) => sum + tokensOf(batch), 0);
   }
 
@@ -173,7 +180,7 @@ class ProgressCounter {
   }
 
   segmentDone(parts: Segment["parts"]): void {
-    this.#layersDone += parts.filter((part) => part.kind !== "embedding").length;
+    this.#layersDone += layersOf(parts);
     this.#emit();
   }
 
@@ -185,6 +192,11 @@ class ProgressCounter {
       tokenLayers: this.#tokenLayers,
     });
   }
+}
+
+/** Layers that are complete at the end of some parts. */
+function layersOf(parts: Segment["parts"]): number {
+  return parts.filter((part) => part.kind !== "embedding").length;
 }
 
 export function tokensOf(batch: Batch): number {

@@ -2,7 +2,7 @@
 // Knows nothing of what is measured on the way.
 
 import type { Decoder } from "../architectures/description.js";
-import { ropeRegime } from "../architectures/rope.js";
+import { ropeRegimes } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
 import type { ComputePlan } from "./compute-plan.js";
@@ -26,14 +26,14 @@ export interface Pass {
 /**
  * Plans a pass.
  * @param tokenIds of all prompts, [prompts][tokens]
- * @param lastLayer whether all of the last layer is needed, or only its K and V
+ * @param lastLayer whether everything is needed, or nothing behind the last K and V
  */
 export function planPass(
   { checkpoint, decoder, plan, share }: PassRequest,
   tokenIds: readonly (readonly number[])[],
   lastLayer: "keys-values" | "layer",
 ): Pass {
-  const regimeOf = (length: number) => ropeRegime(decoder.rope, length);
+  const regimeOf = (length: number) => ropeRegimes(decoder.ropes, length);
   const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
   const batches = share === undefined ? all : dealBatches(all, share);
   const limits = { ...plan, elementType: plan.arithmetic.elementType };

@@ -11,6 +11,11 @@ export interface ModelOptions {
 }
 
 export interface ComputeOptions {
+  /**
+   * Keys of config.json, with dots where objects are nested, that are not understood and that you know to change neither K
+   * and V nor logits.
+   */
+  readonly assumeHarmless?: readonly string[] | undefined;
   /** Where to compute; the best that works by default. */
   readonly provider?: ProviderChoice | undefined;
   /** Numbers of the devices that share the work; the first one by default. Texts are generated on the first. */

@@ -3,7 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { OutputFormatName } from "../checkpoint/output-formats.js";
+import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import { TOOL_VERSION } from "./calibration-record.js";
@@ -47,13 +47,13 @@ export function convertedRecord(
   earlier: ScaleRecord | undefined,
   { format, dtype }: { readonly format: OutputFormatName; readonly dtype: Float8Name },
   scales: readonly LayerScales[],
-  attentionNames: readonly string[],
+  names: ScaleNames,
 ): { readonly text: string; readonly metadata: Record<string, string> } {
   const { layers: _, ...known } = earlier?.json ?? { tool: "create-kv-scales", tool_version: TOOL_VERSION };
   const provenance = { ...known, dtype, kv_scales_format: format };
   const layers = scales.map(({ layer, kScale, vScale, kvScale }) => ({
     layer,
-    name: attentionNames[layer],
+    name: namesOf(names, layer)[0],
     ...earlier?.layers.find((entry) => entry.layer === layer),
     k_scale: kScale,
     v_scale: vScale,

@@ -1,8 +1,11 @@
 // Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
 
-import { type Decoder, tensorsOfLayer } from "../architectures/description.js";
+import { productsOf, weightElements } from "../architectures/block-facts.js";
+import { attentionOf, cacheSites, requireAttention } from "../architectures/cache-sites.js";
+import type { Decoder, DecoderLayer } from "../architectures/description.js";
+import { elementsOf } from "../architectures/weight-source.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
-import type { SegmentPart } from "../graphs/segment.js";
+import { residualsOfPart, type SegmentPart } from "../graphs/segment.js";
 
 export interface Segment {
   readonly parts: readonly SegmentPart[];
@@ -22,7 +25,7 @@ export interface SegmentLimits {
 /**
  * Fills segments with parts until the next would exceed the limit; a part larger than the limit is a
  * segment of its own.
- * @param lastLayer whether all of the last layer is needed, or only its K and V
+ * @param lastLayer whether all layers are needed whole, or nothing behind the last K and V
  * @param bytesOf bytes that a tensor takes as stored, by name
  */
 export function planSegments(
@@ -59,10 +62,11 @@ export function largestLayerBytes(decoder: Decoder, elementType: ComputeType): n
 }
 
 function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer"): SegmentPart[] {
-  const last = decoder.layers.length - 1;
+  const last = lastLayer === "layer" ? Number.POSITIVE_INFINITY : (cacheSites(decoder).at(-1)?.layer ?? -1);
+  const needed = decoder.layers.filter(({ index }) => index <= last);
   return [
     { kind: "embedding" },
-    ...decoder.layers.map((layer): SegmentPart => ({ kind: layer.index === last ? lastLayer : "layer", layer })),
+    ...needed.map((layer): SegmentPart => ({ kind: layer.index === last ? "keys-values" : "layer", layer })),
   ];
 }
 
@@ -73,16 +77,30 @@ function bytesInMemory(
   elementType: ComputeType,
   bytesOf: (tensor: string) => number,
 ): number {
-  return part.kind === "embedding" ? bytesOf(decoder.embedding) : bytesOfLayer(part, elementType);
+  return part.kind === "embedding" ? bytesOf(decoder.embedding.weight) : bytesOfLayer(part, elementType);
 }
 
 function bytesOfLayer(part: Exclude<SegmentPart, { kind: "embedding" }>, elementType: ComputeType): number {
   const bytes = BYTES_OF_COMPUTE_TYPE[elementType];
-  const { key, value } = part.layer.attention;
-  if (part.kind === "keys-values") return bytes * (key.inputs * key.outputs + value.inputs * value.outputs);
-  let elements = 0;
-  for (const shape of tensorsOfLayer(part.layer).values()) elements += shape.reduce((a, b) => a * b, 1);
-  return bytes * elements;
+  if (part.kind === "layer") return bytes * weightElements(residualsOfPart(part));
+  const { before, attention } = beforeCache(part.layer);
+  const keysValues = elementsOf(attention.key.weight) + elementsOf(attention.value.weight);
+  return bytes * (weightElements(before) + keysValues);
+}
+
+/** What of a layer comes before its cache is written. */
+function beforeCache({ index, residuals }: DecoderLayer) {
+  const number = residuals.findIndex((residual) => attentionOf({ index, residuals: [residual] }) !== undefined);
+  const attention = requireAttention({ index, residuals });
+  return { before: residuals.slice(0, number), attention };
+}
+
+/** Multiplications per token of some parts. */
+export function productsOfParts(parts: readonly SegmentPart[]): number {
+  return parts.reduce((sum, part) => {
+    if (part.kind === "embedding") return sum;
+    return sum + productsOf(part.kind === "layer" ? residualsOfPart(part) : part.layer.residuals);
+  }, 0);
 }
 
 function describePurpose(parts: readonly SegmentPart[]): string {

@@ -1,6 +1,7 @@
 // Generates token by token: each crosses into JavaScript, where the cache is stored as codes of one or two bytes. Works for
 // every format and on every provider.
 
+import { cacheSites } from "../architectures/cache-sites.js";
 import { throwIfAborted } from "../errors.js";
 import { codeTypeOf } from "../numerics/cache-codes.js";
 import { DecodeModel } from "./decode-model.js";
@@ -27,7 +28,7 @@ async function generate(
   number: number,
   onTokens: (count: number) => void,
 ): Promise<GeneratedSequence> {
-  const cache = new StoredCache(caches, number, decoder.layers, prompt.length + maxNewTokens);
+  const cache = new StoredCache(caches, number, cacheSites(decoder), prompt.length + maxNewTokens);
   const tokenIds: number[] = [];
   let unread = prompt;
   let milliseconds = 0;

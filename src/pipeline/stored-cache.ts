@@ -1,9 +1,9 @@
 // A KV cache as it is stored between the steps of a generation: codes of one or two bytes, and nothing else of K and V.
 // All that stores or hands out a cache is here; the steps know only that they need some inputs and give some outputs.
 
-import type { DecoderLayer } from "../architectures/description.js";
+import type { CacheSite } from "../architectures/cache-sites.js";
 import { type CodedRounding, DECODE_VALUES } from "../graphs/decode-step.js";
-import type { Side } from "../graphs/kv-cache.js";
+import { type Side, scaleAt } from "../graphs/kv-cache.js";
 import { type CodeType, codeTypeOf, encodeNumber } from "../numerics/cache-codes.js";
 import type { NamedTensors, TensorData } from "../runtime/session.js";
 
@@ -12,7 +12,7 @@ const SIDES = ["k", "v"] as const;
 type Codes = Uint8Array | Uint16Array;
 
 interface StoredSide {
-  readonly codes: Codes; // [capacity, kv_heads × head_dim]
+  readonly codes: Codes; // [capacity, kv_heads × key_dim or value_dim]
   readonly width: number;
   readonly scale: number;
 }
@@ -37,17 +37,17 @@ export class StoredCache {
    * @param chosen which of them this is
    * @param capacity most tokens that will ever be stored
    */
-  constructor(caches: readonly CodedRounding[], chosen: number, layers: readonly DecoderLayer[], capacity: number) {
+  constructor(caches: readonly CodedRounding[], chosen: number, sites: readonly CacheSite[], capacity: number) {
     const rounding = requireCache(caches, chosen);
     this.#caches = caches;
     this.#chosen = chosen;
     this.#rounding = rounding;
-    const sideOf = ({ index, attention: { kvHeads, headDim } }: DecoderLayer, side: Side): StoredSide => {
-      const width = kvHeads * headDim;
+    const sideOf = ({ layer, kvHeads, keyDim, valueDim }: CacheSite, side: Side): StoredSide => {
+      const width = kvHeads * (side === "k" ? keyDim : valueDim);
       const codes = newCodes(codeTypeOf(rounding.elementType), capacity * width);
-      return { codes, width, scale: rounding.scales?.[side][index] ?? 1 };
+      return { codes, width, scale: scaleAt(rounding, { layer, side }) };
     };
-    this.#layers = new Map(layers.map((layer) => [layer.index, { k: sideOf(layer, "k"), v: sideOf(layer, "v") }]));
+    this.#layers = new Map(sites.map((site) => [site.layer, { k: sideOf(site, "k"), v: sideOf(site, "v") }]));
   }
 
   /** Tokens whose K and V are stored. */

@@ -1,6 +1,7 @@
 // The story of a verification: open, read the scales, encode held-out text, evaluate the arms, decide. Writes nothing,
 // prints nothing, and knows no command line.
 
+import { type CacheSite, cacheSites } from "../architectures/cache-sites.js";
 import { describeModel, describeModelEnd } from "../architectures/registry.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { scalesAsRead } from "../checkpoint/read-scales.js";
@@ -86,19 +87,17 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const { folder } = await locateModel(options);
   onProgress?.({ stage: "open" });
   const checkpoint = await openCheckpoint(folder);
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-  const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
-  const scales = await scalesAsRead(
-    checkpoint,
-    decoder.layers.map(({ attention }) => attention.name),
-  );
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
+  const end = describeModelEnd(checkpoint.tensors, decoder);
+  const sites = cacheSites(decoder);
+  const scales = await scalesAsRead(checkpoint, sites);
   const dtype = scaleDtype(checkpoint.config);
   const arms = settings.arms.filter((arm) => arm !== "fp8" || scales !== undefined);
   const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
   if (!arms.includes(subjectName)) {
     throw new UsageError(`--arms: the verdict is about ${subjectName}: leave it in the list`);
   }
-  const rounding = roundingsOf({ dtype, scales, bits16: bits16Of(checkpoint, decoder.embedding) });
+  const rounding = roundingsOf({ dtype, scales, bits16: bits16Of(checkpoint, decoder.embedding.weight) });
 
   onProgress?.({ stage: "tokenize" });
   const tokenizer = await openTokenizer(folder);
@@ -146,7 +145,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
       stopAll(workers);
     }
   };
-  const uniform = (arm: ArmName) => decoder.layers.map(() => rounding.indexOf(arm));
+  const uniform = (arm: ArmName) => sites.map(() => rounding.indexOf(arm));
   const baseline = settings.baseline;
   const ordered = [baseline, ...arms.filter((arm) => arm !== baseline)];
   const evaluated = await evaluate(`${ordered.length} caches`, ordered.map(uniform));
@@ -160,7 +159,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
       name,
       description: rounding.describe(name),
       ...metricsOf(armOf(name)),
-      layers: describeLayers(name, armOf(name), rounding),
+      layers: describeLayers(name, armOf(name), rounding, sites),
     }),
   );
   const subject = results.find(({ name }) => name === subjectName);
@@ -168,10 +167,10 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
 
   const layerEffects: LayerEffect[] = [];
   if (settings.perLayer) {
-    for (let first = 0; first < decoder.layers.length; first += MAX_LAYER_ARMS) {
-      const layers = decoder.layers.slice(first, first + MAX_LAYER_ARMS).map(({ index }) => index);
-      const alone = layers.map((layer) => onlyIn([layer], rounding.indexOf(subjectName), uniform(baseline)));
-      const what = `layers ${first}–${layers.at(-1)} alone`;
+    for (let first = 0; first < sites.length; first += MAX_LAYER_ARMS) {
+      const layers = sites.slice(first, first + MAX_LAYER_ARMS).map(({ layer }) => layer);
+      const alone = layers.map((layer) => onlyIn(sites, [layer], rounding.indexOf(subjectName), uniform(baseline)));
+      const what = `layers ${layers[0]}–${layers.at(-1)} alone`;
       const [base, ...others] = await evaluate(what, [uniform(baseline), ...alone]);
       for (const [index, arm] of others.entries()) {
         const { divergence, perplexityRatio, agreement } = metricsOf(arm, positionsOf(base));
@@ -185,7 +184,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     : chooseLayersToKeep(layerEffects, subject.divergence.mean.value, settings.thresholds);
   const withLayersIn16Bits = kept === undefined || kept.length === 0 ? undefined : await remeasure(kept);
   async function remeasure(layers: readonly number[]) {
-    const mixed = onlyIn(layers, rounding.indexOf("16-bit"), uniform(subjectName));
+    const mixed = onlyIn(sites, layers, rounding.indexOf("16-bit"), uniform(subjectName));
     const [base, arm] = await evaluate(`layers ${layers.join(", ")} in 16 bits`, [uniform(baseline), mixed]);
     return { layers, metrics: metricsOf(arm, positionsOf(base)) };
   }
@@ -300,19 +299,34 @@ function positionsOf(arm: EvaluatedArm | undefined): ArmPositions {
   return arm.positions;
 }
 
-/** `roundings` with another rounding in some layers. */
-function onlyIn(layers: readonly number[], rounding: number, roundings: readonly number[]): number[] {
-  return roundings.map((other, layer) => (layers.includes(layer) ? rounding : other));
+/** `roundings` of sites with another rounding in some layers. */
+function onlyIn(
+  sites: readonly CacheSite[],
+  layers: readonly number[],
+  rounding: number,
+  roundings: readonly number[],
+): number[] {
+  return roundings.map((other, site) => (layers.includes(sites[site]?.layer ?? -1) ? rounding : other));
 }
 
-function describeLayers(name: ArmName, arm: EvaluatedArm | undefined, rounding: ArmRoundings): ArmResult["layers"] {
-  return (arm?.layers ?? []).map(({ k, v }, layer) => ({
-    layer,
-    kScale: rounding.scaleOf(name, "k", layer),
-    vScale: rounding.scaleOf(name, "v", layer),
-    k: fidelityOf(k),
-    v: fidelityOf(v),
-  }));
+function describeLayers(
+  name: ArmName,
+  arm: EvaluatedArm | undefined,
+  rounding: ArmRoundings,
+  sites: readonly CacheSite[],
+): ArmResult["layers"] {
+  const measured = arm?.layers ?? [];
+  return sites.flatMap(({ layer }, site) => {
+    const { k, v } = measured[site] ?? {};
+    if (k === undefined || v === undefined) return [];
+    return {
+      layer,
+      kScale: rounding.scaleOf(name, "k", layer),
+      vScale: rounding.scaleOf(name, "v", layer),
+      k: fidelityOf(k),
+      v: fidelityOf(v),
+    };
+  });
 }
 
 /** By how much the KL divergence of one arm is above that of another. */

@@ -1,6 +1,7 @@
 // The first run on a device pays for its context, its libraries and their kernels. A layer over tokens of nothing pays for
 // them while others still tokenize. Gives no result.
 
+import { attentionOf } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
@@ -25,7 +26,7 @@ const WARM_UP_WIDTH = 512;
 
 /** @throws ProviderError: what comes after meets it, too, and has more to say about it */
 export async function warmUp({ checkpoint, decoder, plan }: WarmUpRequest): Promise<void> {
-  const [layer] = decoder.layers;
+  const layer = decoder.layers.find((each) => attentionOf(each) !== undefined);
   if (layer === undefined) return;
   const { arithmetic, provider } = plan;
   const { folder: externalDataFolder, locate } = weightLocations(checkpoint);

@@ -1,9 +1,14 @@
 // Which checkpoints are described, how, and which are refused. Tensors are names and shapes here: no file is read.
 
 import { describe, expect, test } from "vitest";
-import { type Decoder, type Linear, tensorsOfLayer } from "../../src/architectures/description.js";
-import { ARCHITECTURES, describeModel, type TensorShapes } from "../../src/architectures/registry.js";
+import { tensorsOfLayer } from "../../src/architectures/block-facts.js";
+import { cacheSites } from "../../src/architectures/cache-sites.js";
+import type { TensorShapes } from "../../src/architectures/check-tensors.js";
+import { branchesOf, type Decoder } from "../../src/architectures/description.js";
+import { describeModel } from "../../src/architectures/registry.js";
+import { tensorSource } from "../../src/architectures/weight-source.js";
 import { CheckpointError, UnsupportedModelError } from "../../src/errors.js";
+import { attentionOfLayer, feedForwardOfLayer } from "../helpers/descriptions.js";
 import type { Json } from "../helpers/golden-checkpoints.js";
 
 type Tensors = Map<string, { shape: number[]; dtype: string; file: string }>;
@@ -51,11 +56,10 @@ function describeWith(config: Json, change: (tensors: Tensors) => void = () => {
   return describeModel(config, tensors satisfies TensorShapes);
 }
 
-function withoutBias({ weight, inputs, outputs }: Linear) {
-  return { weight, inputs, outputs };
-}
+/** Those that are Llama with few differences: their tensors are written down above. */
+const LLAMA_LIKE = ["llama", "mistral", "qwen2", "qwen3"];
 
-describe.each(Object.keys(ARCHITECTURES))("%s", (modelType) => {
+describe.each(LLAMA_LIKE)("%s", (modelType) => {
   const config = configOf(modelType);
 
   test("is described with its sizes and the names of its tensors", () => {
@@ -65,18 +69,26 @@ describe.each(Object.keys(ARCHITECTURES))("%s", (modelType) => {
       modelType,
       hiddenSize: 32,
       vocabularySize: 100,
-      embedding: "model.embed_tokens.weight",
+      embedding: { weight: "model.embed_tokens.weight" },
     });
     expect(decoder.layers.map(({ index }) => index)).toEqual([0, 1, 2]);
-    expect(layer?.attention).toMatchObject({ name: "model.layers.1.self_attn", heads: 4, kvHeads: 2, headDim: 16 });
-    expect(layer && withoutBias(layer.attention.key)).toEqual({
-      weight: "model.layers.1.self_attn.k_proj.weight",
-      inputs: 32,
-      outputs: 32,
-    });
-    expect(layer?.inputNorm).toMatchObject({ weight: "model.layers.1.input_layernorm.weight", size: 32 });
-    expect(layer?.feedForwardNorm.weight).toBe("model.layers.1.post_attention_layernorm.weight");
-    expect(layer?.feedForward).toMatchObject({ activation: "silu", down: { inputs: 48, outputs: 32 } });
+    const attention = attentionOfLayer(layer);
+    expect(attention).toMatchObject({ name: "model.layers.1.self_attn", heads: 4, kvHeads: 2, headDim: 16 });
+    const weight = tensorSource("model.layers.1.self_attn.k_proj.weight", [32, 32]);
+    expect(attention.key).toMatchObject({ weight, inputs: 32, outputs: 32 });
+    expect(layer && branchesOf(layer).map(({ norm }) => norm)).toMatchObject([
+      { weight: tensorSource("model.layers.1.input_layernorm.weight", [32]), size: 32 },
+      { weight: tensorSource("model.layers.1.post_attention_layernorm.weight", [32]) },
+    ]);
+    expect(feedForwardOfLayer(layer)).toMatchObject({ activation: "silu", down: { inputs: 48, outputs: 32 } });
+  });
+
+  test("has a cache in each layer", () => {
+    const name = (layer: number) => `model.layers.${layer}.self_attn`;
+    const sizes = { kvHeads: 2, keyDim: 16, valueDim: 16, sharedBy: [] };
+    expect(cacheSites(describeWith(config))).toEqual(
+      [0, 1, 2].map((layer) => ({ layer, name: name(layer), ...sizes })),
+    );
   });
 
   test("uses every tensor of its layers, and no other", () => {
@@ -89,8 +101,8 @@ describe.each(Object.keys(ARCHITECTURES))("%s", (modelType) => {
     "is found behind the prefix %j",
     (prefix) => {
       const decoder = describeModel(config, tensorsOf(config, prefix));
-      expect(decoder.embedding).toBe(`${prefix}embed_tokens.weight`);
-      expect(decoder.layers[2]?.attention.name).toBe(`${prefix}layers.2.self_attn`);
+      expect(decoder.embedding.weight).toBe(`${prefix}embed_tokens.weight`);
+      expect(attentionOfLayer(decoder.layers[2]).name).toBe(`${prefix}layers.2.self_attn`);
     },
   );
 
@@ -209,6 +221,15 @@ describe.each(Object.keys(ARCHITECTURES))("%s", (modelType) => {
       "layer_types: expected a list of strings",
       CheckpointError,
     ],
+    ["attention that sees what comes after", { is_causal: false }, "is_causal: false", UnsupportedModelError],
+    ["queries scaled by their position", { llama_4_scaling: { beta: 0.1 } }, "llama_4_scaling", UnsupportedModelError],
+    ["attention in two chunks", { dual_chunk_attention_config: { a: 1 } }, "dual_chunk", UnsupportedModelError],
+    [
+      "a key that nobody knows",
+      { layer_scale: 2 },
+      "accept it with --assume-harmless layer_scale",
+      UnsupportedModelError,
+    ],
     ["partial rotation", { partial_rotary_factor: 0.5 }, "partial_rotary_factor: 0.5", UnsupportedModelError],
     ["interleaved rotation", { rope_interleaved: true }, "rope_interleaved", UnsupportedModelError],
     ["layers without rotation", { no_rope_layers: [1, 1, 0] }, "no_rope_layers: [1,1,0]", UnsupportedModelError],
@@ -273,6 +294,61 @@ test.each<[string, Json, string, typeof CheckpointError | typeof UnsupportedMode
   expect(run).toThrow(message);
 });
 
+describe("a key that nobody understood", () => {
+  const config = configOf("llama", { layer_scale: 2, deep: { a: 1, b: null } });
+  const tensors = tensorsOf(config);
+
+  test("is accepted where the user says that it changes nothing, with what is in it", () => {
+    const options = { assumeHarmless: ["layer_scale", "deep"] };
+    expect(describeModel(config, tensors, options)).toEqual(describeModel(configOf("llama"), tensors));
+  });
+
+  test("is refused where the user says that of another", () => {
+    const run = () => describeModel(config, tensors, { assumeHarmless: ["deep", "layer"] });
+    expect(run).toThrow("layer_scale: 2 is not understood");
+  });
+
+  test("is found within an object that was read", () => {
+    const rope = { rope_parameters: { rope_type: "default", rope_theta: 10000, mrope_section: [1, 1, 2] } };
+    const run = (assumeHarmless: string[]) => describeModel(configOf("llama", rope), tensors, { assumeHarmless });
+    expect(() => run([])).toThrow("rope_parameters.mrope_section: [1,1,2] is not understood");
+    expect(run(["rope_parameters.mrope_section"])).toEqual(describeModel(configOf("llama"), tensors));
+  });
+
+  test.each([[null], [false], [""], [[]], [{}]])("may be %j, which says nothing", (value) => {
+    expect(() => describeModel(configOf("llama", { layer_scale: value }), tensors)).not.toThrow();
+  });
+});
+
+describe("a quantization_config over weights of 16 bits", () => {
+  const describeBlock = (block: Json) => describeWith(configOf("llama", { quantization_config: block }));
+
+  test.each<[string, Json]>([
+    [
+      "compressed-tensors without groups",
+      { quant_method: "compressed-tensors", config_groups: {}, kv_cache_scheme: {} },
+    ],
+    ["modelopt without weights", { quant_method: "modelopt", quant_algo: null, kv_cache_quant_algo: "FP8" }],
+  ])("may tell of the KV cache: %s", (_rule, block) => {
+    expect(describeBlock(block)).toEqual(describeWith(configOf("llama")));
+  });
+
+  test.each<[string, Json]>([
+    ["fp8", { quant_method: "fp8", activation_scheme: "dynamic" }],
+    ["compressed-tensors with groups", { quant_method: "compressed-tensors", config_groups: { a: { b: 1 } } }],
+    ["modelopt with weights", { quant_method: "modelopt", quant_algo: "FP8" }],
+    ["no method", { bits: 4 }],
+  ])("is refused where it tells of weights: %s", (_rule, block) => {
+    expect(() => describeBlock(block)).toThrow(UnsupportedModelError);
+    expect(() => describeBlock(block)).toThrow("quantization_config");
+  });
+
+  test("is accepted where the user says that it changes nothing", () => {
+    const config = configOf("llama", { quantization_config: { quant_method: "fp8" } });
+    expect(() => describeModel(config, tensorsOf(config), { assumeHarmless: ["quantization_config"] })).not.toThrow();
+  });
+});
+
 test("packed weights are refused by the name of their method", () => {
   const config = configOf("llama", { quantization_config: { quant_method: "gptq" } });
   expect(() => describeWith(config, (t) => resize(t, "model.layers.0.mlp.up_proj.qweight", [1]))).toThrow("gptq");
@@ -301,10 +377,10 @@ describe("biases", () => {
     const config = configOf(modelType, changes);
     const tensors: TensorShapes = { keys: () => tensorsOf(config).keys(), get: (name) => shapeOfAny(config, name) };
     const [layer] = describeModel(config, tensors).layers;
-    const linears: Record<string, unknown> = { ...layer?.attention, ...layer?.feedForward };
-    expect(Object.keys(linears).filter((key) => (linears[key] as Partial<Linear>)?.bias !== undefined)).toEqual(
-      expected,
-    );
+    const { query, key, value, output } = attentionOfLayer(layer);
+    const { gate, up, down } = feedForwardOfLayer(layer);
+    const biased = Object.entries({ query, key, value, output, gate, up, down }).filter(([, linear]) => linear?.bias);
+    expect(biased.map(([name]) => name)).toEqual(expected);
   });
 });
 
@@ -357,9 +433,9 @@ describe("sliding windows per layer", () => {
     }),
   ];
   test.each(rows)("%s", (_rule, modelType, changes, expected) => {
-    expect(describeWith(configOf(modelType, changes)).layers.map(({ attention }) => attention.slidingWindow)).toEqual(
-      expected,
-    );
+    expect(
+      describeWith(configOf(modelType, changes)).layers.map((layer) => attentionOfLayer(layer).slidingWindow),
+    ).toEqual(expected);
   });
 
   test.each<[string, Json, string, typeof CheckpointError | typeof UnsupportedModelError]>([
@@ -407,7 +483,7 @@ describe("sizes that config.json leaves out", () => {
     const message = /tensor "(.+)": expected shape \[(.+)\] by/;
     for (;;) {
       try {
-        const { heads, kvHeads, headDim } = describeModel(config, tensors).layers[0]?.attention ?? {};
+        const { heads, kvHeads, headDim } = attentionOfLayer(describeModel(config, tensors).layers[0]);
         return { heads, kvHeads, headDim };
       } catch (error) {
         const [, name = "", shape = ""] = message.exec(String(error)) ?? [];

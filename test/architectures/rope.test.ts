@@ -101,7 +101,7 @@ describe.each(SCALINGS)("%s is read alike", (type, parameters, expected) => {
   ])("%s", (_rule, keys) => {
     expect(readRope(new ModelConfig({ ...LENGTHS, ...keys }), 64)).toEqual({
       theta: 5e5,
-      headDim: 64,
+      dimensions: 64,
       scaling: expected,
     });
   });
@@ -158,41 +158,56 @@ describe("what is absent or null has the meaning it has in transformers", () => 
   });
 });
 
+describe("a key that is not understood is left over, to be refused with all others", () => {
+  test.each<[string, Json, string[]]>([
+    ["an unknown one", { rope_type: "linear", factor: 2, mystery: 1 }, ["rope_parameters.mystery"]],
+    [
+      "behind one of another type",
+      { rope_type: "linear", factor: 2, beta_fast: 32, mystery: 1 },
+      ["rope_parameters.mystery"],
+    ],
+    [
+      "parameters per layer type",
+      { full_attention: { rope_theta: 1e6 }, sliding_attention: {} },
+      ["rope_parameters.full_attention"],
+    ],
+    ["partial rotation", { partial_rotary_factor: 0.5 }, ["rope_parameters.partial_rotary_factor"]],
+    ["one of another type alone", { rope_type: "linear", factor: 2, beta_fast: 32 }, []],
+  ])("%s", (_rule, rope_parameters, expected) => {
+    const config = new ModelConfig({ rope_parameters });
+    readRope(config, 64);
+    expect(config.leftOver().map(({ path }) => path)).toEqual(expected);
+  });
+
+  test("partial rotation is read where the family has it", () => {
+    for (const [config, dimensions] of [
+      [{ partial_rotary_factor: 0.25 }, 16],
+      [{ rope_parameters: { partial_rotary_factor: 0.75 } }, 48],
+      [{}, 32],
+    ] as const) {
+      const read = new ModelConfig(config);
+      expect(readRope(read, 64, { partial: 0.5 }).dimensions).toBe(dimensions);
+      expect(read.leftOver()).toEqual([]);
+    }
+  });
+});
+
 describe("what would change K and is not understood is refused, and the message names it", () => {
   const scaled = (parameters: Json): Json => ({ ...LENGTHS, rope_parameters: parameters });
   test.each<[string, Json, typeof CheckpointError | typeof UnsupportedModelError, string]>([
     ["longrope", scaled({ rope_type: "longrope", factor: 4 }), UnsupportedModelError, '"longrope"'],
     ["a type named like a method of objects", scaled({ rope_type: "toString" }), UnsupportedModelError, '"toString"'],
     [
-      "an unknown key",
-      scaled({ rope_type: "linear", factor: 2, mystery: 1 }),
-      UnsupportedModelError,
-      "rope_parameters: mystery",
-    ],
-    [
-      "an unknown key behind one of another type",
-      scaled({ rope_type: "linear", factor: 2, beta_fast: 32, mystery: 1 }),
-      UnsupportedModelError,
-      "rope_parameters: mystery",
-    ],
-    [
-      "parameters per layer type",
-      scaled({ full_attention: { rope_theta: 1e6 }, sliding_attention: {} }),
-      UnsupportedModelError,
-      "rope_parameters: full_attention",
-    ],
-    ["partial rotation", scaled({ partial_rotary_factor: 0.5 }), UnsupportedModelError, "partial_rotary_factor"],
-    [
       "a factor that is missing",
       scaled({ rope_type: "linear" }),
       CheckpointError,
-      "rope_parameters: factor: expected a positive number, found nothing",
+      "rope_parameters.factor: expected a positive number, found nothing",
     ],
     [
       "a factor that is a string",
       { rope_scaling: { type: "linear", factor: "2" } },
       CheckpointError,
-      "rope_scaling: factor",
+      "rope_scaling.factor",
     ],
     [
       "a negative theta",
@@ -204,7 +219,7 @@ describe("what would change K and is not understood is refused, and the message 
       "mscale that is no number",
       scaled({ rope_type: "yarn", ...YARN, mscale: "x", mscale_all_dim: 1 }),
       CheckpointError,
-      "rope_parameters: mscale",
+      "rope_parameters.mscale",
     ],
     [
       "dynamic without the trained length",
@@ -232,7 +247,7 @@ describe("what would change K and is not understood is refused, and the message 
 });
 
 describe("tables", () => {
-  const rope = (scaling: RopeScaling): Rope => ({ theta: 10000, headDim: 16, scaling });
+  const rope = (scaling: RopeScaling): Rope => ({ theta: 10000, dimensions: 16, scaling });
   const dynamic: RopeScaling = { type: "dynamic", factor: 2, maxPositions: 64 };
   const yarn = readScaling({ ...LENGTHS, rope_parameters: { rope_type: "yarn", ...YARN } });
 

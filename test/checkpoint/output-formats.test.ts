@@ -4,6 +4,7 @@ import {
   OUTPUT_FORMATS,
   type OutputFormat,
   type OutputFormatName,
+  scaleNames,
   scaleTensors,
 } from "../../src/checkpoint/output-formats.js";
 import { FLOAT8_FORMATS } from "../../src/numerics/float8.js";
@@ -13,7 +14,11 @@ const SCALES = [
   { layer: 0, kScale: 0.5, vScale: 0.25, kvScale: 0.5 },
   { layer: 2, kScale: 1, vScale: 4, kvScale: 4 },
 ];
-const NAMES = ["model.layers.0.self_attn", "model.layers.1.self_attn", "model.language_model.layers.2.self_attn"];
+const NAMES = scaleNames(
+  ["model.layers.0.self_attn", "model.layers.1.self_attn", "model.language_model.layers.2.self_attn"].map(
+    (name, layer) => ({ layer, name }),
+  ),
+);
 const LAYER_0 = "model.layers.0.self_attn";
 const LAYER_2 = "model.language_model.layers.2.self_attn";
 

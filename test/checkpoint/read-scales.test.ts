@@ -79,13 +79,14 @@ describe("a scale's value is read from", () => {
 
 describe("scales as engines read them", () => {
   const NAMES = ["a", "b"];
+  const PLACES = NAMES.map((name, layer) => ({ layer, name }));
 
   async function asRead(...tensors: readonly TensorSpec[]) {
     await writeFiles(folder(), {
       "config.json": "{}",
       "model.safetensors": safetensorsOf([weight("w", 1), ...tensors]),
     });
-    return scalesAsRead(await openCheckpoint(folder()), NAMES);
+    return scalesAsRead(await openCheckpoint(folder()), PLACES);
   }
 
   test("none", async () => {
@@ -102,8 +103,8 @@ describe("scales as engines read them", () => {
     expect(read).toEqual({
       source: "k_scale, v_scale",
       layers: [
-        { kScale: 1, vScale: 2 },
-        { kScale: 3, vScale: 4 },
+        { layer: 0, kScale: 1, vScale: 2 },
+        { layer: 1, kScale: 3, vScale: 4 },
       ],
     });
   });
@@ -111,14 +112,16 @@ describe("scales as engines read them", () => {
   test("k_scale and v_scale before kv_scale", async () => {
     const shared = NAMES.map((name) => scale(`${name}.kv_scale`, 9));
     const apart = NAMES.flatMap((name) => [scale(`${name}.k_scale`, 1), scale(`${name}.v_scale`, 2)]);
-    expect((await asRead(...shared, ...apart))?.layers).toEqual(NAMES.map(() => ({ kScale: 1, vScale: 2 })));
+    expect((await asRead(...shared, ...apart))?.layers).toEqual(
+      PLACES.map(({ layer }) => ({ layer, kScale: 1, vScale: 2 })),
+    );
   });
 
   test("kv_scale for both where a layer lacks one of the two", async () => {
     const shared = NAMES.map((name) => scale(`${name}.kv_scale`, 9));
     expect(await asRead(...shared, scale("a.k_scale", 1))).toEqual({
       source: "kv_scale",
-      layers: NAMES.map(() => ({ kScale: 9, vScale: 9 })),
+      layers: PLACES.map(({ layer }) => ({ layer, kScale: 9, vScale: 9 })),
     });
   });
 

@@ -3,7 +3,12 @@
 import { expect } from "vitest";
 import { patchConfigText } from "../../src/checkpoint/config-text.js";
 import type { Checkpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { OUTPUT_FORMATS, type OutputFormatName, scaleTensors } from "../../src/checkpoint/output-formats.js";
+import {
+  OUTPUT_FORMATS,
+  type OutputFormatName,
+  scaleNames,
+  scaleTensors,
+} from "../../src/checkpoint/output-formats.js";
 import type { CheckpointContent } from "../../src/checkpoint/write-checkpoint.js";
 import type { Float8Name } from "../../src/numerics/float8.js";
 import { safetensorsOf, weight } from "../helpers/safetensors-files.js";
@@ -112,7 +117,7 @@ export function contentOf({ format, dtype, scales }: Run, checkpoint: Checkpoint
     kvScale: Math.max(kScale, vScale),
   }));
   return {
-    scales: scaleTensors(format, layers, ATTENTION),
+    scales: scaleTensors(format, layers, scaleNames(ATTENTION.map((name, layer) => ({ layer, name })))),
     metadata: { format: "pt" },
     configText: patchConfigText(checkpoint.configText, checkpoint.config, OUTPUT_FORMATS[format].config(dtype)),
     recordText: `{"format":"${format}"}\n`,

@@ -2,8 +2,9 @@
 // float64, prompt by prompt: the reference knows no padding.
 
 import { describe, expect, test } from "vitest";
-import type { Attention } from "../../src/architectures/description.js";
+import type { Attention, HeadNorm } from "../../src/architectures/blocks.js";
 import { ropeTables } from "../../src/architectures/rope.js";
+import { tensorSource } from "../../src/architectures/weight-source.js";
 import { attention, type BatchInputs, keyValueRanges } from "../../src/graphs/attention.js";
 import type { GraphContext } from "../../src/graphs/blocks.js";
 import type { Value } from "../../src/onnx/graph-builder.js";
@@ -46,13 +47,19 @@ const CASES: readonly [string, Case][] = [
 
 function describeCase({ heads, kvHeads, headDim, slidingWindow, norm, bias }: Case): Attention {
   const linear = (weight: string, inputs: number, outputs: number) => ({
-    weight,
+    weight: tensorSource(weight, [outputs, inputs]),
     inputs,
     outputs,
-    ...(bias && { bias: `${weight}.bias` }),
+    ...(bias && { bias: tensorSource(`${weight}.bias`, [outputs]) }),
   });
-  const normed = (weight: string) => ({ weight, size: headDim, epsilon: EPSILON });
+  const normed = (weight: string): HeadNorm => ({
+    norm: { kind: "rms", weight: tensorSource(weight, [headDim]), size: headDim, epsilon: EPSILON },
+    over: "head",
+    when: "before-rotation",
+  });
   return {
+    kind: "attention",
+    rope: { rope: 0, dimensions: headDim, pairing: "halves" },
     name: "self_attn",
     heads,
     kvHeads,
@@ -117,7 +124,7 @@ function expectedOf(x: readonly number[][], given: Case, weights: Tensors): Expe
 }
 
 function batchInputs({ headDim }: Case) {
-  const tables = ropeTables({ theta: THETA, headDim, scaling: { type: "default" } }, WIDTH);
+  const tables = ropeTables({ theta: THETA, dimensions: headDim, scaling: { type: "default" } }, WIDTH);
   const shape = [WIDTH, headDim / 2];
   return {
     x: hiddenStates(),
@@ -134,8 +141,7 @@ function inputValues(input: (name: string) => Value): BatchInputs {
     mask: input("mask"),
     lastPositions: input("lastPositions"),
     totalTokens: input("totalTokens"),
-    cos: input("cos"),
-    sin: input("sin"),
+    rotations: [{ cos: input("cos"), sin: input("sin") }],
   };
 }
 

@@ -4,9 +4,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { InferenceSession } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import type { Activation } from "../../src/architectures/description.js";
+import type { Activation, Norm } from "../../src/architectures/blocks.js";
+import { tensorSource, type WeightSource } from "../../src/architectures/weight-source.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic.js";
-import { gatedFeedForward, linear, mergeHeads, rangeOf, rmsNorm, splitHeads } from "../../src/graphs/blocks.js";
+import { feedForward, linear, mergeHeads, multiply, rangeOf, splitHeads } from "../../src/graphs/blocks.js";
+import { norm, normOfSum } from "../../src/graphs/norm.js";
 import { GraphWeights } from "../../src/graphs/weights.js";
 import { GraphBuilder } from "../../src/onnx/graph-builder.js";
 import { encodeModelProto } from "../../src/onnx/model-proto.js";
@@ -28,7 +30,11 @@ describe("linear is x · weightᵀ + bias, with the weight as it lies in the fil
   test.each(PRODUCTS.flatMap((product) => kinds.map(([kind, given]) => [product, kind, given] as const)))(
     "as %s, %s",
     async (product, _kind, given) => {
-      const description = { weight: "weight", inputs: 12, outputs: 5, ...(given && { bias: "bias" }) };
+      const description = {
+        weight: tensorSource("weight", [5, 12]),
+        ...{ inputs: 12, outputs: 5 },
+        ...(given && { bias: tensorSource("bias", [5]) }),
+      };
       const { y } = await runBlocks(
         (context, input) =>
           context.builder.output(linear(context, description, input("x")), "y", "float32", [...BATCH_TOKENS, 5]),
@@ -53,7 +59,7 @@ test.each([
   const x = builder.input("x", "float32", [...BATCH_TOKENS, 12]);
   const y = linear(
     { builder, weights: new GraphWeights(builder, locate), arithmetic },
-    { weight: "weight", inputs: 12, outputs: 5 },
+    { weight: tensorSource("weight", [5, 12]), inputs: 12, outputs: 5 },
     x,
   );
   builder.output(y, "y", "float32", [...BATCH_TOKENS, 5]);
@@ -76,10 +82,10 @@ describe("the RMS norm is x / √(mean(x²) + ε) · weight", () => {
     ["of small numbers, where epsilon counts", tiny, 1e-5],
     ["with a large epsilon", X, 0.5],
   ])("%s", async (_rule, x, epsilon) => {
-    const norm = { weight: "weight", size: 12, epsilon };
+    const description: Norm = { kind: "rms", weight: tensorSource("weight", [12]), size: 12, epsilon };
     const { y } = await runBlocks(
       (context, input) => {
-        context.builder.output(rmsNorm(context, norm, input("x")), "y", "float32", [...BATCH_TOKENS, 12]);
+        context.builder.output(norm(context, description, input("x")), "y", "float32", [...BATCH_TOKENS, 12]);
       },
       { x },
       { weight },
@@ -89,6 +95,122 @@ describe("the RMS norm is x / √(mean(x²) + ε) · weight", () => {
   });
 });
 
+describe("a norm is what its kind says", () => {
+  const size = 12;
+  const weights = { weight: randomTensor([size], 4), bias: randomTensor([size], 5) };
+  const [weight, bias] = [tensorSource("weight", [size]), tensorSource("bias", [size])];
+  const epsilon = 1e-3;
+  /** In float64. */
+  const reference = (description: Norm, row: readonly number[]) => {
+    const mean = description.kind === "layer" ? row.reduce((sum, x) => sum + x, 0) / size : 0;
+    const centered = row.map((x) => x - mean);
+    const root = Math.sqrt(centered.reduce((sum, x) => sum + x * x, 0) / size + epsilon);
+    const factor = (at: number) =>
+      description.weight === undefined ? 1 : (weights.weight.data[at] ?? 0) + (description.plusOne ? 1 : 0);
+    const shift = (at: number) => (description.kind === "layer" && description.bias ? (weights.bias.data[at] ?? 0) : 0);
+    return centered.map((x, at) => (x / root) * factor(at) + shift(at));
+  };
+  const kinds: readonly (readonly [string, Norm])[] = [
+    ["RMS, weight", { kind: "rms", weight, size, epsilon }],
+    ["RMS, no weight", { kind: "rms", size, epsilon }],
+    ["RMS, weight + 1", { kind: "rms", weight, size, epsilon, plusOne: true }],
+    ["RMS, product in float32", { kind: "rms", weight, size, epsilon, product: "float32" }],
+    ["layer norm, weight and bias", { kind: "layer", weight, bias, size, epsilon }],
+    ["layer norm, weight", { kind: "layer", weight, size, epsilon }],
+    ["layer norm, nothing", { kind: "layer", size, epsilon }],
+    ["layer norm, weight + 1 and bias", { kind: "layer", weight, bias, size, epsilon, plusOne: true }],
+  ];
+  test.each(
+    kinds.flatMap(([name, kind]) =>
+      (["fused", "written-out"] as const).flatMap((form) =>
+        [false, true].map((isOfSum) => [name, form, isOfSum, kind] as const),
+      ),
+    ),
+  )("%s, %s, of a sum: %s", async (_name, form, isOfSum, description) => {
+    const { y } = await runBlocks(
+      (context, input) => {
+        const x = input("x");
+        const normed = isOfSum ? normOfSum(context, description, x, x).normed : norm(context, description, x);
+        context.builder.output(normed, "y", "float32", [...BATCH_TOKENS, size]);
+      },
+      { x: X },
+      weights,
+      { norm: form },
+    );
+    const expected = rowsOf(X).flatMap((row) => reference(description, isOfSum ? row.map((x) => 2 * x) : row));
+    expect(largestDifference(y, expected)).toBeLessThan(5e-6);
+  });
+});
+
+describe("a weight is multiplied wherever its numbers are", () => {
+  const tensors = {
+    stacked: randomTensor([3, 12, 12], 31), // [experts, outputs, inputs] or [experts, inputs, outputs]
+    fused: randomTensor([18, 12], 32), // [outputs, inputs]
+    turned: randomTensor([12, 18], 33), // [inputs, outputs]
+  };
+  const row = (name: "stacked" | "fused", at: number) => [...tensors[name].data.subarray(at * 12, (at + 1) * 12)];
+  const column = (at: number) => Array.from({ length: 12 }, (_, input) => tensors.turned.data[input * 18 + at] ?? 0);
+  const rangeOfNumbers = (start: number, end: number) => Array.from({ length: end - start }, (_, at) => start + at);
+  const fused = tensorSource("fused", [18, 12]);
+  const turned = { ...tensorSource("turned", [12, 18]), stored: "inputs-first" } as const;
+  const expert: WeightSource = { kind: "expert", of: tensorSource("stacked", [3, 12, 12]), index: 1 };
+  const turnedExpert: WeightSource = { ...expert, of: { ...expert.of, stored: "inputs-first" } };
+  const inGroups = rangeOfNumbers(0, 3).flatMap((group) => rangeOfNumbers(group * 6 + 2, group * 6 + 4));
+  const sources: readonly (readonly [string, WeightSource, number[][]])[] = [
+    [
+      "rows of a fused tensor",
+      { kind: "rows", of: fused, start: 4, end: 9 },
+      rangeOfNumbers(4, 9).map((at) => row("fused", at)),
+    ],
+    ["inputs first", turned, rangeOfNumbers(0, 18).map(column)],
+    ["rows where inputs are first", { kind: "rows", of: turned, start: 6, end: 12 }, rangeOfNumbers(6, 12).map(column)],
+    [
+      "head by head",
+      { kind: "interleaved", of: fused, groups: 3, start: 2, end: 4 },
+      inGroups.map((at) => row("fused", at)),
+    ],
+    [
+      "head by head, inputs first",
+      { kind: "interleaved", of: turned, groups: 3, start: 2, end: 4 },
+      inGroups.map(column),
+    ],
+    ["an expert of a stack", expert, rangeOfNumbers(12, 24).map((at) => row("stacked", at))],
+    [
+      "an expert stored inputs first",
+      turnedExpert,
+      rangeOfNumbers(0, 12).map((output) => rangeOfNumbers(12, 24).map((at) => row("stacked", at)[output] ?? 0)),
+    ],
+    [
+      "half an expert",
+      { kind: "rows", of: expert, start: 6, end: 12 },
+      rangeOfNumbers(18, 24).map((at) => row("stacked", at)),
+    ],
+    [
+      "every second row of some rows",
+      { kind: "interleaved", of: { kind: "rows", of: fused, start: 2, end: 8 }, groups: 3, start: 1, end: 2 },
+      [3, 5, 7].map((at) => row("fused", at)),
+    ],
+  ];
+  test.each(sources.flatMap(([name, ...given]) => PRODUCTS.map((product) => [name, product, ...given] as const)))(
+    "%s, as %s",
+    async (_name, product, source, rows) => {
+      const { y } = await runBlocks(
+        (context, input) =>
+          context.builder.output(multiply(context, input("x"), source), "y", "float32", [...BATCH_TOKENS, rows.length]),
+        { x: X },
+        tensors,
+        { product },
+      );
+      expect(
+        largestDifference(
+          y,
+          rowsOf(X).flatMap((x) => linearReference(x, rows)),
+        ),
+      ).toBeLessThan(5e-6);
+    },
+  );
+});
+
 describe("the feed-forward is down(activation(gate(x)) · up(x))", () => {
   const gate = randomTensor([7, 12], 5);
   const up = randomTensor([7, 12], 6);
@@ -96,10 +218,10 @@ describe("the feed-forward is down(activation(gate(x)) · up(x))", () => {
   const biases = { gate: randomTensor([7], 8), up: randomTensor([7], 9), down: randomTensor([12], 10) };
   const description = (bias: boolean) => {
     const part = (name: "gate" | "up" | "down", inputs: number, outputs: number) => ({
-      weight: name,
+      weight: tensorSource(name, [outputs, inputs]),
       inputs,
       outputs,
-      ...(bias && { bias: `${name}.bias` }),
+      ...(bias && { bias: tensorSource(`${name}.bias`, [outputs]) }),
     });
     return { gate: part("gate", 12, 7), up: part("up", 12, 7), down: part("down", 7, 12) };
   };
@@ -110,11 +232,8 @@ describe("the feed-forward is down(activation(gate(x)) · up(x))", () => {
     async (activation, biased) => {
       const { y } = await runBlocks(
         (context, input) => {
-          const feedForward = { activation, ...description(biased) };
-          context.builder.output(gatedFeedForward(context, feedForward, input("x")), "y", "float32", [
-            ...BATCH_TOKENS,
-            12,
-          ]);
+          const y = feedForward(context, { kind: "feed-forward", activation, ...description(biased) }, input("x"));
+          context.builder.output(y, "y", "float32", [...BATCH_TOKENS, 12]);
         },
         { x: X },
         { gate, up, down, "gate.bias": biases.gate, "up.bias": biases.up, "down.bias": biases.down },

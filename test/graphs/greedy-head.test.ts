@@ -1,10 +1,11 @@
 // The most likely token of a slice: of equal ones the lowest, counted from the slice's first.
 
 import { expect, test } from "vitest";
+import { tensorSource } from "../../src/architectures/weight-source.js";
 import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../../src/graphs/greedy-head.js";
 import { runGraph, storeWeights, tensor } from "./run-graph.js";
 
-const END = { norm: { weight: "norm", size: 2, epsilon: 0 }, head: "head" };
+const END = { norm: { kind: "rms", weight: tensorSource("norm", [2]), size: 2, epsilon: 0 }, head: "head" } as const;
 /** Logits of a hidden state (1, 1), which the norm keeps: the sums of these rows. */
 const ROWS = [
   [0, 0],

@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ModelEnd } from "../../src/architectures/description.js";
+import { tensorSource } from "../../src/architectures/weight-source.js";
 import { buildHead, HEAD_VALUES, TOKEN_BLOCK, type VocabularySlice } from "../../src/graphs/head.js";
 import type { ArmPositions } from "../../src/metrics/arm-metrics.js";
 import { joinSlices, type SliceSums } from "../../src/metrics/vocabulary-slices.js";
@@ -15,7 +16,10 @@ const VOCABULARY = 3 * TOKEN_BLOCK;
 const ARMS = 3;
 const ROWS = 7;
 const EPSILON = 1e-5;
-const END: ModelEnd = { norm: { weight: "norm", size: HIDDEN, epsilon: EPSILON }, head: "head" };
+const END: ModelEnd = {
+  norm: { kind: "rms", weight: tensorSource("norm", [HIDDEN]), size: HIDDEN, epsilon: EPSILON },
+  head: "head",
+};
 const WEIGHTS = {
   norm: randomTensor([HIDDEN], 1, 2),
   head: randomTensor([VOCABULARY, HIDDEN], 2, 3),

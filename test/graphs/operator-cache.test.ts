@@ -147,7 +147,7 @@ describe("what an operator lost of its FP8 cache", () => {
 describe("the loop over the example, as CUDA computes it", async () => {
   const checkpoint = await openCheckpoint(fileURLToPath(new URL("../../examples/tiny-llama", import.meta.url)));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-  const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+  const end = describeModelEnd(checkpoint.tensors, decoder);
   const { folder, locate } = weightLocations(checkpoint);
   const arithmetic = PROVIDERS.cuda.arithmetic.BF16;
   const scales = (first: number) => decoder.layers.map((_, layer) => first * (layer + 1));

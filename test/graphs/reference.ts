@@ -38,7 +38,9 @@ export const ACTIVATION_REFERENCES = {
   silu: (x: number) => x / (1 + Math.exp(-x)),
   gelu: (x: number) => (x / 2) * (1 + erf(x / Math.SQRT2)),
   gelu_tanh: (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  gelu_quick: (x: number) => x / (1 + Math.exp(-1.702 * x)),
   relu: (x: number) => Math.max(x, 0),
+  relu2: (x: number) => Math.max(x, 0) ** 2,
 } as const;
 
 /** Turns pairs (i, i + half) of a head by position × θ^(−2i / head_dim). */

@@ -80,7 +80,7 @@ describe("a segment", () => {
 
 describe("segments are filled up to a number of bytes", () => {
   const bytesOf = (name: string) => checkpoint.tensors.get(name)?.byteLength ?? 0;
-  const embeddingBytes = bytesOf(decoder.embedding);
+  const embeddingBytes = bytesOf(decoder.embedding.weight);
   // 48 × 48 of q and o, twice 16 × 48 of k and v, three of 48 × 64, two norms of 48: held in float32.
   const layerBytes = 4 * (2 * 48 * 48 + 2 * 16 * 48 + 3 * 48 * 64 + 2 * 48);
 

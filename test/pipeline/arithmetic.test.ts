@@ -87,7 +87,7 @@ describe.each(IN_FLOAT16)("%s, weights in %s: what is computed in float16", (_pr
   test("has no constant that float16 does not hold", async () => {
     const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
     const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-    const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+    const end = describeModelEnd(checkpoint.tensors, decoder);
     const { locate } = weightLocations(checkpoint);
     const parts = decoder.layers.map((layer) => ({ kind: "layer", layer }) as const);
     const segment = buildSegment(decoder, parts, locate, { arithmetic });

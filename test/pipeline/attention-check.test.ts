@@ -10,6 +10,7 @@ import type { AttentionShape } from "../../src/graphs/fused-attention.js";
 import { checkAttention, type RunAttention, runAttention } from "../../src/pipeline/attention-check.js";
 import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
 import { PROVIDERS, type ProviderName } from "../../src/runtime/providers.js";
+import { withAttention } from "../helpers/descriptions.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
 
 type Form = Arithmetic["attention"];
@@ -135,9 +136,8 @@ test("each kind of attention is tried once, in the plan's element type: with and
 
 test("a window longer than the trial's prompts is cut until it hides something of them", async () => {
   const { plan, decoder } = await requestOf("mistral-sliding-window");
-  const layers = decoder.layers.map((layer) => ({ ...layer, attention: { ...layer.attention, slidingWindow: 4096 } }));
   const { run, asked } = device({});
-  await checkAttention(plan, { ...decoder, layers }, run);
+  await checkAttention(plan, withAttention(decoder, { slidingWindow: 4096 }), run);
   expect(asked.at(-1)?.shape.slidingWindow).toBeLessThan(64);
 });
 

@@ -6,6 +6,7 @@ import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/open-check
 import type { ComputeType } from "../../src/graphs/arithmetic.js";
 import { narrowingWarnings, planCompute, storedTypeOf } from "../../src/pipeline/compute-plan.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../../src/runtime/providers.js";
+import { withBlocks } from "../helpers/descriptions.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
 
 const GIBIBYTE = 2 ** 30;
@@ -15,17 +16,11 @@ const checkpoint = await openCheckpoint(goldenFolder("llama-gqa"));
 const tiny = describeModel(checkpoint.config, checkpoint.tensors);
 /** The sizes of Llama-3-8B's layers, which is all that a plan looks at. */
 const large: typeof tiny = {
-  ...tiny,
+  ...withBlocks(tiny, (block) => {
+    if (block.kind === "feed-forward") return { ...block, up: { ...block.up, inputs: 4096, outputs: 14336 } };
+    return { ...block, kvHeads: 8, headDim: 128, query: { ...block.query, inputs: 4096, outputs: 4096 } };
+  }),
   hiddenSize: 4096,
-  layers: tiny.layers.map((layer) => ({
-    ...layer,
-    attention: {
-      ...layer.attention,
-      query: { ...layer.attention.query, inputs: 4096, outputs: 4096 },
-      key: { ...layer.attention.key, inputs: 4096, outputs: 1024 },
-    },
-    feedForward: { ...layer.feedForward, up: { ...layer.feedForward.up, inputs: 4096, outputs: 14336 } },
-  })),
 };
 
 describe("on the CPU --memory is the weights in memory", () => {
@@ -112,9 +107,12 @@ describe("what is computed in depends on the provider and on how weights are sto
     ["cpu", { BF16: "float32", F16: "float32", F32: "float32" }, "float32"],
   ])("%s: %j, and where that is too narrow %s", async (provider, types, wide) => {
     for (const [dtype, type] of Object.entries(types)) {
-      const embedding = checkpoint.tensors.get(tiny.embedding);
+      const embedding = checkpoint.tensors.get(tiny.embedding.weight);
       if (embedding === undefined) throw new Error("no embedding");
-      const stored: Checkpoint = { ...checkpoint, tensors: new Map([[tiny.embedding, { ...embedding, dtype }]]) };
+      const stored: Checkpoint = {
+        ...checkpoint,
+        tensors: new Map([[tiny.embedding.weight, { ...embedding, dtype }]]),
+      };
       expect(planCompute({ provider, checkpoint: stored, decoder: tiny }).arithmetic.elementType).toBe(type);
     }
     expect(PROVIDERS[provider].wideArithmetic.elementType).toBe(wide);

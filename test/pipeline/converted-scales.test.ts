@@ -86,15 +86,14 @@ describe("from the tensors", () => {
       fc.property(scaleValue, scaleValue, (kScale, vScale) => {
         const source = "k_scale, v_scale" as const;
         const doubled = scalesFromTensors(
-          { source, layers: [{ kScale, vScale }] },
-          [7],
+          { source, layers: [{ layer: 7, kScale, vScale }] },
           "float8_e4m3fn",
           "float8_e4m3fnuz",
         );
         expect(doubled).toEqual([
           { layer: 7, kScale: 2 * kScale, vScale: 2 * vScale, kvScale: 2 * Math.max(kScale, vScale) },
         ]);
-        const back = scalesFromTensors({ source, layers: doubled }, [7], "float8_e4m3fnuz", "float8_e4m3fn");
+        const back = scalesFromTensors({ source, layers: doubled }, "float8_e4m3fnuz", "float8_e4m3fn");
         expect(back).toEqual([{ layer: 7, kScale, vScale, kvScale: Math.max(kScale, vScale) }]);
       }),
     );
@@ -102,8 +101,8 @@ describe("from the tensors", () => {
 
   test("the smallest scale stays a normal float32", () => {
     const smallest = 2 ** -126;
-    const layers = [{ kScale: smallest, vScale: 1 }];
-    const [half] = scalesFromTensors({ source: "k_scale, v_scale", layers }, [0], "float8_e4m3fnuz", "float8_e4m3fn");
+    const layers = [{ layer: 0, kScale: smallest, vScale: 1 }];
+    const [half] = scalesFromTensors({ source: "k_scale, v_scale", layers }, "float8_e4m3fnuz", "float8_e4m3fn");
     expect(half).toMatchObject({ kScale: smallest, vScale: 0.5 });
   });
 });

@@ -49,7 +49,7 @@ function goldenOf(name: string): GoldenCheckpoint {
 async function requestOf({ folder, windows, arms }: GoldenCheckpoint): Promise<EvaluateRequest> {
   const checkpoint = await openCheckpoint(fileURLToPath(new URL(`../../${folder}`, import.meta.url)));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-  const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+  const end = describeModelEnd(checkpoint.tensors, decoder);
   const plan = planCompute({ provider: "cpu", checkpoint, decoder });
   return {
     ...{ checkpoint, decoder, end, windows, plan },

@@ -25,7 +25,7 @@ const windows = [...token_ids, [7], ...token_ids.map((ids) => ids.slice(0, Math.
 const tokens = windows.flat().length;
 const checkpoint = await openCheckpoint(goldenFolder(NAME));
 const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+const end = describeModelEnd(checkpoint.tensors, decoder);
 const plan: ComputePlan = { ...planCompute({ provider: "cpu", checkpoint, decoder }), batchTokens: 16 };
 const rounding = roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" });
 const arms = (["16-bit", "exact", "fp8-at-1", "e5m2"] as const).map((arm) =>

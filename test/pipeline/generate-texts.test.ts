@@ -44,7 +44,7 @@ async function requestOf(
 ): Promise<GenerateRequest> {
   const checkpoint = await openCheckpoint(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-  const end = describeModelEnd(checkpoint.config, checkpoint.tensors, decoder);
+  const end = describeModelEnd(checkpoint.tensors, decoder);
   const scales = (first: number) => decoder.layers.map((_, layer) => Math.fround(first * (1 + layer / 7)));
   const caches: CodedRounding[] = [
     { elementType: "bfloat16", largest: LARGEST_BFLOAT16 },
@@ -96,7 +96,7 @@ function differences(found: unknown, expected: unknown): number {
 async function hasHead(name: string): Promise<boolean> {
   const { config, tensors } = await openCheckpoint(goldenFolder(name));
   try {
-    describeModelEnd(config, tensors, describeModel(config, tensors));
+    describeModelEnd(tensors, describeModel(config, tensors));
     return true;
   } catch {
     return false;

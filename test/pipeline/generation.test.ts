@@ -12,7 +12,7 @@ import { openTokenizer } from "../../src/prompts/tokenizer.js";
 const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
 const decoder = describeModel(checkpoint.config, checkpoint.tensors);
 const facts = {
-  ...{ checkpoint, decoder, end: describeModelEnd(checkpoint.config, checkpoint.tensors, decoder) },
+  ...{ checkpoint, decoder, end: describeModelEnd(checkpoint.tensors, decoder) },
   tokenizer: await openTokenizer(EMBEDDED_EXAMPLE),
   rounding: roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" }),
   caches: { bits16: "16-bit", fp8: "fp8-at-1" },

@@ -9,17 +9,17 @@ import type { CodedRounding } from "../../src/graphs/decode-step.js";
 import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
 import { type LoopFacts, loopObstacle } from "../../src/pipeline/loop-obstacle.js";
 import { PROVIDERS } from "../../src/runtime/providers.js";
+import { withAttention } from "../helpers/descriptions.js";
 
 const { config, tensors } = await openCheckpoint(EMBEDDED_EXAMPLE);
 const example = describeModel(config, tensors);
 
 function withHeadDim(headDim: number): Decoder {
-  const layers = example.layers.map((layer) => ({ ...layer, attention: { ...layer.attention, headDim } }));
-  return { ...example, layers };
+  return withAttention(example, { headDim });
 }
 
 function withRope(scaling: RopeScaling): Decoder {
-  return { ...example, rope: { ...example.rope, scaling } };
+  return { ...example, ropes: example.ropes.map((rope) => ({ ...rope, scaling })) };
 }
 
 const bits16: CodedRounding = { elementType: "bfloat16", largest: 3e38 };

@@ -2,8 +2,12 @@
 // hidden states of one that reads all at once, whatever the heads.
 
 import { describe, expect, test } from "vitest";
-import type { Decoder, DecoderLayer } from "../../src/architectures/description.js";
+import { factsOf } from "../../src/architectures/block-facts.js";
+import { cacheSites } from "../../src/architectures/cache-sites.js";
+import { blocksOf, type Decoder, type DecoderLayer } from "../../src/architectures/description.js";
+import { preNorm } from "../../src/architectures/parts.js";
 import { ropeTables } from "../../src/architectures/rope.js";
+import { storedTensor, tensorSource } from "../../src/architectures/weight-source.js";
 import { buildDecodeStep, type CodedRounding, DECODE_VALUES } from "../../src/graphs/decode-step.js";
 import { keptByCache } from "../../src/graphs/kv-cache.js";
 import { SEGMENT_VALUES } from "../../src/graphs/segment.js";
@@ -32,37 +36,46 @@ interface Shape {
 const HIDDEN = 24;
 
 function layerOf({ heads, kvHeads, headDim, slidingWindow }: Shape): DecoderLayer {
-  const linear = (weight: string, inputs: number, outputs: number) => ({ weight, inputs, outputs });
-  const norm = (weight: string, size: number) => ({ weight, size, epsilon: 1e-5 });
-  return {
-    index: 0,
-    inputNorm: norm("input_norm", HIDDEN),
-    attention: {
-      name: "self_attn",
-      ...{ heads, kvHeads, headDim },
-      query: linear("query", HIDDEN, heads * headDim),
-      key: linear("key", HIDDEN, kvHeads * headDim),
-      value: linear("value", HIDDEN, kvHeads * headDim),
-      output: linear("output", heads * headDim, HIDDEN),
-      ...(slidingWindow !== undefined && { slidingWindow }),
-    },
-    feedForwardNorm: norm("feed_forward_norm", HIDDEN),
-    feedForward: {
-      activation: "silu",
-      gate: linear("gate", HIDDEN, 2 * HIDDEN),
-      up: linear("up", HIDDEN, 2 * HIDDEN),
-      down: linear("down", 2 * HIDDEN, HIDDEN),
-    },
-  };
+  const linear = (name: string, inputs: number, outputs: number) => ({
+    weight: tensorSource(name, [outputs, inputs]),
+    inputs,
+    outputs,
+  });
+  const norm = (name: string, size: number) =>
+    ({ kind: "rms", weight: tensorSource(name, [size]), size, epsilon: 1e-5 }) as const;
+  const attention = {
+    kind: "attention",
+    rope: { rope: 0, dimensions: headDim, pairing: "halves" },
+    name: "self_attn",
+    ...{ heads, kvHeads, headDim },
+    query: linear("query", HIDDEN, heads * headDim),
+    key: linear("key", HIDDEN, kvHeads * headDim),
+    value: linear("value", HIDDEN, kvHeads * headDim),
+    output: linear("output", heads * headDim, HIDDEN),
+    ...(slidingWindow !== undefined && { slidingWindow }),
+  } as const;
+  const feedForward = {
+    kind: "feed-forward",
+    activation: "silu",
+    gate: linear("gate", HIDDEN, 2 * HIDDEN),
+    up: linear("up", HIDDEN, 2 * HIDDEN),
+    down: linear("down", 2 * HIDDEN, HIDDEN),
+  } as const;
+  const residuals = [
+    preNorm(norm("input_norm", HIDDEN), attention),
+    preNorm(norm("feed_forward_norm", HIDDEN), feedForward),
+  ];
+  return { index: 0, residuals };
 }
 
-function weightsOf({ attention: { query, key, value, output }, feedForward: { gate, up, down } }: DecoderLayer) {
+function weightsOf(layer: DecoderLayer) {
   const weights: Record<string, Tensor> = {
     input_norm: tensor([HIDDEN], Array(HIDDEN).fill(1)),
     feed_forward_norm: tensor([HIDDEN], Array(HIDDEN).fill(1)),
   };
-  for (const [seed, { weight, inputs, outputs }] of [query, key, value, output, gate, up, down].entries()) {
-    weights[weight] = randomTensor([outputs, inputs], seed + 1, 0.4);
+  const linears = blocksOf(layer).flatMap((block) => factsOf(block).linears);
+  for (const [seed, { weight, inputs, outputs }] of linears.entries()) {
+    weights[storedTensor(weight).name] = randomTensor([outputs, inputs], seed + 1, 0.4);
   }
   return weights;
 }
@@ -82,7 +95,12 @@ describe.each(TYPES)("a cache of %s", (elementType) => {
         },
         { x: tensor([1, 200, 8], numbers), choice: { type: "int32", shape: [1], data: Int32Array.of(0) } },
       );
-      const stored = new StoredCache([cache], 0, [layerOf({ heads: 2, kvHeads: 1, headDim: 8 })], 200);
+      const stored = new StoredCache(
+        [cache],
+        0,
+        cacheSites({ layers: [layerOf({ heads: 2, kvHeads: 1, headDim: 8 })] }),
+        200,
+      );
       stored.store([0], { [DECODE_VALUES.kept("k", 0)]: kept, [DECODE_VALUES.kept("v", 0)]: kept });
       stored.advance(200);
       const past = stored.inputs([0])[DECODE_VALUES.past(0, "v", 0)];
@@ -117,9 +135,17 @@ describe.each(SHAPES)("with %s", (_name, shape) => {
   ])("tokens read %s give the hidden states of all read at once", async (_how, pieces) => {
     const layer = layerOf(shape);
     const { folder, locate } = await storeWeights(weightsOf(layer));
-    const rope = { theta: 100, headDim: shape.headDim, scaling: { type: "default" } } as const;
+    const rope = { theta: 100, dimensions: shape.headDim, scaling: { type: "default" } } as const;
     const decoder: Decoder = {
-      ...{ modelType: "llama", hiddenSize: HIDDEN, vocabularySize: 1, embedding: "none", rope, layers: [layer] },
+      ...{
+        modelType: "llama",
+        hiddenSize: HIDDEN,
+        vocabularySize: 1,
+        embedding: { weight: "none" },
+        ropes: [rope],
+        layers: [layer],
+      },
+      end: { norm: { kind: "rms", size: HIDDEN, epsilon: 1e-5 }, head: "none" },
     };
     const caches = [cacheOf("bfloat16"), cacheOf("float8_e4m3fn", 0.01)];
     const model = encodeModelProto(buildDecodeStep(decoder, [{ kind: "layer", layer }], locate, caches));
@@ -127,7 +153,7 @@ describe.each(SHAPES)("with %s", (_name, shape) => {
     const { cos, sin } = ropeTables(rope, TOKENS);
     const hidden = randomTensor([1, TOKENS, HIDDEN], 99).data;
     const read = async (chosen: number, lengths: readonly number[]) => {
-      const cache = new StoredCache(caches, chosen, [layer], TOKENS);
+      const cache = new StoredCache(caches, chosen, cacheSites(decoder), TOKENS);
       const states: number[] = [];
       for (const count of lengths) {
         const first = cache.tokens;
@@ -159,7 +185,12 @@ describe.each(SHAPES)("with %s", (_name, shape) => {
 });
 
 test("a cache that is full says so instead of forgetting", () => {
-  const cache = new StoredCache([cacheOf("bfloat16")], 0, [layerOf({ heads: 1, kvHeads: 1, headDim: 8 })], 1);
+  const cache = new StoredCache(
+    [cacheOf("bfloat16")],
+    0,
+    cacheSites({ layers: [layerOf({ heads: 1, kvHeads: 1, headDim: 8 })] }),
+    1,
+  );
   const two = {
     [DECODE_VALUES.kept("k", 0)]: new Float32Array(16),
     [DECODE_VALUES.kept("v", 0)]: new Float32Array(16),

@@ -1,0 +1,111 @@
+// What planning and checking need to know of each kind of block: its weights, how wide its activations become, whether it
+// can go token by token. The one table of kinds; the compiler keeps it complete. Computes nothing.
+
+import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
+import { branchesOf, type DecoderLayer, type Residual } from "./description.js";
+import { elementsOf, shapeOf, storedTensor, type WeightSource } from "./weight-source.js";
+
+export interface BlockFacts {
+  readonly linears: readonly Linear[];
+  readonly norms: readonly Norm[];
+  /** Weights that are neither a product's nor a norm's. */
+  readonly others: readonly WeightSource[];
+  /** Numbers of the widest activation, per token. */
+  readonly widest: number;
+  /** Numbers of all activations that are in memory at the same time, per token. */
+  readonly activations: number;
+  /** Whether a step of --generate can compute it. */
+  readonly canStep: boolean;
+}
+
+/** The table: a case per kind. */
+export function factsOf(block: Block): BlockFacts {
+  switch (block.kind) {
+    case "attention": {
+      const reading = readingFacts(block);
+      return {
+        ...reading,
+        linears: [block.query, block.key, block.value, ...reading.linears.slice(1)],
+        norms: [...reading.norms, ...present(block.keyNorm?.norm, block.valueNorm)],
+      };
+    }
+    case "shared-attention":
+      return { ...readingFacts(block), canStep: false };
+    case "feed-forward":
+      return feedForwardFacts(block);
+  }
+}
+
+function readingFacts(block: AttentionReading): BlockFacts {
+  const { query, output, queryNorm, sinks, gate, heads, kvHeads, headDim } = block;
+  return {
+    linears: [query, output, ...present(gate?.projection)],
+    norms: present(queryNorm?.norm),
+    others: present(sinks),
+    widest: heads * Math.max(headDim, valueDimOf(block)),
+    activations: 3 * query.outputs + 8 * kvHeads * headDim,
+    canStep: true,
+  };
+}
+
+function feedForwardFacts({ gate, up, down }: FeedForward): BlockFacts {
+  return {
+    linears: [...present(gate), up, down],
+    norms: [],
+    others: [],
+    widest: up.outputs,
+    activations: 3 * up.outputs,
+    canStep: true,
+  };
+}
+
+function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
+  return items.filter((item) => item !== undefined);
+}
+
+/** Every weight of some residuals, with what the branches have beside their blocks. */
+export function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
+  return residuals.flatMap(({ branches }) =>
+    branches.flatMap(({ norm, block, postNorm }) => {
+      const { linears, norms, others } = factsOf(block);
+      return [
+        ...linears.flatMap(({ weight, bias }) => present(weight, bias)),
+        ...present(norm, postNorm, ...norms).flatMap(weightsOfNorm),
+        ...others,
+      ];
+    }),
+  );
+}
+
+/** The weights of a norm that has any. */
+export function weightsOfNorm(norm: Norm): WeightSource[] {
+  return present(norm.weight, norm.kind === "layer" ? norm.bias : undefined);
+}
+
+/** Numbers that the weights of some residuals are. */
+export function weightElements(residuals: readonly Residual[]): number {
+  const distinct = new Map(weightsOfResiduals(residuals).map((source) => [JSON.stringify(source), source]));
+  return [...distinct.values()].reduce((sum, source) => sum + elementsOf(source), 0);
+}
+
+/** Multiplications per token that some residuals are. */
+export function productsOf(residuals: readonly Residual[]): number {
+  const linears = residuals.flatMap(({ branches }) => branches.flatMap(({ block }) => factsOf(block).linears));
+  return linears.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0);
+}
+
+/** Every tensor that a layer uses, with the shape that the description expects. */
+export function tensorsOfLayer(layer: DecoderLayer): Map<string, readonly number[]> {
+  return tensorShapes(weightsOfResiduals(layer.residuals));
+}
+
+/** The tensors that weights are parts of. */
+export function tensorShapes(sources: readonly WeightSource[]): Map<string, readonly number[]> {
+  return new Map(sources.map((source) => [storedTensor(source).name, shapeOf(storedTensor(source))]));
+}
+
+/** The first block of a decoder that no step can compute, by kind. */
+export function blockWithoutStep(layers: readonly DecoderLayer[]): Block["kind"] | undefined {
+  const blocks = layers.flatMap((layer) => branchesOf(layer).map(({ block }) => block));
+  return blocks.find((block) => !factsOf(block).canStep)?.kind;
+}

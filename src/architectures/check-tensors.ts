@@ -1,0 +1,90 @@
+// Holds a description against the tensors of a checkpoint: every one that it needs is there, in the right shape and of a
+// type that is computed with, and its layers have no other. Reads no numbers.
+
+import { CheckpointError, UnsupportedModelError } from "../errors.js";
+import { tensorShapes, tensorsOfLayer, weightsOfNorm } from "./block-facts.js";
+import type { Decoder, ModelEnd } from "./description.js";
+import type { ModelConfig } from "./model-config.js";
+
+/** What the description is checked against: the names and shapes of the checkpoint's tensors. */
+export interface TensorShapes {
+  keys(): Iterable<string>;
+  get(name: string): { readonly shape: readonly number[]; readonly dtype: string; readonly file: string } | undefined;
+}
+
+/**
+ * Tensors of a layer that are not weights: scales of the KV cache, and buffers that old checkpoints saved. Scales are told
+ * by their names alone, whatever the attention is called.
+ */
+const NOT_WEIGHTS = /\.(rotary_emb\.inv_freq|kv_scale|[kvq]_scale)$/;
+const WEIGHT_DTYPES = ["BF16", "F16", "F32"];
+
+/** @throws UnsupportedModelError naming the method and a tensor */
+export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShapes): void {
+  for (const name of tensors.keys()) {
+    const packed = /\.(qweight|weight_packed|weight_scale|weight_scale_inv|absmax|qzeros)$/.test(name);
+    if (!packed) continue;
+    const method = config.optionalObject("quantization_config")?.raw("quant_method");
+    throw new UnsupportedModelError(
+      `Quantized weights (${String(method ?? "unknown method")}, tensor "${name}") are not supported: calibrate the 16-bit checkpoint they were made from`,
+    );
+  }
+}
+
+/**
+ * @param layersPrefix what the names of all tensors of layers begin with
+ * @throws CheckpointError for missing tensors and wrong shapes, UnsupportedModelError for dtypes and for tensors without a
+ * place
+ */
+export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
+  const { embedding, vocabularySize, hiddenSize } = decoder;
+  checkTensor(tensors, embedding.weight, [vocabularySize, hiddenSize]);
+  if (embedding.norm) checkAll(tensors, tensorShapes(weightsOfNorm(embedding.norm)));
+  const known = new Set<string>();
+  for (const layer of decoder.layers) {
+    const shapes = tensorsOfLayer(layer);
+    checkAll(tensors, shapes);
+    for (const name of shapes.keys()) known.add(name);
+  }
+  for (const name of tensors.keys()) {
+    if (!name.startsWith(layersPrefix) || known.has(name) || NOT_WEIGHTS.test(name)) continue;
+    throw new UnsupportedModelError(
+      `Tensor "${name}" has no place in model_type "${decoder.modelType}" as config.json describes it, and it may change K or V`,
+    );
+  }
+}
+
+/** The same of what turns hidden states into logits. */
+export function checkEnd(end: ModelEnd, decoder: Decoder, tensors: TensorShapes): void {
+  if (tensors.get(end.head) === undefined) {
+    throw new UnsupportedModelError(
+      `The checkpoint has no tensor "${end.head}": it was saved without the head that predicts tokens, so nothing can be verified. Give the full model.`,
+    );
+  }
+  checkAll(tensors, tensorShapes(weightsOfNorm(end.norm)));
+  checkTensor(tensors, end.head, [decoder.vocabularySize, decoder.hiddenSize]);
+  if (end.bias !== undefined) checkTensor(tensors, end.bias, [decoder.vocabularySize]);
+}
+
+function checkAll(tensors: TensorShapes, shapes: ReadonlyMap<string, readonly number[]>): void {
+  for (const [name, shape] of shapes) checkTensor(tensors, name, shape);
+}
+
+function checkTensor(tensors: TensorShapes, name: string, shape: readonly number[]): void {
+  const found = tensors.get(name);
+  if (found === undefined) {
+    throw new CheckpointError(
+      `Tensor "${name}" is missing: config.json calls for it, and no file of the checkpoint has it`,
+    );
+  }
+  if (found.shape.length !== shape.length || found.shape.some((size, axis) => size !== shape[axis])) {
+    throw new CheckpointError(
+      `${found.file}: tensor "${name}": expected shape [${shape.join(", ")}] by config.json, found [${found.shape.join(", ")}]`,
+    );
+  }
+  if (!WEIGHT_DTYPES.includes(found.dtype)) {
+    throw new UnsupportedModelError(
+      `${found.file}: tensor "${name}": dtype ${found.dtype} is not supported; supported: ${WEIGHT_DTYPES.join(", ")}`,
+    );
+  }
+}

@@ -1,0 +1,12 @@
+// Mistral 7B and its successors: no biases, one window for every layer.
+
+import type { Decoder } from "../description.js";
+import { type FamilyInput, llamaLike, noWindows, readSizes, uniformWindow } from "../parts.js";
+
+export function describeMistral(input: FamilyInput): Decoder {
+  const { config } = input;
+  noWindows(config);
+  const sizes = readSizes(config, { kvHeads: 8 });
+  const window = uniformWindow(config, 4096);
+  return llamaLike(input, { sizes, windows: Array.from({ length: sizes.layers }, () => window) });
+}

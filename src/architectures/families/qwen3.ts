@@ -1,0 +1,17 @@
+// Qwen 3: norms of each head of q and k, biases by config.json, a window in the upper layers, where it is used.
+
+import type { Decoder } from "../description.js";
+import { type FamilyInput, llamaLike, readSizes } from "../parts.js";
+import { windowsOfUpperLayers } from "./qwen-windows.js";
+
+export function describeQwen3(input: FamilyInput): Decoder {
+  const { config } = input;
+  const sizes = readSizes(config, { kvHeads: 32, headDim: 128 });
+  const bias = config.boolean("attention_bias", false);
+  return llamaLike(input, {
+    sizes,
+    attentionBias: { qkv: bias, output: bias },
+    queryKeyNorms: true,
+    windows: windowsOfUpperLayers(config, sizes.layers),
+  });
+}

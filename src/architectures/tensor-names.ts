@@ -1,0 +1,140 @@
+// What tensors are called, family by family: Llama's names, and what others call the same things. A family gives the
+// differences. Finds the prefix that a checkpoint puts before them. Knows no shape.
+
+import { CheckpointError } from "../errors.js";
+
+export interface NameTable {
+  /** Ends the name of a tensor of the first layer; what precedes it is the prefix of the decoder. */
+  readonly anchor: string;
+  readonly embedding: string;
+  /** What precedes a layer's number. */
+  readonly layers: string;
+  readonly attention: string;
+  readonly query: string;
+  readonly key: string;
+  readonly value: string;
+  readonly output: string;
+  readonly queryNorm: string;
+  readonly keyNorm: string;
+  readonly feedForward: string;
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+  readonly attentionNorm: string;
+  readonly feedForwardNorm: string;
+  readonly finalNorm: string;
+  /** Stands without the prefix. */
+  readonly head: string;
+}
+
+export const LLAMA_NAMES: NameTable = {
+  anchor: "layers.0.self_attn.k_proj.weight",
+  embedding: "embed_tokens",
+  layers: "layers",
+  attention: "self_attn",
+  query: "q_proj",
+  key: "k_proj",
+  value: "v_proj",
+  output: "o_proj",
+  queryNorm: "q_norm",
+  keyNorm: "k_norm",
+  feedForward: "mlp",
+  gate: "gate_proj",
+  up: "up_proj",
+  down: "down_proj",
+  attentionNorm: "input_layernorm",
+  feedForwardNorm: "post_attention_layernorm",
+  finalNorm: "norm",
+  head: "lm_head",
+};
+
+/** A name table behind the prefix of a checkpoint: whole names, without `.weight`. */
+export class TensorNames {
+  readonly #table: NameTable;
+  readonly #prefix: string;
+
+  constructor(table: NameTable, prefix: string) {
+    this.#table = table;
+    this.#prefix = prefix;
+  }
+
+  get embedding(): string {
+    return `${this.#prefix}${this.#table.embedding}`;
+  }
+
+  get finalNorm(): string {
+    return `${this.#prefix}${this.#table.finalNorm}`;
+  }
+
+  get head(): string {
+    return this.#table.head;
+  }
+
+  /** What all tensors of layers begin with. */
+  get layers(): string {
+    return `${this.#prefix}${this.#table.layers}.`;
+  }
+
+  layer(index: number): LayerNames {
+    return new LayerNames(this.#table, `${this.layers}${index}`);
+  }
+}
+
+/** The names within a layer. */
+export class LayerNames {
+  readonly #table: NameTable;
+  readonly #layer: string;
+
+  constructor(table: NameTable, layer: string) {
+    this.#table = table;
+    this.#layer = layer;
+  }
+
+  /** A tensor right in the layer, such as a norm. @param name the table's, or one of the family's own */
+  of(name: string): string {
+    return `${this.#layer}.${name}`;
+  }
+
+  get attention(): string {
+    return this.of(this.#table.attention);
+  }
+
+  get attentionNorm(): string {
+    return this.of(this.#table.attentionNorm);
+  }
+
+  get feedForwardNorm(): string {
+    return this.of(this.#table.feedForwardNorm);
+  }
+
+  /** A tensor of the attention. */
+  inAttention(part: "query" | "key" | "value" | "output" | "queryNorm" | "keyNorm"): string {
+    return `${this.attention}.${this.#table[part]}`;
+  }
+
+  get feedForward(): string {
+    return this.of(this.#table.feedForward);
+  }
+
+  inFeedForward(part: "gate" | "up" | "down"): string {
+    return `${this.feedForward}.${this.#table[part]}`;
+  }
+}
+
+/** Stacks of layers beside a decoder: towers of images and sound, and layers that predict several tokens at once. */
+const NOT_A_DECODER = /(^|\.)(vision|visual|audio|image|speech|encoder|mtp|draft)[^.]*\./;
+
+/**
+ * `model.` in most checkpoints, nothing in those saved from a base model.
+ * @throws CheckpointError when no tensor is the table's anchor
+ */
+export function findPrefix({ anchor }: NameTable, names: Iterable<string>): string {
+  for (const name of names) {
+    const prefix = name.slice(0, -anchor.length);
+    const isWhole = prefix === "" || prefix.endsWith(".");
+    if (name.endsWith(anchor) && isWhole && !NOT_A_DECODER.test(prefix)) return prefix;
+  }
+  throw new CheckpointError(
+    `No tensor is named "…${anchor}": the checkpoint lacks its first layer, or names it otherwise`,
+  );
+}

@@ -1,0 +1,69 @@
+// Where a weight's numbers are, as data: a tensor of the checkpoint, some of its rows, every n-th group of them, one of a
+// stack. What is multiplied is always a matrix of [outputs, inputs], however it is stored. Knows neither files nor graphs.
+
+export type WeightSource =
+  | TensorSource
+  /** Outputs `start` to `end` of another: a byte range of the same file where outputs are stored first. */
+  | { readonly kind: "rows"; readonly of: WeightSource; readonly start: number; readonly end: number }
+  /**
+   * Outputs that lie in `groups` groups of one size: of each, those from `start` to `end`. The queries of a
+   * `query_key_value` that goes head by head are groups = heads, rows 0 to head_dim of 3 × head_dim; every second row is
+   * groups of two.
+   */
+  | {
+      readonly kind: "interleaved";
+      readonly of: WeightSource;
+      readonly groups: number;
+      readonly start: number;
+      readonly end: number;
+    }
+  /** One matrix of a stack of them: a byte range. */
+  | { readonly kind: "expert"; readonly of: TensorSource; readonly index: number };
+
+export interface TensorSource {
+  readonly kind: "tensor";
+  readonly name: string;
+  /** As the checkpoint must have it: [outputs, inputs], [inputs, outputs], [outputs], or either with experts before it. */
+  readonly shape: readonly number[];
+  /** inputs-first is how GPT-2's Conv1D and some stacks of experts are stored. */
+  readonly stored: "outputs-first" | "inputs-first";
+}
+
+/** A tensor of its own, outputs first. */
+export function tensorSource(name: string, shape: readonly number[]): TensorSource {
+  return { kind: "tensor", name, shape, stored: "outputs-first" };
+}
+
+/** The tensor of the checkpoint that a source is a part of. */
+export function storedTensor(source: WeightSource): TensorSource {
+  return source.kind === "tensor" ? source : storedTensor(source.of);
+}
+
+/** The shape of what a source gives: [outputs, inputs] or [outputs] if outputs are stored first. */
+export function shapeOf(source: WeightSource): readonly number[] {
+  switch (source.kind) {
+    case "tensor":
+      return source.shape;
+    case "expert":
+      return source.of.shape.slice(1);
+    case "rows":
+      return withOutputs(source.of, source.end - source.start);
+    case "interleaved":
+      return withOutputs(source.of, source.groups * (source.end - source.start));
+  }
+}
+
+/** Which axis of `shapeOf` the outputs are. */
+export function outputsAxis(source: WeightSource): 0 | 1 {
+  return shapeOf(source).length > 1 && storedTensor(source).stored === "inputs-first" ? 1 : 0;
+}
+
+function withOutputs(source: WeightSource, outputs: number): number[] {
+  const axis = outputsAxis(source);
+  return shapeOf(source).map((size, index) => (index === axis ? outputs : size));
+}
+
+/** How many numbers a source gives. */
+export function elementsOf(source: WeightSource): number {
+  return shapeOf(source).reduce((product, size) => product * size, 1);
+}
