@@ -9,6 +9,7 @@ import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
+import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
@@ -36,6 +37,7 @@ interface CalibrateFlags {
   readonly provider: ProviderChoice;
   readonly device?: readonly number[];
   readonly memory?: number;
+  readonly assumeHarmless?: readonly string[];
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -67,6 +69,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .addOption(providerOption(provider))
     .option("--device <numbers>", "GPUs that share the work, such as 0,1 (default: 0)", parseDevices)
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
+    .addOption(assumeHarmlessOption())
     .option("--json", "print the result as JSON")
     .option("-q, --quiet", "print the output folder alone")
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));

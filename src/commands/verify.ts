@@ -16,6 +16,7 @@ import { verifyJson } from "../report/verify-json.js";
 import { verifyJunit } from "../report/verify-junit.js";
 import { verifyMarkdown } from "../report/verify-markdown.js";
 import { verifyReport } from "../report/verify-report.js";
+import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
@@ -41,6 +42,7 @@ interface VerifyFlags {
   readonly provider: ProviderChoice;
   readonly device?: readonly number[];
   readonly memory?: number;
+  readonly assumeHarmless?: readonly string[];
   readonly maxPerplexityIncrease: number;
   readonly maxKl: number;
   readonly minAgreement: number;
@@ -87,6 +89,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
         `tokens of an answer at most (default: ${GENERATION_DEFAULTS.maxNewTokens})`,
       ).argParser(parsePositiveInteger),
     )
+    .addOption(assumeHarmlessOption())
     .option("--json", "print the result as JSON")
     .option("--html <file>", "also write the report as one HTML file, with plots", parseText)
     .option("--markdown <file>", "also write the report as Markdown", parseText)

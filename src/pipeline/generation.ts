@@ -2,10 +2,11 @@
 // what the caches store. The computing runs in its own process; here is what needs texts and the checkpoint's files, and
 // the choice between two ways to store a cache.
 
+import { blockWithoutStep } from "../architectures/block-facts.js";
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { readEndTokens } from "../checkpoint/end-tokens.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { ProviderError, UsageError } from "../errors.js";
+import { ProviderError, UnsupportedModelError, UsageError } from "../errors.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
@@ -71,6 +72,12 @@ export async function prepareGeneration(facts: GenerationFacts, provider: Provid
   const { maxNewTokens = GENERATION_DEFAULTS.maxNewTokens, data = GENERATION_PROMPTS } = options;
   if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
     throw new UsageError(`maxNewTokens: expected a whole number from 1, found ${maxNewTokens}`);
+  }
+  const unsteppable = blockWithoutStep(decoder.layers);
+  if (unsteppable !== undefined) {
+    throw new UnsupportedModelError(
+      `--generate: this model has a block of the kind "${unsteppable}", which is not computed token by token yet: leave out --generate`,
+    );
   }
   // Where another device evaluates, the limit is that device's, and the texts are generated here.
   const limit = provider === "cpu" ? facts.memory : undefined;
