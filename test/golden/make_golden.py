@@ -1,7 +1,9 @@
 #!/usr/bin/env python
 """Golden files for the tests: what an independent reference (transformers) says enters the KV cache.
 
-Run:    python test/golden/make_golden.py
+Run:    python test/golden/make_golden.py [name or pattern ...]
+        Without names: all of them. The families of families.py are made by family_golden.py, which says what their
+        expected.json holds beside the following.
 Needs:  transformers 5.23.0, torch 2.13.0 (CPU is enough; takes about a minute). Seeded: same versions, same files.
 
 Writes, next to this script:
@@ -19,13 +21,16 @@ rope.json                inverse frequencies and attention factor (it multiplies
 Before it writes expected.json it asserts that: both config dialects give the same values; eager and sdpa attention
 agree; and the values change when any weight or any setting under test (RoPE scaling, window, ...) is taken away.
 """
-import copy, json, random, shutil, zlib
+import copy, fnmatch, json, random, shutil, sys, zlib
 from pathlib import Path
 
 import torch, transformers
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCache, LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+import family_golden
+from families import FAMILIES
 
 HERE = Path(__file__).resolve().parent
 MADE_WITH = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
@@ -336,8 +341,14 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    make_rope()
+    chosen = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in sys.argv[1:] or "*")
+    if chosen("rope.json"):
+        make_rope()
     for name, v in VARIANTS.items():
-        make_checkpoint(name, v)
+        if chosen(name):
+            make_checkpoint(name, v)
+    for name, golden in FAMILIES.items():
+        if chosen(name):
+            family_golden.make(name, golden)
     size = sum(f.stat().st_size for f in (HERE / "checkpoints").rglob("*") if f.is_file())
-    print(f"{len(VARIANTS)} checkpoints, {size} bytes")
+    print(f"{len(VARIANTS) + len(FAMILIES)} checkpoints, {size} bytes")

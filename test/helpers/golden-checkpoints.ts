@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import { describeModel } from "../../src/architectures/registry.js";
+import { ARCHITECTURES, describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
@@ -24,7 +24,10 @@ export interface Expected {
 
 export type Json = Record<string, unknown>;
 
-export const GOLDEN_NAMES = readdirSync(CHECKPOINTS).sort();
+/** Of the architectures that are supported: the reference knows more of them. */
+export const GOLDEN_NAMES = readdirSync(CHECKPOINTS)
+  .filter((name) => Object.hasOwn(ARCHITECTURES, String(configOf(name).model_type)))
+  .sort();
 
 /** config.json as transformers 5 writes it, and as transformers 4 wrote it. */
 export const DIALECTS = ["config.json", "config.v4.json"] as const;

@@ -1,0 +1,333 @@
+"""The goldens of the families: one line each, and what a line says that its model needs.
+
+A line names model_type and variant ("phi3-longrope-long"); what it gives is the config beside TINY, and:
+
+lengths    of the prompts
+weights    name pattern -> how its tensors are made of normal numbers r, where the usual way hides something
+neutral    name pattern -> the value at which a tensor counts as taken away, where it is not the one it starts with
+inert      pattern of a tensor's name or of a key in config.json -> why it changes nothing
+unreached  name pattern of the routers: the last expert of the first one is to stay without tokens
+extra      tensors that a released checkpoint holds besides: names and shapes
+v4         how config.json differs in the dialect that people have: rope (a function), rename, drop, add, type_key
+stale      the checkpoint also holds K, V and K norms of the layers that share those of another, as released ones do
+"""
+from transformers import AutoConfig
+
+TINY = dict(vocab_size=80, hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2,
+            pad_token_id=None)
+EPSILONS = ("rms_norm_eps", "layer_norm_eps", "norm_epsilon", "norm_eps", "layer_norm_epsilon")
+SLIDING, FULL, CHUNKED = "sliding_attention", "full_attention", "chunked_attention"
+
+FAMILIES = {}
+
+
+def golden(name, *, lengths=(3, 17, 45, 26, 33), weights=None, neutral=None, inert=None, unreached=None, v4=None,
+           stale=False, extra=None, theta=1000.0, **config):
+    model_type = name.split("-")[0]
+    default = AutoConfig.for_model(model_type)
+    base = {default.attribute_map.get(key, key): value for key, value in TINY.items() if hasattr(default, key)}
+    base.update({key: 1e-3 for key in EPSILONS if hasattr(default, key)})
+    if theta and "rope_theta" in (getattr(default, "rope_parameters", None) or {}):
+        base["rope_parameters"] = {"rope_type": "default", "rope_theta": theta}
+    FAMILIES[name] = dict(model_type=model_type, config={**base, **config}, lengths=lengths, weights=weights or {},
+                          neutral=neutral or {}, inert=inert or {}, unreached=unreached, v4=v4 or {}, stale=stale, extra=extra or {})
+
+
+def rope(rope_type="default", rope_theta=1000.0, **keys):
+    return {"rope_type": rope_type, "rope_theta": rope_theta, **keys}
+
+
+def types(letters):
+    """"sfc": sliding, full, chunked attention, layer by layer"""
+    return [{"s": SLIDING, "f": FULL, "c": CHUNKED}[letter] for letter in letters]
+
+
+# --- dense ------------------------------------------------------------------------------------------------------------
+
+YARN = dict(factor=4.0, original_max_position_embeddings=32, beta_fast=1.5, beta_slow=0.25)
+LLAMA3 = dict(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16)
+MUP = dict(embedding_multiplier=3.0, logits_scaling=1.7, residual_multiplier=0.6, attention_multiplier=0.4)
+LONG = dict(original_max_position_embeddings=32, short_factor=[1.0, 1.3, 1.9, 2.6], long_factor=[1.5, 3.1, 4.7, 6.2])
+BY_LAYER = {key: "a list says it layer by layer" for key in (
+    "no_rope_layer_interval", "sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers")}
+
+PHI3 = {"original_max_position_embeddings": "without longrope"}
+PHI3_LONG = {r"rope_parameters\.original_max_position_embeddings": "the one beside rope_parameters wins"}
+PHI3_V4 = dict(type_key="type", drop_rope=["original_max_position_embeddings"])
+
+golden("arcee-plain", head_dim=16)
+golden("arcee-bias-yarn", head_dim=16, attention_bias=True, mlp_bias=True, rope_parameters=rope("yarn", 500.0, **YARN))
+golden("cwm-window", head_dim=16, sliding_window=12, layer_types=types("fss"), rope_parameters=rope("llama3", 500.0, **LLAMA3))
+golden("granite-multipliers", **MUP, attention_bias=True, mlp_bias=True)
+golden("granite-tied", **MUP, tie_word_embeddings=True)
+golden("olmo2-plain")
+golden("olmo2-bias", attention_bias=True)
+golden("phi3-plain", inert=PHI3)
+golden("phi3-window", sliding_window=12, inert=PHI3)
+golden("phi3-longrope-short", lengths=(3, 17, 30, 26, 32), rope_parameters=rope("longrope", **LONG),
+       original_max_position_embeddings=32, v4=PHI3_V4,
+       inert={**PHI3_LONG, r"rope_parameters\.long_factor\..*": "no prompt is that long"})
+golden("phi3-longrope-long", lengths=(45, 17, 3, 32, 33), rope_parameters=rope("longrope", **LONG),
+       original_max_position_embeddings=32, v4=PHI3_V4, inert=PHI3_LONG)
+golden("phi3-partial-longrope", hidden_size=64, lengths=(45, 17, 3, 32, 33), original_max_position_embeddings=32,
+       rope_parameters=rope("longrope", **{**LONG, "partial_rotary_factor": 0.5}), tie_word_embeddings=True,
+       v4=PHI3_V4, inert=PHI3_LONG)
+golden("cohere-plain", logit_scale=0.3, tie_word_embeddings=True)
+golden("cohere-qk-norm", logit_scale=0.3, use_qk_norm=True, attention_bias=True)
+golden("starcoder2-window", sliding_window=12)
+golden("starcoder2-no-bias", use_bias=False)
+SMOLLM3 = {**BY_LAYER, "use_sliding_window": "layer_types says it layer by layer"}
+golden("smollm3-nope", num_hidden_layers=4, no_rope_layers=[1, 0, 1, 0], inert=SMOLLM3)
+golden("smollm3-window", num_hidden_layers=4, no_rope_layers=[1, 0, 1, 0], use_sliding_window=True, sliding_window=12,
+       attention_bias=True, mlp_bias=True, tie_word_embeddings=False, inert=SMOLLM3)
+golden("seed_oss-bias", head_dim=16, attention_out_bias=True, mlp_bias=True)
+golden("seed_oss-released", head_dim=16, attention_out_bias=False)
+golden("glm-bias", head_dim=16, rope_parameters=rope(partial_rotary_factor=0.5))
+golden("glm-no-bias", head_dim=16, attention_bias=False, rope_parameters=rope(partial_rotary_factor=0.5))
+golden("glm4-bias", head_dim=16, rope_parameters=rope(partial_rotary_factor=0.5))
+golden("glm4-no-bias", head_dim=16, attention_bias=False, rope_parameters=rope(partial_rotary_factor=0.5))
+golden("olmo-clip", clip_qkv=3.5)
+golden("olmo-plain", attention_bias=True)
+golden("olmo3-window-yarn", num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=1, sliding_window=12, layer_types=types("ssfs"), rope_parameters={
+    SLIDING: rope(), FULL: rope("yarn", 500.0, **YARN)})
+golden("olmo3-plain", num_hidden_layers=4, sliding_window=12, layer_types=types("ssfs"), rope_parameters={
+    SLIDING: rope(), FULL: rope()})
+golden("exaone4-window", num_hidden_layers=4, sliding_window=12, layer_types=types("sfsf"), inert=BY_LAYER,
+       v4=dict(add={"sliding_window_pattern": "LG"}))
+golden("exaone4-full", sliding_window=None, layer_types=types("fff"), inert=BY_LAYER,
+       rope_parameters=rope("llama3", 500.0, **LLAMA3))
+COHERE2_V4 = dict(drop=["layer_types"], add={"sliding_window_pattern": 2})
+golden("cohere2-window", num_hidden_layers=4, sliding_window=12, layer_types=types("sfsf"), v4=COHERE2_V4, logit_scale=0.3)
+golden("cohere2-bias", num_hidden_layers=4, sliding_window=12, layer_types=types("sfsf"), v4=COHERE2_V4, logit_scale=0.3, attention_bias=True)
+golden("hunyuan_v1_dense-alpha", head_dim=16, rope_parameters=rope(
+    "dynamic", alpha=50.0, factor=1.0, beta_fast=32, beta_slow=1, mscale=1.0, mscale_all_dim=1.0), v4=dict(type_key="type"),
+       inert={r"rope_parameters\.(factor|beta_fast|beta_slow|mscale|mscale_all_dim)": "alpha alone says the base"})
+golden("hunyuan_v1_dense-bias", head_dim=16, attention_bias=True)
+golden("ministral3-yarn", head_dim=16, sliding_window=None, rope_parameters=rope(
+    "yarn", 500.0, **YARN, mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.4))
+golden("ministral3-window", head_dim=16, sliding_window=12, rope_parameters=rope(
+    "yarn", 500.0, **YARN, mscale=1.0, mscale_all_dim=0.5, llama_4_scaling_beta=0.4))
+golden("granite_swa-sinks", **MUP, num_hidden_layers=4, sliding_window=12, layer_types=types("fssf"),
+       layer_rope_theta=[1000.0, 300.0, 1000.0, 0.0], inert={
+           r"rope_parameters\.rope_theta": "layer_rope_theta says it layer by layer"}, attention_bias=True, mlp_bias=True)
+golden("hyperclovax-post-norm", **MUP, head_dim=16, attention_bias=True, mlp_bias=True)
+golden("hyperclovax-plain", **MUP, head_dim=16, use_post_norm=False)
+golden("ernie4_5-bias", head_dim=16, use_bias=True)
+golden("ernie4_5-plain", head_dim=16)
+
+# --- Gemma ------------------------------------------------------------------------------------------------------------
+
+
+def two_thetas(c, rope):
+    """Gemma 3 before transformers 5: theta and scaling of the full layers, and another theta for the sliding ones."""
+    full = dict(rope["full_attention"])
+    c["rope_theta"], c["rope_local_base_freq"] = full.pop("rope_theta"), rope["sliding_attention"]["rope_theta"]
+    c["rope_scaling"] = None if full["rope_type"] == "default" else full
+
+
+def keep_rope(c, rope):
+    c["rope_parameters"] = rope
+
+
+GEMMA = dict(head_dim=16, tie_word_embeddings=True)
+GEMMA2 = dict(GEMMA, sliding_window=12, layer_types=types("sfs"), query_pre_attn_scalar=7, attn_logit_softcapping=2.5,
+              final_logit_softcapping=3.0)
+GEMMA2_V4 = dict(drop=["layer_types", "use_bidirectional_attention"], add={"hidden_act": "gelu_pytorch_tanh", "cache_implementation": "hybrid"})
+GEMMA3 = dict(GEMMA, num_hidden_layers=4, sliding_window=12, layer_types=types("sfsf"), query_pre_attn_scalar=7)
+GEMMA3_V4 = dict(rope=two_thetas, drop=["layer_types", "_sliding_window_pattern"], add={"sliding_window_pattern": 2})
+PER_TYPE = {SLIDING: rope(), FULL: rope(rope_theta=5000.0)}
+GEMMA3_ROPE = {SLIDING: rope(), FULL: rope("linear", 500.0, factor=4.0)}
+
+golden("gemma-plain", **GEMMA, hidden_act="gelu_pytorch_tanh", v4=dict(
+    drop=["use_bidirectional_attention"], add={"hidden_activation": None}))
+golden("gemma-bias", **GEMMA, attention_bias=True, num_key_value_heads=1)
+golden("gemma2-caps", **GEMMA2, v4=GEMMA2_V4)
+golden("gemma2-bias", **{**GEMMA2, "attention_bias": True, "attn_logit_softcapping": None}, v4=GEMMA2_V4)
+golden("vaultgemma-caps", **GEMMA2)
+golden("gemma3_text-plain", **GEMMA3, v4=GEMMA3_V4, inert=BY_LAYER, rope_parameters=PER_TYPE)
+golden("gemma3_text-linear", **GEMMA3, v4=GEMMA3_V4, inert=BY_LAYER, rope_parameters=GEMMA3_ROPE)
+golden("gemma3_text-cap-bias", **GEMMA3, v4=GEMMA3_V4, inert=BY_LAYER, rope_parameters=PER_TYPE, attention_bias=True,
+       final_logit_softcapping=3.0)
+GEMMA3N = dict(head_dim=16, num_hidden_layers=6, intermediate_size=[24] * 6, sliding_window=12, layer_types=types("sfsfsf"),
+               rope_parameters=PER_TYPE, final_logit_softcapping=3.0, vocab_size_per_layer_input=80,
+               hidden_size_per_layer_input=8, altup_num_inputs=3, altup_active_idx=1, laurel_rank=8,
+               num_kv_shared_layers=2, activation_sparsity_pattern=[0.8, 0.6, 0.0, 0.0, 0.0, 0.0], tie_word_embeddings=True)
+GEMMA3N_INERT = {"altup_coef_clip": "training only"}
+GEMMA3N_V4 = dict(rope=two_thetas)
+golden("gemma3n_text-shared", **GEMMA3N, stale=True, inert=GEMMA3N_INERT, v4=GEMMA3N_V4)
+golden("gemma3n_text-unshared", **{**GEMMA3N, "num_kv_shared_layers": 0, "altup_active_idx": 0,
+       "altup_correct_scale": False}, inert={**GEMMA3N_INERT, r"correct_output_scale": "altup_correct_scale is off"}, v4=GEMMA3N_V4)
+GEMMA4 = dict(head_dim=8, sliding_window=12, tie_word_embeddings=True, rope_parameters={SLIDING: rope(), FULL: rope(
+    "proportional", 5000.0, partial_rotary_factor=0.5)}, vocab_size_per_layer_input=80, final_logit_softcapping=3.0)
+GEMMA4_E = dict(GEMMA4, num_hidden_layers=6, layer_types=types("sfsfsf"), hidden_size_per_layer_input=8,
+                num_kv_shared_layers=2, use_double_wide_mlp=True, global_head_dim=16)
+GEMMA4_DENSE = dict(GEMMA4, num_hidden_layers=4, layer_types=types("ssff"), hidden_size_per_layer_input=0,
+                    attention_k_eq_v=True, global_head_dim=16, num_global_key_value_heads=1)
+GEMMA4_V4 = lambda **heads: dict(rope=keep_rope, drop=["per_layer_config"], add={"global_head_dim": 16, **heads})
+FORCED = {"layer_types\\.5": "transformers makes the last layer full"}
+NO_PER_LAYER = {"layer_types\\.3": "transformers makes the last layer full",
+                "use_double_wide_mlp": "of layers that share, which it has not",
+                "vocab_size_per_layer_input": "it has no inputs per layer"}
+golden("gemma4_text-e-model", **GEMMA4_E, inert=FORCED, stale=True, v4=GEMMA4_V4())
+golden("gemma4_text-e-model-bare", **{**GEMMA4_E, "use_double_wide_mlp": False}, inert=FORCED, v4=GEMMA4_V4())
+golden("gemma4_text-dense", **GEMMA4_DENSE, inert=NO_PER_LAYER, v4=GEMMA4_V4(num_global_key_value_heads=1))
+golden("gemma4_text-moe", **GEMMA4_DENSE, inert=NO_PER_LAYER, enable_moe_block=True, num_experts=6, top_k_experts=2, moe_intermediate_size=8,
+       unreached=r"router\.proj", v4=GEMMA4_V4(num_global_key_value_heads=1))
+
+# --- mixtures of experts ----------------------------------------------------------------------------------------------
+
+EXPERTS = dict(moe_intermediate_size=8, num_experts_per_tok=2)
+BIASES = {r"correction_bias|expert_bias": lambda r, x: 0.15 * r}
+UNREACHED_BY_BIAS = r"correction_bias|expert_bias"
+GATE = r"(mlp|block_sparse_moe|feed_forward|ffn)\.(gate|router)(\.(wg|layer|gate))?\.weight"
+DENSE_KINDS = {"first_k_dense_replace": "mlp_layer_types says it layer by layer"}
+SDS = ["sparse", "dense", "sparse"]
+DSS = ["dense", "sparse", "sparse"]
+NUM_EXPERTS = dict(rename={"num_local_experts": "num_experts"})
+
+golden("mixtral-plain", intermediate_size=8, num_local_experts=6, sliding_window=None, unreached=GATE,
+       v4=dict(drop=["head_dim"]))
+golden("mixtral-window-head-dim", intermediate_size=8, num_local_experts=6, sliding_window=12, head_dim=16,
+       num_experts_per_tok=3)
+golden("qwen2_moe-plain", **EXPERTS, num_experts=6, shared_expert_intermediate_size=16, mlp_only_layers=[1],
+       unreached=GATE, inert=(QWEN_MOE := {
+           "mlp_only_layers.*": "a list with one number", "use_sliding_window": "layer_types says it layer by layer",
+           "sliding_window": "no layer slides", "max_window_layers": "layer_types says it layer by layer",
+           "intermediate_size": "no dense layer"}), v4=dict(drop=["layer_types"]))
+golden("qwen2_moe-normalized-window", **EXPERTS, num_experts=6, shared_expert_intermediate_size=16, norm_topk_prob=True,
+       qkv_bias=False, decoder_sparse_step=2, use_sliding_window=True, sliding_window=12, max_window_layers=1,
+       layer_types=types("fss"), inert={key: QWEN_MOE[key] for key in ("use_sliding_window", "max_window_layers")})
+QWEN3_MOE_INERT = {"use_sliding_window": "sliding_window alone says it", "mlp_only_layers.*": "a list with one number",
+                   "intermediate_size": "no dense layer", "decoder_sparse_step": "where all layers are sparse"}
+golden("qwen3_moe-normalized", **EXPERTS, num_local_experts=6, head_dim=16, norm_topk_prob=True, unreached=GATE,
+       inert=QWEN3_MOE_INERT, v4={**NUM_EXPERTS, "add": {"max_window_layers": 3}})
+golden("qwen3_moe-plain", **EXPERTS, num_local_experts=6, head_dim=16, norm_topk_prob=False, num_hidden_layers=4,
+       decoder_sparse_step=2, mlp_only_layers=[3], inert=QWEN3_MOE_INERT, v4=NUM_EXPERTS)
+golden("qwen3_moe-window-bias", **EXPERTS, num_local_experts=6, head_dim=16, norm_topk_prob=True, attention_bias=True,
+       use_sliding_window=True, sliding_window=12, mlp_only_layers=[1], inert=QWEN3_MOE_INERT, v4=NUM_EXPERTS)
+golden("olmoe-plain", intermediate_size=8, num_experts=6, num_experts_per_tok=2, unreached=GATE)
+golden("olmoe-clip-normalized", intermediate_size=8, num_experts=6, num_experts_per_tok=2, clip_qkv=2.5,
+       norm_topk_prob=True, attention_bias=True)
+golden("flex_olmo-plain", intermediate_size=8, num_experts=6, num_experts_per_tok=2, unreached=GATE)
+golden("flex_olmo-normalized", intermediate_size=8, num_experts=6, num_experts_per_tok=2, norm_topk_prob=True)
+golden("granitemoe-multipliers", **MUP, intermediate_size=8, num_local_experts=6, unreached=GATE)
+golden("granitemoe-bias", **MUP, intermediate_size=8, num_local_experts=6, attention_bias=True)
+golden("granitemoeshared-shared", **MUP, intermediate_size=8, num_local_experts=6, shared_intermediate_size=16, unreached=GATE)
+golden("granitemoeshared-unshared", **MUP, intermediate_size=8, num_local_experts=6)
+golden("granitemoe_swa-sinks", **MUP, intermediate_size=8, num_local_experts=6, sliding_window=12, shared_intermediate_size=16,
+       layer_types=types("fsf"), layer_rope_theta=[1000.0, 300.0, 0.0], unreached=GATE,
+       inert={r"rope_parameters\.rope_theta": "layer_rope_theta says it layer by layer"})
+GLM4_MOE = dict(**EXPERTS, head_dim=16, n_routed_experts=6, routed_scaling_factor=1.8,
+                rope_parameters=rope(partial_rotary_factor=0.5))
+MTP = {"num_nextn_predict_layers": "layers that predict further tokens are not run"}
+NEXT_LAYER = {"model.layers.3.eh_proj.weight": (32, 64), "model.layers.3.enorm.weight": (32,), "model.layers.3.hnorm.weight": (32,),
+              "model.layers.3.input_layernorm.weight": (32,), "model.layers.3.self_attn.k_proj.weight": (32, 32),
+              "model.layers.3.shared_head.norm.weight": (32,)}
+golden("glm4_moe-groups", **GLM4_MOE, n_group=3, topk_group=2, use_qk_norm=True, attention_bias=True, inert=MTP,
+       weights=BIASES, unreached=UNREACHED_BY_BIAS)
+golden("glm4_moe-plain", **GLM4_MOE, norm_topk_prob=False, n_shared_experts=2, weights=BIASES, inert=MTP,
+       first_k_dense_replace=2)
+golden("glm4_moe-next-layer", **GLM4_MOE, weights=BIASES, inert=MTP, extra=NEXT_LAYER)
+golden("gpt_oss-plain", head_dim=16, intermediate_size=8, num_local_experts=6, num_experts_per_tok=2, sliding_window=12,
+       layer_types=types("sfs"), rope_parameters=rope("yarn", 500.0, **{**YARN, "truncate": False}), unreached=GATE,
+       weights={r"gate_up_proj$": lambda r, x: 0.8 * r, r"sinks": lambda r, x: 1 + r}, inert={"hidden_act": "the gate has a formula of its own"}, v4=dict(
+           drop=["swiglu_alpha"], add={"experts_per_token": 2, "initial_context_length": 32}))
+MINIMAX = dict(head_dim=16, intermediate_size=8, num_local_experts=6, num_experts_per_tok=2)
+golden("minimax_m2-plain", **MINIMAX, rope_parameters=rope(partial_rotary_factor=0.5), weights=BIASES,
+       unreached=UNREACHED_BY_BIAS, v4=dict(rope=lambda c, rope: c.update(
+           rope_theta=rope["rope_theta"], rotary_dim=8), add={
+           "attn_type_list": [1, 1, 1], "qk_norm_type": "per_layer", "scoring_func": "sigmoid", "use_qk_norm": True,
+           "use_routing_bias": True, "shared_intermediate_size": 0, "use_mtp": True, "num_mtp_modules": 3,
+           "mtp_transformer_layers": 1}))
+ERNIE_MOE = dict(head_dim=16, moe_intermediate_size=8, moe_k=2, moe_num_experts=6)
+ERNIE_INERT = {"moe_layer_end_index": "the last layer is below it"}
+golden("ernie4_5_moe-plain", **ERNIE_MOE, moe_layer_end_index=2, moe_norm_min=0.7, weights=BIASES,
+       unreached=UNREACHED_BY_BIAS, inert=ERNIE_INERT)
+golden("ernie4_5_moe-interval-bias", **ERNIE_MOE, num_hidden_layers=4, moe_layer_start_index=0, moe_layer_end_index=3,
+       moe_layer_interval=2, use_bias=True, tie_word_embeddings=False, moe_num_shared_experts=1, moe_norm_min=0.7, weights=BIASES,
+       inert={"moe_layer_(start|end)_index": "no sparse layer lies where it cuts"})
+golden("hunyuan_v1_moe-plain", head_dim=16, intermediate_size=8, num_experts=6, moe_topk=2, unreached=GATE)
+golden("hunyuan_v1_moe-alpha-per-layer", head_dim=16, intermediate_size=8, num_experts=6, moe_topk=[2, 1, 3], attention_bias=True,
+       rope_parameters=rope("dynamic", alpha=50.0, factor=1.0), v4=dict(type_key="type"),
+       inert={r"rope_parameters\.factor": "alpha alone says the base"})
+DOTS = dict(**EXPERTS, head_dim=16, n_routed_experts=6, n_shared_experts=1, first_k_dense_replace=1, routed_scaling_factor=1.8)
+golden("dots1-plain", **DOTS, norm_topk_prob=True, sliding_window=None, weights=BIASES, unreached=UNREACHED_BY_BIAS,
+       inert={"max_window_layers": "layer_types says it layer by layer"})
+golden("dots1-groups-window", **DOTS, n_group=3, topk_group=2, attention_bias=True, sliding_window=12, max_window_layers=1,
+       layer_types=types("fss"), weights=BIASES, inert={"max_window_layers": "layer_types says it layer by layer"})
+golden("mellum-plain", **EXPERTS, head_dim=16, num_local_experts=6, sliding_window=12, layer_types=types("sfs"),
+       mlp_layer_types=SDS, norm_topk_prob=True, rope_parameters={SLIDING: rope(), FULL: rope("yarn", 500.0, **YARN)},
+       unreached=GATE)
+golden("mellum-bias", **EXPERTS, head_dim=16, num_local_experts=6, sliding_window=12, layer_types=types("sfs"),
+       mlp_layer_types=SDS, norm_topk_prob=False, rope_parameters=PER_TYPE, attention_bias=True, v4=NUM_EXPERTS)
+golden("hy_v3-plain", **EXPERTS, head_dim=16, num_experts=6, mlp_layer_types=DSS, router_scaling_factor=1.8,
+       weights=BIASES, unreached=UNREACHED_BY_BIAS, inert=(HY := {"enable_moe_fp32_combine": "a cast"}))
+golden("hy_v3-bias", **EXPERTS, head_dim=16, num_experts=6, mlp_layer_types=DSS, num_shared_experts=2,
+       attention_bias=True, mlp_bias=True, weights=BIASES, inert=HY)
+AFMOE = dict(**EXPERTS, head_dim=16, num_experts=6, sliding_window=12, layer_types=types("sfs"), num_dense_layers=1,
+             route_scale=1.8)
+golden("afmoe-mup", **AFMOE, mup_enabled=True, weights=BIASES, unreached=UNREACHED_BY_BIAS, inert=BY_LAYER)
+golden("afmoe-bias", **AFMOE, attention_bias=True, num_shared_experts=1, weights=BIASES, inert=BY_LAYER)
+LAGUNA = dict(**EXPERTS, head_dim=16, num_experts=6, shared_expert_intermediate_size=16, sliding_window=12,
+              layer_types=types("fsf"), mlp_layer_types=DSS, num_attention_heads_per_layer=[4, 6, 2],
+              moe_routed_scaling_factor=1.8, rope_parameters={
+                  FULL: rope("yarn", 50.0, **YARN, partial_rotary_factor=0.5), SLIDING: rope(partial_rotary_factor=1.0)})
+LAGUNA_INERT = {"num_attention_heads": "num_attention_heads_per_layer says it layer by layer"}
+golden("laguna-per-head", **LAGUNA, moe_router_logit_softcapping=1.5, weights=BIASES, unreached=UNREACHED_BY_BIAS, inert=LAGUNA_INERT)
+golden("laguna-per-element-bias", **LAGUNA, gating="per-element", attention_bias=True, weights=BIASES, inert=LAGUNA_INERT)
+EXAONE_MOE = dict(**EXPERTS, head_dim=16, num_experts=6, sliding_window=12, layer_types=types("sfs"), mlp_layer_types=DSS,
+                  routed_scaling_factor=1.8)
+golden("exaone_moe-plain", **EXAONE_MOE, weights=BIASES, unreached=UNREACHED_BY_BIAS, inert={**BY_LAYER, **DENSE_KINDS},
+       v4=dict(add={"sliding_window_pattern": "LG"}))
+golden("exaone_moe-groups", **EXAONE_MOE, n_group=3, topk_group=2, norm_topk_prob=False, num_shared_experts=2, weights=BIASES,
+       inert={**BY_LAYER, **DENSE_KINDS})
+COHERE2_MOE = dict(head_dim=16, intermediate_size=8, num_experts=6, num_experts_per_tok=2, logit_scale=0.3, sliding_window=12,
+                   prefix_dense_intermediate_size=40, mlp_layer_types=["dense", "sparse", "sparse", "sparse"],
+                   num_hidden_layers=4, layer_types=types("fsfs"))
+COHERE2_MOE_INERT = {**BY_LAYER, "layer_norm_eps": "rms_norm_eps wins", "rope_theta": "rope_parameters wins",
+                     "norm_topk_prob": "softmax over the chosen needs none"}
+golden("cohere2_moe-plain", **COHERE2_MOE, num_shared_experts=1, unreached=GATE, inert=COHERE2_MOE_INERT)
+golden("cohere2_moe-sigmoid", **{**COHERE2_MOE, "rms_norm_eps": None}, num_shared_experts=2, attention_bias=True,
+       shared_expert_combination_strategy="sum", expert_selection_fn="sigmoid", prefix_dense_sliding_window_pattern=2,
+       inert={
+           "prefix_dense_sliding_window_pattern": "only whether it is 1", **{key: COHERE2_MOE_INERT[key] for key in (*BY_LAYER, "rope_theta")}})
+PHIMOE_LONG = dict(LONG, short_mscale=1.2, long_mscale=1.4)
+PHIMOE = {"num_experts_per_tok": "transformers chooses two, whatever it says"}
+golden("phimoe-plain", inert=PHIMOE, intermediate_size=8, num_local_experts=6, sliding_window=None, unreached=GATE)
+golden("phimoe-longrope-bias", intermediate_size=8, num_local_experts=6, attention_bias=True, lm_head_bias=True, sliding_window=12,
+       lengths=(45, 17, 3, 32, 33), rope_parameters=rope("longrope", **PHIMOE_LONG), inert={**PHIMOE, "original_max_position_embeddings": "the one inside rope_parameters wins",
+           r"rope_parameters\.long_factor\..*": "transformers turns every prompt by the short factors"})
+DBRX_FFN = dict(ffn_hidden_size=8, moe_num_experts=6, moe_top_k=2, hidden_size=32)
+DBRX = {"num_key_value_heads": "attn_config says it", r"ffn_config\.hidden_size": "d_model says it",
+        r"attn_config\.rope_theta": "transformers turns by rope_parameters, or by 10000 where there are none",
+        r".*_config\.(chunk_size_feed_forward|is_encoder_decoder|label2id\..*|output_.*)": "of every config"}
+
+
+def dbrx_v4(c, rope):
+    """The configs inside say only what is their own."""
+    c["attn_config"] = {key: c["attn_config"][key] for key in ("clip_qkv", "kv_n_heads", "rope_theta", "model_type")}
+    c["ffn_config"] = {key: c["ffn_config"][key] for key in (
+        "ffn_hidden_size", "moe_num_experts", "moe_top_k", "moe_normalize_expert_weights", "ffn_act_fn", "model_type")}
+
+
+DBRX_V4 = dict(rope=dbrx_v4, drop=["num_key_value_heads"])
+golden("dbrx-clip", theta=10000.0, attn_config=dict(clip_qkv=3.0, rope_theta=10000.0, kv_n_heads=2), v4=DBRX_V4,
+       ffn_config={**DBRX_FFN, "moe_normalize_expert_weights": 2.0}, unreached=GATE, inert=DBRX)
+golden("dbrx-plain", theta=10000.0, attn_config=dict(clip_qkv=50.0, rope_theta=10000.0, kv_n_heads=2), v4=DBRX_V4,
+       ffn_config={**DBRX_FFN, "moe_normalize_expert_weights": None}, inert={
+           **DBRX, r"attn_config\.clip_qkv": "so wide that nothing reaches it; transformers cannot run without"})
+LLAMA4 = dict(head_dim=16, intermediate_size=8, intermediate_size_mlp=40, num_local_experts=6, num_hidden_layers=4,
+              no_rope_layers=[1, 0, 1, 1], layer_types=types("cfcc"), attention_chunk_size=12, floor_scale=8, attn_scale=0.5,
+              moe_layers=[1, 2])
+LLAMA4_INERT = {**BY_LAYER, "interleave_moe_layer_step": "moe_layers says it layer by layer"}
+golden("llama4_text-chunked", **LLAMA4, unreached=r"router\.weight", inert=LLAMA4_INERT)
+golden("llama4_text-plain", **{**LLAMA4, "use_qk_norm": False, "attn_temperature_tuning": False, "attention_bias": True},
+       num_experts_per_tok=2, rope_parameters=rope("llama3", 500.0, **LLAMA3),
+       inert={**LLAMA4_INERT, "floor_scale|attn_scale": "no temperature tuning"})
+MIMO = dict(**EXPERTS, head_dim=24, v_head_dim=16, num_attention_heads=4, num_key_value_heads=1, n_routed_experts=6, sliding_window=12,
+            layer_types=types("fssf"), num_hidden_layers=4, mlp_layer_types=["dense", "sparse", "sparse", "dense"],
+            rope_parameters={FULL: rope(rope_theta=5000.0, partial_rotary_factor=0.334), SLIDING: rope(partial_rotary_factor=0.334)})
+golden("mimo_v2_flash-plain", **MIMO, weights=BIASES, unreached=UNREACHED_BY_BIAS)
+golden("mimo_v2_flash-groups", **MIMO, n_group=3, topk_group=2, norm_topk_prob=False, routed_scaling_factor=1.8,
+       attention_bias=True, attention_value_scale=None, weights=BIASES)
