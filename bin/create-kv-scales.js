@@ -2,3 +2,5 @@
 import { main } from "../dist/cli.js";
 
 process.exitCode = await main(process.argv.slice(2));
+// What is written comes out; what is still open, such as a connection that a server never ends, keeps nobody waiting.
+process.stdout.write("", () => process.stderr.write("", () => process.exit()));

@@ -27,7 +27,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   commands: ["pipeline", "report", "checkpoint/output-formats", "numerics/float8"],
   report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],
   pipeline: ["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],
-  hub: ["checkpoint/open-checkpoint"],
+  hub: ["checkpoint/make-folders", "checkpoint/open-checkpoint"],
   prompts: ["checkpoint/open-checkpoint"],
   graphs: ["architectures", "onnx", "numerics"],
   checkpoint: ["numerics"],

@@ -12,6 +12,7 @@ import {
   UsageError,
 } from "../errors.js";
 import { patchConfigText } from "./config-text.js";
+import { makeFolders } from "./make-folders.js";
 import { type Checkpoint, INDEX_FILE, SINGLE_FILE } from "./open-checkpoint.js";
 import { layOutCheckpoint, type OutputLayout, refuseExistingScales } from "./output-layout.js";
 import { type Placement, placeFile, syncPath, writeFileAtomically } from "./place-file.js";
@@ -77,7 +78,7 @@ export async function writeNewCheckpoint(
   const partial = join(dirname(target), `.${basename(target)}.partial-${process.pid}`);
   try {
     await checkOutputFolder(checkpoint, target, options.force);
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolders(dirname(target));
     await removeLeftovers(target);
     await mkdir(partial);
     const placement = await fillFolder(checkpoint, partial, content, options);

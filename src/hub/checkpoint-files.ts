@@ -1,9 +1,11 @@
 // Decides which files of a repository belong to a checkpoint: the safetensors weights and the small files beside them.
 // Looks at names and sizes alone; reads no file but the index of shards, and knows neither network nor cache.
 
-import type { ListFileEntry } from "@huggingface/hub";
 import { parseJsonObject } from "../checkpoint/open-checkpoint.js";
 import { HubError } from "../errors.js";
+import { asked, type HubQuestion, shown } from "./hub-errors.js";
+import type { HubLimits } from "./hub-limits.js";
+import type { ListedEntry } from "./hub-listing.js";
 
 /** A file at the root of the repository. */
 export interface RepoFile {
@@ -13,16 +15,18 @@ export interface RepoFile {
   readonly etag: string;
 }
 
-/** The largest tokenizer.json we know has 35 MB and the largest index of shards 60 MB. */
-const MAX_SIDE_FILE_BYTES = 200_000_000;
-
 const SIDE_FILE =
   /\.(?:json|txt|model|jinja|py|md|tiktoken|spm|bpe|vocab)$|^(?:README|LICEN[CS]E|NOTICE|USE_POLICY)|^(?:vocab|merges)/i;
 const WEIGHT_FILE = /\.(?:safetensors|bin|pth?|gguf|onnx|ort|h5|msgpack|ckpt|npz|data|tflite|mlmodel)$|\.onnx_data/i;
 
-/** Neither a folder nor a drive can hide in such a name, on any system. */
-const SAFE_NAME = /^(?!\.\.?$)[^/\\:]+$/;
-const ETAG = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+/** Neither a folder, a drive nor anything but a name can hide in such a name, on any system. */
+const SAFE_NAME = /^(?!\.\.?$)[^/\\:*?"<>|\p{Cc}\p{Cs}\u2028\u2029]+(?<![. ])$/u;
+const WINDOWS_DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i;
+/** The longest name that common file systems take. */
+const MAX_NAME_BYTES = 255;
+
+const SHA256 = /^[0-9a-f]{64}$/;
+const GIT_HASH = /^[0-9a-f]{40}$/;
 
 const OTHER_HUB = "Check that HF_ENDPOINT is a Hugging Face hub.";
 const OTHER_REPO = "Choose another revision or repository.";
@@ -31,24 +35,37 @@ const OTHER_REPO = "Choose another revision or repository.";
  * The file of one entry of the listing; undefined for a folder and for a name that is not to be trusted.
  * @throws HubError when its hash or size cannot be one
  */
-export function toRepoFile(entry: ListFileEntry): RepoFile | undefined {
-  const etag = entry.lfs?.oid ?? entry.oid ?? "";
-  const size = entry.lfs?.size ?? entry.size;
-  if (entry.type !== "file" || !SAFE_NAME.test(entry.path)) return undefined;
-  // The etag becomes a file name in the cache.
-  if (!ETAG.test(etag)) {
-    throw new HubError(`${entry.path}: the hub lists it with the hash "${etag}", which is none. ${OTHER_HUB}`);
+export function toRepoFile({ type, path, oid, size, lfs }: ListedEntry): RepoFile | undefined {
+  if (type !== "file" || !isSafeName(path)) return undefined;
+  const etag = lfs === undefined ? oid : lfs.oid;
+  const bytes = lfs === undefined ? size : lfs.size;
+  // The etag becomes a file name in the cache, and what comes is held against it.
+  if (typeof etag !== "string" || !(lfs === undefined ? GIT_HASH : SHA256).test(etag)) {
+    const expected = lfs === undefined ? "the 40 digits of a git hash" : "the 64 digits of a sha256";
+    throw new HubError(`${path}: expected ${expected} in the hub's listing, found ${shown(etag)}. ${OTHER_HUB}`);
   }
-  if (!Number.isSafeInteger(size) || size < 0) {
-    throw new HubError(`${entry.path}: the hub lists it with a size of ${JSON.stringify(size)}. ${OTHER_HUB}`);
+  if (typeof bytes !== "number" || !Number.isSafeInteger(bytes) || bytes < 0) {
+    throw new HubError(`${path}: the hub lists it with a size of ${shown(bytes)}. ${OTHER_HUB}`);
   }
-  return { name: entry.path, size, etag };
+  return { name: path, size: bytes, etag };
 }
 
-/** The small files that an engine or a reader needs beside the weights. */
-export function selectSideFiles(files: readonly RepoFile[]): RepoFile[] {
-  return files.filter(
-    ({ name, size }) => SIDE_FILE.test(name) && size <= MAX_SIDE_FILE_BYTES && !WEIGHT_FILE.test(name),
+function isSafeName(name: string): boolean {
+  return SAFE_NAME.test(name) && !WINDOWS_DEVICE.test(name) && Buffer.byteLength(name) <= MAX_NAME_BYTES;
+}
+
+/**
+ * The small files that an engine or a reader needs beside the weights.
+ * @throws HubError when they are more than any checkpoint has
+ */
+export function selectSideFiles(question: HubQuestion, files: readonly RepoFile[], limits: HubLimits): RepoFile[] {
+  const side = files.filter(
+    ({ name, size }) => SIDE_FILE.test(name) && size <= limits.sideFileBytes && !WEIGHT_FILE.test(name),
+  );
+  const bytes = side.reduce((sum, { size }) => sum + size, 0);
+  if (side.length <= limits.sideFiles && bytes <= limits.sideBytes) return side;
+  throw new HubError(
+    `${asked(question)}: it has ${side.length} small files of ${bytes} bytes beside the weights; at most ${limits.sideFiles} of ${limits.sideBytes} bytes are downloaded. Download what the checkpoint needs into a folder, and give that.`,
   );
 }
 
@@ -61,9 +78,9 @@ export function shardNames(path: string, indexText: string): string[] {
   const names = typeof weightMap === "object" && weightMap !== null ? new Set<unknown>(Object.values(weightMap)) : [];
   const shards: string[] = [];
   for (const name of names) {
-    if (typeof name !== "string" || !SAFE_NAME.test(name) || !name.endsWith(".safetensors")) {
+    if (typeof name !== "string" || !isSafeName(name) || !name.endsWith(".safetensors")) {
       throw new HubError(
-        `${path}: expected names of .safetensors files beside it, found ${JSON.stringify(name)}. ${OTHER_REPO}`,
+        `${path}: expected names of .safetensors files beside it, found ${shown(name)}. ${OTHER_REPO}`,
       );
     }
     shards.push(name);
@@ -74,11 +91,15 @@ export function shardNames(path: string, indexText: string): string[] {
 }
 
 /** What a repository without safetensors has instead, for the error message. */
-export function describeOtherWeights(entries: readonly ListFileEntry[]): string {
+export function describeOtherWeights(entries: readonly ListedEntry[]): string {
   const folders = entries.filter(({ type }) => type === "directory").map(({ path }) => `${path}/`);
   const files = entries.filter(({ type }) => type === "file").map(({ path }) => path);
   const weights = files.filter((path) => WEIGHT_FILE.test(path));
   const names = weights.length > 0 ? [...weights, ...folders] : [...files, ...folders];
   const more = names.length > 8 ? ` and ${names.length - 8} more` : "";
-  return names.length === 0 ? "no file at all" : names.slice(0, 8).join(", ") + more;
+  return names.length === 0 ? "no file at all" : names.slice(0, 8).map(shortened).join(", ") + more;
+}
+
+function shortened(name: string): string {
+  return name.length > 80 ? `${name.slice(0, 80)}…` : name;
 }

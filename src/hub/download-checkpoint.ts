@@ -1,9 +1,9 @@
 // Gets a checkpoint from the Hugging Face hub: which commit, which files, into the cache that Python's huggingface_hub
 // uses too. Returns a folder like any other; knows nothing of what is done with it. Refuses what is not safetensors.
 
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import type { ListFileEntry } from "@huggingface/hub";
+import { makeFolders } from "../checkpoint/make-folders.js";
 import { INDEX_FILE, readTextFile, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
 import { HubError, throwIfAborted, UsageError } from "../errors.js";
 import { findCachedCheckpoint } from "./cached-checkpoint.js";
@@ -15,13 +15,15 @@ import {
   hubEndpoint,
   hubToken,
   isOffline,
+  readIfPresent,
   repoCacheFolder,
   snapshotFolder,
 } from "./hub-cache.js";
 import { asked, type HubQuestion, onDisk } from "./hub-errors.js";
 import { createHubFetch, type Fetch } from "./hub-fetch.js";
 import { isHubId, isRevision } from "./hub-id.js";
-import { askCommit, type Hub, listRoot } from "./hub-listing.js";
+import { HUB_LIMITS, type HubLimits } from "./hub-limits.js";
+import { askCommit, type Hub, type ListedEntry, listRoot } from "./hub-listing.js";
 
 export interface DownloadOptions {
   /** `org/name` */
@@ -34,6 +36,8 @@ export interface DownloadOptions {
   readonly onProgress?: OnProgress | undefined;
   /** In place of the global fetch, for a proxy. It must drop `authorization` on redirects to another origin. */
   readonly fetch?: Fetch | undefined;
+  /** In place of the limits on what answers may cost. */
+  readonly limits?: Partial<HubLimits> | undefined;
 }
 
 /**
@@ -50,7 +54,7 @@ export async function downloadCheckpoint(options: DownloadOptions): Promise<stri
   const token = await hubToken(env);
   const question: HubQuestion = { endpoint: hubEndpoint(env), repo, revision, hasToken: token !== undefined };
   const hubFetch = createHubFetch({ question, token, signal, fetch: options.fetch ?? fetch });
-  const hub: Hub = { question, hubFetch, signal };
+  const hub: Hub = { question, hubFetch, signal, limits: { ...HUB_LIMITS, ...options.limits } };
 
   const commit = await askCommit(hub);
   const entries = await listRoot(hub, commit);
@@ -75,29 +79,31 @@ async function selectFiles(
   hub: Hub,
   repoFolder: string,
   commit: string,
-  entries: readonly ListFileEntry[],
+  entries: readonly ListedEntry[],
 ): Promise<RepoFile[]> {
+  const { question, limits } = hub;
   const files = entries.flatMap((entry) => toRepoFile(entry) ?? []);
-  const fileNamed = (name: string) => files.find((file) => file.name === name);
-  const { question } = hub;
-  const single = fileNamed(SINGLE_FILE);
-  const index = fileNamed(INDEX_FILE);
+  const named = new Map(files.map((file) => [file.name, file]));
+  const single = named.get(SINGLE_FILE);
+  const index = named.get(INDEX_FILE);
+  const config = named.get("config.json");
   if (single === undefined && index === undefined) {
     throw new HubError(
       `${asked(question)}: expected ${SINGLE_FILE} or ${INDEX_FILE}, found ${describeOtherWeights(entries)}. Choose a repository with safetensors weights.`,
     );
   }
-  if (fileNamed("config.json") === undefined) {
+  if (config === undefined) {
     throw new HubError(`${asked(question)}: it has no config.json. Choose a repository in the transformers format.`);
   }
-  const sideFiles = selectSideFiles(files);
+  for (const file of [config, single === undefined ? index : undefined]) checkReadable(question, file, limits);
+  const sideFiles = selectSideFiles(question, files, limits);
   // transformers takes the single file when both exist.
   if (single !== undefined || index === undefined) return [...sideFiles, ...(single ? [single] : [])];
 
   await downloadFiles(hub, repoFolder, commit, [index]);
   const path = join(snapshotFolder(repoFolder, commit), INDEX_FILE);
   const shards = shardNames(path, await readTextFile(path)).map((name) => {
-    const shard = fileNamed(name);
+    const shard = named.get(name);
     if (shard !== undefined) return shard;
     throw new HubError(
       `${asked(question)}: ${INDEX_FILE} names ${name}, which the repository does not have. Choose another revision or repository.`,
@@ -106,12 +112,20 @@ async function selectFiles(
   return [...sideFiles, ...shards];
 }
 
+/** What must be read whole is not even downloaded when it is too large for that. */
+function checkReadable(question: HubQuestion, file: RepoFile | undefined, { sideFileBytes }: HubLimits): void {
+  if (file === undefined || file.size <= sideFileBytes) return;
+  throw new HubError(
+    `${asked(question)}: ${file.name} has ${file.size} bytes; at most ${sideFileBytes} are read. Choose another revision or repository.`,
+  );
+}
+
 async function writeRef(repoFolder: string, revision: string, commit: string): Promise<void> {
   if (revision === commit) return;
   const path = join(repoFolder, "refs", revision);
-  if ((await readFile(path, "utf8").catch(() => undefined)) === commit) return;
+  if ((await readIfPresent(path))?.trim() === commit) return;
   await onDisk(path, async () => {
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolders(dirname(path));
     await writeFile(path, commit);
   });
 }

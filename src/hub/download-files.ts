@@ -1,14 +1,23 @@
 // Brings a list of files of one commit into the cache, one after the other, and tells how far it is.
 // What the cache has already is not asked for again. Knows nothing of what the files mean.
 
+import { readdir, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { makeFolders } from "../checkpoint/make-folders.js";
+import { HubError, throwIfAborted } from "../errors.js";
 import type { RepoFile } from "./checkpoint-files.js";
+import { isWhole } from "./content-hash.js";
 import { fetchBlob, linkBlob } from "./fetch-blob.js";
-import { fileSize, snapshotFolder } from "./hub-cache.js";
+import { snapshotFolder } from "./hub-cache.js";
+import { asked, onDisk } from "./hub-errors.js";
 import type { Hub } from "./hub-listing.js";
 
 /** More calls than this would be work for nobody: no terminal shows them. */
 const PROGRESS_INTERVAL_MS = 100;
+
+/** What a killed run leaves. A download that goes on writes to its own all the time. */
+const PARTIAL = /^(?:(?:[0-9a-f]{40}|[0-9a-f]{64})\.)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.incomplete$/;
+const DEAD_AFTER_MS = 86_400_000;
 
 export interface DownloadProgress {
   /** Name of the file that is being downloaded. */
@@ -35,12 +44,18 @@ export async function downloadFiles(
 ): Promise<void> {
   const { endpoint, repo } = hub.question;
   const snapshot = snapshotFolder(repoFolder, commit);
-  const missing = await linkCachedFiles(repoFolder, snapshot, files);
+  const missing = await linkCachedFiles(hub, repoFolder, snapshot, files);
+  if (missing.length === 0) return;
   const totalBytes = missing.reduce((sum, { size }) => sum + size, 0);
+  const blobs = join(repoFolder, "blobs");
+  await onDisk(blobs, () => makeFolders(blobs));
+  await removeDeadPartials(blobs);
+  await checkSpace(hub, blobs, totalBytes);
   let receivedBefore = 0;
   let lastCall = Number.NEGATIVE_INFINITY;
 
-  for (const [index, { name, size, etag }] of missing.entries()) {
+  for (const [index, file] of missing.entries()) {
+    const { name, size, etag } = file;
     const report = (received: number) => {
       const now = performance.now();
       // The first and the last bytes of a file are always told.
@@ -52,23 +67,49 @@ export async function downloadFiles(
     report(0);
     const blob = blobPath(repoFolder, etag);
     const url = `${endpoint}/${repo}/resolve/${commit}/${encodeURIComponent(name)}`;
-    await fetchBlob({ ...hub, url, name, size, blob, onBytes: report });
+    await fetchBlob({ ...hub, ...file, url, blob, onBytes: report });
     await linkBlob(blob, snapshot, name);
     receivedBefore += size;
   }
 }
 
 /** Links the blobs that another revision has brought already; returns the files that must be downloaded. */
-async function linkCachedFiles(repoFolder: string, snapshot: string, files: readonly RepoFile[]): Promise<RepoFile[]> {
+async function linkCachedFiles(
+  { signal, limits: { checkedBytes } }: Hub,
+  repoFolder: string,
+  snapshot: string,
+  files: readonly RepoFile[],
+): Promise<RepoFile[]> {
   const missing: RepoFile[] = [];
   for (const file of files) {
-    if ((await fileSize(join(snapshot, file.name))) === file.size) continue;
+    throwIfAborted(signal);
+    if (await isWhole(join(snapshot, file.name), file, checkedBytes)) continue;
     const blob = blobPath(repoFolder, file.etag);
-    // Another size is what a full disk or a killed process leaves.
-    if ((await fileSize(blob)) === file.size) await linkBlob(blob, snapshot, file.name);
+    if (await isWhole(blob, file, checkedBytes)) await linkBlob(blob, snapshot, file.name);
     else missing.push(file);
   }
   return missing;
+}
+
+/** Clears what runs have left that were killed a day ago or more. What cannot be cleared is no reason to stop. */
+async function removeDeadPartials(blobs: string): Promise<void> {
+  const names = await readdir(blobs).catch(() => []);
+  for (const path of names.filter((name) => PARTIAL.test(name)).map((name) => join(blobs, name))) {
+    const found = await stat(path).catch(() => undefined);
+    if (found?.isFile() && Date.now() - found.mtimeMs > DEAD_AFTER_MS) await rm(path).catch(() => undefined);
+  }
+}
+
+/** @throws HubError when the disk has no room for so many bytes */
+async function checkSpace({ question }: Hub, folder: string, bytes: number): Promise<void> {
+  const disk = await statfs(folder).catch(() => undefined);
+  // Some file systems do not know their size.
+  if (disk === undefined || disk.blocks === 0) return;
+  const free = disk.bavail * disk.bsize;
+  if (bytes <= free) return;
+  throw new HubError(
+    `${asked(question)}: ${bytes} bytes are to be downloaded, but ${folder} has room for ${free}. Make room, or point HF_HUB_CACHE to a folder on another disk.`,
+  );
 }
 
 function blobPath(repoFolder: string, etag: string): string {

@@ -1,27 +1,27 @@
-// Downloads one file into the cache: to a temporary name first, to its own when it is whole, then a link to it from
-// the snapshot. Takes up a broken connection where it ended. Knows nothing of which files are wanted, or why.
+// Downloads one file into the cache: to a temporary name first, to its own when it is whole and has the hash that the
+// name is, then a link to it from the snapshot. Takes up a broken connection where it ended, but nothing of an earlier
+// run. Knows nothing of which files are wanted, or why.
 
-import { randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, rename, rm, symlink } from "node:fs/promises";
+import { type Hash, randomUUID } from "node:crypto";
+import { type FileHandle, open, readlink, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { HubError, InterruptedError } from "../errors.js";
-import { BrokenConnectionError, errorOfBody, errorOfContent, type HubQuestion, onDisk } from "./hub-errors.js";
-import type { Fetch } from "./hub-fetch.js";
+import { makeFolders } from "../checkpoint/make-folders.js";
+import { InterruptedError, KvScalesError } from "../errors.js";
+import type { RepoFile } from "./checkpoint-files.js";
+import { hashName, startHash } from "./content-hash.js";
+import { BrokenConnectionError, errorOfBody, errorOfContent, errorOfHash, errorOfPace, onDisk } from "./hub-errors.js";
+import type { Hub } from "./hub-listing.js";
+import { watchPace } from "./watch-pace.js";
 
 /** A shard of 5 GB over a bad line breaks now and then; a server that always breaks is given up after two seconds. */
 const MAX_ATTEMPTS = 4;
 const PAUSE_MS = 300;
 
-interface BlobRequest {
-  readonly question: HubQuestion;
-  readonly hubFetch: Fetch;
+interface BlobRequest extends Hub, RepoFile {
   readonly url: string;
-  readonly name: string;
-  readonly size: number;
   /** Where the content goes in the cache. */
   readonly blob: string;
-  readonly signal: AbortSignal | undefined;
   /** Called with the number of bytes of this file that have come so far. */
   readonly onBytes: (received: number) => void;
 }
@@ -35,10 +35,12 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
   // The library's downloadFileToCacheDir() always writes to <blob>.incomplete: two processes would mix their bytes.
   const partial = `${blob}.${randomUUID()}.incomplete`;
   try {
-    await onDisk(blob, () => mkdir(dirname(blob), { recursive: true }));
+    await onDisk(blob, () => makeFolders(dirname(blob)));
     const file = await onDisk(partial, () => open(partial, "wx"));
     try {
       await receive(request, file);
+      // A power failure must not leave a name whose content was never written.
+      await onDisk(partial, () => file.datasync());
     } finally {
       await onDisk(partial, () => file.close());
     }
@@ -54,58 +56,90 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
   }
 }
 
-/** Makes `snapshot/name` a link to the blob, relative so that the cache can be moved. */
+/**
+ * Makes `snapshot/name` a link to the blob, relative so that the cache can be moved. There is no moment at which a link
+ * that was there is not: another process may be reading through it.
+ */
 export async function linkBlob(blob: string, snapshot: string, name: string): Promise<void> {
   const link = join(snapshot, name);
+  const target = relative(snapshot, blob);
   await onDisk(link, async () => {
-    await mkdir(snapshot, { recursive: true });
-    await rm(link, { force: true });
+    await makeFolders(snapshot);
+    if ((await readlink(link).catch(() => undefined)) === target) return;
+    const partial = join(dirname(blob), `${randomUUID()}.incomplete`);
     // Windows without developer mode has no symbolic links: there the file itself moves, as in huggingface_hub.
-    await symlink(relative(snapshot, blob), link).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST") await rename(blob, link);
-    });
+    const hasLinks = await symlink(target, partial).then(
+      () => true,
+      () => false,
+    );
+    try {
+      await rename(hasLinks ? partial : blob, link);
+    } finally {
+      if (hasLinks) await rm(partial, { force: true }).catch(() => undefined);
+    }
   });
 }
 
+/** What has come of a file. */
+interface Received {
+  bytes: number;
+  hash: Hash;
+}
+
 async function receive(request: BlobRequest, file: FileHandle): Promise<void> {
-  let received = 0;
-  const count = (bytes: number) => {
-    received += bytes;
-    request.onBytes(received);
-  };
-  for (let attempt = 1; received < request.size; attempt++) {
+  const content: Received = { bytes: 0, hash: startHash(request) };
+  for (let attempt = 1; content.bytes < request.size; attempt++) {
     try {
-      await receiveFrom(received, request, file, count);
+      await receiveMore(request, file, content);
     } catch (error) {
       if (!(error instanceof BrokenConnectionError) || attempt === MAX_ATTEMPTS) throw error;
       await pause(PAUSE_MS * attempt, undefined, { ...(request.signal && { signal: request.signal }) });
     }
   }
+  const { question, name, etag } = request;
+  const found = content.hash.digest("hex");
+  if (found !== etag) throw errorOfHash(question, name, hashName(etag), etag, found);
 }
 
 // The library's downloadFile() gives a Blob that takes no signal and whose stream turns every error into a bare string.
-async function receiveFrom(
-  start: number,
-  { question, hubFetch, url, name, size, blob }: BlobRequest,
-  file: FileHandle,
-  count: (bytes: number) => void,
-): Promise<void> {
-  const response = await hubFetch(url, start === 0 ? {} : { headers: { range: `bytes=${start}-` } });
-  if (start > 0 && !response.headers.get("content-range")?.startsWith(`bytes ${start}-`)) {
-    await response.body?.cancel().catch(() => undefined);
-    throw errorOfContent(question, `${name} broke off after ${start} of ${size} bytes and cannot be continued there`);
-  }
-  let received = start;
+async function receiveMore(request: BlobRequest, file: FileHandle, content: Received): Promise<void> {
+  const { question, hubFetch, limits, signal, url, name, size, blob } = request;
+  const clock = watchPace(limits.paceMs, limits.paceBytes);
   try {
+    const start = content.bytes;
+    clock.wait();
+    const headers = start === 0 ? {} : { range: `bytes=${start}-` };
+    const response = await hubFetch(url, { headers, signal: clock.signal });
+    if (start > 0 && !response.headers.get("content-range")?.startsWith(`bytes ${start}-`)) {
+      // The whole comes where a part was asked for.
+      await onDisk(blob, () => file.truncate());
+      Object.assign(content, { bytes: 0, hash: startHash(request) });
+    }
     for await (const chunk of response.body ?? []) {
-      received += chunk.byteLength;
-      if (received > size) throw errorOfContent(question, `${name} is larger than the ${size} bytes of the listing`);
-      await onDisk(blob, () => file.writeFile(chunk));
-      count(chunk.byteLength);
+      clock.arrived(chunk.byteLength);
+      if (content.bytes + chunk.byteLength > size) {
+        throw errorOfContent(question, `${name} is larger than the ${size} bytes of the listing`);
+      }
+      await onDisk(blob, () => writeAt(file, chunk, content.bytes));
+      content.bytes += chunk.byteLength;
+      content.hash.update(chunk);
+      request.onBytes(content.bytes);
+      clock.wait();
     }
   } catch (cause) {
-    if (cause instanceof HubError) throw cause;
-    throw errorOfBody(question, name, size, received, cause);
+    const isLate = clock.signal.aborted && !signal?.aborted;
+    if (isLate) throw errorOfPace(question, name, size, content.bytes, limits);
+    if (cause instanceof KvScalesError) throw cause;
+    throw errorOfBody(question, name, size, content.bytes, cause);
+  } finally {
+    clock.stop();
   }
-  if (received < size) throw errorOfBody(question, name, size, received);
+  if (content.bytes < size) throw errorOfBody(question, name, size, content.bytes);
+}
+
+/** A full disk can take a part. */
+async function writeAt(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) {
+    at += (await file.write(bytes, at, bytes.length - at, position + at)).bytesWritten;
+  }
 }

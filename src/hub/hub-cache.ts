@@ -7,6 +7,14 @@ import { homedir } from "node:os";
 import { join, sep } from "node:path";
 import { getRepoFolderName, HUB_URL, REGEX_COMMIT_HASH } from "@huggingface/hub";
 import { HubError, messageOf, UsageError } from "../errors.js";
+import { shown } from "./hub-errors.js";
+
+/** An address to which paths can be added. */
+const ENDPOINT = /^https?:\/\/[^\s\p{Cc}?#\\]+$/iu;
+const MAX_ENDPOINT_LENGTH = 500;
+
+/** Far more than any token or reference has. */
+const MAX_SMALL_FILE_BYTES = 10_000;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -23,9 +31,14 @@ export function isOffline(env: Environment): boolean {
 
 /** The hub's address, without a slash at its end. @throws UsageError when HF_ENDPOINT is not an http(s) address. */
 export function hubEndpoint(env: Environment): string {
-  const endpoint = (env.HF_ENDPOINT || HUB_URL).replace(/\/+$/, "");
-  if (!URL.canParse(endpoint) || !/^https?:\/\//i.test(endpoint)) {
-    throw new UsageError(`HF_ENDPOINT: expected an address such as ${HUB_URL}, found "${endpoint}".`);
+  const endpoint = (env.HF_ENDPOINT?.trim() || HUB_URL).replace(/(?<!\/)\/+$/, "");
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (url !== undefined && `${url.username}${url.password}` !== "") {
+    // Messages name the endpoint, and land in logs.
+    throw new UsageError("HF_ENDPOINT: expected an address without a user name or password. Put a token in HF_TOKEN.");
+  }
+  if (url === undefined || endpoint.length > MAX_ENDPOINT_LENGTH || !ENDPOINT.test(endpoint)) {
+    throw new UsageError(`HF_ENDPOINT: expected an address such as ${HUB_URL}, found ${shown(endpoint)}.`);
   }
   return endpoint;
 }
@@ -102,12 +115,21 @@ function checkToken(token: string, source: string): string {
   throw new HubError(`${source}: holds spaces or characters that no hub token has. Copy the token again.`);
 }
 
-async function readIfPresent(path: string): Promise<string | undefined> {
+/**
+ * The text of a token or reference; undefined when there is no such file.
+ * @throws HubError when it is no plain file, too large for what it should be, or cannot be read
+ */
+export async function readIfPresent(path: string): Promise<string | undefined> {
   try {
+    // A pipe or a device would be read for ever.
+    const found = await stat(path);
+    if (found.isDirectory()) return undefined;
+    if (!found.isFile()) throw new Error("it is not a plain file");
+    if (found.size > MAX_SMALL_FILE_BYTES) throw new Error(`${found.size} bytes are too many for what it should be`);
     return await readFile(path, "utf8");
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR" || code === "EISDIR") return undefined;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw new HubError(`${path}: cannot be read: ${messageOf(cause)}. Change its permissions, or remove it.`, {
       cause,
     });

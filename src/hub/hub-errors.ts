@@ -2,6 +2,7 @@
 // what to do. Knows the hub's status codes and x-error-code headers; knows nothing of who asks or why.
 
 import { HubError, messageOf } from "../errors.js";
+import type { HubLimits } from "./hub-limits.js";
 
 /** What is asked of which hub: the beginning of every message. */
 export interface HubQuestion {
@@ -14,12 +15,15 @@ export interface HubQuestion {
 /** The connection ended in the middle of an answer. Asking again for the rest may help. */
 export class BrokenConnectionError extends HubError {}
 
+/** What an answer holds is quoted up to this length: it may have megabytes. */
+const MAX_QUOTED = 100;
+
 const TOKEN_HINT = "set HF_TOKEN to a token that may read it";
 
 /** The error for an answer that is not a success. */
 export function errorOfAnswer(question: HubQuestion, response: Response): HubError {
   const { endpoint, repo, revision, hasToken } = question;
-  const code = response.headers.get("x-error-code") ?? "";
+  const code = (response.headers.get("x-error-code") ?? "").slice(0, MAX_QUOTED);
   const came = [response.status, code].filter(Boolean).join(" ");
   const fail = (text: string) => new HubError(`${asked(question)}, got ${came}: ${text}`);
   const { status } = response;
@@ -65,6 +69,28 @@ export function errorOfBody(question: HubQuestion, file: string, size: number, r
   );
 }
 
+/** The error for a file that comes too slowly, or no longer. */
+export function errorOfPace(question: HubQuestion, file: string, size: number, received: number, limits: HubLimits) {
+  const pace = `fewer than ${limits.paceBytes} bytes came in ${limits.paceMs / 1000} seconds`;
+  return new BrokenConnectionError(
+    `${asked(question)}: ${file} stalled after ${received} of ${size} bytes: ${pace}. Check the network, then run again: whole files are kept.`,
+  );
+}
+
+/** The error for an answer of the API that does not come to its end. */
+export function errorOfDeadline(question: HubQuestion, ms: number): HubError {
+  return new HubError(
+    `${asked(question)}: no whole answer came within ${ms / 1000} seconds. Check the network and HF_ENDPOINT, or try again later.`,
+  );
+}
+
+/** The error for a file whose content is not what the listing says. */
+export function errorOfHash(question: HubQuestion, file: string, hash: string, expected: string, found: string) {
+  return new HubError(
+    `${asked(question)}: ${file}: expected content with the ${hash} ${expected}, found ${found}. Nothing of it was kept. Run again; if it comes back, a proxy, a mirror or HF_ENDPOINT hands out something else than the hub lists.`,
+  );
+}
+
 /** The error for an answer whose content is not what the hub's API says. */
 export function errorOfContent(question: HubQuestion, found: string, cause?: unknown): HubError {
   return new HubError(`${asked(question)}: ${found}. Check that HF_ENDPOINT is a Hugging Face hub.`, { cause });
@@ -90,12 +116,28 @@ export function asked({ endpoint, repo, revision }: HubQuestion): string {
   return `Asked ${endpoint} for ${repo} (revision ${revision})`;
 }
 
+/** Anything from an answer, as JSON and not longer than a reader wants. */
+export function shown(value: unknown): string {
+  const text = toJson(value) ?? "nothing";
+  return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text;
+}
+
+/** Lists within lists, thousands of times, exhaust the stack. */
+function toJson(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return "lists within lists";
+  }
+}
+
 function fileOf(response: Response): string {
-  return (URL.canParse(response.url) && new URL(response.url).pathname.split("/").at(-1)) || "A file";
+  const name = URL.canParse(response.url) ? new URL(response.url).pathname.split("/").at(-1) : undefined;
+  return name?.slice(0, MAX_QUOTED) || "A file";
 }
 
 function said(response: Response): string {
-  const message = response.headers.get("x-error-message");
+  const message = response.headers.get("x-error-message")?.slice(0, 3 * MAX_QUOTED);
   return message ? `: ${message}` : "";
 }
 

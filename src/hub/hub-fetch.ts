@@ -3,7 +3,7 @@
 // Knows nothing of models or files.
 
 import { InterruptedError } from "../errors.js";
-import { errorOfAnswer, errorOfNetwork, type HubQuestion } from "./hub-errors.js";
+import { errorOfAnswer, errorOfContent, errorOfNetwork, type HubQuestion, shown } from "./hub-errors.js";
 
 export type Fetch = typeof fetch;
 
@@ -23,19 +23,25 @@ export function createHubFetch({ question, token, signal, fetch: send }: HubFetc
   return async (input, init) => {
     const headers = new Headers(init?.headers);
     headers.set("user-agent", "create-kv-scales");
+    // What comes compressed all the same is decompressed by fetch(), piece by piece; its bytes are counted afterwards.
+    headers.set("accept-encoding", "identity");
     // fetch() itself drops this header when a redirect leads to another origin.
     if (token !== undefined && originOf(input) === origin) headers.set("authorization", `Bearer ${token}`);
+    const signals = [signal, init?.signal].filter((one) => one !== undefined && one !== null);
     let response: Response;
     try {
-      response = await send(input, { ...init, headers, ...(signal && { signal }) });
+      response = await send(input, { ...init, headers, signal: AbortSignal.any(signals) });
     } catch (cause) {
       if (signal?.aborted) throw new InterruptedError();
       throw errorOfNetwork(question, cause);
     }
-    if (response.ok) return response;
+    const encoding = response.headers.get("content-encoding") ?? "";
+    // Layer upon layer of compression is what nobody needs and an attack.
+    if (response.ok && !encoding.includes(",")) return response;
     // The body would hold its connection open until it is collected.
     await response.body?.cancel().catch(() => undefined);
-    throw errorOfAnswer(question, response);
+    if (!response.ok) throw errorOfAnswer(question, response);
+    throw errorOfContent(question, `expected an answer without compression, found ${shown(encoding)}`);
   };
 }
 

@@ -3,38 +3,75 @@
 
 import { type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { KvScalesError, throwIfAborted } from "../errors.js";
+import { createApiFetch } from "./api-fetch.js";
 import { isCommit } from "./hub-cache.js";
-import { errorOfContent, type HubQuestion } from "./hub-errors.js";
+import { errorOfContent, type HubQuestion, shown } from "./hub-errors.js";
 import type { Fetch } from "./hub-fetch.js";
+import type { HubLimits } from "./hub-limits.js";
 
-/** How to reach the hub, and the signal to stop. */
+/** How to reach the hub, what its answers may cost, and the signal to stop. */
 export interface Hub {
   readonly question: HubQuestion;
   readonly hubFetch: Fetch;
+  readonly limits: HubLimits;
   readonly signal: AbortSignal | undefined;
 }
 
+/** A file or folder as the hub lists it. Its hash and sizes are whatever came. */
+export interface ListedEntry {
+  readonly type: string;
+  readonly path: string;
+  readonly size: unknown;
+  readonly oid: unknown;
+  /** Present for a file in large file storage. */
+  readonly lfs: { readonly size: unknown; readonly oid: unknown } | undefined;
+}
+
 /** The commit that the revision stands for now. @throws HubError */
-export async function askCommit({ question, hubFetch, signal }: Hub): Promise<string> {
+export async function askCommit(hub: Hub): Promise<string> {
+  const { question, signal } = hub;
   const { endpoint: hubUrl, repo: name, revision } = question;
   const { sha } = await understand(question, signal, () =>
-    modelInfo({ name, revision, hubUrl, fetch: hubFetch, additionalFields: ["sha"] }),
+    modelInfo({ name, revision, hubUrl, fetch: createApiFetch(hub, "{"), additionalFields: ["sha"] }),
   );
   // The commit becomes a folder name in the cache.
-  if (typeof sha === "string" && isCommit(sha)) return sha;
-  throw errorOfContent(question, `expected a commit of 40 hexadecimal digits, found ${JSON.stringify(sha)}`);
+  if (typeof sha !== "string" || !isCommit(sha)) {
+    throw errorOfContent(question, `expected a commit of 40 hexadecimal digits, found ${shown(sha)}`);
+  }
+  if (isCommit(revision) && sha !== revision) {
+    throw errorOfContent(question, `expected the commit that was asked for, found ${sha}`);
+  }
+  return sha;
 }
 
 /** The files and folders at the root of a commit. @throws HubError */
-export async function listRoot({ question, hubFetch, signal }: Hub, revision: string): Promise<ListFileEntry[]> {
+export async function listRoot(hub: Hub, revision: string): Promise<ListedEntry[]> {
+  const { question, signal, limits } = hub;
   const { endpoint: hubUrl, repo: name } = question;
   return await understand(question, signal, async () => {
-    const entries: ListFileEntry[] = [];
+    const entries = new Map<string, ListedEntry>();
     // As an object: in a string, an organisation called "datasets" would be taken for the kind of repository.
     const repo = { type: "model", name } as const;
-    for await (const entry of listFiles({ repo, revision, hubUrl, fetch: hubFetch })) entries.push(entry);
-    return entries;
+    for await (const item of listFiles({ repo, revision, hubUrl, fetch: createApiFetch(hub, "[") })) {
+      const entry = toListedEntry(question, item);
+      if (entries.has(entry.path)) throw errorOfContent(question, `the listing has ${shown(entry.path)} twice`);
+      entries.set(entry.path, entry);
+      if (entries.size > limits.listingEntries) {
+        throw errorOfContent(question, `the listing has more than ${limits.listingEntries} files`);
+      }
+    }
+    return [...entries.values()];
   });
+}
+
+/** Takes what is needed of an entry, which may be anything that JSON can say. */
+function toListedEntry(question: HubQuestion, item: Partial<ListFileEntry> | null): ListedEntry {
+  const { type, path, size, oid, lfs } = item ?? {};
+  if (typeof type !== "string" || typeof path !== "string") {
+    throw errorOfContent(question, `expected entries with a type and a path in the listing, found ${shown(item)}`);
+  }
+  const isLarge = lfs !== undefined && lfs !== null;
+  return { type, path, size, oid, lfs: isLarge ? { size: lfs.size, oid: lfs.oid } : undefined };
 }
 
 // The library lets through what JSON.parse and property access throw when an answer is not the hub's.

@@ -37,6 +37,12 @@ export interface HubFaults {
   listedHash?: { file: string; oid: string };
   /** Sends this as the commit. */
   sha?: unknown;
+  /** Lists this instead of the true entries. */
+  entries?: (entries: readonly object[]) => unknown;
+  /** Sends this as a file's content, while the listing has the true size and hash. */
+  content?: Readonly<Record<string, string | Uint8Array>>;
+  /** Answers in place of everything else when it returns true. */
+  answer?: (url: URL, response: ServerResponse, request: IncomingMessage) => boolean;
 }
 
 interface RecordedRequest {
@@ -87,6 +93,7 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     record("hub", request);
     const url = new URL(request.url ?? "", endpoint);
     const isAllowed = options.token === undefined || request.headers.authorization === `Bearer ${options.token}`;
+    if (faults.answer?.(url, response, request)) return;
     const [, revision = "", rest = ""] =
       new RegExp(`^(?:/api/models)?/${repo}/(?:revision|tree|resolve)/([^/?]+)/?(.*)$`).exec(url.pathname) ?? [];
     const isApi = url.pathname.startsWith("/api/");
@@ -128,7 +135,8 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
       url.searchParams.set("cursor", String(next));
       response.setHeader("link", `<${url.href}>; rel="next"`);
     }
-    sendJson(response, entries.slice(start, next));
+    const page = entries.slice(start, next);
+    sendJson(response, faults.entries ? faults.entries(page) : page);
   }
 
   function listedFile(path: string, content: Buffer): object {
@@ -160,7 +168,7 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     name: string,
     headers: Record<string, string>,
   ): Promise<void> {
-    const content = contents.get(name) ?? Buffer.alloc(0);
+    const content = Buffer.from(faults.content?.[name] ?? contents.get(name) ?? "");
     const asked = faults.ignoreRange ? null : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
     const start = Number(asked?.[1] ?? 0);
     const end = Math.min(content.length, asked?.[2] ? Number(asked[2]) + 1 : content.length);

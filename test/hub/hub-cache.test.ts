@@ -64,9 +64,31 @@ test.each([
   expect(hubEndpoint({ HF_ENDPOINT: value })).toBe(expected);
 });
 
-test.each(["mirror.example", "file:///hub", "https://"])("HF_ENDPOINT=%s is refused", (value) => {
+test.each([
+  "mirror.example",
+  "file:///hub",
+  "https://",
+  "javascript:alert(1)",
+  "https://hub.example/?a=b",
+  "https://hub.example/#a",
+  "https://hub example",
+  "https://hub\n.example",
+  "https://[::1",
+  "https://hub.example:99999",
+  "https:\\\\hub.example",
+  `https://hub.example/${"a".repeat(10_000)}`,
+])("HF_ENDPOINT=%j is refused", (value) => {
   expect(() => hubEndpoint({ HF_ENDPOINT: value })).toThrow(UsageError);
+  expect(() => hubEndpoint({ HF_ENDPOINT: value })).toThrow(/^HF_ENDPOINT: .{1,300}$/);
 });
+
+test.each(["https://me:secret@hub.example", "https://secret@hub.example"])(
+  "HF_ENDPOINT=%s is refused, and its secret not printed",
+  (value) => {
+    expect(() => hubEndpoint({ HF_ENDPOINT: value })).toThrow(/HF_TOKEN/);
+    expect(() => hubEndpoint({ HF_ENDPOINT: value })).not.toThrow(/secret/);
+  },
+);
 
 test.each([
   ["HF_TOKEN first", { HF_TOKEN: " hf_env\n", HF_HOME: "." }, "hf_env"],

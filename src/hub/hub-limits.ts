@@ -1,0 +1,46 @@
+// What an answer of the hub may cost in bytes, pages and time, each limit with its reason: the hub, a mirror or
+// whatever else answers at HF_ENDPOINT is not trusted with our memory or time. Tests pass smaller ones.
+
+export interface HubLimits {
+  /** Bytes of one answer of the API, decompressed. */
+  readonly answerBytes: number;
+  /** Pages of a listing. */
+  readonly listingPages: number;
+  /** Files and folders of a listing, all pages together. */
+  readonly listingEntries: number;
+  /** Bytes of a listing, all pages together. */
+  readonly listingBytes: number;
+  /** Milliseconds for one whole answer of the API. */
+  readonly answerMs: number;
+  /** Of a file, at least `paceBytes` must come in each `paceMs`. */
+  readonly paceMs: number;
+  readonly paceBytes: number;
+  /** Bytes of one small file beside the weights. */
+  readonly sideFileBytes: number;
+  /** How many small files there may be. */
+  readonly sideFiles: number;
+  /** Bytes of the small files together. */
+  readonly sideBytes: number;
+  /** Cached files up to this size are hashed in each run. */
+  readonly checkedBytes: number;
+}
+
+export const HUB_LIMITS: HubLimits = {
+  // A page of 1,000 entries has half of a million bytes. JSON made to be costly takes 40 times its size in memory.
+  answerBytes: 8_000_000,
+  // The hub advises at most 10,000 files in a folder. Pages have 1,000 entries.
+  listingPages: 200,
+  listingEntries: 100_000,
+  listingBytes: 64_000_000,
+  answerMs: 60_000,
+  // 1 KB a second: less would take a day for a tokenizer and two months for a small shard.
+  paceMs: 30_000,
+  paceBytes: 32_000,
+  // The largest tokenizer.json we know has 35 MB and the largest index of shards 60 MB.
+  sideFileBytes: 200_000_000,
+  // Real checkpoints have some ten, of 40 MB at most together; the rest would be copied into every result.
+  sideFiles: 1_000,
+  sideBytes: 2_000_000_000,
+  // A fraction of a second. Weights of 140 GB would take minutes in each run.
+  checkedBytes: 64_000_000,
+};
