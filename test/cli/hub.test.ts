@@ -1,6 +1,6 @@
 // The built program on a hub id, against a local server that speaks the hub's API.
 
-import { mkdtempSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -88,3 +88,48 @@ test.each([
   expect(exitCode).toBe(2);
   expect(stderr).toContain(option);
 });
+
+test("two processes that fetch the same model at the same time both succeed, and leave nothing but the model", async () => {
+  const home = join(root, "shared-home");
+  const runs = ["one", "two"].map((name) =>
+    runCli([server.repo, ...onHub("-o", join(root, name))], { env: { ...env, HF_HOME: home } }),
+  );
+  expect((await Promise.all(runs)).map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+  const blobs = readdirSync(join(home, "hub", "models--acme--tiny", "blobs"));
+  expect(blobs.filter((name) => !/^[0-9a-f]{40,64}$/.test(name))).toEqual([]);
+});
+
+test("weights of the right size and another hash are exit code 3, and not in the cache", async () => {
+  const shard = "model-00002-of-00002.safetensors";
+  const content = new Uint8Array(readFileSync(join(example.model, shard))).fill(1, -1000);
+  server.faults.content = { [shard]: content };
+  const home = join(root, "wrong-home");
+  const { exitCode, stderr } = await runCli([server.repo, ...onHub()], { env: { ...env, HF_HOME: home } });
+  delete server.faults.content;
+  expect(exitCode).toBe(3);
+  expect(stderr).toMatch(/^Error: .*00002\.safetensors: expected content with the sha256 .* found /m);
+  expect(readdirSync(join(home, "hub", "models--acme--tiny", "blobs"))).not.toContain(server.etag(shard));
+});
+
+test("a connection that the server never ends does not keep the program, nor print a trace when it ends", async () => {
+  server.faults.answer = (_url, response) => {
+    response.writeHead(200, { "content-encoding": Array(6).fill("gzip").join() }).write("x");
+    return true;
+  };
+  const { exitCode, stderr } = await runCli([server.repo, ...onHub()], { env });
+  delete server.faults.answer;
+  expect(exitCode).toBe(3);
+  expect(stderr).toMatch(/^Error: [^\n]*\n$/);
+});
+
+test.runIf(existsSync("/proc/self"))(
+  "a cache and an output where no folder can be made are errors, not a run without end",
+  async () => {
+    const cache = await runCli([server.repo, ...onHub()], { env: { ...env, HF_HOME: "/proc/x" } });
+    expect(cache.exitCode).toBe(3);
+    expect(cache.stderr).toMatch(/no folder can be made in \/proc.*HF_HUB_CACHE/);
+    const output = await runCli([example.model, "--data", example.prompts, "-o", "/proc/x/y"], { env });
+    expect(output.exitCode).toBe(7);
+    expect(output.stderr).toMatch(/^Error: .*\/proc/m);
+  },
+);
