@@ -115,7 +115,8 @@ describe("what is in the cache", () => {
 });
 
 describe.skipIf(process.platform === "win32")("what is no plain file, or too large, is not read", () => {
-  const pipe = (path: string) => execFileSync("mkfifo", [path]);
+  const MAKE_PIPE = "mkfifo";
+  const pipe = (path: string) => execFileSync(MAKE_PIPE, [path]);
   const large = (path: string) => writeFile(path, "x".repeat(20_000));
 
   test.each([
