@@ -130,7 +130,7 @@ export async function readIfPresent(path: string): Promise<string | undefined> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw new HubError(`${path}: cannot be read: ${messageOf(cause)}. Change its permissions, or remove it.`, {
+    throw new HubError(`${path}: cannot be read: ${messageOf(cause)}. Put a file in its place that you may read.`, {
       cause,
     });
   }

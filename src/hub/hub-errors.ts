@@ -104,8 +104,10 @@ export async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T
     const full = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException).code ?? "");
     const found = full ? "the disk is full" : "cannot be written";
     const next = full ? "Make room" : "Check the path and its permissions";
+    // The longest path that a system takes has thousands of characters, and the system's message repeats it.
+    const shortened = (text: string) => (text.length > 1000 ? `${text.slice(0, MAX_QUOTED)}…` : text);
     throw new HubError(
-      `${path}: ${found} (${messageOf(cause)}). ${next}, or point HF_HUB_CACHE to a folder on another disk.`,
+      `${shortened(path)}: ${found} (${shortened(messageOf(cause))}). ${next}, or point HF_HUB_CACHE to a folder on another disk.`,
       { cause },
     );
   }
