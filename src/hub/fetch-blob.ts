@@ -14,9 +14,8 @@ import { BrokenConnectionError, errorOfBody, errorOfContent, errorOfHash, errorO
 import type { Hub } from "./hub-listing.js";
 import { watchPace } from "./watch-pace.js";
 
-/** A shard of 5 GB over a bad line breaks now and then; a server that always breaks is given up after two seconds. */
+/** A shard of 5 GB over a bad line breaks now and then. */
 const MAX_ATTEMPTS = 4;
-const PAUSE_MS = 300;
 
 interface BlobRequest extends Hub, RepoFile {
   readonly url: string;
@@ -93,7 +92,7 @@ async function receive(request: BlobRequest, file: FileHandle): Promise<void> {
       await receiveMore(request, file, content);
     } catch (error) {
       if (!(error instanceof BrokenConnectionError) || attempt === MAX_ATTEMPTS) throw error;
-      await pause(PAUSE_MS * attempt, undefined, { ...(request.signal && { signal: request.signal }) });
+      await pause(request.limits.retryMs * attempt, undefined, { ...(request.signal && { signal: request.signal }) });
     }
   }
   const { question, name, etag } = request;

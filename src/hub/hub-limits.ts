@@ -17,6 +17,8 @@ export interface HubLimits {
   readonly paceBytes: number;
   /** Bytes of one small file beside the weights. */
   readonly sideFileBytes: number;
+  /** Milliseconds before a broken download is taken up again, times the number of the attempt. */
+  readonly retryMs: number;
   /** How many small files there may be. */
   readonly sideFiles: number;
   /** Bytes of the small files together. */
@@ -36,6 +38,8 @@ export const HUB_LIMITS: HubLimits = {
   // 1 KB a second: less would take a day for a tokenizer and two months for a small shard.
   paceMs: 30_000,
   paceBytes: 32_000,
+  // With four attempts, a server that always breaks is given up after two seconds.
+  retryMs: 300,
   // The largest tokenizer.json we know has 35 MB and the largest index of shards 60 MB.
   sideFileBytes: 200_000_000,
   // Real checkpoints have some ten, of 40 MB at most together; the rest would be copied into every result.

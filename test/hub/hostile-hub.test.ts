@@ -23,8 +23,13 @@ let home: string;
 let server: HubServer;
 
 const folderInCache = (name: string) => join(home, "hub", "models--acme--tiny", name);
-const download = (more: Partial<DownloadOptions> = {}) =>
-  downloadCheckpoint({ repo: server.repo, env: { HF_HOME: home, HF_ENDPOINT: server.endpoint }, ...more });
+const download = ({ limits, ...more }: Partial<DownloadOptions> = {}) =>
+  downloadCheckpoint({
+    repo: server.repo,
+    env: { HF_HOME: home, HF_ENDPOINT: server.endpoint },
+    limits: { retryMs: 5, ...limits },
+    ...more,
+  });
 
 beforeEach(async () => {
   home = await mkdtemp(join(tmpdir(), "hub-"));
