@@ -13,7 +13,7 @@ stale      the checkpoint also holds K, V and K norms of the layers that share t
 """
 from transformers import AutoConfig
 
-TINY = dict(vocab_size=80, hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+TINY = dict(vocab_size=72, hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4,
             num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2,
             pad_token_id=None)
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "norm_epsilon", "norm_eps", "layer_norm_epsilon")
@@ -70,7 +70,7 @@ golden("phi3-longrope-short", lengths=(3, 17, 30, 26, 32), rope_parameters=rope(
        inert={**PHI3_LONG, r"rope_parameters\.long_factor\..*": "no prompt is that long"})
 golden("phi3-longrope-long", lengths=(45, 17, 3, 32, 33), rope_parameters=rope("longrope", **LONG),
        original_max_position_embeddings=32, v4=PHI3_V4, inert=PHI3_LONG)
-golden("phi3-partial-longrope", hidden_size=64, lengths=(45, 17, 3, 32, 33), original_max_position_embeddings=32,
+golden("phi3-partial-longrope", hidden_size=48, num_attention_heads=3, num_key_value_heads=1, lengths=(45, 17, 3, 32, 33), original_max_position_embeddings=32,
        rope_parameters=rope("longrope", **{**LONG, "partial_rotary_factor": 0.5}), tie_word_embeddings=True,
        v4=PHI3_V4, inert=PHI3_LONG)
 golden("cohere-plain", logit_scale=0.3, tie_word_embeddings=True)
@@ -149,8 +149,8 @@ golden("gemma3_text-plain", **GEMMA3, v4=GEMMA3_V4, inert=BY_LAYER, rope_paramet
 golden("gemma3_text-linear", **GEMMA3, v4=GEMMA3_V4, inert=BY_LAYER, rope_parameters=GEMMA3_ROPE)
 golden("gemma3_text-cap-bias", **GEMMA3, v4=GEMMA3_V4, inert=BY_LAYER, rope_parameters=PER_TYPE, attention_bias=True,
        final_logit_softcapping=3.0)
-GEMMA3N = dict(head_dim=16, num_hidden_layers=6, intermediate_size=[24] * 6, sliding_window=12, layer_types=types("sfsfsf"),
-               rope_parameters=PER_TYPE, final_logit_softcapping=3.0, vocab_size_per_layer_input=80,
+GEMMA3N = dict(head_dim=16, num_hidden_layers=6, intermediate_size=[16] * 6, sliding_window=12, layer_types=types("sfsfsf"),
+               rope_parameters=PER_TYPE, final_logit_softcapping=3.0, vocab_size_per_layer_input=72,
                hidden_size_per_layer_input=8, altup_num_inputs=3, altup_active_idx=1, laurel_rank=8,
                num_kv_shared_layers=2, activation_sparsity_pattern=[0.8, 0.6, 0.0, 0.0, 0.0, 0.0], tie_word_embeddings=True)
 GEMMA3N_INERT = {"altup_coef_clip": "training only"}
@@ -159,7 +159,7 @@ golden("gemma3n_text-shared", **GEMMA3N, stale=True, inert=GEMMA3N_INERT, v4=GEM
 golden("gemma3n_text-unshared", **{**GEMMA3N, "num_kv_shared_layers": 0, "altup_active_idx": 0,
        "altup_correct_scale": False}, inert={**GEMMA3N_INERT, r"correct_output_scale": "altup_correct_scale is off"}, v4=GEMMA3N_V4)
 GEMMA4 = dict(head_dim=8, sliding_window=12, tie_word_embeddings=True, rope_parameters={SLIDING: rope(), FULL: rope(
-    "proportional", 5000.0, partial_rotary_factor=0.5)}, vocab_size_per_layer_input=80, final_logit_softcapping=3.0)
+    "proportional", 5000.0, partial_rotary_factor=0.5)}, vocab_size_per_layer_input=72, final_logit_softcapping=3.0)
 GEMMA4_E = dict(GEMMA4, num_hidden_layers=6, layer_types=types("sfsfsf"), hidden_size_per_layer_input=8,
                 num_kv_shared_layers=2, use_double_wide_mlp=True, global_head_dim=16)
 GEMMA4_DENSE = dict(GEMMA4, num_hidden_layers=4, layer_types=types("ssff"), hidden_size_per_layer_input=0,
@@ -283,7 +283,7 @@ golden("exaone_moe-plain", **EXAONE_MOE, weights=BIASES, unreached=UNREACHED_BY_
 golden("exaone_moe-groups", **EXAONE_MOE, n_group=3, topk_group=2, norm_topk_prob=False, num_shared_experts=2, weights=BIASES,
        inert={**BY_LAYER, **DENSE_KINDS})
 COHERE2_MOE = dict(head_dim=16, intermediate_size=8, num_experts=6, num_experts_per_tok=2, logit_scale=0.3, sliding_window=12,
-                   prefix_dense_intermediate_size=40, mlp_layer_types=["dense", "sparse", "sparse", "sparse"],
+                   prefix_dense_intermediate_size=24, mlp_layer_types=["dense", "sparse", "sparse", "sparse"],
                    num_hidden_layers=4, layer_types=types("fsfs"))
 COHERE2_MOE_INERT = {**BY_LAYER, "layer_norm_eps": "rms_norm_eps wins", "rope_theta": "rope_parameters wins",
                      "norm_topk_prob": "softmax over the chosen needs none"}
@@ -317,7 +317,7 @@ golden("dbrx-clip", theta=10000.0, attn_config=dict(clip_qkv=3.0, rope_theta=100
 golden("dbrx-plain", theta=10000.0, attn_config=dict(clip_qkv=50.0, rope_theta=10000.0, kv_n_heads=2), v4=DBRX_V4,
        ffn_config={**DBRX_FFN, "moe_normalize_expert_weights": None}, inert={
            **DBRX, r"attn_config\.clip_qkv": "so wide that nothing reaches it; transformers cannot run without"})
-LLAMA4 = dict(head_dim=16, intermediate_size=8, intermediate_size_mlp=40, num_local_experts=6, num_hidden_layers=4,
+LLAMA4 = dict(head_dim=16, intermediate_size=8, intermediate_size_mlp=24, num_local_experts=6, num_hidden_layers=4,
               no_rope_layers=[1, 0, 1, 1], layer_types=types("cfcc"), attention_chunk_size=12, floor_scale=8, attn_scale=0.5,
               moe_layers=[1, 2])
 LLAMA4_INERT = {**BY_LAYER, "interleave_moe_layer_step": "moe_layers says it layer by layer"}
@@ -331,3 +331,51 @@ MIMO = dict(**EXPERTS, head_dim=24, v_head_dim=16, num_attention_heads=4, num_ke
 golden("mimo_v2_flash-plain", **MIMO, weights=BIASES, unreached=UNREACHED_BY_BIAS)
 golden("mimo_v2_flash-groups", **MIMO, n_group=3, topk_group=2, norm_topk_prob=False, routed_scaling_factor=1.8,
        attention_bias=True, attention_value_scale=None, weights=BIASES)
+
+# --- older and rarer dense families -----------------------------------------------------------------------------------
+
+HEAD_16 = dict(hidden_size=48, num_attention_heads=3, num_key_value_heads=3)  # where head_dim follows from them
+HALF = rope(partial_rotary_factor=0.5)
+golden("phi-plain", **HEAD_16, rope_parameters=HALF)
+golden("phi-qk-norm", **HEAD_16, rope_parameters=HALF, qk_layernorm=True)
+golden("stablelm-plain", **HEAD_16, rope_parameters=rope(partial_rotary_factor=0.25))
+golden("stablelm-qk-norm-bias", **HEAD_16, rope_parameters=HALF, qk_layernorm=True, use_qkv_bias=True)
+golden("stablelm-parallel", **{**HEAD_16, "num_key_value_heads": 1}, rope_parameters=HALF, use_parallel_residual=True)
+golden("nemotron-plain", head_dim=16, rope_parameters=HALF)
+golden("nemotron-bias", head_dim=16, rope_parameters=HALF, attention_bias=True, mlp_bias=True)
+golden("jais2-bias", head_dim=16)
+golden("jais2-plain", head_dim=16, attention_bias=False, mlp_bias=False)
+XIELU = {r"alpha": lambda r, x: 0.5 + 0.3 * r, r"act_fn\.(beta|eps)": lambda r, x: x}
+XIELU_NEUTRAL = {r"act_fn\.beta": 0.0}
+XIELU_INERT = {r".*act_fn\.eps": "guards a difference that float32 does not lose"}
+golden("apertus-llama3", rope_parameters=rope("llama3", 500.0, **LLAMA3), weights=XIELU, neutral=XIELU_NEUTRAL, inert=XIELU_INERT)
+golden("apertus-bias", attention_bias=True, rope_parameters=rope("llama3", 500.0, **LLAMA3), weights=XIELU, neutral=XIELU_NEUTRAL, inert=XIELU_INERT)
+golden("helium-plain", head_dim=8)
+golden("helium-bias", head_dim=8, attention_bias=True, mlp_bias=True)
+NEOX_V4 = dict(rope=lambda c, rope: c.update(rotary_emb_base=rope["rope_theta"], rotary_pct=rope["partial_rotary_factor"]))
+NEOX = dict(hidden_size=48, num_attention_heads=3, v4=NEOX_V4)
+golden("gpt_neox-parallel", **NEOX, rope_parameters=rope(partial_rotary_factor=0.25))
+golden("gpt_neox-sequential", **NEOX, rope_parameters=HALF, use_parallel_residual=False)
+golden("gpt_neox-no-bias", **NEOX, rope_parameters=HALF, attention_bias=False)
+GPTJ = dict(n_inner=24, inert={"n_positions": "longer than any prompt"})
+golden("gptj-plain", **GPTJ, n_embd=48, n_head=3, rotary_dim=8)
+golden("gptj-whole-head", **GPTJ, rotary_dim=8)
+GPT2 = dict(n_inner=24, n_positions=64)
+golden("gpt2-plain", **GPT2)
+golden("gpt2-scaled-by-layer", **GPT2, scale_attn_by_inverse_layer_idx=True, activation_function="gelu")
+golden("gpt2-unscaled", **GPT2, scale_attn_weights=False)
+BIGCODE = {"attention_softmax_in_fp32|scale_attention_softmax_in_fp32": "a cast", "num_key_value_heads": "multi_query says it"}
+golden("gpt_bigcode-multi-query", **GPT2, inert=BIGCODE)
+golden("gpt_bigcode-multi-head", **GPT2, multi_query=False, inert=BIGCODE)
+OPT = dict(ffn_dim=24, max_position_embeddings=64)
+golden("opt-plain", **OPT, word_embed_proj_dim=32)
+golden("opt-350m", **OPT, word_embed_proj_dim=16, do_layer_norm_before=False, inert={
+    "_remove_final_layer_norm": "a model with norms behind the branches has no final one"})
+golden("opt-no-bias-no-affine", **OPT, word_embed_proj_dim=32, enable_bias=False, layer_norm_elementwise_affine=False)
+FALCON = dict(ffn_hidden_size=24)
+FALCON_INERT = {"num_kv_heads": "multi_query says it", "multi_query": "new_decoder_architecture says it"}
+golden("falcon-7b", **FALCON, multi_query=True, inert={"num_kv_heads": FALCON_INERT["num_kv_heads"]})
+golden("falcon-new-decoder", **FALCON, new_decoder_architecture=True, num_kv_heads=2, inert={"multi_query": FALCON_INERT["multi_query"]})
+golden("falcon-new-decoder-one-norm", **FALCON, new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1,
+       inert={"multi_query": FALCON_INERT["multi_query"]})
+golden("falcon-sequential-bias", **FALCON, multi_query=False, parallel_attn=False, bias=True, num_kv_heads=4)
