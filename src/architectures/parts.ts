@@ -39,7 +39,7 @@ export function layerNormOf(
   });
 }
 
-/** A weight of its own, and a bias where there is one. @param name without `.weight` */
+/** A weight of its own, and a bias where there is one. @param name without `.weight` @public for families */
 export function linear(name: string, inputs: number, outputs: number, bias = false): Linear {
   return {
     weight: tensorSource(`${name}.weight`, [outputs, inputs]),
@@ -159,7 +159,7 @@ export function postNorm(block: Block, norm: Norm, multiplier?: number): Residua
   return residual([{ block, postNorm: norm }], multiplier);
 }
 
-/** x + postNorm(block(norm(x))) */
+/** x + postNorm(block(norm(x))) @public for families */
 export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
   return residual([{ norm, block, postNorm: after }]);
 }

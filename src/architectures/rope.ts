@@ -108,6 +108,7 @@ export function readRope(config: ModelConfig, headDim: number, reading: RopeRead
 /**
  * The same of one object of RoPE parameters, where a config has several: one per type of layer.
  * @param parameters undefined: all is at its default, or beside them in `config`
+ * @public for families
  */
 export function readRopeFrom(
   parameters: ModelConfig | undefined,

@@ -1,8 +1,10 @@
 // Every architecture of the registry has golden checkpoints, and is held against them: K and V in every cache, and the loss
 // of every prompt, as transformers has them.
 
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
+import { HARMLESS } from "../../src/architectures/harmless-keys.js";
 import { ARCHITECTURES, describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
@@ -26,6 +28,24 @@ const WITH_LOSS = GOLDEN_NAMES.filter((name) => goldenOf(name).loss !== undefine
 test.each(Object.keys(ARCHITECTURES))("%s has a golden checkpoint", (modelType) => {
   const names = GOLDEN_NAMES.filter((name) => configOf(name).model_type === modelType);
   expect(names.length, `make one: test/golden/checkpoints/${modelType}-…`).toBeGreaterThan(0);
+});
+
+describe("a key that nobody knows, added to config.json, is refused by name", () => {
+  test.each(GOLDEN_NAMES)("%s", async (name) => {
+    const { tensors } = await openCheckpoint(goldenFolder(name));
+    const config = configOf(name);
+    const isUnknown = (key: string) => !(key in config) && !(key in HARMLESS) && !(key in Object.prototype);
+    const value = fc.oneof(fc.integer({ min: 1 }), fc.constant(true), fc.string({ minLength: 1 }), fc.constant([0]));
+    // As a family reads keys that its golden leaves out, real ones would be no test: these have a mark.
+    const key = fc.string().map((text) => `x_${text}`);
+    fc.assert(
+      fc.property(key.filter(isUnknown), value, (unknown, given) => {
+        const message = `config.json: ${unknown}: `;
+        expect(() => describeModel({ ...config, [unknown]: given }, tensors)).toThrow(message);
+      }),
+      { numRuns: 10 },
+    );
+  });
 });
 
 describe("the loss of every prompt is that of transformers, and so are the places of caches", () => {
