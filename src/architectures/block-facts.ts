@@ -64,7 +64,7 @@ function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
 }
 
 /** Every weight of some residuals, with what the branches have beside their blocks. */
-export function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
+function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
   return residuals.flatMap(({ branches }) =>
     branches.flatMap(({ norm, block, postNorm }) => {
       const { linears, norms, others } = factsOf(block);

@@ -1,80 +1,18 @@
-// What families are composed of: sizes as config.json gives them, attention and feed-forward as Llama has them, the order of
-// norms around them. A family passes what differs. Pure data out; reads no files.
+// What families are composed of: attention and feed-forward as Llama has them, the order of norms around them, and the
+// whole decoder. A family passes what differs. Pure data out; reads no files.
 
-import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import type { Activation, Attention, Block, FeedForward, Linear, Norm, RmsNorm, RopeUse } from "./blocks.js";
+import type { Activation, Attention, Block, FeedForward, LayerNorm, Linear, Norm, RmsNorm, RopeUse } from "./blocks.js";
 import type { Branch, Decoder, DecoderLayer, ModelEnd, Residual } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
-import { type Rope, readRope } from "./rope.js";
+import type { Rope } from "./rope.js";
+import type { Sizes } from "./sizes.js";
 import type { LayerNames, TensorNames } from "./tensor-names.js";
-import { tensorSource } from "./weight-source.js";
+import { tensorSource, type WeightSource } from "./weight-source.js";
 
 /** What a family makes its description of. */
 export interface FamilyInput {
   readonly config: ModelConfig;
   readonly names: TensorNames;
-}
-
-export interface Sizes {
-  readonly hidden: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-}
-
-/** Far beyond any real model; describing more layers than memory holds would end the process, not the run. */
-const MAX_LAYERS = 10_000;
-
-/** config.hidden_act → activation. */
-const ACTIVATIONS: Readonly<Record<string, Activation>> = {
-  silu: "silu",
-  swish: "silu",
-  gelu: "gelu",
-  gelu_pytorch_tanh: "gelu_tanh",
-  gelu_new: "gelu_tanh",
-  relu: "relu",
-  relu2: "relu2",
-  quick_gelu: "gelu_quick",
-};
-
-/**
- * Sizes under Llama's keys.
- * @param defaults what transformers takes when a key is absent: num_key_value_heads (else as many as heads), head_dim
- * @throws CheckpointError naming the key
- */
-export function readSizes(config: ModelConfig, defaults: { kvHeads?: number; headDim?: number } = {}): Sizes {
-  const layers = config.positiveInteger("num_hidden_layers");
-  if (layers > MAX_LAYERS) {
-    throw new CheckpointError(
-      `${config.nameOf("num_hidden_layers")}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`,
-    );
-  }
-  const hidden = config.positiveInteger("hidden_size");
-  const heads = config.positiveInteger("num_attention_heads");
-  // null means as many as heads; absent means the family's default, where it has one.
-  const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (defaults.kvHeads ?? heads);
-  const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
-  if (heads % kvHeads !== 0) {
-    throw new CheckpointError(
-      `${config.nameOf("num_key_value_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`,
-    );
-  }
-  const headDim = config.positiveInteger("head_dim", defaults.headDim ?? Math.floor(hidden / heads));
-  if (headDim % 2 !== 0) {
-    throw new CheckpointError(`${config.nameOf("head_dim")}: expected an even number for RoPE, found ${headDim}`);
-  }
-  return { hidden, layers, heads, kvHeads, headDim };
-}
-
-/** @throws UnsupportedModelError for an activation that is not known */
-export function readActivation(config: ModelConfig, key = "hidden_act", fallback = "silu"): Activation {
-  const name = config.string(key, fallback);
-  const activation = Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
-  if (activation !== undefined) return activation;
-  throw new UnsupportedModelError(
-    `${config.nameOf(key)}: "${name}" is not supported; supported: ${Object.keys(ACTIVATIONS).join(", ")}`,
-  );
 }
 
 /** An RMS norm whose ε is `rms_norm_eps`. @param name of its tensor, without `.weight` */
@@ -83,7 +21,25 @@ export function rmsNormOf(config: ModelConfig, key = "rms_norm_eps"): (name: str
   return (name, size) => ({ kind: "rms", weight: tensorSource(`${name}.weight`, [size]), size, epsilon });
 }
 
-/** A weight of its own, and a bias where there is one. @param name without `.weight` */
+/**
+ * A layer norm.
+ * @param key of ε in config.json
+ * @param parts which tensors it has: weight and bias, unless they are said to be missing
+ */
+export function layerNormOf(
+  config: ModelConfig,
+  key: string,
+  { weight = true, bias = true }: { readonly weight?: boolean; readonly bias?: boolean } = {},
+): (name: string, size: number) => LayerNorm {
+  const epsilon = config.positiveNumber(key, 1e-5);
+  return (name, size) => ({
+    ...{ kind: "layer", size, epsilon },
+    ...(weight && { weight: tensorSource(`${name}.weight`, [size]) }),
+    ...(bias && { bias: tensorSource(`${name}.bias`, [size]) }),
+  });
+}
+
+/** A weight of its own, and a bias where there is one. @param name without `.weight` @public for families */
 export function linear(name: string, inputs: number, outputs: number, bias = false): Linear {
   return {
     weight: tensorSource(`${name}.weight`, [outputs, inputs]),
@@ -93,7 +49,30 @@ export function linear(name: string, inputs: number, outputs: number, bias = fal
   };
 }
 
-/** All of a head rotated, halves paired, by the decoder's first rotation. */
+/**
+ * Several projections of one tensor, one behind the other.
+ * @param name of the tensor, without `.weight`
+ * @param outputs of each projection
+ */
+export function rowsOfFused<const Outputs extends readonly number[]>(
+  name: string,
+  inputs: number,
+  outputs: Outputs,
+  bias?: boolean,
+): { readonly [Index in keyof Outputs]: Linear };
+export function rowsOfFused(name: string, inputs: number, outputs: readonly number[], bias = false): Linear[] {
+  const all = outputs.reduce((sum, count) => sum + count, 0);
+  const { weight: fused, bias: fusedBias } = linear(name, inputs, all, bias);
+  let end = 0;
+  return outputs.map((count) => {
+    const start = end;
+    end += count;
+    const part = (of: WeightSource): WeightSource => ({ kind: "rows", of, start, end: start + count });
+    return { weight: part(fused), inputs, outputs: count, ...(fusedBias && { bias: part(fusedBias) }) };
+  });
+}
+
+/** Halves paired, by the decoder's first rotation, as many dimensions as that has. */
 export function rotateAll({ dimensions }: Rope): RopeUse {
   return { rope: 0, dimensions, pairing: "halves" };
 }
@@ -128,6 +107,17 @@ export function headNorms(
   const ofHeads = (part: "queryNorm" | "keyNorm") =>
     ({ norm: norm(names.inAttention(part), headDim), over: "head", when: "before-rotation" }) as const;
   return { queryNorm: ofHeads("queryNorm"), keyNorm: ofHeads("keyNorm") };
+}
+
+/** Norms over the whole projections of q and k before rotation, named q_norm and k_norm. */
+export function projectionNorms(
+  names: LayerNames,
+  { heads, kvHeads, headDim }: Sizes,
+  norm: (name: string, size: number) => Norm,
+): Pick<Attention, "queryNorm" | "keyNorm"> {
+  const over = (part: "queryNorm" | "keyNorm", size: number) =>
+    ({ norm: norm(names.inAttention(part), size), over: "projection", when: "before-rotation" }) as const;
+  return { queryNorm: over("queryNorm", heads * headDim), keyNorm: over("keyNorm", kvHeads * headDim) };
 }
 
 /** down(activation(gate(x)) · up(x)) with Llama's names. */
@@ -169,7 +159,7 @@ export function postNorm(block: Block, norm: Norm, multiplier?: number): Residua
   return residual([{ block, postNorm: norm }], multiplier);
 }
 
-/** x + postNorm(block(norm(x))) */
+/** x + postNorm(block(norm(x))) @public for families */
 export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
   return residual([{ norm, block, postNorm: after }]);
 }
@@ -177,48 +167,6 @@ export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
 /** Branches that read the same x. */
 export function residual(branches: readonly [Branch, ...Branch[]], multiplier?: number): Residual {
   return { branches, ...(multiplier !== undefined && multiplier !== 1 && { multiplier }) };
-}
-
-/** No layer has a window: `layer_types`, where it is written down, says so, too. */
-export function noWindows(config: ModelConfig): void {
-  const other = config.optionalStrings("layer_types")?.find((type) => type !== "full_attention");
-  if (other === undefined) return;
-  throw new UnsupportedModelError(
-    `${config.nameOf("layer_types")}: "${other}" is not understood for model_type "${config.string("model_type")}"`,
-  );
-}
-
-/** One window for every layer; null is none. @param fallback what transformers takes when the key is absent, not null */
-export function uniformWindow(config: ModelConfig, fallback?: number): number | undefined {
-  return config.mentions("sliding_window") || fallback === undefined
-    ? config.optionalPositiveInteger("sliding_window")
-    : config.positiveInteger("sliding_window", fallback);
-}
-
-/**
- * `layer_types`, one per layer.
- * @param known what the family understands
- * @returns undefined when the key is absent
- */
-export function layerTypes<Type extends string>(
-  config: ModelConfig,
-  layers: number,
-  known: readonly Type[],
-): readonly Type[] | undefined {
-  const types = config.optionalStrings("layer_types");
-  if (types === undefined) return undefined;
-  if (types.length !== layers) {
-    throw new CheckpointError(
-      `${config.nameOf("layer_types")}: expected ${layers} entries, one per layer, found ${types.length}`,
-    );
-  }
-  return types.map((type) => {
-    const found = known.find((name) => name === type);
-    if (found !== undefined) return found;
-    throw new UnsupportedModelError(
-      `${config.nameOf("layer_types")}: "${type}" is not understood for model_type "${config.string("model_type")}"; understood: ${known.join(", ")}`,
-    );
-  });
 }
 
 /** What a whole description is made of, beside sizes. */
@@ -249,44 +197,4 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
     layers,
     end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },
   };
-}
-
-/** What Llama's layers are made of: what a family of its kind differs in is a short list. */
-export interface LlamaLike {
-  readonly sizes: Sizes;
-  readonly attentionBias?: { readonly qkv?: boolean; readonly output?: boolean };
-  readonly feedForwardBias?: boolean;
-  readonly queryKeyNorms?: boolean;
-  /** By layer; absent: none. */
-  readonly windows?: readonly (number | undefined)[];
-}
-
-/** RMS norm, grouped-query attention, RMS norm, gated feed-forward. */
-export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
-  const { config, names } = input;
-  const { sizes, attentionBias, feedForwardBias, queryKeyNorms, windows } = family;
-  const { hidden } = sizes;
-  const norm = rmsNormOf(config);
-  const rope = readRope(config, sizes.headDim);
-  const intermediate = config.positiveInteger("intermediate_size");
-  const activation = readActivation(config);
-  return decoderOf(input, {
-    sizes,
-    ropes: [rope],
-    layer: (layer, index) => [
-      preNorm(
-        norm(layer.attentionNorm, hidden),
-        groupedQuery(layer, sizes, attentionBias, {
-          rope: rotateAll(rope),
-          window: windows?.[index],
-          ...(queryKeyNorms && headNorms(layer, sizes, norm)),
-        }),
-      ),
-      preNorm(
-        norm(layer.feedForwardNorm, hidden),
-        gated(layer, hidden, { intermediate, activation, bias: feedForwardBias ?? false }),
-      ),
-    ],
-    finalNorm: norm(names.finalNorm, hidden),
-  });
 }

@@ -4,10 +4,17 @@
 import { UnsupportedModelError } from "../errors.js";
 import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } from "./check-tensors.js";
 import type { Decoder, ModelEnd } from "./description.js";
+import { describeArcee } from "./families/arcee.js";
+import { describeCohere } from "./families/cohere.js";
+import { describeCwm } from "./families/cwm.js";
+import { describeGranite } from "./families/granite.js";
 import { describeLlama } from "./families/llama.js";
 import { describeMistral } from "./families/mistral.js";
+import { describeOlmo2 } from "./families/olmo2.js";
+import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen3 } from "./families/qwen3.js";
+import { describeStarcoder2, STARCODER2_NAMES } from "./families/starcoder2.js";
 import { whyHarmless } from "./harmless-keys.js";
 import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
 import type { FamilyInput } from "./parts.js";
@@ -26,6 +33,14 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   mistral: { describe: describeMistral },
   qwen2: { describe: describeQwen2 },
   qwen3: { describe: describeQwen3 },
+
+  arcee: { describe: describeArcee },
+  cohere: { describe: describeCohere },
+  cwm: { describe: describeCwm },
+  granite: { describe: describeGranite },
+  olmo2: { describe: describeOlmo2 },
+  phi3: { describe: describePhi3, names: PHI3_NAMES },
+  starcoder2: { describe: describeStarcoder2, names: STARCODER2_NAMES },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

@@ -24,6 +24,14 @@ export type RopeScaling =
       readonly betaFast: number;
       readonly betaSlow: number;
       readonly truncate: boolean;
+    }
+  | {
+      readonly type: "longrope";
+      /** What each frequency is divided by, for prompts up to the trained length and for longer ones. */
+      readonly shortFactors: readonly number[];
+      readonly longFactors: readonly number[];
+      readonly originalMaxPositions: number;
+      readonly attentionFactor: number;
     };
 
 export interface Rope {
@@ -74,6 +82,10 @@ const SCALING_READERS: Record<RopeScaling["type"], { keys: readonly string[]; re
     ],
     read: readYarn,
   },
+  longrope: {
+    keys: ["factor", "original_max_position_embeddings", "attention_factor", "short_factor", "long_factor"],
+    read: readLongRope,
+  },
 };
 
 /** How a family reads its rotation where it differs from Llama's. */
@@ -96,6 +108,7 @@ export function readRope(config: ModelConfig, headDim: number, reading: RopeRead
 /**
  * The same of one object of RoPE parameters, where a config has several: one per type of layer.
  * @param parameters undefined: all is at its default, or beside them in `config`
+ * @public for families
  */
 export function readRopeFrom(
   parameters: ModelConfig | undefined,
@@ -151,7 +164,10 @@ function readDimensions(
 function readOriginalMaxPositions(parameters: ModelConfig, config: ModelConfig): number {
   // transformers gives priority to the key outside the RoPE parameters.
   const outer = config.optionalPositiveInteger("original_max_position_embeddings");
-  if (outer !== undefined) return outer;
+  if (outer !== undefined) {
+    parameters.ignore("original_max_position_embeddings", "the one outside of the RoPE parameters takes its place");
+    return outer;
+  }
   return (
     parameters.optionalPositiveInteger("original_max_position_embeddings") ??
     config.positiveInteger("max_position_embeddings")
@@ -175,6 +191,27 @@ function readYarn(parameters: ModelConfig, config: ModelConfig): RopeScaling {
   };
 }
 
+/** LongRoPE (arXiv 2402.13753), as transformers reads it. */
+function readLongRope(parameters: ModelConfig, config: ModelConfig): RopeScaling {
+  const originalMaxPositions = readOriginalMaxPositions(parameters, config);
+  const factor =
+    parameters.optionalPositiveNumber("factor") ??
+    config.positiveInteger("max_position_embeddings") / originalMaxPositions;
+  const grown = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalMaxPositions));
+  const factors = (key: string) => {
+    const list = parameters.optionalNumbers(key);
+    if (list?.every((value) => value > 0)) return list;
+    throw new CheckpointError(`${parameters.nameOf(key)}: expected a list of positive numbers`);
+  };
+  return {
+    type: "longrope",
+    shortFactors: factors("short_factor"),
+    longFactors: factors("long_factor"),
+    originalMaxPositions,
+    attentionFactor: parameters.optionalPositiveNumber("attention_factor") ?? grown,
+  };
+}
+
 /** YaRN (arXiv 2309.00071), equation 22, with DeepSeek's mscale and mscale_all_dim. */
 function yarnAttentionFactor(parameters: ModelConfig, factor: number): number {
   const magnitude = (mscale: number) => (factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1);
@@ -191,11 +228,19 @@ export function ropeRegimes(ropes: readonly Rope[], length: number): number {
 }
 
 /**
- * Whether two prompts may share a batch: lengths with equal regimes use the same tables. Only dynamic scaling depends on
- * the length, and only beyond the trained positions.
+ * Whether two prompts may share a batch: lengths with equal regimes use the same tables. Only dynamic
+ * scaling and longrope depend on the length, and only beyond the trained positions.
  */
 export function ropeRegime(rope: Rope, length: number): number {
-  return rope.scaling.type === "dynamic" ? Math.max(length, rope.scaling.maxPositions) : 0;
+  const { scaling } = rope;
+  switch (scaling.type) {
+    case "dynamic":
+      return Math.max(length, scaling.maxPositions);
+    case "longrope":
+      return length > scaling.originalMaxPositions ? 1 : 0;
+    default:
+      return 0;
+  }
 }
 
 /** Inverse frequencies, float32, of a prompt of `length` tokens. */
@@ -217,7 +262,23 @@ export function inverseFrequencies(rope: Rope, length: number): Float32Array {
       return frequencies.map((frequency) => llama3Frequency(frequency, scaling));
     case "yarn":
       return yarnFrequencies(rope, scaling);
+    case "longrope": {
+      const factors = length > scaling.originalMaxPositions ? scaling.longFactors : scaling.shortFactors;
+      return frequencies.map((_, pair) => longRopeFrequency(rope, factors, pair));
+    }
   }
+}
+
+/** @throws CheckpointError when there is no factor for the pair */
+function longRopeFrequency({ theta, dimensions }: Rope, factors: readonly number[], pair: number): number {
+  const factor = factors[pair];
+  if (factor === undefined || factors.length !== dimensions / 2) {
+    throw new CheckpointError(
+      `config.json: longrope needs ${dimensions / 2} factors, one per pair of dimensions, found ${factors.length}`,
+    );
+  }
+  const wave = Math.fround(theta ** Math.fround((2 * pair) / dimensions));
+  return 1 / Math.fround(Math.fround(factor) * wave);
 }
 
 /** NTK-aware base that grows with the prompt beyond the trained positions. */
@@ -266,7 +327,8 @@ function yarnCorrectionRange(rope: Rope, scaling: Extract<RopeScaling, { type: "
 
 /** What cos and sin are multiplied with; K in the cache includes it. */
 export function ropeAttentionFactor(rope: Rope): number {
-  return rope.scaling.type === "yarn" ? rope.scaling.attentionFactor : 1;
+  const { scaling } = rope;
+  return scaling.type === "yarn" || scaling.type === "longrope" ? scaling.attentionFactor : 1;
 }
 
 /** cos and sin of every position below `length`. */

@@ -43,7 +43,7 @@ export function residualsOfPart({ layer, residuals }: Extract<SegmentPart, { kin
 }
 
 /** The layer whose cache is written in a part; undefined where none is. */
-export function cacheLayerOfPart(part: SegmentPart): number | undefined {
+function cacheLayerOfPart(part: SegmentPart): number | undefined {
   if (part.kind === "embedding") return undefined;
   const residuals = part.kind === "layer" ? residualsOfPart(part) : part.layer.residuals;
   return attentionOf({ index: part.layer.index, residuals }) && part.layer.index;

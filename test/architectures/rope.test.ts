@@ -195,7 +195,7 @@ describe("a key that is not understood is left over, to be refused with all othe
 describe("what would change K and is not understood is refused, and the message names it", () => {
   const scaled = (parameters: Json): Json => ({ ...LENGTHS, rope_parameters: parameters });
   test.each<[string, Json, typeof CheckpointError | typeof UnsupportedModelError, string]>([
-    ["longrope", scaled({ rope_type: "longrope", factor: 4 }), UnsupportedModelError, '"longrope"'],
+    ["ntk", scaled({ rope_type: "ntk", factor: 4 }), UnsupportedModelError, '"ntk"'],
     ["a type named like a method of objects", scaled({ rope_type: "toString" }), UnsupportedModelError, '"toString"'],
     [
       "a factor that is missing",

@@ -1,7 +1,10 @@
 // Llama 1 to 3: what other families are told apart from. Biases by config.json, no windows.
 
 import type { Decoder } from "../description.js";
-import { type FamilyInput, llamaLike, noWindows, readSizes } from "../parts.js";
+import { llamaLike } from "../llama-like.js";
+import type { FamilyInput } from "../parts.js";
+import { readSizes } from "../sizes.js";
+import { noWindows } from "../windows.js";
 
 export function describeLlama(input: FamilyInput): Decoder {
   const { config } = input;

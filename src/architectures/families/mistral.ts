@@ -1,7 +1,10 @@
 // Mistral 7B and its successors: no biases, one window for every layer.
 
 import type { Decoder } from "../description.js";
-import { type FamilyInput, llamaLike, noWindows, readSizes, uniformWindow } from "../parts.js";
+import { llamaLike } from "../llama-like.js";
+import type { FamilyInput } from "../parts.js";
+import { readSizes } from "../sizes.js";
+import { noWindows, uniformWindow } from "../windows.js";
 
 export function describeMistral(input: FamilyInput): Decoder {
   const { config } = input;

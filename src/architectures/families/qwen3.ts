@@ -1,8 +1,10 @@
 // Qwen 3: norms of each head of q and k, biases by config.json, a window in the upper layers, where it is used.
 
 import type { Decoder } from "../description.js";
-import { type FamilyInput, llamaLike, readSizes } from "../parts.js";
-import { windowsOfUpperLayers } from "./qwen-windows.js";
+import { llamaLike } from "../llama-like.js";
+import type { FamilyInput } from "../parts.js";
+import { readSizes } from "../sizes.js";
+import { windowsOfUpperLayers } from "../windows.js";
 
 export function describeQwen3(input: FamilyInput): Decoder {
   const { config } = input;

@@ -1,0 +1,19 @@
+// Code World Model: Llama with a window in the layers that `layer_types` names.
+
+import type { Decoder } from "../description.js";
+import { llamaLike } from "../llama-like.js";
+import type { FamilyInput } from "../parts.js";
+import { readSizes } from "../sizes.js";
+import { layerTypes, uniformWindow } from "../windows.js";
+
+export function describeCwm(input: FamilyInput): Decoder {
+  const { config } = input;
+  const sizes = readSizes(config, { kvHeads: 8, headDim: 128 });
+  const window = uniformWindow(config, 8192);
+  const types = layerTypes(config, sizes.layers, ["full_attention", "sliding_attention"]);
+  const isFull = (layer: number) => (types === undefined ? layer % 4 === 0 : types[layer] === "full_attention");
+  return llamaLike(input, {
+    sizes,
+    windows: Array.from({ length: sizes.layers }, (_, layer) => (isFull(layer) ? undefined : window)),
+  });
+}

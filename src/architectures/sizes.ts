@@ -1,0 +1,67 @@
+// Sizes and activations as config.json gives them under Llama's keys. Pure data out; knows no layer.
+
+import { CheckpointError, UnsupportedModelError } from "../errors.js";
+import type { Activation } from "./blocks.js";
+import type { ModelConfig } from "./model-config.js";
+
+export interface Sizes {
+  readonly hidden: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** Far beyond any real model; describing more layers than memory holds would end the process, not the run. */
+const MAX_LAYERS = 10_000;
+
+/** config.hidden_act → activation. */
+const ACTIVATIONS: Readonly<Record<string, Activation>> = {
+  silu: "silu",
+  swish: "silu",
+  gelu: "gelu",
+  gelu_pytorch_tanh: "gelu_tanh",
+  gelu_new: "gelu_tanh",
+  relu: "relu",
+  relu2: "relu2",
+  quick_gelu: "gelu_quick",
+};
+
+/**
+ * Sizes under Llama's keys.
+ * @param defaults what transformers takes when a key is absent: num_key_value_heads (else as many as heads), head_dim
+ * @throws CheckpointError naming the key
+ */
+export function readSizes(config: ModelConfig, defaults: { kvHeads?: number; headDim?: number } = {}): Sizes {
+  const layers = config.positiveInteger("num_hidden_layers");
+  if (layers > MAX_LAYERS) {
+    throw new CheckpointError(
+      `${config.nameOf("num_hidden_layers")}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`,
+    );
+  }
+  const hidden = config.positiveInteger("hidden_size");
+  const heads = config.positiveInteger("num_attention_heads");
+  // null means as many as heads; absent means the family's default, where it has one.
+  const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (defaults.kvHeads ?? heads);
+  const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
+  if (heads % kvHeads !== 0) {
+    throw new CheckpointError(
+      `${config.nameOf("num_key_value_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`,
+    );
+  }
+  const headDim = config.positiveInteger("head_dim", defaults.headDim ?? Math.floor(hidden / heads));
+  if (headDim % 2 !== 0) {
+    throw new CheckpointError(`${config.nameOf("head_dim")}: expected an even number for RoPE, found ${headDim}`);
+  }
+  return { hidden, layers, heads, kvHeads, headDim };
+}
+
+/** @throws UnsupportedModelError for an activation that is not known */
+export function readActivation(config: ModelConfig, key = "hidden_act", fallback = "silu"): Activation {
+  const name = config.string(key, fallback);
+  const activation = Object.hasOwn(ACTIVATIONS, name) ? ACTIVATIONS[name] : undefined;
+  if (activation !== undefined) return activation;
+  throw new UnsupportedModelError(
+    `${config.nameOf(key)}: "${name}" is not supported; supported: ${Object.keys(ACTIVATIONS).join(", ")}`,
+  );
+}

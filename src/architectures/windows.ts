@@ -1,0 +1,69 @@
+// Which layers of a decoder have a sliding window, as config.json says it. Pure data out; knows no block.
+
+import { CheckpointError, UnsupportedModelError } from "../errors.js";
+import type { ModelConfig } from "./model-config.js";
+
+/** No layer has a window: `layer_types`, where it is written down, says so, too. */
+export function noWindows(config: ModelConfig): void {
+  const other = config.optionalStrings("layer_types")?.find((type) => type !== "full_attention");
+  if (other === undefined) return;
+  throw new UnsupportedModelError(
+    `${config.nameOf("layer_types")}: "${other}" is not understood for model_type "${config.string("model_type")}"`,
+  );
+}
+
+/** One window for every layer; null is none. @param fallback what transformers takes when the key is absent, not null */
+export function uniformWindow(config: ModelConfig, fallback?: number): number | undefined {
+  return config.mentions("sliding_window") || fallback === undefined
+    ? config.optionalPositiveInteger("sliding_window")
+    : config.positiveInteger("sliding_window", fallback);
+}
+
+/**
+ * `layer_types`, one per layer.
+ * @param known what the family understands
+ * @returns undefined when the key is absent
+ */
+export function layerTypes<Type extends string>(
+  config: ModelConfig,
+  layers: number,
+  known: readonly Type[],
+): readonly Type[] | undefined {
+  const types = config.optionalStrings("layer_types");
+  if (types === undefined) return undefined;
+  if (types.length !== layers) {
+    throw new CheckpointError(
+      `${config.nameOf("layer_types")}: expected ${layers} entries, one per layer, found ${types.length}`,
+    );
+  }
+  return types.map((type) => {
+    const found = known.find((name) => name === type);
+    if (found !== undefined) return found;
+    throw new UnsupportedModelError(
+      `${config.nameOf("layer_types")}: "${type}" is not understood for model_type "${config.string("model_type")}"; understood: ${known.join(", ")}`,
+    );
+  });
+}
+
+/**
+ * Of Qwen: `layer_types` says which layers have the window, else those from max_window_layers on.
+ * @throws UnsupportedModelError when a layer is to have a window that is not there
+ */
+export function windowsOfUpperLayers(config: ModelConfig, layers: number): (number | undefined)[] {
+  const isUsed = config.boolean("use_sliding_window", false);
+  const window = isUsed ? uniformWindow(config, 4096) : undefined;
+  if (!isUsed) config.ignore("sliding_window", "use_sliding_window is false");
+  const types = layerTypes(config, layers, ["full_attention", "sliding_attention"]);
+  if (types === undefined) {
+    const first = config.count("max_window_layers", 28);
+    return Array.from({ length: layers }, (_, layer) => (layer >= first ? window : undefined));
+  }
+  config.ignore("max_window_layers", "layer_types says which layers have the window");
+  return types.map((type, layer) => {
+    if (type === "full_attention") return undefined;
+    if (window !== undefined) return window;
+    throw new UnsupportedModelError(
+      `${config.nameOf("layer_types")}: layer ${layer} is "${type}" with use_sliding_window ${isUsed}: not supported`,
+    );
+  });
+}

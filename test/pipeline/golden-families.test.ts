@@ -1,0 +1,77 @@
+// Every architecture of the registry has golden checkpoints, and is held against them: K and V in every cache, and the loss
+// of every prompt, as transformers has them.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { cacheSites } from "../../src/architectures/cache-sites.js";
+import { HARMLESS } from "../../src/architectures/harmless-keys.js";
+import { ARCHITECTURES, describeModel, describeModelEnd } from "../../src/architectures/registry.js";
+import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import { roundingsOf } from "../../src/pipeline/arms.js";
+import { planCompute } from "../../src/pipeline/compute-plan.js";
+import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
+import { configOf, GOLDEN_NAMES, goldenFolder, readGolden } from "../helpers/golden-checkpoints.js";
+
+/** What newer golden files say beside what enters the caches. */
+interface FamilyGolden {
+  readonly token_ids: readonly (readonly number[])[];
+  /** By cache. */
+  readonly sites?: readonly { readonly layer: number; readonly attention?: string; readonly name?: string }[];
+  /** Mean negative log-likelihood by prompt. */
+  readonly loss?: readonly number[];
+}
+
+const TOLERANCE = 1e-5;
+const goldenOf = (name: string) => readGolden<FamilyGolden>(`checkpoints/${name}/expected.json`);
+const WITH_LOSS = GOLDEN_NAMES.filter((name) => goldenOf(name).loss !== undefined);
+
+test.each(Object.keys(ARCHITECTURES))("%s has a golden checkpoint", (modelType) => {
+  const names = GOLDEN_NAMES.filter((name) => configOf(name).model_type === modelType);
+  expect(names.length, `make one: test/golden/checkpoints/${modelType}-…`).toBeGreaterThan(0);
+});
+
+describe("a key that nobody knows, added to config.json, is refused by name", () => {
+  test.each(GOLDEN_NAMES)("%s", async (name) => {
+    const { tensors } = await openCheckpoint(goldenFolder(name));
+    const config = configOf(name);
+    const isUnknown = (key: string) => !(key in config) && !(key in HARMLESS) && !(key in Object.prototype);
+    const value = fc.oneof(fc.integer({ min: 1 }), fc.constant(true), fc.string({ minLength: 1 }), fc.constant([0]));
+    // As a family reads keys that its golden leaves out, real ones would be no test: these have a mark.
+    const key = fc.string().map((text) => `x_${text}`);
+    fc.assert(
+      fc.property(key.filter(isUnknown), value, (unknown, given) => {
+        const message = `config.json: ${unknown}: `;
+        expect(() => describeModel({ ...config, [unknown]: given }, tensors)).toThrow(message);
+      }),
+      { numRuns: 10 },
+    );
+  });
+});
+
+describe("the loss of every prompt is that of transformers, and so are the places of caches", () => {
+  test.each(WITH_LOSS)("%s", async (name) => {
+    const { token_ids: windows, loss = [], sites } = goldenOf(name);
+    const checkpoint = await openCheckpoint(goldenFolder(name));
+    const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+    const places = cacheSites(decoder);
+    if (sites !== undefined) {
+      expect(places.map(({ layer }) => layer)).toEqual(sites.map(({ layer }) => layer));
+      const names = sites.map((site) => site.attention ?? site.name);
+      expect(places.map((place) => place.name)).toEqual(names);
+    }
+    const { roundings, indexOf } = roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" });
+    const { arms } = await evaluateArms({
+      ...{ checkpoint, decoder, windows, roundings },
+      end: describeModelEnd(checkpoint.tensors, decoder),
+      arms: [places.map(() => indexOf("exact"))],
+      plan: planCompute({ provider: "cpu", checkpoint, decoder }),
+    });
+    const nll = [...(arms[0]?.positions.negativeLogLikelihood ?? [])];
+    for (const [window, ids] of windows.entries()) {
+      const ofWindow = nll.splice(0, ids.length - 1);
+      const mean = ofWindow.reduce((sum, value) => sum + value, 0) / ofWindow.length;
+      const expected = loss[window] ?? Number.NaN;
+      expect(Math.abs(mean / expected - 1), `prompt ${window}`).toBeLessThan(TOLERANCE);
+    }
+  });
+});
