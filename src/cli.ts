@@ -8,12 +8,17 @@ import { addDiffCommand } from "./commands/diff.js";
 import { addInspectCommand } from "./commands/inspect.js";
 import { addProvidersCommand } from "./commands/providers.js";
 import { addVerifyCommand } from "./commands/verify.js";
-import { KvScalesError } from "./errors.js";
+import { isFolderGone, KvScalesError, messageOf, UsageError } from "./errors.js";
 import { TOOL_VERSION } from "./pipeline/calibration-record.js";
+import { showLine } from "./report/shown-text.js";
+import { TextOutput } from "./report/text-output.js";
 
 const EXIT_BUG = 1;
 const EXIT_USAGE = 2;
 const EXIT_INTERRUPTED = 130;
+
+/** Characters of an error's message. It may name several paths. */
+const MESSAGE_LIMIT = 4000;
 
 const EXIT_CODES_HELP = `
 Exit codes:
@@ -23,24 +28,44 @@ Exit codes:
   3  checkpoint unreadable          7  result not written
                                   130  interrupted`;
 
-/** Runs the program and returns its exit code. Only this function touches the process. */
-export async function main(argv: readonly string[]): Promise<number> {
+/**
+ * Runs the program and returns its exit code: that of the first thing that went wrong. Only this function touches the
+ * process.
+ * @param streams standard output and standard error
+ */
+export async function main(
+  argv: readonly string[],
+  streams: Pick<NodeJS.Process, "stdout" | "stderr"> = process,
+): Promise<number> {
   const interrupt = new AbortController();
+  let isPrinting = false;
   const onInterrupt = () => {
-    // The first asks the work to stop and clean up; the second does not wait for it.
-    if (interrupt.signal.aborted) process.exit(EXIT_INTERRUPTED);
+    // The first asks the work to stop and clean up; the second does not wait for it. A slow reader is not waited for.
+    if (interrupt.signal.aborted || isPrinting) process.exit(EXIT_INTERRUPTED);
     interrupt.abort();
   };
-  const { stdout, stderr } = process;
+  const stdout = new TextOutput(streams.stdout);
+  const stderr = new TextOutput(streams.stderr);
   process.on("SIGINT", onInterrupt).on("SIGTERM", onInterrupt);
-  for (const stream of [stdout, stderr]) surviveClosedPipe(stream);
   try {
-    await createProgram({ stdout, stderr, signal: interrupt.signal }).parseAsync(argv, { from: "user" });
-    return 0;
-  } catch (error) {
-    return reportError(error, stderr);
+    const program = createProgram({ stdout, stderr, signal: interrupt.signal });
+    const errors = await errorsOf(() => program.parseAsync(argv, { from: "user" }));
+    isPrinting = true;
+    errors.push(...(await errorsOf(() => stdout.flushed())));
+    return errors.map((error) => reportError(error, stderr)).find((code) => code !== 0) ?? 0;
   } finally {
     process.off("SIGINT", onInterrupt).off("SIGTERM", onInterrupt);
+  }
+}
+
+/** What work throws; several things that went wrong, each by itself. */
+async function errorsOf(work: () => Promise<unknown>): Promise<unknown[]> {
+  try {
+    await work();
+    return [];
+  } catch (error) {
+    const several: readonly unknown[] = error instanceof AggregateError ? error.errors : [];
+    return several.length > 0 && several.every((one) => one instanceof KvScalesError) ? [...several] : [error];
   }
 }
 
@@ -52,7 +77,12 @@ function createProgram(context: CommandContext): Command {
     .showHelpAfterError("(--help lists the options)")
     // Options after the name of a subcommand are its own, also those that calibration has too.
     .enablePositionalOptions()
-    .exitOverride();
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.stdout.write(text),
+      writeErr: (text) => context.stderr.write(text),
+      outputError: (text, write) => write(showUsageError(text)),
+    });
   addCalibrateCommand(program, context);
   addInspectCommand(program, context);
   addConvertCommand(program, context);
@@ -62,31 +92,32 @@ function createProgram(context: CommandContext): Command {
   return program;
 }
 
-/** A reader that has gone (`… | head`) is no reason to stop: the result is a folder. The error comes after `main`. */
-function surviveClosedPipe(stream: NodeJS.WriteStream): void {
-  if (!stream.listeners("error").includes(ignoreClosedPipe)) stream.on("error", ignoreClosedPipe);
+/** commander's messages quote what was typed. Only its own second line stays one: which option may have been meant. */
+function showUsageError(text: string): string {
+  const [, message = "", suggestion = ""] = /^(.*?)(\n\(Did you mean [^\n]*\?\))?\n$/s.exec(text) ?? [text, text];
+  return `${showLine(message, MESSAGE_LIMIT)}${suggestion}\n`;
 }
 
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== "EPIPE") throw error;
-}
-
-function reportError(error: unknown, stderr: NodeJS.WriteStream): number {
+function reportError(error: unknown, stderr: TextOutput): number {
   // commander has printed its message already; asking for help or the version is no error.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+  if (isFolderGone(error)) {
+    const message = `Here ${messageOf(error)}. Change to another folder, or give whole paths.`;
+    return reportError(new UsageError(message, { cause: error }), stderr);
+  }
   if (error instanceof KvScalesError) {
-    stderr.write(`Error: ${onOneLine(error.message)}\n`);
+    // Messages quote files, names and servers.
+    stderr.write(`Error: ${showLine(error.message.trimEnd(), MESSAGE_LIMIT)}\n`);
     return error.exitCode;
   }
   stderr.write(`This is a bug in create-kv-scales, please report it with these lines:\n${describeBug(error)}\n`);
   return EXIT_BUG;
 }
 
-/** Messages quote files, and a damaged file can hold line ends and terminal escapes. */
-function onOneLine(message: string): string {
-  return message.replace(/[\p{Cc}\u2028\u2029]+/gu, " ").trimEnd();
-}
-
+/** The message on one line, then where it came from. */
 function describeBug(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (!(error instanceof Error)) return showLine(String(error), MESSAGE_LIMIT);
+  const frames = (error.stack ?? "").split("\n").filter((line) => /^ {4}at /.test(line));
+  const message = showLine(`${error.name}: ${error.message}`, MESSAGE_LIMIT);
+  return [message, ...frames.map((frame) => `    ${showLine(frame.trimStart())}`)].join("\n");
 }

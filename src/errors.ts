@@ -72,5 +72,11 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 
 /** The message of anything that was thrown, for use inside another message. */
 export function messageOf(error: unknown): string {
+  if (isFolderGone(error)) return "the current folder has been deleted, so relative paths lead nowhere";
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Whether a path was to begin at the current folder, and that has been deleted: Node names the call that failed alone. */
+export function isFolderGone(error: unknown): boolean {
+  return error instanceof Error && "syscall" in error && error.syscall === "uv_cwd";
 }

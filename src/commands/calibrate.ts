@@ -10,6 +10,7 @@ import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
+import { showLine } from "../report/shown-text.js";
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
@@ -92,8 +93,9 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
     calibrate({ ...options, model: model ?? EMBEDDED_EXAMPLE, devices: device, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
-  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
-  if (json) stdout.write(calibrationJson(result, seconds));
-  else if (quiet) stdout.write(`${result.output}\n`);
-  else stdout.write(calibrationReport(result, colors, seconds));
+  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
+  const elsewhere = `The result is in ${result.output}.`;
+  if (json) stdout.write(calibrationJson(result, seconds), elsewhere);
+  else if (quiet) stdout.write(`${showLine(result.output, Number.POSITIVE_INFINITY)}\n`, elsewhere);
+  else stdout.write(calibrationReport(result, colors, seconds), elsewhere);
 }

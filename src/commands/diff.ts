@@ -21,6 +21,6 @@ export function addDiffCommand(program: Command, context: CommandContext): void 
 async function runDiff(a: string, b: string, json: boolean, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
   const difference = await withProgress(context, false, (onProgress) => diff({ a, b, signal, onProgress }));
-  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   stdout.write(json ? differenceJson(difference) : differenceReport(difference, colors));
 }

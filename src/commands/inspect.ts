@@ -29,7 +29,7 @@ async function runInspect(model: string, { json, ...options }: InspectFlags, con
   const inspection = await withProgress(context, false, (onProgress) =>
     inspect({ ...options, model, signal, onProgress }),
   );
-  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   stdout.write(json ? inspectionJson(inspection) : inspectionReport(inspection, colors));
   const [first] = inspection.problems;
   if (first === undefined) return;

@@ -22,6 +22,6 @@ export function addProvidersCommand(program: Command, context: CommandContext): 
 async function runProviders({ json }: ProvidersFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
   const list = await withProgress(context, false, (onProgress) => listProviders({ signal, onProgress }));
-  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   stdout.write(json ? providersJson(list) : providersReport(list, colors));
 }

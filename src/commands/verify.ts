@@ -1,16 +1,15 @@
 // `verify`: options in, verification called, reports out, a failed verdict as an error with its exit code.
 
-import { appendFile, writeFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import pc from "picocolors";
-import { messageOf, OutputWriteError, UsageError, VerificationError } from "../errors.js";
+import { UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
 import { TOOL_VERSION } from "../pipeline/calibration-record.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { GENERATION_DEFAULTS } from "../pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
-import type { ArmName } from "../pipeline/verify-result.js";
+import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
 import { verifyHtml } from "../report/verify-html.js";
 import { verifyJson } from "../report/verify-json.js";
 import { verifyJunit } from "../report/verify-junit.js";
@@ -28,7 +27,10 @@ import {
   parseText,
 } from "./option-values.js";
 import { providerOption } from "./provider-option.js";
+import { planReportFiles, type ReportRequest, refuseInputs, writeReportFiles } from "./report-files.js";
 import { withProgress } from "./with-progress.js";
+
+const SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY";
 
 interface VerifyFlags {
   readonly revision?: string;
@@ -107,40 +109,56 @@ function parseArms(text: string): ArmName[] {
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
-  const { json, quiet = false, html, markdown, junit, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
+  const { json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
   const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = others;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {
     throw new UsageError("--generate-data and --max-new-tokens go with --generate: add it");
   }
   const generate = isGenerating ? { data: generateData, maxNewTokens } : undefined;
+  const reports = await planReportFiles(reportRequests(flags));
+  const data = [options.data, generateData].filter((path) => path !== undefined);
+  const onFolder = (folder: string) => refuseInputs(reports, [folder, ...data]);
   const start = performance.now();
   const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
   const result = await withProgress(context, quiet, (onProgress) =>
-    verify({ ...options, model: model ?? EMBEDDED_EXAMPLE, devices, thresholds, generate, signal, onProgress }),
+    verify({
+      ...options,
+      model: model ?? EMBEDDED_EXAMPLE,
+      devices,
+      thresholds,
+      generate,
+      signal,
+      onFolder,
+      onProgress,
+    }),
   );
   const seconds = (performance.now() - start) / 1000;
-  const colors = pc.createColors(stdout.isTTY === true && pc.isColorSupported);
+  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   if (json) stdout.write(verifyJson(result, seconds));
   else if (quiet) stdout.write(`${result.verdict.name}\n`);
   else stdout.write(verifyReport(result, colors, seconds));
-  if (html !== undefined) await writeReport(html, verifyHtml(result, TOOL_VERSION));
-  if (markdown !== undefined) await writeReport(markdown, verifyMarkdown(result, seconds));
-  if (junit !== undefined) await writeReport(junit, verifyJunit(result, seconds));
-  // GitHub shows what is appended to this file on the page of the run.
-  const summary = process.env.GITHUB_STEP_SUMMARY;
-  if (summary) await writeReport(summary, verifyMarkdown(result, seconds), appendFile);
-  if (!result.verdict.passed) throw new VerificationError(`Verification failed: ${result.verdict.sentence}`);
+  // The verdict first: it decides the exit code, whatever becomes of the reports.
+  const failures = await writeReportFiles(reports, { result, seconds });
+  if (!result.verdict.passed) {
+    failures.unshift(new VerificationError(`Verification failed: ${result.verdict.sentence}`));
+  }
+  if (failures.length > 0) throw new AggregateError(failures);
 }
 
-async function writeReport(
-  path: string,
-  text: string,
-  write: (path: string, text: string) => Promise<void> = writeFile,
-) {
-  try {
-    await write(path, text);
-  } catch (cause) {
-    throw new OutputWriteError(`${path}: the report cannot be written: ${messageOf(cause)}`, { cause });
-  }
+interface Verified {
+  readonly result: VerifyResult;
+  readonly seconds: number;
+}
+
+function reportRequests({ html, markdown, junit }: VerifyFlags): ReportRequest<Verified>[] {
+  const toMarkdown = ({ result, seconds }: Verified) => verifyMarkdown(result, seconds);
+  const requests = [
+    { option: "--html", path: html, textOf: ({ result }: Verified) => verifyHtml(result, TOOL_VERSION) },
+    { option: "--markdown", path: markdown, textOf: toMarkdown },
+    { option: "--junit", path: junit, textOf: ({ result, seconds }: Verified) => verifyJunit(result, seconds) },
+    // GitHub shows what is appended to this file on the page of the run.
+    { option: SUMMARY_VARIABLE, path: process.env[SUMMARY_VARIABLE], textOf: toMarkdown, appends: true },
+  ];
+  return requests.flatMap(({ path, ...request }) => (path ? [{ ...request, path }] : []));
 }

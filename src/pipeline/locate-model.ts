@@ -19,6 +19,7 @@ export interface LocateOptions extends ModelOptions {
 
 export interface LocatedModel {
   readonly folder: string;
+  /** A path, from the current folder. */
   readonly defaultOutput: string;
 }
 
@@ -44,11 +45,11 @@ export async function locateModel(options: LocateOptions): Promise<LocatedModel>
     signal,
     onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),
   });
-  return { folder, defaultOutput: resolve(`${basename(model)}-FP8-KV`) };
+  return { folder, defaultOutput: `${basename(model)}-FP8-KV` };
 }
 
 /** The result of the embedded example goes where the user is, not into the package. */
 function outputBeside(folder: string): string {
   const name = `${basename(folder)}-FP8-KV`;
-  return folder === EMBEDDED_EXAMPLE ? resolve(name) : join(dirname(folder), name);
+  return folder === EMBEDDED_EXAMPLE ? name : join(dirname(folder), name);
 }

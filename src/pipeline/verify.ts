@@ -65,6 +65,8 @@ export interface VerifyOptions extends ModelOptions, ComputeOptions {
   readonly thresholds?: Partial<Thresholds> | undefined;
   /** Also answers prompts token by token through caches that are really stored; the whole model is in memory then. */
   readonly generate?: GenerationOptions | undefined;
+  /** Called with the model's folder once it is there, before anything is computed; what it throws ends the run. */
+  readonly onFolder?: ((folder: string) => Promise<void>) | undefined;
   readonly onProgress?: ((progress: VerificationProgress) => void) | undefined;
 }
 
@@ -85,6 +87,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const settings = completeSettings(options);
   throwIfAborted(signal);
   const { folder } = await locateModel(options);
+  await options.onFolder?.(folder);
   onProgress?.({ stage: "open" });
   const checkpoint = await openCheckpoint(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);

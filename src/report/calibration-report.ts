@@ -5,6 +5,7 @@ import { OUTPUT_FORMATS, type OutputFormat } from "../checkpoint/output-formats.
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
+import { jsonDocument, type Shown, shown } from "./shown-text.js";
 import { formatBar, formatCount, formatValue } from "./text.js";
 import { wrapWords } from "./wrapped-text.js";
 
@@ -14,13 +15,14 @@ const NUMBER_WIDTH = 10;
 
 /** The table of layers, where the result is, how to start the engines, and the warnings. */
 export function calibrationReport(result: CalibrationResult, colors: Colors, seconds: number): string {
+  const safe = shown(result);
   return [
-    layerTable(result, colors),
+    layerTable(safe, colors),
     "",
-    summaryLine(result, seconds),
-    outputLine(result, colors),
+    summaryLine(safe, seconds),
+    outputLine(safe, colors),
     ...engineLines(result, colors),
-    ...result.warnings.flatMap((warning) => [
+    ...safe.warnings.flatMap((warning) => [
       "",
       ...wrapWords(`Warning: ${warning}`.split(" "), WIDTH).map(colors.yellow),
     ]),
@@ -28,7 +30,7 @@ export function calibrationReport(result: CalibrationResult, colors: Colors, sec
   ].join("\n");
 }
 
-function layerTable({ ranges, scales, format, dtype }: CalibrationResult, colors: Colors): string {
+function layerTable({ ranges, scales, format, dtype }: Shown<CalibrationResult>, colors: Colors): string {
   const { sharesScale }: OutputFormat = OUTPUT_FORMATS[format];
   const scaleTitles = sharesScale ? ["kv_scale"] : ["k_scale", "v_scale"];
   const title = [
@@ -60,25 +62,35 @@ function barredTitles(titles: readonly string[]): string[] {
   return titles.map((title) => `${title.padStart(NUMBER_WIDTH)} ${" ".repeat(BAR_WIDTH)}`);
 }
 
-function summaryLine({ ranges, samples, tokens, provider, computedIn }: CalibrationResult, seconds: number): string {
+function summaryLine(
+  { ranges, samples, tokens, provider, computedIn }: Shown<CalibrationResult>,
+  seconds: number,
+): string {
   const where = provider === "cpu" ? provider : `${provider}, ${computedIn}`;
   return `${ranges.length} layers · ${formatCount(samples)} prompts · ${formatCount(tokens)} tokens · ${where} · ${seconds.toFixed(1)} s`;
 }
 
-function outputLine({ output, inPlace, format, dtype, placement }: CalibrationResult, colors: Colors): string {
+function outputLine({ output, inPlace, format, dtype, placement }: Shown<CalibrationResult>, colors: Colors): string {
   const how = inPlace ? "added in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
   return `${colors.bold(colors.green("Written to"))} ${output}\n           ${format}, ${dtype}, ${how}`;
 }
 
 function engineLines({ format, output }: CalibrationResult, colors: Colors): string[] {
   const { engines }: OutputFormat = OUTPUT_FORMATS[format];
-  const folder = /^[\w./-]+$/.test(output) ? output : `'${output.replaceAll("'", "'\\''")}'`;
+  const folder = shellWord(output);
   return engines.flatMap(({ name, command }) => {
     // A line that the terminal would break inside a word is broken as a shell allows: never inside the quoted folder.
     const words = command.split(" ").map((word) => (word === "FOLDER" ? folder : word));
     const lines = wrapWords(words, WIDTH - 6).join(" \\\n    ");
     return ["", `${name}:`, colors.cyan(`  ${lines}`)];
   });
+}
+
+/** In quotes where a shell would read more than a name; characters that cannot be shown as bash and zsh write them. */
+function shellWord(path: string): string {
+  if (/^[\w./-]+$/.test(path)) return path;
+  if (shown(path, path.length) === path) return `'${path.replaceAll("'", "'\\''")}'`;
+  return `$'${shown(path.replaceAll(/[\\']/g, "\\$&"), Number.POSITIVE_INFINITY)}'`;
 }
 
 /** The result for machines. Keys are stable. */
@@ -105,5 +117,5 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     warnings: result.warnings,
     layers: layerRecords(result.ranges, result.scales),
   };
-  return `${JSON.stringify(summary, null, 2)}\n`;
+  return jsonDocument(summary);
 }

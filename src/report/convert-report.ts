@@ -2,6 +2,7 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { Conversion } from "../pipeline/convert.js";
+import { jsonDocument, shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
 import { wrapText } from "./wrapped-text.js";
 
@@ -9,7 +10,7 @@ const WIDTH = 80;
 
 /** What was made of what, where it is, and the warnings. */
 export function conversionReport(conversion: Conversion, colors: Colors): string {
-  const { scales, output, inPlace, placement, format, dtype, fromDtype, source, warnings } = conversion;
+  const { scales, output, inPlace, placement, format, dtype, fromDtype, source, warnings } = shown(conversion);
   const how = inPlace ? "replaced in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
   const origin = source === "absmax" ? "the absmax that kv_scales.json has recorded" : source;
   const values = scales.flatMap(({ kScale, vScale }) => [kScale, vScale]);
@@ -43,5 +44,5 @@ export function conversionJson(conversion: Conversion): string {
     warnings,
     layers,
   };
-  return `${JSON.stringify(summary, null, 2)}\n`;
+  return jsonDocument(summary);
 }

@@ -4,12 +4,14 @@ import type { Colors } from "picocolors/types.js";
 import { layerList } from "../numerics/layer-names.js";
 import type { ComparedCheckpoint, Difference, LayerRatios } from "../pipeline/diff.js";
 
+import { jsonDocument, type Shown, shown } from "./shown-text.js";
+
 const NUMBER_WIDTH = 8;
 const SIDES = ["k", "v", "kv"] as const;
 
 /** The two checkpoints, the ratios by layer, and the largest. */
 export function differenceReport(difference: Difference, colors: Colors): string {
-  const { a, b, layers, onlyInA, onlyInB } = difference;
+  const { a, b, layers, onlyInA, onlyInB } = shown(difference);
   return [
     sideLine("a", a),
     sideLine("b", b),
@@ -23,7 +25,7 @@ export function differenceReport(difference: Difference, colors: Colors): string
   ].join("\n");
 }
 
-function sideLine(name: string, { folder, kinds, dtype }: ComparedCheckpoint): string {
+function sideLine(name: string, { folder, kinds, dtype }: Shown<ComparedCheckpoint>): string {
   return `${name}  ${folder}\n   ${kinds.join(", ")} for ${dtype}`;
 }
 
@@ -64,5 +66,5 @@ export function differenceJson({ a, b, layers, onlyInA, onlyInB, largest }: Diff
     only_in_b: onlyInB,
     largest: largest ?? null,
   };
-  return `${JSON.stringify(summary, null, 2)}\n`;
+  return jsonDocument(summary);
 }

@@ -1,6 +1,8 @@
 // HTML that cannot be broken by what it shows: every text that goes into markup is escaped unless it is markup itself.
 // Pure; knows no results.
 
+import { escapeJson, showLines } from "./shown-text.js";
+
 /** HTML that is written out as it stands. */
 export class Markup {
   readonly text: string;
@@ -31,27 +33,18 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** Fit for content and for attributes in quotes. Control characters become their pictures: HTML cannot hold them. */
+/** Fit for content and for attributes in quotes. */
 function escapeHtml(text: string): string {
-  return text
-    .replaceAll("\r\n", "\n")
-    .replaceAll(/[\p{Cc}\p{Cs}\u{FFFE}\u{FFFF}]/gu, pictureOf)
-    .replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
-}
-
-/** ESC → "␛"; what has no picture becomes U+FFFD. */
-function pictureOf(character: string): string {
-  if (character === "\n" || character === "\t") return character;
-  const code = character.charCodeAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  return code === 0x7f ? "\u2421" : "\uFFFD";
+  return showLines(text.replaceAll("\r\n", "\n")).replaceAll(
+    /[&<>"']/g,
+    (character) => ENTITIES[character] ?? character,
+  );
 }
 
 /**
  * JSON that may stand inside a script element: without "<", so that nothing ends the element or opens a comment, and
- * without the line ends that old JavaScript reads in the middle of a string. What is not finite becomes null.
+ * with escapes for what cannot be shown, such as the line ends of Unicode. What is not finite becomes null.
  */
 export function scriptJson(value: unknown): Markup {
-  const toEscape = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  return new Markup(JSON.stringify(value).replaceAll(/[<>&\u2028\u2029]/g, toEscape));
+  return new Markup(escapeJson(JSON.stringify(value), "<>&"));
 }

@@ -2,6 +2,7 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { InspectedEngine, Inspection } from "../pipeline/inspect.js";
+import { jsonDocument, type Shown, shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
 import { wrapText } from "./wrapped-text.js";
 
@@ -11,31 +12,34 @@ const ENGINE_WIDTH = 24;
 const USE_WIDTH = 9;
 const KINDS = ["kv_scale", "k_scale", "v_scale"] as const;
 
+type ShownInspection = Shown<Inspection>;
 type Scale = Inspection["layers"][number]["scales"][number];
 
 /** What is there, what engines make of it, and what is wrong. */
 export function inspectionReport(inspection: Inspection, colors: Colors): string {
-  const { engines, problems } = inspection;
+  const safe = shown(inspection);
+  const { engines, problems } = safe;
   return [
-    headLine(inspection),
+    headLine(safe),
     "",
-    ...scaleTable(inspection, colors),
+    ...scaleTable(safe, colors),
     ...engines.map((engine) => engineLine(engine, colors)),
     ...problems.flatMap(({ message }) => ["", colors.red(wrapText(`Problem: ${message}`, WIDTH))]),
     "",
   ].join("\n");
 }
 
-function headLine({ modelType, quantization, kvCacheDtype, layers }: Inspection): string {
-  return [
+function headLine({ modelType, quantization, kvCacheDtype, layers }: ShownInspection): string {
+  const parts = [
     modelType ?? "unknown model type",
     `${layers.length} ${layers.length === 1 ? "layer" : "layers"} with attention`,
     ...(quantization === undefined ? [] : [`quantization_config: ${quantization}`]),
     ...(kvCacheDtype === undefined ? [] : [`kv_cache_torch_dtype: ${kvCacheDtype}`]),
-  ].join(" · ");
+  ];
+  return wrapText(parts.join(" · "), WIDTH);
 }
 
-function scaleTable({ layers, strayScales }: Inspection, colors: Colors): string[] {
+function scaleTable({ layers, strayScales }: ShownInspection, colors: Colors): string[] {
   const all = [...layers.flatMap(({ scales }) => scales), ...strayScales];
   if (all.length === 0) return ["No KV scales: engines run an FP8 cache at 1.0.", ""];
   const kinds = KINDS.filter((kind) => all.some((scale) => scale.kind === kind));
@@ -47,7 +51,7 @@ function scaleTable({ layers, strayScales }: Inspection, colors: Colors): string
   return [colors.bold(title), ...rows, "", ...tensorLines(all).map(colors.dim), ""];
 }
 
-function cellOf(scale: Scale | undefined): string {
+function cellOf(scale: Shown<Scale> | undefined): string {
   if (scale === undefined) return "–";
   const [value] = scale.values ?? [];
   if (value === undefined) return scale.dtype;
@@ -56,7 +60,7 @@ function cellOf(scale: Scale | undefined): string {
 }
 
 /** One line for tensors that are alike: `model.layers.#.self_attn.k_scale  F32 [1]  in model-00002-of-00002.safetensors`. */
-function tensorLines(scales: readonly Scale[]): string[] {
+function tensorLines(scales: readonly Shown<Scale>[]): string[] {
   const counts = new Map<string, number>();
   for (const { name, dtype, shape, file } of scales) {
     const line = `${name.replace(/\.\d+\./, ".#.")}  ${dtype} [${shape.join(", ")}]  in ${file}`;
@@ -65,7 +69,7 @@ function tensorLines(scales: readonly Scale[]): string[] {
   return [...counts].map(([line, count]) => `${count} × ${line}`);
 }
 
-function engineLine({ name, use, why }: InspectedEngine, colors: Colors): string {
+function engineLine({ name, use, why }: Shown<InspectedEngine>, colors: Colors): string {
   const paint = {
     used: colors.green,
     refused: colors.red,
@@ -97,7 +101,7 @@ export function inspectionJson(inspection: Inspection): string {
     })),
     problems,
   };
-  return `${JSON.stringify(summary, null, 2)}\n`;
+  return jsonDocument(summary);
 }
 
 function scaleJson({ name, dtype, shape, file, values }: Scale) {

@@ -5,11 +5,15 @@ import ora, { type Ora } from "ora";
 import type { CalibrationProgress } from "../pipeline/calibrate.js";
 import type { ProbeProgress } from "../pipeline/list-providers.js";
 import type { VerificationProgress } from "../pipeline/verify.js";
+import { showLine } from "./shown-text.js";
 import { formatBar, formatBytes, formatCount, formatSeconds } from "./text.js";
+import type { TextOutput } from "./text-output.js";
 
 /** In a log, a line this often says that the work goes on without burying the rest. */
 const LOG_INTERVAL_MS = 10_000;
 const BAR_WIDTH = 16;
+/** Characters of a line: a long name must not fill the screen. */
+const LINE_LIMIT = 200;
 
 /** Whatever a command reports while it works. */
 export type Progress = CalibrationProgress | VerificationProgress | ProbeProgress;
@@ -21,16 +25,19 @@ export interface ProgressDisplay {
 }
 
 export interface DisplayOptions {
-  readonly stream: NodeJS.WriteStream;
+  readonly output: TextOutput;
   readonly quiet: boolean;
   readonly color: boolean;
 }
 
 /** Chooses how progress is shown. */
-export function createProgressDisplay({ stream, quiet, color }: DisplayOptions): ProgressDisplay {
+export function createProgressDisplay({ output, quiet, color }: DisplayOptions): ProgressDisplay {
   if (quiet) return { update() {}, stop() {} };
-  const describe = createDescriber();
-  if (!stream.isTTY) return logLines(stream, describe);
+  const describeInFull = createDescriber();
+  // Names of files stand in it, which a hub gives.
+  const describe = (progress: Progress) => showLine(describeInFull(progress), LINE_LIMIT);
+  const { stream } = output;
+  if (!output.isTTY) return logLines(output, describe);
   // The terminal stays in its own mode: in raw mode Ctrl-C would not reach the process as a signal.
   const options = { stream, isEnabled: true, discardStdin: false, ...(color ? {} : { color: false as const }) };
   const spinner: Ora = ora({ ...options, text: "Starting" }).start();
@@ -44,7 +51,7 @@ export function createProgressDisplay({ stream, quiet, color }: DisplayOptions):
   };
 }
 
-function logLines(stream: NodeJS.WriteStream, describe: (progress: Progress) => string): ProgressDisplay {
+function logLines(output: TextOutput, describe: (progress: Progress) => string): ProgressDisplay {
   let stage: string | undefined;
   let last = 0;
   return {
@@ -54,7 +61,7 @@ function logLines(stream: NodeJS.WriteStream, describe: (progress: Progress) => 
       if (progress.stage === stage && now - last < LOG_INTERVAL_MS) return;
       stage = progress.stage;
       last = now;
-      stream.write(`${line}\n`);
+      output.write(`${line}\n`);
     },
     stop() {},
   };

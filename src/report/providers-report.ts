@@ -2,6 +2,7 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { ListedProvider, ProviderList } from "../pipeline/list-providers.js";
+import { jsonDocument, type Shown, shown } from "./shown-text.js";
 import { formatBytes } from "./text.js";
 import { wrapText, wrapWords } from "./wrapped-text.js";
 
@@ -15,7 +16,8 @@ const INDENT = " ".repeat(NAME_WIDTH + USE_WIDTH);
 type Device = ProviderList["devices"][number];
 
 /** Each provider with what it computes in or what stands in its way, then the devices. */
-export function providersReport({ providers, devices }: ProviderList, colors: Colors): string {
+export function providersReport(list: ProviderList, colors: Colors): string {
+  const { providers, devices } = shown(list);
   const automatic = providers.find(({ isAutomatic }) => isAutomatic);
   return [
     ...providers.flatMap((provider) => providerLines(provider, colors)),
@@ -26,7 +28,7 @@ export function providersReport({ providers, devices }: ProviderList, colors: Co
   ].join("\n");
 }
 
-function providerLines(listed: ListedProvider, colors: Colors): string[] {
+function providerLines(listed: Shown<ListedProvider>, colors: Colors): string[] {
   const { provider, description, usable, obstacle, remarks } = listed;
   const use = usable ? colors.green("usable".padEnd(USE_WIDTH)) : colors.yellow("not usable".padEnd(USE_WIDTH));
   const head = `${colors.bold(provider.padEnd(NAME_WIDTH))}${use}`;
@@ -41,13 +43,13 @@ function commandLines(command: readonly string[] | undefined): string[] {
   return [`${INDENT}This brings it:`, `  ${wrapWords(command, WIDTH - COMMAND_MARGIN).join(" \\\n    ")}`];
 }
 
-function usableLine({ description, computesIn, deviation = 0 }: ListedProvider): string {
+function usableLine({ description, computesIn, deviation = 0 }: Shown<ListedProvider>): string {
   const near =
     deviation === 0 ? "" : `, the example's absmax within ${(100 * deviation).toPrecision(2)} % of the CPU's`;
   return `${description}: computes in ${computesIn}${near}`;
 }
 
-function deviceLine({ index, name, driver, freeBytes, totalBytes }: Device): string {
+function deviceLine({ index, name, driver, freeBytes, totalBytes }: Shown<Device>): string {
   return `GPU ${index}: ${name}, ${formatBytes(freeBytes)} of ${formatBytes(totalBytes)} free, driver ${driver}`;
 }
 
@@ -74,5 +76,5 @@ export function providersJson({ providers, devices }: ProviderList): string {
       free_bytes: freeBytes,
     })),
   };
-  return `${JSON.stringify(summary, null, 2)}\n`;
+  return jsonDocument(summary);
 }

@@ -5,7 +5,13 @@ import type { Interval } from "../metrics/block-mean.js";
 import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures.js";
 import { isNoDifference, type NoiseFloor } from "../metrics/thresholds.js";
 import type { ArmName, ArmResult, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
+import { GENERATED_LIMIT, type Shown, shown } from "./shown-text.js";
 import { formatCount } from "./text.js";
+
+/** The result with every text in it fit to be shown; what a model wrote is cut much later than a name. */
+export function shownResult({ generation, ...others }: VerifyResult): Shown<VerifyResult> {
+  return { ...shown(others), generation: shown(generation, GENERATED_LIMIT) };
+}
 
 /** The arm that the verdict is about: the checkpoint's scales, or 1.0 when it has none. */
 export function subjectOf({ arms }: VerifyResult): ArmResult | undefined {

@@ -1,8 +1,9 @@
 // What every report says of generated texts: where two part, what they share, what their caches stored. Pure: text out.
 
 import type { GeneratedText, GenerationResult, MeasuredCache } from "../pipeline/verify-result.js";
+import type { Shown } from "./shown-text.js";
 import { formatCount } from "./text.js";
-import { isWide, plainText } from "./verify-lines.js";
+import { isWide } from "./verify-lines.js";
 
 /** Such as "the texts part at token 12 of 64". */
 export function partingOf({ bits16, fp8, partsAt }: GeneratedText): string {
@@ -13,12 +14,12 @@ export function partingOf({ bits16, fp8, partsAt }: GeneratedText): string {
 }
 
 /** What both texts begin with, in whole words, and how each goes on. */
-export function splitTexts({ bits16, fp8 }: GeneratedText): {
+export function splitTexts({ bits16, fp8 }: Shown<GeneratedText>): {
   readonly shared: string;
   readonly bits16: string;
   readonly fp8: string;
 } {
-  const [first, second] = [plainText(bits16.text), plainText(fp8.text)];
+  const [first, second]: readonly [string, string] = [bits16.text, fp8.text];
   if (first === second) return { shared: first, bits16: "", fp8: "" };
   const firstCharacters = [...first];
   const secondCharacters = [...second];

@@ -11,6 +11,7 @@ import type {
   MeasuredCache,
   VerifyResult,
 } from "../pipeline/verify-result.js";
+import { jsonDocument } from "./shown-text.js";
 import { noiseFloorFor, noiseFloorOf } from "./verify-figures.js";
 import { storedAs } from "./verify-generation.js";
 
@@ -63,7 +64,7 @@ export function verifyJson(result: VerifyResult, seconds: number): string {
     generation: result.generation === undefined ? null : generationRecord(result.generation),
     warnings: result.warnings,
   };
-  return `${JSON.stringify(summary, null, 2)}\n`;
+  return jsonDocument(summary);
 }
 
 function armRecord(arm: ArmResult, result: VerifyResult) {

@@ -3,6 +3,7 @@
 
 import { checkThresholds } from "../metrics/thresholds.js";
 import type { ArmResult, VerifyResult } from "../pipeline/verify-result.js";
+import { type Shown, shown } from "./shown-text.js";
 import { noiseFloorFor, subjectOf } from "./verify-figures.js";
 
 const CLASS_NAME = "create-kv-scales.verify";
@@ -19,7 +20,8 @@ interface TestCase {
  * failure. One that another arm breaks is skipped, with what was found: scale 1.0 and E5M2 are there to compare with, and
  * the suite must fail exactly when the command does.
  */
-export function verifyJunit(result: VerifyResult, seconds: number): string {
+export function verifyJunit(verified: VerifyResult, seconds: number): string {
+  const result = shown(verified);
   const subject = subjectOf(result);
   const cases = [
     verdictCase(result),
@@ -48,7 +50,7 @@ export function verifyJunit(result: VerifyResult, seconds: number): string {
   ].join("\n");
 }
 
-function verdictCase({ verdict }: VerifyResult): TestCase {
+function verdictCase({ verdict }: Shown<VerifyResult>): TestCase {
   const { passed, sentence, reasons, flag } = verdict;
   const hint = flag === undefined ? [] : [`vLLM: ${flag}`];
   return {
@@ -59,7 +61,7 @@ function verdictCase({ verdict }: VerifyResult): TestCase {
   };
 }
 
-function thresholdCases(arm: ArmResult, isSubject: boolean, result: VerifyResult): TestCase[] {
+function thresholdCases(arm: ArmResult, isSubject: boolean, result: Shown<VerifyResult>): TestCase[] {
   return checkThresholds(arm, result.thresholds, noiseFloorFor(arm, result)).map(
     ({ name, limit, passed, sentence }) => ({
       className: `${CLASS_NAME}.${arm.name}`,
@@ -97,9 +99,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&apos;",
 };
 
-/** Escapes markup; what XML 1.0 cannot hold at all (control characters, lone surrogates) becomes U+FFFD. */
+/** Escapes markup. What XML 1.0 cannot hold at all (control characters, lone surrogates) is not in a text that is shown. */
 function escapeXml(text: string): string {
-  return text
-    .replaceAll(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, "\uFFFD")
-    .replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+  return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }

@@ -1,18 +1,11 @@
-// Texts that others wrote, a model too, made fit for one line of a terminal. Pure; knows no results.
-
-import { stripVTControlCharacters } from "node:util";
+// Texts cut to columns of a terminal, where some characters take two. Pure; knows no results.
 
 /** From here on, characters may be two columns wide (Hangul, CJK, emoji); all of them count as such. */
 const FIRST_WIDE = 0x1100;
 
-/** On one line, without control characters: what stands in a checkpoint or a model wrote must not steer the terminal. */
-export function plainText(text: string): string {
-  return stripVTControlCharacters(text).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]+/gu, " ");
-}
-
-/** A plain text of at most `columns` columns, with an ellipsis where it is cut. */
+/** A text of at most `columns` columns, with an ellipsis where it is cut. */
 export function clipText(text: string, columns: number): string {
-  const line = plainText(text).trim();
+  const line = text.trim();
   let width = 0;
   let clipped = "";
   for (const character of line) {
@@ -27,7 +20,7 @@ export function clipText(text: string, columns: number): string {
 /** The same with the beginning cut. */
 export function clipStart(text: string, columns: number): string {
   const reversed = (line: string) => [...line].reverse().join("");
-  return reversed(clipText(reversed(plainText(text)), columns));
+  return reversed(clipText(reversed(text), columns));
 }
 
 function widthOf(character: string): number {

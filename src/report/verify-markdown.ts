@@ -2,6 +2,7 @@
 
 import { formatNats, formatShare } from "../metrics/figures.js";
 import type { VerifyResult } from "../pipeline/verify-result.js";
+import type { Shown, ShownText } from "./shown-text.js";
 import { formatCount } from "./text.js";
 import {
   cacheOf,
@@ -10,6 +11,7 @@ import {
   formatDecibels,
   limitRows,
   saturatedShare,
+  shownResult,
   subjectOf,
   summaryOf,
 } from "./verify-figures.js";
@@ -20,7 +22,8 @@ import { clipText } from "./verify-lines.js";
 const TEXT_COLUMNS = 240;
 
 /** The verdict, the arms, and folded away the layers, positions and texts. */
-export function verifyMarkdown(result: VerifyResult, seconds: number): string {
+export function verifyMarkdown(verified: VerifyResult, seconds: number): string {
+  const result = shownResult(verified);
   const { verdict } = result;
   const mark = verdict.passed ? "✅" : "❌";
   return `${[
@@ -39,7 +42,7 @@ export function verifyMarkdown(result: VerifyResult, seconds: number): string {
     .join("\n\n")}\n`;
 }
 
-function armTable(result: VerifyResult): string {
+function armTable(result: Shown<VerifyResult>): string {
   const rows = result.arms.map((arm) => {
     const { perplexity, ratio, meanKl, p99, agreement } = figuresOf(arm, result);
     return [`${arm.name} (${arm.description})`, perplexity, ratio, meanKl, p99, agreement];
@@ -74,7 +77,7 @@ function positionDetails({ arms, positionBins }: VerifyResult): string {
   return details("Mean KL by position", table(["position", ...names], rows));
 }
 
-function generationDetails({ generation }: VerifyResult): string {
+function generationDetails({ generation }: Shown<VerifyResult>): string {
   if (generation === undefined) return "";
   const rows = generation.texts.map((text) => [
     ...[text.prompt, text.bits16.text, text.fp8.text].map((content) => clipText(content, TEXT_COLUMNS)),
@@ -94,20 +97,23 @@ function details(title: string, content: string): string {
   return `<details><summary>${escapeMarkdown(title)}</summary>\n\n${content}\n\n</details>`;
 }
 
-/** On one line, with nothing left that Markdown or HTML would read: names and generated texts may hold anything. */
+/** What makes GitHub link an address, a person or an issue, even behind a backslash, when a word follows at once. */
+const LINKED = /(?<=[@#])(?=\w)|(?<=:)(?=\/\/)|(?<=\bwww)(?=\.)|(?<=\b(?:mailto|xmpp):)/gi;
+
+/** With nothing left that Markdown or HTML would read: names and generated texts, all shown, may hold anything. */
 function escapeMarkdown(text: string): string {
   return text
-    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ")
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
     .replaceAll(">", "&gt;")
-    .replaceAll(/[\\`*_[\]|~#@!$]/g, (character) => `\\${character}`);
+    .replaceAll(/[\\`*_[\]|~#@!$]/g, (character) => `\\${character}`)
+    .replaceAll(LINKED, "<!-- -->");
 }
 
 /** Between more backticks than any that stand in the text. */
-function code(text: string): string {
+function code(text: ShownText): string {
   const longest = Math.max(0, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = "`".repeat(longest + 1);
   const space = longest > 0 ? " " : "";
-  return `${fence}${space}${text.replaceAll(/[\p{Cc}]+/gu, " ")}${space}${fence}`;
+  return `${fence}${space}${text}${space}${fence}`;
 }

@@ -4,6 +4,7 @@ import type { Colors } from "picocolors/types.js";
 import { formatNats, formatShare } from "../metrics/figures.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import type { ArmResult, GeneratedText, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
+import type { Shown } from "./shown-text.js";
 import { formatBar } from "./text.js";
 import {
   cacheOf,
@@ -12,11 +13,12 @@ import {
   formatDecibels,
   limitRows,
   saturatedShare,
+  shownResult,
   subjectOf,
   summaryOf,
 } from "./verify-figures.js";
 import { partingOf, splitTexts, storageOf } from "./verify-generation.js";
-import { clipStart, clipText, plainText } from "./verify-lines.js";
+import { clipStart, clipText } from "./verify-lines.js";
 import { wrapText } from "./wrapped-text.js";
 
 const WIDTH = 80;
@@ -25,18 +27,19 @@ const BAR_WIDTH = 9;
 const FULL_BAR_DECIBELS = 40;
 
 /** The arms, the layers, what was generated, the verdict with its reasons, and the warnings. */
-export function verifyReport(result: VerifyResult, colors: Colors, seconds: number): string {
+export function verifyReport(verified: VerifyResult, colors: Colors, seconds: number): string {
+  const result = shownResult(verified);
   const subject = subjectOf(result);
   return [
     ...armTable(result, colors),
     "",
     ...(subject === undefined || subject.layers.length === 0 ? [] : [...layerTable(subject, result, colors), ""]),
     ...generationLines(result, colors),
-    plainText(result.checkpoint),
+    result.checkpoint,
     wrapText(`${cacheOf(result)} · ${summaryOf(result, seconds)}`, WIDTH),
     "",
     ...verdictLines(result, colors),
-    ...result.warnings.flatMap((warning) => ["", ...linesOf(`Warning: ${plainText(warning)}`).map(colors.yellow)]),
+    ...result.warnings.flatMap((warning) => ["", ...linesOf(`Warning: ${warning}`).map(colors.yellow)]),
     "",
   ].join("\n");
 }
@@ -98,7 +101,7 @@ function layerRow(fidelity: LayerFidelity, effect: string, colors: Colors): stri
   ].join(" ");
 }
 
-function generationLines({ generation }: VerifyResult, colors: Colors): string[] {
+function generationLines({ generation }: Shown<VerifyResult>, colors: Colors): string[] {
   if (generation === undefined) return [];
   return [
     colors.bold("Generated through the stored caches"),
@@ -109,7 +112,7 @@ function generationLines({ generation }: VerifyResult, colors: Colors): string[]
 }
 
 /** What both caches say once, from its end; then how each goes on. */
-function generatedLines(text: GeneratedText, colors: Colors): string[] {
+function generatedLines(text: Shown<GeneratedText>, colors: Colors): string[] {
   const columns = WIDTH - 10;
   const line = (label: string, shown: string) => (shown === "" ? [] : [`  ${label.padEnd(7)} ${shown}`]);
   const { shared, bits16, fp8 } = splitTexts(text);
@@ -125,7 +128,7 @@ function generatedLines(text: GeneratedText, colors: Colors): string[] {
   ];
 }
 
-function verdictLines({ verdict }: VerifyResult, colors: Colors): string[] {
+function verdictLines({ verdict }: Shown<VerifyResult>, colors: Colors): string[] {
   const { name, passed, sentence, reasons, flag } = verdict;
   const paint = name === "ship" ? colors.green : passed ? colors.yellow : colors.red;
   return [

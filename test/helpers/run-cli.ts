@@ -3,6 +3,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 export const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
@@ -59,33 +60,23 @@ export function startProgram(
   return { child, done };
 }
 
-type Main = (argv: readonly string[]) => Promise<number>;
+type Main = (argv: readonly string[], streams: { stdout: Writable; stderr: Writable }) => Promise<number>;
 
-/** Calls the built `main` in this process: 20 times faster than a process. One call at a time: it borrows the streams. */
+/** Calls the built `main` in this process: 20 times faster than a process. */
 export async function runMain(args: readonly string[]): Promise<CliResult> {
   const { main } = (await import(pathToFileURL(join(REPOSITORY, "dist/cli.js")).href)) as { main: Main };
-  const stdout = captureWrites(process.stdout);
-  const stderr = captureWrites(process.stderr);
-  try {
-    const exitCode = await main(args);
-    return { exitCode, signal: null, stdout: stdout.text(), stderr: stderr.text() };
-  } finally {
-    stdout.release();
-    stderr.release();
-  }
+  const [stdout, stderr] = [recorder(), recorder()];
+  const exitCode = await main(args, { stdout: stdout.stream, stderr: stderr.stream });
+  return { exitCode, signal: null, stdout: stdout.text(), stderr: stderr.text() };
 }
 
-function captureWrites(stream: NodeJS.WriteStream): { text(): string; release(): void } {
-  const original = stream.write;
-  let text = "";
-  stream.write = (chunk: string | Uint8Array) => {
-    text += typeof chunk === "string" ? chunk : Buffer.from(chunk).toString();
-    return true;
-  };
-  return {
-    text: () => text,
-    release() {
-      stream.write = original;
+function recorder(): { stream: Writable; text(): string } {
+  const chunks: Buffer[] = [];
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      chunks.push(chunk);
+      done();
     },
-  };
+  });
+  return { stream, text: () => Buffer.concat(chunks).toString() };
 }

@@ -9,10 +9,10 @@ describe("a template escapes what is put into it", () => {
     ["markup characters", `<b a="1" c='2'>&amp;`, "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;amp;"],
     ["a list, one by one", ["<", new Markup("<br>"), 3], "&lt;<br>3"],
     ["nothing, as nothing", undefined, ""],
-    ["control characters, as their pictures", "\u0000\u001B[31m\u007F", "\u2400\u241B[31m\u2421"],
-    ["what has no picture, as U+FFFD", "\u0085\uD800\uFFFE\uFFFF", "\uFFFD\uFFFD\uFFFD\uFFFD"],
+    ["control characters, written out", "\u0000\u001B[31m\u007F", "\\x00\\x1b[31m\\x7f"],
+    ["what is no character, written out", "\u0085\uD800\uFFFE\uFFFF", "\\x85\\ud800\\ufffe\\uffff"],
     ["line ends and tabs, which stay", "a\r\nb\tc\n", "a\nb\tc\n"],
-    ["a line end of its own kind, as its picture", "a\rb", "a\u240Db"],
+    ["a line end of its own kind, written out", "a\rb", "a\\rb"],
     ["letters of every script, which stay", "日本語 \u{1F600} é", "日本語 \u{1F600} é"],
   ])("%s", (_name, content, expected) => {
     expect(html`${content}`.text).toBe(expected);

@@ -4,6 +4,7 @@ import { Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { CalibrationProgress } from "../../src/pipeline/calibrate.js";
 import { createProgressDisplay, type Progress } from "../../src/report/progress.js";
+import { TextOutput } from "../../src/report/text-output.js";
 
 function recorder(isTTY: boolean) {
   const written: string[] = [];
@@ -16,7 +17,7 @@ function recorder(isTTY: boolean) {
   // What a terminal's stream has beside: sizes, and the moves of the cursor that the spinner asks for.
   const cursor = { clearLine: () => true, cursorTo: () => true, moveCursor: () => true };
   const stream = Object.assign(sink, { isTTY, columns: 80, rows: 24, ...cursor }) as unknown as NodeJS.WriteStream;
-  return { written, stream };
+  return { written, output: new TextOutput(stream) };
 }
 
 function measured(tokenLayersDone: number): CalibrationProgress {
@@ -64,14 +65,14 @@ describe("where there is no terminal", () => {
       "Copying weights ▕████            ▏ 512 B of 2.0 KiB\n",
     ],
   ])("%s is a line without colours", (_stage, progress, line) => {
-    const { written, stream } = recorder(false);
-    createProgressDisplay({ stream, quiet: false, color: true }).update(progress);
+    const { written, output } = recorder(false);
+    createProgressDisplay({ output, quiet: false, color: true }).update(progress);
     expect(written).toEqual([line]);
   });
 
   test("a new stage is a line at once, the same stage one every ten seconds", () => {
-    const { written, stream } = recorder(false);
-    const display = createProgressDisplay({ stream, quiet: false, color: true });
+    const { written, output } = recorder(false);
+    const display = createProgressDisplay({ output, quiet: false, color: true });
     display.update({ stage: "open" });
     display.update({ stage: "tokenize" });
     display.update(measured(0));
@@ -87,8 +88,8 @@ describe("where there is no terminal", () => {
 });
 
 test("generating says how fast it is, from the first token on", () => {
-  const { written, stream } = recorder(false);
-  const display = createProgressDisplay({ stream, quiet: false, color: true });
+  const { written, output } = recorder(false);
+  const display = createProgressDisplay({ output, quiet: false, color: true });
   display.update({ stage: "generate", texts: 0, ofTexts: 2, tokens: 0 });
   vi.advanceTimersByTime(60_000);
   display.update({ stage: "generate", texts: 0, ofTexts: 2, tokens: 1 });
@@ -99,8 +100,8 @@ test("generating says how fast it is, from the first token on", () => {
 
 describe("in a terminal", () => {
   test("one line is redrawn, and cleared when it stops", () => {
-    const { written, stream } = recorder(true);
-    const display = createProgressDisplay({ stream, quiet: false, color: false });
+    const { written, output } = recorder(true);
+    const display = createProgressDisplay({ output, quiet: false, color: false });
     display.update(measured(1000));
     vi.advanceTimersByTime(500);
     display.stop();
@@ -113,8 +114,8 @@ describe("in a terminal", () => {
 });
 
 test("nothing is written when it is quiet", () => {
-  const { written, stream } = recorder(true);
-  const display = createProgressDisplay({ stream, quiet: true, color: true });
+  const { written, output } = recorder(true);
+  const display = createProgressDisplay({ output, quiet: true, color: true });
   for (const progress of [DOWNLOAD, measured(0), measured(4000)]) display.update(progress);
   display.stop();
   expect(written).toEqual([]);

@@ -97,7 +97,7 @@ describe.each(Object.entries(VARIANTS))("a result %s", (_name, result) => {
 describe("what checkpoints and models wrote is shown, not read", () => {
   const page = verifyHtml(VARIANTS["with hostile texts"] ?? resultOf(), "1.2.3");
   const shown =
-    "a&lt;b&gt;&amp;amp;&quot;quoted&quot;&#39;s|`tick``s`*_]]&gt;\u2400\u241B[31m\uFFFD \u{1F600}\uFFFD&lt;!--";
+    "a&lt;b&gt;&amp;amp;&quot;quoted&quot;&#39;s|`tick``s`*_]]&gt;\\x00\\x1b[31m\\ud800 \u{1F600}\\ufffe&lt;!--";
 
   test("folder, warning, prompt and answer stand there escaped", () => {
     expect(page).toContain(`<bdi>/models/${shown}</bdi>`);

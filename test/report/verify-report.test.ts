@@ -187,7 +187,7 @@ describe("generated texts", () => {
     const first = lines.indexOf("  prompt  A story?");
     expect(lines.slice(first + 1, first + 5)).toEqual([
       "  both    …night, and nobody was at sea but the keeper of the lighthouse and his",
-      "  16 bits daughter. They",
+      "  16 bits daughter.\\nThey",
       "  FP8     dog.",
       "          the texts part at token 20 of 64 in 16 bits and 31 in FP8",
     ]);

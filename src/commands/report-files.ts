@@ -1,0 +1,182 @@
+// Files that a command writes beside its result, such as --html: checked before any work is done, written whole or not at
+// all. An input is never among them. Knows no report's content.
+
+import { randomUUID } from "node:crypto";
+import type { Stats } from "node:fs";
+import { access, constants, lstat, open, readdir, realpath, rm, stat } from "node:fs/promises";
+import { basename, dirname, extname, isAbsolute, join, relative, resolve } from "node:path";
+import { writeFileAtomically } from "../checkpoint/place-file.js";
+import { type KvScalesError, messageOf, OutputWriteError, UsageError } from "../errors.js";
+
+/** Where a report is to go, as it was asked for. */
+export interface ReportRequest<Result> {
+  /** What the reader typed before the path, such as "--html"; or a variable's name. */
+  readonly option: string;
+  readonly path: string;
+  /** Whether the report goes behind what the file has; else it takes the place of the whole file. */
+  readonly appends?: boolean;
+  readonly textOf: (result: Result) => string;
+}
+
+export interface ReportFile<Result> extends ReportRequest<Result> {
+  /** The path without links, whatever the current folder will be. */
+  readonly target: string;
+  /** The file that is there already. */
+  readonly found: Stats | undefined;
+}
+
+/**
+ * Checks that each report can be written: its folder is there and can be written in, and nothing else than a plain file
+ * has its name, which no other report has.
+ * @throws UsageError for a name that no report can have, OutputWriteError for a place where none can be written
+ */
+export async function planReportFiles<Result>(
+  requests: readonly ReportRequest<Result>[],
+): Promise<ReportFile<Result>[]> {
+  const files: ReportFile<Result>[] = [];
+  for (const request of requests) {
+    const file = await planReportFile(request);
+    const twin = files.find((other) => isSameFile(other, file));
+    if (twin !== undefined) {
+      throw new UsageError(`${twin.option} and ${file.option} both name ${file.path}: give each a file of its own`);
+    }
+    files.push(file);
+  }
+  return files;
+}
+
+async function planReportFile<Result>(request: ReportRequest<Result>): Promise<ReportFile<Result>> {
+  const { option, path } = request;
+  const refuse = (what: string) => new UsageError(`${option}: ${path} ${what}. Name another file.`);
+  if (/[/\\]$/.test(path)) throw refuse("names a folder");
+  const whole = resolve(path);
+  try {
+    const entry = await lstat(whole).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    });
+    const target = entry === undefined ? join(await realpath(dirname(whole)), basename(whole)) : await realpath(whole);
+    const found = entry === undefined ? undefined : await stat(target);
+    if (found?.isDirectory()) throw refuse("is a folder");
+    if (found !== undefined && !found.isFile()) throw refuse("is a device, a pipe or a socket, not a plain file");
+    if (found !== undefined) await access(target, constants.W_OK);
+    if (found === undefined || !request.appends) await tryToWriteIn(dirname(target));
+    return { ...request, target, found };
+  } catch (error) {
+    throw error instanceof UsageError ? error : asWriteError(request, error);
+  }
+}
+
+/** Permissions do not say it all: a file system can be read-only, full, or none that has files. */
+async function tryToWriteIn(folder: string): Promise<void> {
+  const probe = join(folder, `.create-kv-scales-${randomUUID()}`);
+  await (await open(probe, "wx")).close();
+  await rm(probe);
+}
+
+/**
+ * Checks that no report takes the place of a file that is read, or comes to lie among those as if it were one.
+ * @param inputs files, and folders of them
+ * @throws UsageError
+ */
+export async function refuseInputs(files: readonly ReportFile<never>[], inputs: readonly string[]): Promise<void> {
+  for (const input of inputs) {
+    const found = await stat(input).catch(() => undefined);
+    // What cannot be read says so when it is.
+    if (found === undefined || files.length === 0) continue;
+    const folder = await realpath(input);
+    const entries = found.isDirectory() ? await entriesOf(folder) : [found];
+    for (const file of files) {
+      const isInside = found.isDirectory() && isBelow(folder, file.target);
+      const isInput = file.found !== undefined && entries.some((entry) => isSameEntry(entry, file.found));
+      if ((isInput || isInside) && !(await isReport(file))) {
+        throw new UsageError(
+          isInput || file.found !== undefined
+            ? `${file.option}: ${file.path} is a file of ${input}, which is read. Name another file.`
+            : `${file.option}: ${file.path} would lie among the files of ${input}, which are read. Name a file elsewhere, or one that ends in ${[...REPORT_ENDINGS].join(", ")}.`,
+        );
+      }
+    }
+  }
+}
+
+/** Those at the top, where a checkpoint's links into the hub's cache lie, and text; links followed. */
+async function entriesOf(folder: string): Promise<Stats[]> {
+  const names = await readdir(folder).catch(() => []);
+  const entries = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)));
+  return entries.filter((entry) => entry !== undefined);
+}
+
+/** Endings that no engine and no reader of prompts looks for. */
+const REPORT_ENDINGS: ReadonlySet<string> = new Set([".html", ".htm", ".md", ".xml"]);
+/** How a report of this program begins. */
+const REPORT_BEGINNING =
+  /<meta name="generator" content="create-kv-scales |^## \S+ FP8 KV cache: |<testsuites name="create-kv-scales /;
+const BEGINNING_BYTES = 4096;
+
+/** Whether the file is an earlier report, or has a name that only a report has. */
+async function isReport({ target, found }: ReportFile<never>): Promise<boolean> {
+  if (found === undefined) return REPORT_ENDINGS.has(extname(target).toLowerCase());
+  const file = await open(target, "r").catch(() => undefined);
+  if (file === undefined) return false;
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(BEGINNING_BYTES), 0, BEGINNING_BYTES, 0);
+    return REPORT_BEGINNING.test(buffer.toString("utf8", 0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Writes the reports one after the other, each whole or not at all. One that fails keeps no other from being written.
+ * @returns what went wrong, an OutputWriteError for each file
+ */
+export async function writeReportFiles<Result>(
+  files: readonly ReportFile<Result>[],
+  result: Result,
+): Promise<KvScalesError[]> {
+  const failures: KvScalesError[] = [];
+  for (const file of files) {
+    const text = file.textOf(result);
+    try {
+      await (file.appends ? appendWhole(file.target, text) : writeFileAtomically(file.target, text));
+    } catch (error) {
+      failures.push(asWriteError(file, error));
+    }
+  }
+  return failures;
+}
+
+/** Others write to the file, too, so it cannot be replaced: what was begun is taken back. */
+async function appendWhole(path: string, text: string): Promise<void> {
+  const file = await open(path, "a");
+  try {
+    const { size } = await file.stat();
+    try {
+      await file.writeFile(text);
+    } catch (error) {
+      await file.truncate(size);
+      throw error;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function asWriteError({ option, path }: ReportRequest<never>, cause: unknown): OutputWriteError {
+  const message = `${option} ${path}: the report cannot be written: ${messageOf(cause)}. What was there is as it was: make room, or name another file.`;
+  return new OutputWriteError(message, { cause });
+}
+
+function isSameFile(a: ReportFile<never>, b: ReportFile<never>): boolean {
+  return a.target === b.target || (a.found !== undefined && isSameEntry(a.found, b.found));
+}
+
+function isSameEntry(a: Stats, b: Stats | undefined): boolean {
+  return a.dev === b?.dev && a.ino === b.ino;
+}
+
+function isBelow(folder: string, path: string): boolean {
+  const way = relative(folder, path);
+  return way !== "" && !way.startsWith("..") && !isAbsolute(way);
+}

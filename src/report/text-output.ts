@@ -1,0 +1,74 @@
+// Standard output or standard error: everything that this program writes to a terminal, a pipe or a file behind them goes
+// through here. Shows what would steer a terminal; knows what was not written, and nothing of what is written.
+
+import { fstatSync, writeSync } from "node:fs";
+import { messageOf, OutputWriteError } from "../errors.js";
+import { showLines } from "./shown-text.js";
+
+/** The reader has gone (`… | head`), which is its right: what it wanted, it has. */
+const READER_GONE: readonly unknown[] = ["EPIPE", "ECONNRESET"];
+
+export class TextOutput {
+  /** For what draws by itself, such as a spinner. */
+  readonly stream: NodeJS.WriteStream;
+  #written: Promise<void> = Promise.resolve();
+  #failure: OutputWriteError | undefined;
+  #isClosed = false;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.stream = stream;
+    // A stream without a listener for its errors would end the process with a stack trace.
+    if (!stream.listeners("error").includes(ignoreError)) stream.on("error", ignoreError);
+  }
+
+  /** Whether a person looks at it. */
+  get isTTY(): boolean {
+    return this.stream.isTTY === true;
+  }
+
+  /**
+   * Writes a text; colours stay in a terminal alone. Never throws: `flushed` does.
+   * @param elsewhere what a reader who does not get the text still has, as a sentence
+   */
+  write(text: string, elsewhere = ""): void {
+    if (this.#isClosed) return;
+    const writing = this.#writeOut(showLines(text, { colors: this.isTTY })).catch((cause) => {
+      if (this.#isClosed) return;
+      this.#isClosed = true;
+      if (READER_GONE.includes((cause as NodeJS.ErrnoException).code)) return;
+      const message = `Standard output: the result cannot be written: ${messageOf(cause)}. Make room, or send it elsewhere.`;
+      this.#failure = new OutputWriteError(elsewhere === "" ? message : `${message} ${elsewhere}`, { cause });
+    });
+    this.#written = Promise.all([this.#written, writing]).then(() => undefined);
+  }
+
+  /** When all that was written has left the process. @throws OutputWriteError when some of it could not */
+  async flushed(): Promise<void> {
+    await this.#written;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #writeOut(text: string): Promise<void> {
+    const { stream } = this;
+    const fd = "fd" in stream ? stream.fd : undefined;
+    if (isPlainFile(fd)) return writeWhole(fd, Buffer.from(text));
+    await new Promise<void>((resolve, reject) => {
+      stream.write(text, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+}
+
+function ignoreError(): void {}
+
+function isPlainFile(fd: unknown): fd is number {
+  try {
+    return typeof fd === "number" && fstatSync(fd).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Node writes to a file once and takes what did not fit for written: on a full disk, the result would be cut in silence. */
+function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
+}
