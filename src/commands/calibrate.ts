@@ -9,8 +9,10 @@ import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
+
+import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
-import { showLine } from "../report/shown-text.js";
+
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
@@ -96,6 +98,6 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
   const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   const elsewhere = `The result is in ${result.output}.`;
   if (json) stdout.write(calibrationJson(result, seconds), elsewhere);
-  else if (quiet) stdout.write(`${showLine(result.output, Number.POSITIVE_INFINITY)}\n`, elsewhere);
+  else if (quiet) stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
   else stdout.write(calibrationReport(result, colors, seconds), elsewhere);
 }

@@ -7,7 +7,7 @@ import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { convert } from "../pipeline/convert.js";
 import { conversionJson, conversionReport } from "../report/convert-report.js";
-import { showLine } from "../report/shown-text.js";
+import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
 import { withProgress } from "./with-progress.js";
@@ -55,6 +55,6 @@ async function runConvert(model: string, flags: ConvertFlags, context: CommandCo
   const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   const elsewhere = `The result is in ${conversion.output}.`;
   if (json) stdout.write(conversionJson(conversion), elsewhere);
-  else if (quiet) stdout.write(`${showLine(conversion.output, Number.POSITIVE_INFINITY)}\n`, elsewhere);
+  else if (quiet) stdout.write(`${showLine(conversion.output, PATH_LIMIT)}\n`, elsewhere);
   else stdout.write(conversionReport(conversion, colors), elsewhere);
 }

@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto";
 import type { Stats } from "node:fs";
 import { access, constants, lstat, open, readdir, realpath, rm, stat } from "node:fs/promises";
-import { basename, dirname, extname, isAbsolute, join, relative, resolve } from "node:path";
+import { basename, dirname, extname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { writeFileAtomically } from "../checkpoint/place-file.js";
 import { type KvScalesError, messageOf, OutputWriteError, UsageError } from "../errors.js";
 
@@ -48,7 +48,7 @@ export async function planReportFiles<Result>(
 async function planReportFile<Result>(request: ReportRequest<Result>): Promise<ReportFile<Result>> {
   const { option, path } = request;
   const refuse = (what: string) => new UsageError(`${option}: ${path} ${what}. Name another file.`);
-  if (/[/\\]$/.test(path)) throw refuse("names a folder");
+  if (path.endsWith("/") || path.endsWith(sep)) throw refuse("names a folder");
   const whole = resolve(path);
   try {
     const entry = await lstat(whole).catch((error: NodeJS.ErrnoException) => {

@@ -5,9 +5,9 @@ import { OUTPUT_FORMATS, type OutputFormat } from "../checkpoint/output-formats.
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
-import { jsonDocument, type Shown, shown } from "./shown-text.js";
+import { jsonDocument, PATH_LIMIT, type Shown, shown } from "./shown-text.js";
 import { formatBar, formatCount, formatValue } from "./text.js";
-import { wrapWords } from "./wrapped-text.js";
+import { CONTINUED, wrapText, wrapWords } from "./wrapped-text.js";
 
 const WIDTH = 80;
 const BAR_WIDTH = 9;
@@ -24,7 +24,7 @@ export function calibrationReport(result: CalibrationResult, colors: Colors, sec
     ...engineLines(result, colors),
     ...safe.warnings.flatMap((warning) => [
       "",
-      ...wrapWords(`Warning: ${warning}`.split(" "), WIDTH).map(colors.yellow),
+      ...wrapText(`Warning: ${warning}`, WIDTH, CONTINUED).split("\n").map(colors.yellow),
     ]),
     "",
   ].join("\n");
@@ -88,9 +88,8 @@ function engineLines({ format, output }: CalibrationResult, colors: Colors): str
 
 /** In quotes where a shell would read more than a name; characters that cannot be shown as bash and zsh write them. */
 function shellWord(path: string): string {
-  if (/^[\w./-]+$/.test(path)) return path;
-  if (shown(path, path.length) === path) return `'${path.replaceAll("'", "'\\''")}'`;
-  return `$'${shown(path.replaceAll(/[\\']/g, "\\$&"), Number.POSITIVE_INFINITY)}'`;
+  if (shown(path, PATH_LIMIT) !== path) return `$'${shown(path.replaceAll(/[\\']/g, "\\$&"), PATH_LIMIT)}'`;
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** The result for machines. Keys are stable. */

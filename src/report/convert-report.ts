@@ -4,7 +4,7 @@ import type { Colors } from "picocolors/types.js";
 import type { Conversion } from "../pipeline/convert.js";
 import { jsonDocument, shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
-import { wrapText } from "./wrapped-text.js";
+import { CONTINUED, wrapText } from "./wrapped-text.js";
 
 const WIDTH = 80;
 
@@ -19,7 +19,7 @@ export function conversionReport(conversion: Conversion, colors: Colors): string
     `k and v scales from ${formatValue(Math.min(...values))} to ${formatValue(Math.max(...values))}`,
     `${colors.bold(colors.green("Written to"))} ${output}`,
     `           ${format}, ${dtype}, ${how}`,
-    ...warnings.flatMap((warning) => ["", colors.yellow(wrapText(`Warning: ${warning}`, WIDTH))]),
+    ...warnings.flatMap((warning) => ["", colors.yellow(wrapText(`Warning: ${warning}`, WIDTH, CONTINUED))]),
     "",
   ].join("\n");
 }

@@ -2,9 +2,9 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { InspectedEngine, Inspection } from "../pipeline/inspect.js";
-import { jsonDocument, type Shown, shown } from "./shown-text.js";
+import { jsonDocument, type Shown, type ShownText, shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
-import { wrapText } from "./wrapped-text.js";
+import { CONTINUED, wrapText } from "./wrapped-text.js";
 
 const WIDTH = 80;
 const NUMBER_WIDTH = 10;
@@ -24,19 +24,24 @@ export function inspectionReport(inspection: Inspection, colors: Colors): string
     "",
     ...scaleTable(safe, colors),
     ...engines.map((engine) => engineLine(engine, colors)),
-    ...problems.flatMap(({ message }) => ["", colors.red(wrapText(`Problem: ${message}`, WIDTH))]),
+    ...problems.flatMap(({ message }) => ["", colors.red(wrapText(`Problem: ${message}`, WIDTH, CONTINUED))]),
     "",
   ].join("\n");
 }
 
 function headLine({ modelType, quantization, kvCacheDtype, layers }: ShownInspection): string {
   const parts = [
-    modelType ?? "unknown model type",
+    modelType === undefined ? "unknown model type" : quoted(modelType),
     `${layers.length} ${layers.length === 1 ? "layer" : "layers"} with attention`,
-    ...(quantization === undefined ? [] : [`quantization_config: ${quantization}`]),
-    ...(kvCacheDtype === undefined ? [] : [`kv_cache_torch_dtype: ${kvCacheDtype}`]),
+    ...(quantization === undefined ? [] : [`quantization_config: ${quoted(quantization)}`]),
+    ...(kvCacheDtype === undefined ? [] : [`kv_cache_torch_dtype: ${quoted(kvCacheDtype)}`]),
   ];
-  return wrapText(parts.join(" · "), WIDTH);
+  return wrapText(parts.join(" · "), WIDTH, CONTINUED);
+}
+
+/** A name as it is; what is none, in quotes, so that it does not pass for a sentence of ours. */
+function quoted(name: ShownText): string {
+  return /^[\w./-]+$/.test(name) ? name : `"${name}"`;
 }
 
 function scaleTable({ layers, strayScales }: ShownInspection, colors: Colors): string[] {

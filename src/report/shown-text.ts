@@ -18,6 +18,8 @@ export type Shown<Value> = Value extends string
 
 /** Characters of a name or a sentence: several times what any real one has. */
 export const NAME_LIMIT = 1000;
+/** Characters of a path that is to be copied: as many as a system allows. */
+export const PATH_LIMIT = 4096;
 /** Characters of a text that a model wrote: more than the longest answer. */
 export const GENERATED_LIMIT = 100_000;
 
@@ -30,6 +32,9 @@ const SHARE_OF_BEGINNING = 0.7;
  */
 const UNSHOWABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]/u;
 
+/** A letter or mark of a script in which joiners change how letters are written. */
+const JOINING = `[${"Arab Syrc Nkoo Mong Deva Beng Guru Gujr Orya Taml Telu Knda Mlym Sinh Khmr Mymr Tibt".replaceAll(/\w+ ?/g, (script) => `\\p{Script_Extensions=${script.trim()}}`)}]`;
+
 /**
  * Characters without a shape that are part of what stands before them, as scripts and emoji need them: a variation
  * selector, or a joiner between two emoji or two letters of a script that joins. Anywhere else they hide something.
@@ -39,7 +44,7 @@ const ATTACHED = [
   String.raw`(?<=[0-9#*])\u{FE0F}(?=\u{20E3})`,
   String.raw`(?<=\p{Script=Han})[\u{FE00}-\u{FE0F}\u{E0100}-\u{E01EF}]`,
   String.raw`(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\u{FE0F}])\u{200D}(?=\p{Extended_Pictographic})`,
-  String.raw`(?<=(?![\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}])[\p{L}\p{M}])[\u{200C}\u{200D}](?=(?![\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}])[\p{L}\p{M}])`,
+  String.raw`(?<=${JOINING})[\u{200C}\u{200D}](?=${JOINING})`,
 ].join("|");
 const ATTACHED_OR_UNSHOWABLE = new RegExp(`(?<attached>${ATTACHED})|${UNSHOWABLE.source}`, "gu");
 

@@ -98,7 +98,7 @@ function details(title: string, content: string): string {
 }
 
 /** What makes GitHub link an address, a person or an issue, even behind a backslash, when a word follows at once. */
-const LINKED = /(?<=[@#])(?=\w)|(?<=:)(?=\/\/)|(?<=\bwww)(?=\.)|(?<=\b(?:mailto|xmpp):)/gi;
+const LINKED = /(?<=[@#])(?=\w)|(?<=:)(?=\/\/)|(?<=www)(?=\.)|(?<=(?:mailto|xmpp):)/gi;
 
 /** With nothing left that Markdown or HTML would read: names and generated texts, all shown, may hold anything. */
 function escapeMarkdown(text: string): string {

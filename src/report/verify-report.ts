@@ -19,7 +19,7 @@ import {
 } from "./verify-figures.js";
 import { partingOf, splitTexts, storageOf } from "./verify-generation.js";
 import { clipStart, clipText } from "./verify-lines.js";
-import { wrapText } from "./wrapped-text.js";
+import { CONTINUED, wrapText } from "./wrapped-text.js";
 
 const WIDTH = 80;
 const BAR_WIDTH = 9;
@@ -39,7 +39,10 @@ export function verifyReport(verified: VerifyResult, colors: Colors, seconds: nu
     wrapText(`${cacheOf(result)} · ${summaryOf(result, seconds)}`, WIDTH),
     "",
     ...verdictLines(result, colors),
-    ...result.warnings.flatMap((warning) => ["", ...linesOf(`Warning: ${warning}`).map(colors.yellow)]),
+    ...result.warnings.flatMap((warning) => [
+      "",
+      ...wrapText(`Warning: ${warning}`, WIDTH, CONTINUED).split("\n").map(colors.yellow),
+    ]),
     "",
   ].join("\n");
 }

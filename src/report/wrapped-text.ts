@@ -1,5 +1,8 @@
 // Sentences as lines that a terminal of 80 columns does not break. Pure.
 
+/** Before the further lines of a warning or a problem, so that words of others in it begin no line that looks like ours. */
+export const CONTINUED = "  ";
+
 /** A text as lines of at most `width` characters, each but the first indented. */
 export function wrapText(text: string, width: number, indent = ""): string {
   return wrapWords(text.split(" "), width - indent.length).join(`\n${indent}`);
