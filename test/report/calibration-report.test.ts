@@ -102,7 +102,7 @@ describe.each(VARIANTS)("for %s with %s", (format, dtype) => {
   });
 
   test("every warning is there, whole", () => {
-    const text = lines.join(" ");
+    const text = lines.map((line) => line.trim()).join(" ");
     for (const warning of result.warnings) expect(text).toContain(`Warning: ${warning}`);
   });
 
