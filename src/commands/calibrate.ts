@@ -9,10 +9,8 @@ import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
-
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
-
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,

@@ -166,7 +166,7 @@ describe("the program", () => {
       mkdirSync(folder);
       put(join(folder, "r.html"), "earlier");
       const earlier = "earlier\n".repeat(380);
-    put(join(folder, "summary.md"), earlier);
+      put(join(folder, "summary.md"), earlier);
       // No file may grow beyond 3 KiB, which the XML fits into.
       const script = `ulimit -f 3; ${process.execPath} ${PROGRAM} verify ${FEW.join(" ")} -q --html r.html --junit r.xml`;
       const env = { GITHUB_STEP_SUMMARY: join(folder, "summary.md") };
