@@ -228,12 +228,11 @@ describe("reports for others", () => {
   });
 
   test.each(["--markdown", "--html"])(
-    "a report that cannot be written is exit 7, after the verdict was printed: %s",
+    "a report that cannot be written is exit 7, before anything is computed: %s",
     async (option) => {
       const path = join(temporaryFolder(), "missing/report");
       const { exitCode, stdout, stderr } = await verify(calibrated, "--quiet", option, path);
-      expect(exitCode).toBe(7);
-      expect(stdout).not.toBe("");
+      expect({ exitCode, stdout }).toEqual({ exitCode: 7, stdout: "" });
       expect(stderr).toMatch(/^Error: .*missing\/report: the report cannot be written/);
     },
   );
