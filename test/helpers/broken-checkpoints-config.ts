@@ -106,7 +106,6 @@ const ROPES: readonly [rope: unknown, exitCode: number, says: RegExp][] = [
   [{ rope_type: "linear" }, 3, /factor: expected a positive number, found nothing/],
   [{ rope_type: "linear", factor: 0 }, 3, /factor: expected a positive number/],
   [{ rope_type: "linear", factor: "2" }, 3, /factor: expected a positive number/],
-  [{ rope_type: "linear", factor: 2, long_factor: [1] }, 4, /long_factor: .*not understood/],
   [{ rope_type: "dynamic" }, 3, /factor: expected a positive number/],
   [{ rope_type: "llama3", factor: 8 }, 3, /low_freq_factor: expected a positive number/],
   [{ rope_type: "llama3", factor: 8, low_freq_factor: 1 }, 3, /high_freq_factor: expected a positive number/],
