@@ -1,9 +1,10 @@
 // Turns messages into text with the checkpoint's own chat template (Jinja, rendered in an interpreter without access to
 // anything). Knows nothing of tokens.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
+import { isObject, showJson } from "../checkpoint/json-text.js";
+import { readOptionalTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf, PromptDataError } from "../errors.js";
 import type { Message } from "./read-prompts.js";
 
@@ -19,7 +20,8 @@ export async function openChatTemplate(
   folder: string,
   tokenizerConfig: Readonly<Record<string, unknown>>,
 ): Promise<RenderMessages | undefined> {
-  const source = (await readTemplateFile(folder)) ?? templateOfConfig(tokenizerConfig.chat_template);
+  const file = await readOptionalTextFile(join(folder, "chat_template.jinja"));
+  const source = file ?? templateOfConfig(folder, tokenizerConfig.chat_template);
   if (source === undefined) return undefined;
   const template = parseTemplate(folder, source);
   const variables = specialTokens(tokenizerConfig);
@@ -30,21 +32,17 @@ export async function openChatTemplate(
   };
 }
 
-async function readTemplateFile(folder: string): Promise<string | undefined> {
-  try {
-    return await readFile(join(folder, "chat_template.jinja"), "utf8");
-  } catch {
-    return undefined;
-  }
-}
-
 /** A template, or a list of named ones of which "default" is for conversation. */
-function templateOfConfig(value: unknown): string | undefined {
+function templateOfConfig(folder: string, value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return undefined;
-  const named = value as readonly { readonly name?: unknown; readonly template?: unknown }[];
-  const template = (named.find(({ name }) => name === "default") ?? named[0])?.template;
-  return typeof template === "string" ? template : undefined;
+  const named: readonly unknown[] = Array.isArray(value) ? value : [];
+  const chosen = named.find((entry) => isObject(entry) && entry.name === "default") ?? named[0];
+  if (isObject(chosen) && typeof chosen.template === "string") return chosen.template;
+  if (Array.isArray(value) && value.length === 0) return undefined;
+  throw new CheckpointError(
+    `${join(folder, "tokenizer_config.json")}: chat_template: expected a template or a list of objects with "name" and "template", found ${showJson(value)}`,
+  );
 }
 
 function parseTemplate(folder: string, source: string): Template {

@@ -2,7 +2,8 @@
 
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { parseJsonObject, readOptionalTextFile, readTextFile } from "../checkpoint/open-checkpoint.js";
+import { parseJsonObject } from "../checkpoint/json-text.js";
+import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf } from "../errors.js";
 import { openChatTemplate, type RenderMessages, renderTranscript } from "./chat-template.js";
 import type { Prompt } from "./read-prompts.js";
