@@ -5,7 +5,7 @@ import { CheckpointError, messageOf } from "../errors.js";
 import type { RefusalClass } from "./plain-file.js";
 
 /** The limit of safetensors' reference reader. Whatever walks the value later, ours or a library, may be recursive. */
-export const MAX_NESTING = 128;
+const MAX_NESTING = 128;
 
 /**
  * Gemma's tokenizer.json, the largest that is known, has two million. Each takes up to a hundred bytes once it is parsed,

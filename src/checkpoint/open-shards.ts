@@ -3,9 +3,9 @@
 
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { CheckpointError } from "../errors.js";
+import { CheckpointError, codeOf, messageOf } from "../errors.js";
 import type { Shard } from "./open-checkpoint.js";
-import { codeOf, kindOf, reasonOf } from "./plain-file.js";
+import { kindOf } from "./plain-file.js";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors-header.js";
 import { takeTurns } from "./take-turns.js";
 
@@ -49,7 +49,7 @@ export async function openShards(folder: string, names: readonly string[]): Prom
 async function openShard(folder: string, name: string): Promise<Shard> {
   const link = join(folder, name);
   const path = await realpath(link).catch((cause: unknown) => {
-    throw new CheckpointError(`${link}: cannot be opened: ${reasonOf(cause)}`, { cause });
+    throw new CheckpointError(`${link}: cannot be opened: ${messageOf(cause)}`, { cause });
   });
   return { name, path, header: await readSafetensorsHeader(path) };
 }
@@ -69,7 +69,7 @@ export async function listCheckpointFolder(folder: string): Promise<string[]> {
     throw new CheckpointError(`${folder}: expected a checkpoint folder, found ${kindOf(stats)}. ${other}`);
   } catch (cause) {
     if (cause instanceof CheckpointError) throw cause;
-    const problem = codeOf(cause) === "ENOENT" ? "no such folder" : `cannot be listed: ${reasonOf(cause)}`;
+    const problem = codeOf(cause) === "ENOENT" ? "no such folder" : `cannot be listed: ${messageOf(cause)}`;
     throw new CheckpointError(`${folder}: ${problem}. ${advice}`, { cause });
   }
 }

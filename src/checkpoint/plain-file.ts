@@ -3,7 +3,7 @@
 
 import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, realpath, stat } from "node:fs/promises";
-import { CheckpointError, type KvScalesError, messageOf } from "../errors.js";
+import { CheckpointError, codeOf, type KvScalesError, messageOf } from "../errors.js";
 
 /** What a file that cannot be read is: the checkpoint's fault, or that of the prompts. */
 export type RefusalClass = new (message: string, options?: { cause?: unknown }) => KvScalesError;
@@ -78,11 +78,7 @@ export async function requirePlainFile(path: string, Refusal: RefusalClass = Che
  * The whole of a plain file, however its size changes meanwhile.
  * @throws `Refusal` when it cannot be read or is larger than `maxBytes`; of a larger one, no more is read than that
  */
-export async function readPlainFile(
-  path: string,
-  maxBytes: number,
-  Refusal: RefusalClass = CheckpointError,
-): Promise<Buffer> {
+async function readPlainFile(path: string, maxBytes: number, Refusal: RefusalClass = CheckpointError): Promise<Buffer> {
   const { handle, stats } = await openPlainFile(path, Refusal);
   try {
     if (stats.size > maxBytes) throw tooLarge(path, `${stats.size} bytes`, maxBytes, Refusal);
@@ -117,30 +113,12 @@ export function kindOf(stats: Stats): string {
   return stats.isFile() ? "a file" : "something else";
 }
 
-/** Why the system could not open or read something, in words. */
-export function reasonOf(cause: unknown): string {
-  return isOutOfFileHandles(cause)
-    ? "this process may not open more files (EMFILE). Allow more: ulimit -n 1024"
-    : messageOf(cause);
-}
-
-/** Whether there are too few file handles, in this process or the whole system. */
-export function isOutOfFileHandles(error: unknown): boolean {
-  return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
-}
-
-/** The system's name of an error, such as ENOENT. */
-export function codeOf(error: unknown): string | undefined {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return typeof code === "string" ? code : undefined;
-}
-
 async function attempt<Result>(path: string, Refusal: RefusalClass, act: () => Promise<Result>): Promise<Result> {
   try {
     return await act();
   } catch (cause) {
     const isMissing = codeOf(cause) === "ENOENT";
-    throw new Refusal(isMissing ? `${path}: not found` : `${path}: cannot be read: ${reasonOf(cause)}`, { cause });
+    throw new Refusal(isMissing ? `${path}: not found` : `${path}: cannot be read: ${messageOf(cause)}`, { cause });
   }
 }
 

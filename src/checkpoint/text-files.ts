@@ -2,8 +2,8 @@
 
 import { lstat } from "node:fs/promises";
 import { basename } from "node:path";
-import { CheckpointError } from "../errors.js";
-import { codeOf, readPlainText, reasonOf } from "./plain-file.js";
+import { CheckpointError, codeOf, messageOf } from "../errors.js";
+import { readPlainText } from "./plain-file.js";
 
 /** Largest known: a config.json of 0.5 MB, which names every layer that is not quantized; a tokenizer_config.json of 2 MB. */
 const MAX_BYTES = 10_000_000;
@@ -36,6 +36,6 @@ async function isThere(path: string): Promise<boolean> {
     return true;
   } catch (cause) {
     if (["ENOENT", "ENOTDIR"].includes(codeOf(cause) ?? "")) return false;
-    throw new CheckpointError(`${path}: cannot be read: ${reasonOf(cause)}`, { cause });
+    throw new CheckpointError(`${path}: cannot be read: ${messageOf(cause)}`, { cause });
   }
 }

@@ -4,7 +4,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import * as errors from "../errors.js";
-import { InterruptedError, ProviderError } from "../errors.js";
+import { InterruptedError, messageOf, ProviderError } from "../errors.js";
 import type { ComputeTaskName, TaskRequest, TaskResult } from "./compute-tasks.js";
 import type { WarmUpRequest } from "./warm-up.js";
 
@@ -47,7 +47,7 @@ export interface ComputeProcessOptions {
 /** Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes. */
 export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOptions = {}): ComputeProcess {
   const settings = threads === undefined ? [] : [String(threads)];
-  const child = fork(fileURLToPath(new URL("./compute-child.js", import.meta.url)), settings, {
+  const child = fork(fileURLToPath(new URL("./start-compute-child.js", import.meta.url)), settings, {
     serialization: "advanced",
     execArgv: ["--expose-gc"],
     env: {
@@ -62,7 +62,9 @@ export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOp
   const lastWords = keepTail(child.stderr);
   let running: ComputeTaskName | undefined;
   const ended = new Promise<never>((_, reject) => {
-    child.on("error", reject);
+    child.on("error", (cause) => {
+      reject(new ProviderError(`The computing process could not be started: ${messageOf(cause)}`, { cause }));
+    });
     child.on("exit", (code, killedBy) => {
       const end = () => reject(describeEnd(code, killedBy, { running, lastWords: lastWords() }));
       // A large result can still be on its way when the process has gone.
@@ -71,13 +73,16 @@ export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOp
     });
   });
   ended.catch(() => {}); // it may end before anyone asks it to measure
+  const send = (message: ToChild) => {
+    if (child.connected) child.send(message, () => {});
+  };
   const stop = () => {
     child.kill("SIGKILL");
   };
   return {
     stop,
     warmUp(request) {
-      child.send({ kind: "warm up", request } satisfies ToChild, () => {});
+      send({ kind: "warm up", request });
     },
     async run(task, { signal, onProgress, ...request }) {
       if (signal?.aborted) throw new InterruptedError();
@@ -85,7 +90,7 @@ export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOp
       signal?.addEventListener("abort", stop);
       try {
         const answered = answer(child, onProgress as ((progress: unknown) => void) | undefined);
-        child.send({ kind: "run", task, request } satisfies ToChild, () => {});
+        send({ kind: "run", task, request });
         return (await Promise.race([answered, ended])) as TaskResult<typeof task>;
       } catch (error) {
         throw signal?.aborted ? new InterruptedError() : error;

@@ -4,8 +4,8 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isObject, parseJson, showJson } from "../checkpoint/json-text.js";
-import { kindOf, readPlainText, reasonOf, requirePlainFile } from "../checkpoint/plain-file.js";
-import { PromptDataError } from "../errors.js";
+import { kindOf, readPlainText, requirePlainFile } from "../checkpoint/plain-file.js";
+import { messageOf, PromptDataError } from "../errors.js";
 
 export interface Message {
   readonly role: string;
@@ -105,7 +105,7 @@ async function lookAt(path: string) {
     const stats = await stat(path);
     return { stats, names: stats.isDirectory() ? await readdir(path) : undefined };
   } catch (cause) {
-    throw new PromptDataError(`${path}: cannot be opened: ${reasonOf(cause)}`, { cause });
+    throw new PromptDataError(`${path}: cannot be opened: ${messageOf(cause)}`, { cause });
   }
 }
 
