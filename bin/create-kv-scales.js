@@ -1,7 +1,13 @@
 #!/usr/bin/env node
 import { importWithinLimits } from "../dist/import-in-turn.js";
 
-const { main } = await importWithinLimits(new URL("../dist/cli.js", import.meta.url));
-process.exitCode = await main(process.argv.slice(2));
+try {
+  const { main } = await importWithinLimits(new URL("../dist/cli.js", import.meta.url));
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (error?.code !== "EMFILE") throw error;
+  process.stderr.write("Error: this process may not open more files. Allow more: ulimit -n 1024\n");
+  process.exitCode = 3;
+}
 // What is written comes out; what is still open, such as a connection that a server never ends, keeps nobody waiting.
 process.stdout.write("", () => process.stderr.write("", () => process.exit()));

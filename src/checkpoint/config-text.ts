@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { applyEdits, findNodeAtLocation, modify, parseTree } from "jsonc-parser";
 import { UnsupportedModelError } from "../errors.js";
+import { isObject } from "./json-text.js";
 import { OUTPUT_FORMATS, type OutputFormat } from "./output-formats.js";
 
 /**
@@ -40,8 +41,8 @@ function hasOwnQuantization(config: Readonly<Record<string, unknown>>): boolean 
 }
 
 function quantizationMethod(config: Readonly<Record<string, unknown>>): string {
-  const block = config.quantization_config as { quant_method?: unknown };
-  return String(block.quant_method ?? "of unknown method");
+  const block = config.quantization_config;
+  return isObject(block) && typeof block.quant_method === "string" ? block.quant_method : "of unknown method";
 }
 
 function keysOfAllFormats(): Set<string> {

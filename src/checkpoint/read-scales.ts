@@ -45,7 +45,7 @@ interface ScalesFile {
  * @throws CheckpointError when a file cannot be read
  */
 export async function readScales(files: readonly ScalesFile[]): Promise<ScaleTensor[]> {
-  const found = files.map(({ name, path, header }) => ({ file: name, path, entries: scalesOf(header.tensors) }));
+  const found = files.map(({ name, path, header }) => ({ file: name, path, entries: scaleEntries(header.tensors) }));
   const count = found.reduce((sum, { entries }) => sum + entries.length, 0);
   if (count > MAX_SCALES) {
     throw new CheckpointError(
@@ -61,7 +61,7 @@ interface FoundScale {
   readonly parsed: ScaleName;
 }
 
-function scalesOf(tensors: readonly TensorEntry[]): FoundScale[] {
+function scaleEntries(tensors: readonly TensorEntry[]): FoundScale[] {
   return tensors.flatMap((entry) => {
     const parsed = parseScaleName(entry.name);
     return parsed === undefined ? [] : [{ entry, parsed }];
@@ -97,6 +97,19 @@ async function readValues({ read }: PlainFile, entry: TensorEntry): Promise<numb
   return Array.from({ length: elements }, (_, element) => decode(data, element));
 }
 
+/** The scales of an attention by its name, in the order that they are given. */
+export function scalesByAttention(
+  scales: readonly ScaleTensor[],
+): (attention: string | undefined) => readonly ScaleTensor[] {
+  const groups = new Map<string | undefined, ScaleTensor[]>();
+  for (const scale of scales) {
+    const group = groups.get(scale.attention);
+    if (group === undefined) groups.set(scale.attention, [scale]);
+    else group.push(scale);
+  }
+  return (attention) => groups.get(attention) ?? [];
+}
+
 export interface ScalesAsRead {
   readonly source: "kv_scale" | "k_scale, v_scale";
   /** In the order of the places that were asked for. */
@@ -115,8 +128,8 @@ export async function scalesAsRead(
 ): Promise<ScalesAsRead | undefined> {
   const scales = await readScales(checkpoint.shards);
   if (scales.length === 0) return undefined;
-  const find = (attention: string, kind: ScaleKind) =>
-    scales.find((scale) => scale.attention === attention && scale.kind === kind);
+  const scalesOf = scalesByAttention(scales);
+  const find = (attention: string, kind: ScaleKind) => scalesOf(attention).find((scale) => scale.kind === kind);
   const attentionNames = places.map(({ name }) => name);
   const withoutPair = attentionNames.filter((name) => !find(name, "k_scale") || !find(name, "v_scale"));
   const withoutShared = attentionNames.filter((name) => !find(name, "kv_scale"));

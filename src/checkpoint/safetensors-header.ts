@@ -36,6 +36,9 @@ const BYTES_PER_ELEMENT: ReadonlyMap<string, number> = new Map(
  */
 const MAX_HEADER_BYTES = 50_000_000;
 
+/** Names are joined from those of modules; the longest known have 150 characters. */
+const MAX_NAME_CHARACTERS = 1024;
+
 /** Neither PyTorch nor NumPy has tensors of more. */
 const MAX_DIMENSIONS = 64;
 
@@ -126,6 +129,11 @@ function parseTensorEntry(
   dataStart: number,
   fileBytes: number,
 ): TensorEntry {
+  if (name.length > MAX_NAME_CHARACTERS) {
+    throw new CheckpointError(
+      `${path}: tensor "${name.slice(0, 80)}…": expected a name of at most ${MAX_NAME_CHARACTERS} characters, found ${name.length}`,
+    );
+  }
   const fail = (problem: string): never => {
     throw new CheckpointError(`${path}: tensor "${name}": ${problem}`);
   };
