@@ -5,7 +5,7 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError, codeOf, messageOf } from "../errors.js";
 import type { Shard } from "./open-checkpoint.js";
-import { kindOf } from "./plain-file.js";
+import { describeFile, requirePlainFile } from "./plain-file.js";
 import { readSafetensorsHeader, type SafetensorsHeader } from "./safetensors-header.js";
 import { takeTurns } from "./take-turns.js";
 
@@ -51,6 +51,7 @@ async function openShard(folder: string, name: string): Promise<Shard> {
   const path = await realpath(link).catch((cause: unknown) => {
     throw new CheckpointError(`${link}: cannot be opened: ${messageOf(cause)}`, { cause });
   });
+  await requirePlainFile(link); // so that an error names it, not where it leads
   return { name, path, header: await readSafetensorsHeader(path) };
 }
 
@@ -66,7 +67,9 @@ export async function listCheckpointFolder(folder: string): Promise<string[]> {
     const stats = await stat(folder);
     if (stats.isDirectory()) return await readdir(folder);
     const other = stats.isFile() ? "Give the folder that holds it." : advice;
-    throw new CheckpointError(`${folder}: expected a checkpoint folder, found ${kindOf(stats)}. ${other}`);
+    throw new CheckpointError(
+      `${folder}: expected a checkpoint folder, found ${await describeFile(folder, stats)}. ${other}`,
+    );
   } catch (cause) {
     if (cause instanceof CheckpointError) throw cause;
     const problem = codeOf(cause) === "ENOENT" ? "no such folder" : `cannot be listed: ${messageOf(cause)}`;

@@ -104,8 +104,13 @@ export async function readPlainText(
   }
 }
 
-/** What is not a plain file, in words. */
-export function kindOf(stats: Stats): string {
+/** What has this name, in words: its kind, and where a link leads. */
+export async function describeFile(path: string, stats: Stats): Promise<string> {
+  const target = await realpath(path).catch(() => path);
+  return target === path ? kindOf(stats) : `${kindOf(stats)} (${target})`;
+}
+
+function kindOf(stats: Stats): string {
   if (stats.isDirectory()) return "a folder";
   if (stats.isFIFO()) return "a named pipe (FIFO)";
   if (stats.isSocket()) return "a socket";
@@ -123,9 +128,8 @@ async function attempt<Result>(path: string, Refusal: RefusalClass, act: () => P
 }
 
 async function notPlain(path: string, stats: Stats, Refusal: RefusalClass): Promise<KvScalesError> {
-  const target = await realpath(path).catch(() => path);
-  const where = target === path ? "" : ` (${target})`;
-  return new Refusal(`${path}: cannot be read: expected a plain file, found ${kindOf(stats)}${where}`);
+  const found = await describeFile(path, stats);
+  return new Refusal(`${path}: cannot be read: expected a plain file, found ${found}`);
 }
 
 function tooLarge(path: string, found: string, maxBytes: number, Refusal: RefusalClass): KvScalesError {

@@ -4,7 +4,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isObject, parseJson, showJson } from "../checkpoint/json-text.js";
-import { kindOf, readPlainText, requirePlainFile } from "../checkpoint/plain-file.js";
+import { describeFile, readPlainText, requirePlainFile } from "../checkpoint/plain-file.js";
 import { messageOf, PromptDataError } from "../errors.js";
 
 export interface Message {
@@ -20,7 +20,7 @@ export type Prompt = { readonly source: string } & (
 
 /** Each line of a .txt file is a prompt. A .jsonl line is `text`, `messages`, or `prompt` and `completion`. */
 const READERS: Record<string, (line: string, source: string) => Prompt> = {
-  ".txt": (line, source) => ({ source, text: line }),
+  ".txt": readTextLine,
   ".jsonl": parseJsonLine,
 };
 
@@ -30,8 +30,8 @@ const READERS: Record<string, (line: string, source: string) => Prompt> = {
  */
 const MAX_BYTES = 128 * 2 ** 20;
 
-/** Of all files together; their lines take 150 bytes each beside their text. */
-const MAX_PROMPTS = 1_000_000;
+/** Of all files together, blank ones too. Each takes 150 bytes beside its text. */
+const MAX_LINES = 2_000_000;
 
 /** A folder of prompts has a few; whoever has one per prompt has thousands. */
 const MAX_FILES = 10_000;
@@ -59,15 +59,15 @@ export const GENERATION_PROMPTS = fileURLToPath(new URL("../../calibration-data/
  */
 export async function readPrompts(path: string): Promise<Prompt[]> {
   const prompts: Prompt[] = [];
-  let bytesLeft = MAX_BYTES;
+  let [bytes, lines] = [0, 0];
   for (const file of await listFiles(path)) {
-    const text = await readText(path, file, bytesLeft);
-    bytesLeft -= Buffer.byteLength(text);
-    for (const prompt of promptsOf(file, text)) {
-      prompts.push(prompt);
-      if (prompts.length > MAX_PROMPTS) {
-        throw new PromptDataError(`${path}: expected at most ${MAX_PROMPTS} prompts, found more. ${FEWER}`);
+    const text = await readText(path, file, MAX_BYTES - bytes);
+    bytes += Buffer.byteLength(text);
+    for (const [index, line] of linesOf(text)) {
+      if (++lines > MAX_LINES) {
+        throw new PromptDataError(`${path}: expected at most ${MAX_LINES} lines, found more. ${FEWER}`);
       }
+      if (line.trim() !== "") prompts.push(readLine(file, line, index + 1));
     }
   }
   if (prompts.length === 0) throw new PromptDataError(`${path}: holds no prompt`);
@@ -86,7 +86,7 @@ async function listFiles(path: string): Promise<string[]> {
     if (stats.isFile()) return [path];
     // A shell's <(command) is one, too. What it holds could not be read twice, nor said to be the same the next time.
     throw new PromptDataError(
-      `${path}: expected a .txt or .jsonl file, or a folder, found ${kindOf(stats)}. Save the prompts as a file.`,
+      `${path}: expected a .txt or .jsonl file, or a folder, found ${await describeFile(path, stats)}. Save the prompts as a file.`,
     );
   }
   const files = names.filter((name) => extensionOf(name) !== undefined).sort();
@@ -123,22 +123,29 @@ async function readText(data: string, file: string, bytesLeft: number): Promise<
   return readPlainText(file, bytesLeft, PromptDataError);
 }
 
-/** Line by line, so that a file of nothing but line ends takes no memory. */
-function* promptsOf(path: string, text: string): Generator<Prompt> {
-  const read = READERS[extensionOf(path) ?? ".txt"];
-  let number = 0;
-  for (let start = 0; start <= text.length && read !== undefined; ) {
-    const end = text.indexOf("\n", start);
-    const line = text.slice(start, end < 0 ? text.length : end).replace(/\r$/, "");
-    start = end < 0 ? text.length + 1 : end + 1;
-    const source = `${path}:${++number}`;
-    if (line.length > MAX_LINE_CHARACTERS) {
-      throw new PromptDataError(
-        `${source}: expected lines of at most ${MAX_LINE_CHARACTERS} characters, found ${line.length}. Split the text into several prompts.`,
-      );
-    }
-    if (line.trim() !== "") yield read(line, source);
+/** One by one: all lines of a file at once would take more memory than the file. */
+function* linesOf(text: string): Generator<[index: number, line: string]> {
+  for (let start = 0, index = 0; start <= text.length; index++) {
+    const found = text.indexOf("\n", start);
+    const end = found < 0 ? text.length : found;
+    yield [index, text.slice(start, text[end - 1] === "\r" && end > start ? end - 1 : end)];
+    start = end + 1;
   }
+}
+
+function readLine(file: string, line: string, number: number): Prompt {
+  const source = `${file}:${number}`;
+  if (line.length > MAX_LINE_CHARACTERS) {
+    throw new PromptDataError(
+      `${source}: expected lines of at most ${MAX_LINE_CHARACTERS} characters, found ${line.length}. Split the text into several prompts.`,
+    );
+  }
+  const read = READERS[extensionOf(file) ?? ".txt"] ?? readTextLine;
+  return read(line, source);
+}
+
+function readTextLine(line: string, source: string): Prompt {
+  return { source, text: line };
 }
 
 function parseJsonLine(line: string, source: string): Prompt {
