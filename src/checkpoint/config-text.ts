@@ -21,14 +21,16 @@ export function patchConfigText(
       `config.json: has a quantization_config already (${quantizationMethod(config)}), and this format needs one of its own. Use --format tgi or tgi-separate, which leave it as it is.`,
     );
   }
-  let patched = text;
+  // White space at the end would be walked over for each key.
+  let patched = text.trimEnd();
+  const rest = text.slice(patched.length);
   for (const key of keysOfAllFormats()) {
     if (key in config && !(key in keys) && (key !== "quantization_config" || hasOwnQuantization(config))) {
       patched = removeKey(patched, key);
     }
   }
   for (const [key, value] of Object.entries(keys)) patched = setKey(patched, key, value);
-  return patched;
+  return patched + rest;
 }
 
 /** Whether config.json has a quantization_config that this program did not write. */

@@ -5,11 +5,13 @@ import { basename } from "node:path";
 import { CheckpointError, codeOf, messageOf } from "../errors.js";
 import { readPlainText } from "./plain-file.js";
 
-/** Largest known: a config.json of 0.5 MB, which names every layer that is not quantized; a tokenizer_config.json of 2 MB. */
+/** The largest that are known are tokenizer_config.json, with 2 MB of added tokens. */
 const MAX_BYTES = 10_000_000;
 
-/** What grows with the vocabulary or the number of tensors. A larger file would take seconds and a gigabyte to parse. */
+/** Of files that are edited, or grow with the vocabulary or the number of tensors: larger ones would take too long. */
 const MAX_BYTES_OF: Readonly<Record<string, number>> = {
+  // Largest known: 0.5 MB, for it names every layer that is not quantized.
+  "config.json": 4_000_000,
   // Largest known: 35 MB, with 262,000 tokens and 514,000 merges.
   "tokenizer.json": 64_000_000,
   // 1,000 layers of experts have 20 MB; the largest that was seen has 60 MB.
