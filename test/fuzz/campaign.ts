@@ -7,7 +7,7 @@ import { KvScalesError } from "../../src/errors.js";
 import { Random } from "./random.js";
 import type { FuzzCase, Target } from "./targets.js";
 
-export const TIME_LIMIT_MS = 1000;
+const TIME_LIMIT_MS = 1000;
 
 export interface Fault {
   readonly target: string;
