@@ -26,7 +26,7 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
     if (!packed) continue;
     const method = config.optionalObject("quantization_config")?.raw("quant_method");
     throw new UnsupportedModelError(
-      `Quantized weights (${String(method ?? "unknown method")}, tensor "${name}") are not supported: calibrate the 16-bit checkpoint they were made from`,
+      `Quantized weights (${typeof method === "string" ? method : "unknown method"}, tensor "${name}") are not supported: calibrate the 16-bit checkpoint they were made from`,
     );
   }
 }

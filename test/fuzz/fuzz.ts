@@ -12,6 +12,7 @@ import { makeTargets } from "./targets.js";
 const HANG_MS = 10_000;
 const MEMORY_LIMIT = 200e6;
 const WATCH_INTERVAL_MS = 20;
+const PROGRESS_INTERVAL_MS = 30_000;
 
 /** Before this many cases, memory grows because the program's code is compiled, not because of what it reads. */
 const WARM_UP_CASES = 2000;
@@ -84,6 +85,7 @@ async function watch(task: Omit<Task, "current">) {
       reject(new Error(`case ${index} of seed ${task.seed} does not end. Run it alone: --from ${index} --runs 1`));
     }
   }, WATCH_INTERVAL_MS);
+  const telling = setInterval(() => console.error(`case ${Atomics.load(current, 0)}`), PROGRESS_INTERVAL_MS);
   try {
     const result = await new Promise<CampaignResult>((resolve, fail) => {
       reject = fail;
@@ -92,5 +94,6 @@ async function watch(task: Omit<Task, "current">) {
     return { result, peakGrowth: Math.max(0, peak - base), peakCase };
   } finally {
     clearInterval(watching);
+    clearInterval(telling);
   }
 }

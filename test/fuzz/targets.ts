@@ -3,7 +3,6 @@
 
 import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Decoder } from "../../src/architectures/description.js";
 import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { patchConfigText } from "../../src/checkpoint/config-text.js";
 import { readEndTokens } from "../../src/checkpoint/end-tokens.js";
@@ -42,6 +41,9 @@ export interface Target {
 const FIRST = "model-00001-of-00002.safetensors";
 const SECOND = "model-00002-of-00002.safetensors";
 const ATTENTIONS = ["model.layers.0.self_attn", "model.layers.1.self_attn"];
+
+const PLACES = ATTENTIONS.map((name, layer) => ({ layer, name }));
+const NAMES = new Map(ATTENTIONS.map((name, layer) => [layer, [name] as const]));
 
 const json = (random: Random, seed: string) => ({ text: mutateJson(random, seed) });
 
@@ -104,7 +106,7 @@ export async function makeTargets(repository: string, folder: string): Promise<R
         const readers = [
           () => inspect({ model: scales }),
           () => diff({ a: scales, b: quantization }),
-          async () => scalesAsRead(await openCheckpoint(scales), ATTENTIONS),
+          async () => scalesAsRead(await openCheckpoint(scales), PLACES),
         ];
         const ends = await Promise.allSettled(readers.map((read) => read()));
         const reasons = ends.flatMap((end): unknown[] => (end.status === "rejected" ? [end.reason] : []));
@@ -118,10 +120,10 @@ export async function makeTargets(repository: string, folder: string): Promise<R
       mutate: json,
       async run(input) {
         if (!("text" in input)) return;
-        const { tensors } = goldens[input.seed] ?? goldens[0];
+        const { tensors, packed } = goldens[input.seed] ?? goldens[0];
         const config = parseJsonObject("config.json", input.text);
-        const decoder: Decoder = describeModel(config, tensors);
-        describeModelEnd(config, tensors, decoder);
+        const found = input.text.length % 8 === 0 ? packed : tensors;
+        describeModelEnd(found, describeModel(config, found));
       },
     },
     quantization: {
@@ -149,7 +151,7 @@ export async function makeTargets(repository: string, folder: string): Promise<R
         put(join(record, "kv_scales.json"), input);
         const read = await readScaleRecord(record);
         const converted = read && scalesFromRecord(read, scaleTensors, [0, 1], "float8_e4m3fn", "float8_e4m3fnuz");
-        convertedRecord(read, { format: "vllm", dtype: "float8_e4m3fn" }, converted ?? [], ATTENTIONS);
+        convertedRecord(read, { format: "vllm", dtype: "float8_e4m3fn" }, converted ?? [], NAMES);
       },
     },
     prompts: {
@@ -216,6 +218,8 @@ interface Golden {
   readonly configText: string;
   readonly checkpoint: Checkpoint;
   readonly tensors: Checkpoint["tensors"];
+  /** The same with a tensor of quantized weights. */
+  readonly packed: Checkpoint["tensors"];
 }
 
 /** A checkpoint of every family, each with both dialects of config.json. */
@@ -230,12 +234,18 @@ async function openGoldens(repository: string): Promise<readonly [Golden, ...Gol
     const headerText = bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString();
     for (const dialect of readdirSync(join(root, name)).filter((file) => /^config\.(v4\.)?json$/.test(file))) {
       const configText = readFileSync(join(root, name, dialect), "utf8");
-      opened.push({ headerText, configText, checkpoint, tensors: checkpoint.tensors });
+      const { tensors } = checkpoint;
+      opened.push({ headerText, configText, checkpoint, tensors, packed: withPackedTensor(tensors) });
     }
   }
   const [first, ...others] = opened;
   if (first === undefined) throw new Error(`${root}: no golden checkpoint`);
   return [first, ...others];
+}
+
+function withPackedTensor(tensors: Checkpoint["tensors"]): Checkpoint["tensors"] {
+  const [first] = tensors;
+  return first === undefined ? tensors : new Map([...tensors, ["model.layers.0.mlp.up_proj.qweight", first[1]]]);
 }
 
 /** Where the data of a header ends, as far as it says so. */
