@@ -1,7 +1,7 @@
 // The one way into every file that is read: it must be a plain file, nothing is read past a limit, and nothing can hang.
 // Knows nothing of what is in a file.
 
-import { constants, type Stats } from "node:fs";
+import { constants, type Stats, statSync } from "node:fs";
 import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import { CheckpointError, codeOf, type KvScalesError, messageOf } from "../errors.js";
 
@@ -72,6 +72,20 @@ export async function requirePlainFile(path: string, Refusal: RefusalClass = Che
   const stats = await attempt(path, Refusal, () => stat(path));
   if (!stats.isFile()) throw await notPlain(path, stats, Refusal);
   return stats;
+}
+
+/**
+ * Checks, just before a library opens the file by its name, that it is still there, plain, and has so many bytes: of a pipe
+ * the library would wait without end, and of a shorter file it would end the process.
+ * @throws CheckpointError
+ */
+export function requireStillPlain(path: string, bytes: number): void {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats?.isFile() && stats.size >= bytes) return;
+  const found = stats === undefined ? "nothing" : stats.isFile() ? `one of ${stats.size}` : kindOf(stats);
+  throw new CheckpointError(
+    `${path}: expected the file of at least ${bytes} bytes that was there when the checkpoint was opened, found ${found}. Leave the checkpoint alone while it is read.`,
+  );
 }
 
 /**
