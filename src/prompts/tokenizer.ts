@@ -6,6 +6,7 @@ import { parseJsonObject } from "../checkpoint/json-text.js";
 import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf } from "../errors.js";
 import { openChatTemplate, type RenderMessages, renderTranscript } from "./chat-template.js";
+import { refuseFalseLengths } from "./false-lengths.js";
 import type { Prompt } from "./read-prompts.js";
 
 export interface PromptTokenizer {
@@ -32,7 +33,10 @@ export async function openTokenizer(folder: string): Promise<PromptTokenizer> {
   const configPath = join(folder, "tokenizer_config.json");
   const configText = await readOptionalTextFile(configPath);
   const config = configText === undefined ? {} : parseJsonObject(configPath, configText);
-  const tokenizer = createTokenizer(path, parseJsonObject(path, json), config);
+  const tokenizerJson = parseJsonObject(path, json);
+  refuseFalseLengths(path, tokenizerJson);
+  refuseFalseLengths(configPath, config);
+  const tokenizer = createTokenizer(path, tokenizerJson, config);
   const template = await openChatTemplate(folder, config);
   return {
     json,

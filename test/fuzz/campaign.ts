@@ -7,6 +7,7 @@ import { KvScalesError } from "../../src/errors.js";
 import { Random } from "./random.js";
 import type { FuzzCase, Target } from "./targets.js";
 
+/** Of the processor: how long it took depends on who else wants it. */
 const TIME_LIMIT_MS = 1000;
 
 export interface Fault {
@@ -48,7 +49,7 @@ export async function runCampaign(options: CampaignOptions): Promise<CampaignRes
     onCase?.(index);
     const { name, target, input } = makeCase(targets, seed, index);
     let { milliseconds, fault, isRefused } = await runCase(target, input);
-    // Another process may have had the processor.
+    // Code may have been compiled meanwhile, or memory been tidied up.
     if (milliseconds > TIME_LIMIT_MS) ({ milliseconds, fault, isRefused } = await runCase(target, input));
     slowestMs = Math.max(slowestMs, milliseconds);
     const outcome = outcomes[name];
@@ -89,7 +90,7 @@ function makeCase(targets: Readonly<Record<string, Target>>, seed: number, index
 }
 
 async function runCase(target: Target, input: FuzzCase) {
-  const start = performance.now();
+  const start = process.cpuUsage();
   let [fault, isRefused]: [string | undefined, boolean] = [undefined, false];
   try {
     await target.run(input);
@@ -98,8 +99,9 @@ async function runCase(target: Target, input: FuzzCase) {
     if (!(error instanceof KvScalesError))
       fault = error instanceof Error ? (error.stack ?? error.message) : String(error);
   }
-  const milliseconds = performance.now() - start;
-  if (milliseconds > TIME_LIMIT_MS) fault ??= `took ${milliseconds.toFixed(0)} ms`;
+  const { user, system } = process.cpuUsage(start);
+  const milliseconds = (user + system) / 1000;
+  if (milliseconds > TIME_LIMIT_MS) fault ??= `took ${milliseconds.toFixed(0)} ms of the processor`;
   return { milliseconds, fault, isRefused };
 }
 

@@ -38,7 +38,9 @@ beforeAll(() => {
   const target = (run: Target["run"]): Target => ({ share: 1, seeds, mutate, run });
   faulty = {
     type: target(() => Promise.reject(new TypeError("a bug"))),
-    slow: target(() => new Promise((done) => setTimeout(done, 1010))),
+    slow: target(async () => {
+      for (const start = process.cpuUsage(); process.cpuUsage(start).user < 1_010_000; ) Math.random();
+    }),
     sound: target(() =>
       Promise.reject(
         new (class extends KvScalesError {

@@ -9,7 +9,7 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { type CampaignResult, runCampaign, runCorpus } from "./campaign.js";
 import { makeTargets } from "./targets.js";
 
-const HANG_MS = 10_000;
+const HANG_MS = 20_000;
 const MEMORY_LIMIT = 200e6;
 const WATCH_INTERVAL_MS = 20;
 const PROGRESS_INTERVAL_MS = 30_000;
@@ -54,7 +54,7 @@ async function main(): Promise<void> {
     const seconds = (performance.now() - start) / 1000;
     console.log(`${result.runs} cases of seed ${seed} in ${seconds.toFixed(0)} s`);
     console.table(result.outcomes);
-    console.log(`slowest case: ${result.slowestMs.toFixed(0)} ms`);
+    console.log(`slowest case: ${result.slowestMs.toFixed(0)} ms of the processor`);
     console.log(`memory: ${(peakGrowth / 1e6).toFixed(0)} MB more than before at most, near case ${peakCase}`);
     for (const fault of result.faults.slice(0, 20)) console.log("FAULT", fault);
     console.log(`${result.faults.length} faults`);

@@ -316,6 +316,31 @@ describe("a tokenizer_config.json of odd types", () => {
   });
 });
 
+describe("a tokenizer.json with an object that says how long it is", () => {
+  const endless = { length: 4294967295 };
+  const token = { id: 0, special: true, lstrip: false, rstrip: false, single_word: false, normalized: false };
+  test.each([
+    [
+      "for a token's text",
+      { added_tokens: [{ ...token, content: endless }] },
+      /tokenizer\.json: content: expected a list/,
+    ],
+    ["for a list of steps", { normalizer: { type: "Sequence", normalizers: endless } }, /normalizers: expected a list/],
+  ])("%s is refused: counting up to it would take minutes", async (_what, changed, says) => {
+    const folder = await soundFolder();
+    const model = { type: "WordLevel", vocab: { a: 0 }, unk_token: "a" };
+    await writeFile(join(folder, "tokenizer.json"), JSON.stringify({ ...NO_STEPS, model, ...changed }));
+    expect((await refusalOf({ name: "", read: openTokenizer }, folder)).message).toMatch(says);
+  });
+
+  test("is read when that is a token of its vocabulary", async () => {
+    const folder = await soundFolder();
+    const model = { type: "WordLevel", vocab: { a: 0, length: 1 }, unk_token: "a" };
+    await writeFile(join(folder, "tokenizer.json"), JSON.stringify({ ...NO_STEPS, model }));
+    await openTokenizer(folder);
+  });
+});
+
 test("every error of these tests is one that the command line knows", () => {
   for (const known of [CheckpointError, PromptDataError]) expect(known.prototype).toBeInstanceOf(KvScalesError);
 });
