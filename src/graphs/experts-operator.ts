@@ -37,11 +37,14 @@ export function expertsByOperator(
   const tokens = builder.op("Gather", [builder.op("Shape", [x]), builder.int64s([0])]);
   const size = builder.op("Concat", [tokens, builder.int64s([experts.length])], { attributes: { axis: 0 } });
   const none = builder.op("Expand", [builder.float32(NOT_CHOSEN), size]); // [tokens, experts]
-  const logarithms = builder.op("Max", [builder.op("Log", [weights]), builder.float32(LEAST_LOGARITHM)]);
+  // A softmax does not see what all logits have in common; near 0 float16 holds them best.
+  const largest = builder.op("ReduceMax", [weights, builder.int64s([-1])], { attributes: { keepdims: 1 } });
+  const ratios = builder.op("Log", [builder.op("Div", [weights, largest])]);
+  const logarithms = builder.op("Max", [ratios, builder.float32(LEAST_LOGARITHM)]);
   const logits = builder.op("ScatterElements", [none, chosen, logarithms], { attributes: { axis: 1 } });
   const { inputs: hidden, outputs: width } = first.gate;
-  // Up before gate is how the operator wants the two in one matrix (swiglu_fusion 2).
-  const opening = experts.flatMap(({ up, gate }) => [up.weight, gate.weight]);
+  // Gate above up is how the operator wants the two in one matrix (swiglu_fusion 2; measured).
+  const opening = experts.flatMap(({ up, gate }) => [gate.weight, up.weight]);
   const openingWeights = stacked(context, opening, [experts.length, 2 * width, hidden]);
   const closing = stacked(
     context,
