@@ -1,12 +1,14 @@
 // A mixture of experts as pure data: which experts a token is sent to, what each computes, and what is added for every
 // token. Knows neither ONNX nor files.
 
-import type { GatedFeedForward, Linear } from "./description.js";
+import type { FeedForward, Linear } from "./blocks.js";
+import type { WeightSource } from "./weight-source.js";
 
 /** Σ weight · expert(x) over the experts that the router chooses for a token; plus the shared expert. */
 export interface Experts {
+  readonly kind: "experts";
   readonly router: Router;
-  readonly experts: readonly GatedFeedForward[];
+  readonly experts: readonly FeedForward[];
   /** What the router's weight multiplies: what goes into an expert, or what comes out. */
   readonly weighted: "input" | "output";
   readonly shared?: SharedExpert;
@@ -14,7 +16,7 @@ export interface Experts {
 
 /** An expert for every token, added to the others; with a gate it is multiplied by sigmoid(gate(x)) first. */
 export interface SharedExpert {
-  readonly feedForward: GatedFeedForward;
+  readonly feedForward: FeedForward;
   /** One output. */
   readonly gate?: Linear;
 }
@@ -32,7 +34,7 @@ export interface ScoreRouter {
   readonly softcap?: number;
   readonly score: "softmax" | "sigmoid";
   /** Tensor [experts], added to the scores to choose experts, not to weigh them. */
-  readonly correction?: string;
+  readonly correction?: WeightSource;
   /** Experts are chosen from the `chosen` groups whose two best experts have the largest sum. */
   readonly groups?: { readonly count: number; readonly chosen: number };
   /** The weights of a token are divided by their p-norm + epsilon, or by `floor` if that is larger. */

@@ -1,9 +1,9 @@
 // A mixture of experts: each token is computed by the experts that it is sent to, by no other. Rows are put in the order of
 // their experts, cut where one ends, and put back: operators that every provider has. Knows no family by name.
 
-import type { Experts } from "../architectures/experts.js";
+import type { Experts, SharedExpert } from "../architectures/experts.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
-import { type GraphContext, gatedFeedForward, linear } from "./blocks.js";
+import { feedForward, type GraphContext, linear } from "./blocks.js";
 import { type Routing, route } from "./router.js";
 import { cast } from "./weights.js";
 
@@ -15,19 +15,23 @@ export interface ExpertsResult {
 
 /**
  * @param x [batch, tokens, hidden]
- * @param mask 1 for a token, 0 for padding, which no expert computes; [batch, tokens, 1]
+ * @param mask 1 for a token, 0 for padding, which no expert computes; [batch, tokens, 1]; without it there is none
  */
-export function experts(context: GraphContext, description: Experts, x: Value, mask: Value): ExpertsResult {
-  const { builder, arithmetic } = context;
+export function experts(context: GraphContext, description: Experts, x: Value, mask?: Value): ExpertsResult {
+  const { builder } = context;
   const { router, shared } = description;
   const rows = rowsOf(builder, x, router.logits.inputs); // [tokens, hidden]
   const routing = route(context, router, rows);
-  const isToken = cast(builder, rowsOf(builder, mask, 1), arithmetic.elementType, "bool"); // [tokens, 1]
-  const nobody = builder.int64s([description.experts.length]);
-  const sentTo = builder.op("Where", [isToken, routing.experts, nobody]); // int64 [tokens, per_token]
+  const sentTo = mask === undefined ? routing.experts : onlyTokens(context, description, routing.experts, mask);
   const { output, tokens } = routed(context, description, rows, { ...routing, experts: sentTo });
   const sum = shared === undefined ? output : builder.op("Add", [output, sharedExpert(context, shared, rows)]);
   return { output: builder.op("Reshape", [sum, builder.op("Shape", [x])]), tokens };
+}
+
+/** Sends padding to nobody: the number behind the last expert's. @param chosen int64 [tokens, per_token] */
+function onlyTokens({ builder, arithmetic }: GraphContext, { experts }: Experts, chosen: Value, mask: Value): Value {
+  const isToken = cast(builder, rowsOf(builder, mask, 1), arithmetic.elementType, "bool"); // [tokens, 1]
+  return builder.op("Where", [isToken, chosen, builder.int64s([experts.length])]);
 }
 
 /** Σ weight · expert(x). An expert's number beyond the last is nobody, whose rows are zeros. @param x [tokens, hidden] */
@@ -50,7 +54,7 @@ function routed(
   const pieces = builder.ops("Split", [entering, counts], experts.length + 1, { attributes: { axis: 0 } });
   const computed = pieces.map((piece, expert) => {
     const description = experts[expert];
-    return description === undefined ? zerosLike(context, piece) : gatedFeedForward(context, description, piece);
+    return description === undefined ? zerosLike(context, piece) : feedForward(context, description, piece);
   });
   const sorted = builder.op("Concat", computed, { attributes: { axis: 0 } });
   const back = builder.op("Gather", [sorted, inverse]);
@@ -96,9 +100,9 @@ function summed({ builder }: GraphContext, x: Value, weights: Value | undefined)
   return builder.op("Squeeze", [builder.op("MatMul", [builder.op("Unsqueeze", [weights, axis]), x]), axis]);
 }
 
-function sharedExpert(context: GraphContext, { feedForward, gate }: NonNullable<Experts["shared"]>, x: Value): Value {
+function sharedExpert(context: GraphContext, { feedForward: description, gate }: SharedExpert, x: Value): Value {
   const { builder } = context;
-  const output = gatedFeedForward(context, feedForward, x);
+  const output = feedForward(context, description, x);
   return gate === undefined ? output : builder.op("Mul", [output, builder.op("Sigmoid", [linear(context, gate, x)])]);
 }
 

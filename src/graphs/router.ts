@@ -3,7 +3,7 @@
 
 import type { Router, ScoreRouter, SparseMixer } from "../architectures/experts.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
-import { type GraphContext, product } from "./blocks.js";
+import { type GraphContext, multiply } from "./blocks.js";
 import { cast } from "./weights.js";
 
 export interface Routing {
@@ -21,7 +21,8 @@ export function route(context: GraphContext, router: Router, x: Value): Routing 
 function logitsOf(context: GraphContext, { logits: { weight, bias } }: Router, x: Value): Value {
   const { builder, weights, arithmetic } = context;
   const wide = cast(builder, x, arithmetic.elementType, "float32");
-  const logits = product(context, wide, weights.as("float32", weight));
+  const float32: GraphContext = { ...context, arithmetic: { ...arithmetic, elementType: "float32" } };
+  const logits = multiply(float32, wide, weight);
   return bias === undefined ? logits : builder.op("Add", [logits, weights.as("float32", bias)]);
 }
 

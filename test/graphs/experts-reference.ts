@@ -1,7 +1,9 @@
 // A mixture of experts in plain float64 arithmetic, one token at a time: what the graphs are held against. Written from
 // the routers' formulas as transformers has them, not from the graphs.
 
+import type { FeedForward, Linear } from "../../src/architectures/blocks.js";
 import type { Experts, Router, ScoreRouter } from "../../src/architectures/experts.js";
+import { storedTensor, type WeightSource } from "../../src/architectures/weight-source.js";
 import { ACTIVATION_REFERENCES, linearReference, type Vector } from "./reference.js";
 import { rowsOf, type Tensors } from "./run-graph.js";
 
@@ -16,9 +18,10 @@ export function expertsReference(
   tensors: Tensors,
   x: Vector,
 ): { readonly output: number[]; readonly chosen: number[] } {
-  const linear = ({ weight, bias }: { weight: string; bias?: string }, y: Vector) =>
+  const linear = ({ weight, bias }: Linear, y: Vector) =>
     linearReference(y, matrix(tensors, weight), bias === undefined ? undefined : vector(tensors, bias));
-  const feedForward = ({ gate, up, down, activation }: Experts["experts"][number], y: Vector) => {
+  const feedForward = ({ gate, up, down, activation }: FeedForward, y: Vector) => {
+    if (gate === undefined) throw new Error("these experts have a gate");
     const passed = linear(up, y);
     return linear(
       down,
@@ -117,12 +120,13 @@ function sigmoid(x: number): number {
   return 1 / (1 + Math.exp(-x));
 }
 
-function matrix(tensors: Tensors, name: string): readonly Vector[] {
+function matrix(tensors: Tensors, source: WeightSource): readonly Vector[] {
+  const { name } = storedTensor(source);
   const found = tensors[name];
   if (found === undefined) throw new Error(`no weight "${name}"`);
   return rowsOf(found);
 }
 
-function vector(tensors: Tensors, name: string): Vector {
-  return [...(tensors[name]?.data ?? [])];
+function vector(tensors: Tensors, source: WeightSource): Vector {
+  return [...(tensors[storedTensor(source).name]?.data ?? [])];
 }

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import type { Experts, Router, ScoreRouter } from "../../src/architectures/experts.js";
+import { tensorSource } from "../../src/architectures/weight-source.js";
 import { experts } from "../../src/graphs/experts.js";
 import { expertsReference } from "./experts-reference.js";
 import { largestDifference, randomTensor, rowsOf, runBlocks, type Tensors, tensor } from "./run-graph.js";
@@ -11,11 +12,18 @@ const [BATCH, TOKENS] = [2, 9];
 const X = randomTensor([BATCH, TOKENS, HIDDEN], 1, 2); // [batch, tokens, hidden]
 const ALL_TOKENS = tensor([BATCH, TOKENS, 1], Array(BATCH * TOKENS).fill(1));
 
+const linear = (name: string, inputs: number, outputs: number) => ({
+  weight: tensorSource(name, [outputs, inputs]),
+  inputs,
+  outputs,
+});
+
 const feedForward = (name: string, activation: "silu" | "gelu" = "silu") => ({
+  kind: "feed-forward" as const,
   activation,
-  gate: { weight: `${name}.gate`, inputs: HIDDEN, outputs: WIDTH },
-  up: { weight: `${name}.up`, inputs: HIDDEN, outputs: WIDTH },
-  down: { weight: `${name}.down`, inputs: WIDTH, outputs: HIDDEN },
+  gate: linear(`${name}.gate`, HIDDEN, WIDTH),
+  up: linear(`${name}.up`, HIDDEN, WIDTH),
+  down: linear(`${name}.down`, WIDTH, HIDDEN),
 });
 
 const names = [...Array(EXPERTS).keys()].map(String);
@@ -35,7 +43,8 @@ const TENSORS: Tensors = {
   "shared.open": randomTensor([1, HIDDEN], 6),
 };
 
-const LOGITS = { weight: "router", inputs: HIDDEN, outputs: EXPERTS };
+const LOGITS = linear("router", HIDDEN, EXPERTS);
+const CORRECTION = tensorSource("correction", [EXPERTS]);
 const softmaxRouter: ScoreRouter = {
   kind: "scores",
   logits: LOGITS,
@@ -49,21 +58,29 @@ const SUM_TO_ONE = { p: 1, epsilon: 0, floor: 0 };
 const ROUTERS: readonly (readonly [rule: string, router: Router])[] = [
   ["the softmax of all logits", softmaxRouter],
   ["the softmax, weights that sum to one", { ...softmaxRouter, normalised: SUM_TO_ONE }],
-  ["logits with a bias", { ...softmaxRouter, logits: { ...LOGITS, bias: "router.bias" }, normalised: SUM_TO_ONE }],
-  ["a softmax that is corrected to choose", { ...softmaxRouter, correction: "correction" }],
+  [
+    "logits with a bias",
+    { ...softmaxRouter, logits: { ...LOGITS, bias: tensorSource("router.bias", [EXPERTS]) }, normalised: SUM_TO_ONE },
+  ],
+  ["a softmax that is corrected to choose", { ...softmaxRouter, correction: CORRECTION }],
   ["weights whose sum is never less than a floor", { ...softmaxRouter, normalised: { ...SUM_TO_ONE, floor: 0.9 } }],
   ["weights of 2-norm one", { ...softmaxRouter, normalised: { ...SUM_TO_ONE, p: 2 } }],
   ["an epsilon beside the sum", { ...sigmoidRouter, normalised: { ...SUM_TO_ONE, epsilon: 0.5 } }],
   ["sigmoids", sigmoidRouter],
-  ["sigmoids that are corrected to choose", { ...sigmoidRouter, correction: "correction", normalised: SUM_TO_ONE }],
+  ["sigmoids that are corrected to choose", { ...sigmoidRouter, correction: CORRECTION, normalised: SUM_TO_ONE }],
   ["the best groups", { ...sigmoidRouter, groups: { count: 4, chosen: 2 } }],
-  ["groups by corrected scores", { ...sigmoidRouter, correction: "correction", groups: { count: 2, chosen: 1 } }],
+  ["groups by corrected scores", { ...sigmoidRouter, correction: CORRECTION, groups: { count: 2, chosen: 1 } }],
   ["logits within a soft cap", { ...sigmoidRouter, softcap: 0.8 }],
   ["weights that are multiplied", { ...sigmoidRouter, normalised: SUM_TO_ONE, multiplier: 2.5 }],
   ["the sparse mixer", { kind: "sparse-mixer", logits: LOGITS, perToken: 2, jitter: 0.2 }],
 ];
 
-const PLAIN: Experts = { router: softmaxRouter, experts: names.map((name) => feedForward(name)), weighted: "output" };
+const PLAIN: Experts = {
+  kind: "experts",
+  router: softmaxRouter,
+  experts: names.map((name) => feedForward(name)),
+  weighted: "output",
+};
 
 async function run(description: Experts, mask = ALL_TOKENS, x = X) {
   const { output, tokens } = await runBlocks(
@@ -113,10 +130,7 @@ describe("an expert's weight and the shared expert", () => {
   const cases: readonly (readonly [rule: string, description: Experts])[] = [
     ["the weight may multiply what enters an expert", { ...PLAIN, router: sigmoidRouter, weighted: "input" }],
     ["a shared expert is added for every token", { ...PLAIN, shared }],
-    [
-      "a shared expert may have a gate",
-      { ...PLAIN, shared: { ...shared, gate: { weight: "shared.open", inputs: HIDDEN, outputs: 1 } } },
-    ],
+    ["a shared expert may have a gate", { ...PLAIN, shared: { ...shared, gate: linear("shared.open", HIDDEN, 1) } }],
   ];
   test.each(cases)("%s", async (_rule, description) => {
     const { output } = await run(description);
