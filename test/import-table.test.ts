@@ -23,10 +23,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pipeline/verify",
     "pipeline/verify-result",
   ],
-  cli: ["commands", "pipeline/calibration-record", "report/shown-text", "report/text-output"],
+  cli: ["commands", "pipeline/calibration-record", "report/shown-text", "report/text-output", "interrupts"],
   commands: ["pipeline", "report", "checkpoint/output-formats", "checkpoint/place-file", "numerics/float8"],
   report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],
-  pipeline: ["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],
+  pipeline: [
+    ...["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],
+    "interrupts",
+  ],
   hub: ["checkpoint/make-folders", "checkpoint/open-checkpoint"],
   prompts: ["checkpoint/open-checkpoint"],
   graphs: ["architectures", "onnx", "numerics"],
@@ -36,6 +39,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   onnx: [],
   metrics: [],
   numerics: [],
+  interrupts: [],
   errors: [],
 };
 

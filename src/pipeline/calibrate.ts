@@ -21,11 +21,11 @@ import {
 import { CheckpointError, ProviderError, throwIfAborted, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
+import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
 import { readPrompts, SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
-import { openTokenizer } from "../prompts/tokenizer.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
 import {
@@ -44,6 +44,7 @@ import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } fro
 import type { ComputeOptions, ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
+import { startTokenizerProcess } from "./tokenizer-process.js";
 import { warningsOf } from "./warnings.js";
 
 export const CALIBRATION_DEFAULTS = {
@@ -117,7 +118,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   throwIfAborted(signal);
   const { folder, defaultOutput } = await locateModel(options);
   onProgress?.({ stage: "open" });
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
   const output = options.inPlace ? folder : resolve(options.output ?? defaultOutput);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
@@ -136,8 +137,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     checkpoint,
     samples: tokenIds.length,
     tokens,
-    tokenizerJson: tokenizer.json,
-    promptTexts: encoded.texts,
+    tokenizerSha256: tokenizer.tokenizerSha256,
+    promptsSha256: encoded.textsSha256,
     ranges,
     scales,
     names,
@@ -170,7 +171,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [result.elementType]),
     ...result.warnings,
   );
-  const chatTemplateMissing = !tokenizer.hasChatTemplate && prompts.some((prompt) => "messages" in prompt);
+  const chatTemplateMissing = tokenizer.templatePath === undefined && prompts.some((prompt) => "messages" in prompt);
   if (chatTemplateMissing)
     warnings.push("The checkpoint has no chat template: conversations were given as transcripts.");
   return {
@@ -204,22 +205,26 @@ async function encodeAndMeasure(
 ) {
   const providers = providersToTry(settings.provider, devices);
   const tokens = settings.samples * Math.min(TOKENS_OF_A_PROMPT, settings.sequenceLength);
-  const start = (provider: ProviderName) => startWorkers({ provider, devices, checkpoint, decoder, memory, tokens });
+  const start = (provider: ProviderName) =>
+    startWorkers({ provider, devices, checkpoint, decoder, memory, tokens, signal });
+  const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
   const first = start(providers[0]).then((workers) => warmUpAll(workers, checkpoint, decoder));
-  // What is wrong with the provider alone counts when it is to measure: another may then take its place.
-  await first.catch((error: unknown) => {
-    if (!(error instanceof ProviderError)) throw error;
-  });
   try {
+    // What is wrong with the provider alone counts when it is to measure: another may then take its place.
+    await first.catch((error: unknown) => {
+      if (!(error instanceof ProviderError)) throw error;
+    });
     onProgress?.({ stage: "tokenize" });
-    const tokenizer = await openTokenizer(checkpoint.folder);
-    const prompts = await readPrompts(data ?? SHIPPED_PROMPTS);
-    const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+    const opened = await tokenizer.open();
+    const prompts = await untilInterrupted(signal, readPrompts(data ?? SHIPPED_PROMPTS));
+    const encoded = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+    tokenizer.stop(); // its memory is free for measuring
     const measured = await onFirstThatWorks(providers, async (provider) =>
       measure(await (provider === providers[0] ? first : start(provider)), encoded),
     );
-    return { tokenizer, prompts, encoded, measured };
+    return { tokenizer: opened, prompts, encoded, measured };
   } finally {
+    tokenizer.stop();
     await first.then(stopAll, () => {});
   }
 

@@ -18,6 +18,7 @@ import { readScales, type ScalesAsRead, scalesAsRead } from "../checkpoint/read-
 import { scaleDtype } from "../checkpoint/scale-facts.js";
 import { writeInPlace, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
 import { CheckpointError, throwIfAborted } from "../errors.js";
+import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { CalibrationProgress } from "./calibrate.js";
@@ -66,8 +67,8 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   throwIfAborted(signal);
   const { folder, defaultOutput } = await locateModel(options);
   const output = inPlace ? folder : resolve(options.output ?? defaultOutput.replace(/-FP8-KV$/, `-${format}`));
-  const checkpoint = await openCheckpoint(folder);
-  const known = await readKnownScales(checkpoint);
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
+  const known = await untilInterrupted(signal, readKnownScales(checkpoint));
   const dtype = options.dtype ?? closestDtype(known.dtype, format);
   const { scales, source, record } = computeScales(known, dtype);
   const { text: recordText, metadata } = convertedRecord(record, { format, dtype }, scales, known.names);

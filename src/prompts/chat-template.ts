@@ -1,58 +1,82 @@
 // Turns messages into text with the checkpoint's own chat template (Jinja, rendered in an interpreter without access to
 // anything). Knows nothing of tokens.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
+import { readOptionalTextFile } from "../checkpoint/open-checkpoint.js";
 import { CheckpointError, messageOf, PromptDataError } from "../errors.js";
 import type { Message } from "./read-prompts.js";
 
 /** @param opensAnswer whether the assistant's turn begins at the end, for the model to go on */
 export type RenderMessages = (messages: readonly Message[], source: string, opensAnswer?: boolean) => string;
 
+export interface ChatTemplate {
+  /** The file that it stands in. */
+  readonly path: string;
+  readonly source: string;
+}
+
 /**
- * The renderer of a checkpoint: chat_template.jinja, else chat_template in tokenizer_config.json; undefined when it has
- * none (a base model).
- * @throws CheckpointError when the template cannot be parsed
+ * Finds the template of a checkpoint: chat_template.jinja, else chat_template in tokenizer_config.json; undefined when it
+ * has none (a base model).
+ * @throws CheckpointError when the file cannot be read
  */
-export async function openChatTemplate(
+export async function findChatTemplate(
   folder: string,
   tokenizerConfig: Readonly<Record<string, unknown>>,
-): Promise<RenderMessages | undefined> {
-  const source = (await readTemplateFile(folder)) ?? templateOfConfig(tokenizerConfig.chat_template);
-  if (source === undefined) return undefined;
-  const template = parseTemplate(folder, source);
+): Promise<ChatTemplate | undefined> {
+  const path = join(folder, "chat_template.jinja");
+  const ofFile = await readOptionalTextFile(path);
+  if (ofFile !== undefined) return { path, source: ofFile };
+  const ofConfig = templateOfConfig(tokenizerConfig.chat_template);
+  return ofConfig === undefined ? undefined : { path: join(folder, "tokenizer_config.json"), source: ofConfig };
+}
+
+/**
+ * How the template renders messages. Both this and rendering take as long as the template likes.
+ * @throws CheckpointError when the template cannot be parsed
+ */
+export function parseChatTemplate(
+  { path, source }: ChatTemplate,
+  tokenizerConfig: Readonly<Record<string, unknown>>,
+): RenderMessages {
+  const template = parseTemplate(path, source);
   const variables = specialTokens(tokenizerConfig);
   return (messages, origin, opensAnswer = false) => {
     const render = (shown: readonly Message[]) =>
       template.render({ ...variables, messages: shown, add_generation_prompt: opensAnswer });
-    return renderOrMergeSystem(render, messages, origin);
+    return renderOrMergeSystem(render, messages, { path, origin });
   };
-}
-
-async function readTemplateFile(folder: string): Promise<string | undefined> {
-  try {
-    return await readFile(join(folder, "chat_template.jinja"), "utf8");
-  } catch {
-    return undefined;
-  }
 }
 
 /** A template, or a list of named ones of which "default" is for conversation. */
 function templateOfConfig(value: unknown): string | undefined {
   if (typeof value === "string") return value;
   if (!Array.isArray(value)) return undefined;
-  const named = value as readonly { readonly name?: unknown; readonly template?: unknown }[];
-  const template = (named.find(({ name }) => name === "default") ?? named[0])?.template;
+  const named: unknown[] = value;
+  const { template } = named.map(asNamed).find(({ name }) => name === "default") ?? asNamed(named[0]);
   return typeof template === "string" ? template : undefined;
 }
 
-function parseTemplate(folder: string, source: string): Template {
+function asNamed(value: unknown): { readonly name?: unknown; readonly template?: unknown } {
+  return typeof value === "object" && value !== null ? value : {};
+}
+
+function parseTemplate(path: string, source: string): Template {
   try {
     return new Template(source);
   } catch (cause) {
-    throw new CheckpointError(`${folder}: the chat template cannot be parsed: ${messageOf(cause)}`, { cause });
+    throw new CheckpointError(`${path}: the chat template cannot be parsed: ${reasonOf(cause)}`, { cause });
   }
+}
+
+/** The stack ends where a template, or what it makes, nests too deeply. The library puts words of its own in front. */
+function isStackFull(cause: unknown): boolean {
+  return messageOf(cause).includes("call stack");
+}
+
+function reasonOf(cause: unknown): string {
+  return isStackFull(cause) ? "it nests too deeply" : messageOf(cause);
 }
 
 /** bos_token and the like are strings, or objects with `content`. */
@@ -66,27 +90,41 @@ function specialTokens(config: Readonly<Record<string, unknown>>): Record<string
   return tokens;
 }
 
+/** Which template renders which prompt. */
+interface Rendering {
+  readonly path: string;
+  readonly origin: string;
+}
+
 /** Some templates refuse the system role: its text then goes in front of the first user message. */
 function renderOrMergeSystem(
   render: (messages: readonly Message[]) => string,
   messages: readonly Message[],
-  source: string,
+  rendering: Rendering,
 ): string {
   const [system, user, ...others] = messages;
   try {
     return render(messages);
   } catch (cause) {
-    if (system?.role !== "system" || user === undefined) throw templateError(source, cause);
+    if (system?.role !== "system" || user === undefined || isTooMuch(cause)) throw templateError(rendering, cause);
     try {
       return render([{ role: user.role, content: `${system.content}\n\n${user.content}` }, ...others]);
     } catch (mergedCause) {
-      throw templateError(source, mergedCause);
+      throw templateError(rendering, mergedCause);
     }
   }
 }
 
-function templateError(source: string, cause: unknown): PromptDataError {
-  return new PromptDataError(`${source}: the checkpoint's chat template refuses these messages: ${messageOf(cause)}`, {
+/** What the language's own limits end: a text, a list or a nesting that no conversation needs. */
+function isTooMuch(cause: unknown): boolean {
+  return cause instanceof RangeError || isStackFull(cause);
+}
+
+function templateError({ path, origin }: Rendering, cause: unknown): CheckpointError | PromptDataError {
+  if (isTooMuch(cause)) {
+    return new CheckpointError(`${path}: the chat template makes too much of ${origin}: ${reasonOf(cause)}`, { cause });
+  }
+  return new PromptDataError(`${origin}: the checkpoint's chat template refuses these messages: ${reasonOf(cause)}`, {
     cause,
   });
 }
