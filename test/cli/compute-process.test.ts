@@ -6,7 +6,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { makeRandomCheckpoint, shape } from "../../bench/random-checkpoint.js";
 import { childrenOf } from "../helpers/child-processes.js";
 import { PROGRAM, startCli, startProgram } from "../helpers/run-cli.js";
@@ -80,6 +80,7 @@ async function startMeasuring(args = [model, "-o", join(root, "out")], announced
 }
 
 async function whenComputing({ child, done }: ReturnType<typeof startCli>, announced: string) {
+  onTestFinished(() => void child.kill("SIGKILL"));
   let progress = "";
   child.stderr?.on("data", (chunk: Buffer) => {
     progress += chunk;

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { seededRandom } from "../helpers/broken-checkpoints.js";
 import { childrenOf, HAS_PROC } from "../helpers/child-processes.js";
 import { calibrationOf, makeExample } from "../helpers/example-checkpoint.js";
@@ -83,6 +83,7 @@ async function startEndless() {
   const data = join(example.root, "p.jsonl");
   writeFileSync(data, JSON.stringify({ messages: [{ role: "user", content: "x" }] }));
   const started = startCli(calibrationOf(example, "--data", data));
+  onTestFinished(() => void started.child.kill("SIGKILL"));
   let progress = "";
   started.child.stderr?.on("data", (chunk: Buffer) => {
     progress += chunk;
