@@ -4,6 +4,7 @@
 import { access, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
+import { type FileIdentity, identifyFiles } from "./file-identity.js";
 import { MAX_NESTING, readSafetensorsHeader, type SafetensorsHeader, type TensorEntry } from "./safetensors-header.js";
 import { holdsOnlyScales, isScaleName } from "./scale-names.js";
 
@@ -33,6 +34,8 @@ export interface CheckpointIndex {
 
 export interface Checkpoint {
   readonly folder: string;
+  /** Every file of the folder as it was before anything was read, by name: what is written later must still fit. */
+  readonly files: ReadonlyMap<string, FileIdentity>;
   readonly configText: string;
   readonly config: Readonly<Record<string, unknown>>;
   readonly shards: readonly Shard[];
@@ -47,6 +50,7 @@ export interface Checkpoint {
  */
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   await checkIsFolder(folder);
+  const files = await identifyFiles(folder);
   const configText = await readTextFile(join(folder, "config.json"));
   const config = parseJsonObject(join(folder, "config.json"), configText);
   const index = await readIndex(folder);
@@ -54,7 +58,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const shards = await Promise.all(names.map((name) => openShard(folder, name)));
   const tensors = collectTensors(shards);
   if (index !== undefined) checkIndexAgainstShards(folder, index, tensors, shards);
-  return { folder, configText, config, shards, tensors, index };
+  return { folder, files, configText, config, shards, tensors, index };
 }
 
 /** Reads a text file of the checkpoint. @throws CheckpointError when it is absent, too large or not UTF-8. */

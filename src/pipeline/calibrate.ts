@@ -6,18 +6,14 @@ import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
+import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
+import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
 import { OUTPUT_FORMATS, type OutputFormatName, scaleNames, scaleTensors } from "../checkpoint/output-formats.js";
 import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import type { Placement } from "../checkpoint/place-file.js";
-import {
-  type CheckpointContent,
-  checkInPlace,
-  checkOutputFolder,
-  type WriteOptions,
-  writeInPlace,
-  writeNewCheckpoint,
-} from "../checkpoint/write-checkpoint.js";
+import { type CheckpointContent, type WriteOptions, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
+import { writeInPlace } from "../checkpoint/write-in-place.js";
 import { CheckpointError, ProviderError, throwIfAborted, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
@@ -123,7 +119,9 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
-  const { tokenizer, prompts, encoded, measured } = await encodeAndMeasure(checkpoint, decoder, options, settings);
+  const { tokenizer, prompts, encoded, measured } = await withUnchangedInput(checkpoint, () =>
+    encodeAndMeasure(checkpoint, decoder, options, settings),
+  );
   const { tokenIds, tokens } = encoded;
   const { provider, result } = measured;
   const { ranges, timing } = result;
@@ -153,7 +151,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const onCopied: WriteOptions["onCopied"] = (copiedBytes, totalBytes) =>
     onProgress?.({ stage: "write", copiedBytes, totalBytes });
   const force = options.force ?? false;
-  const placement = options.inPlace
+  const written = options.inPlace
     ? await writeInPlace(checkpoint, content, force)
     : await writeNewCheckpoint(checkpoint, output, content, { force, signal, onCopied });
 
@@ -170,6 +168,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...untestedWarning(provider),
     ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [result.elementType]),
     ...result.warnings,
+    ...(written?.warnings ?? []),
   );
   const chatTemplateMissing = tokenizer.templatePath === undefined && prompts.some((prompt) => "messages" in prompt);
   if (chatTemplateMissing)
@@ -186,7 +185,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     samples: tokenIds.length,
     tokens,
     timing,
-    placement: placement ?? undefined,
+    placement: written?.placement,
     ranges,
     scales,
     warnings,
@@ -296,7 +295,7 @@ async function checkCanBeWritten(
 ): Promise<void> {
   patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings));
   layOutCheckpoint(checkpoint, []);
-  await (inPlace ? checkInPlace(checkpoint, force) : checkOutputFolder(checkpoint, output, force));
+  await (inPlace ? tryInPlace(checkpoint, force) : tryNewFolder(checkpoint, output, force));
 }
 
 function configKeys({ format, dtype }: Settings): Readonly<Record<string, unknown>> {

@@ -2,6 +2,7 @@
 // Holds no date and no path, so that the same input gives the same bytes.
 
 import { createRequire } from "node:module";
+import { patchConfigText } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
 import type { Float8Name } from "../numerics/float8.js";
@@ -51,6 +52,7 @@ export function recordMetadata(facts: RecordFacts): Record<string, string> {
 }
 
 function provenance(facts: RecordFacts): Record<string, string | number> {
+  const { configText, config } = facts.checkpoint;
   return {
     tool: "create-kv-scales",
     tool_version: TOOL_VERSION,
@@ -63,7 +65,8 @@ function provenance(facts: RecordFacts): Record<string, string | number> {
     tokens: facts.tokens,
     sequence_length: facts.sequenceLength,
     seed: facts.seed,
-    config_sha256: sha256(facts.checkpoint.configText),
+    // Without what an earlier run in the same folder has added: the second one leaves the same bytes.
+    config_sha256: sha256(patchConfigText(configText, config, {})),
     tokenizer_sha256: facts.tokenizerSha256,
     prompts_sha256: facts.promptsSha256,
   };

@@ -4,11 +4,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
+import { RECORD_FILE, withoutFiles } from "../checkpoint/result-record.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import { TOOL_VERSION } from "./calibration-record.js";
-
-const RECORD_FILE = "kv_scales.json";
 
 export interface RecordedLayer {
   readonly layer: number;
@@ -24,7 +23,7 @@ export interface ScaleRecord {
   readonly dtype: Float8Name;
   readonly headroom: number | undefined;
   readonly layers: readonly RecordedLayer[];
-  /** All that the record says, for the next one. */
+  /** All that the record says of the scales, for the next one. */
   readonly json: Readonly<Record<string, unknown>>;
 }
 
@@ -39,7 +38,7 @@ function parseScaleRecord(text: string): ScaleRecord | undefined {
   if (!isObject(json) || json.tool !== "create-kv-scales" || !isFloat8Name(json.dtype)) return undefined;
   if (!Array.isArray(json.layers) || !json.layers.every(isRecordedLayer)) return undefined;
   const headroom = typeof json.headroom === "number" ? json.headroom : undefined;
-  return { dtype: json.dtype, headroom, layers: json.layers, json };
+  return { dtype: json.dtype, headroom, layers: json.layers, json: withoutFiles(json) };
 }
 
 /** Text of kv_scales.json and metadata of the scales' shard. @param earlier what is known of the calibration */

@@ -3,6 +3,7 @@
 
 import { type CacheSite, cacheSites } from "../architectures/cache-sites.js";
 import { describeModel, describeModelEnd } from "../architectures/registry.js";
+import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { scalesAsRead } from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
@@ -131,8 +132,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const computeWarnings = new Set<string>();
   const computedIn = new Set<ComputeType>();
   const evaluate = async (what: string, chosen: EvaluateRequest["arms"]): Promise<readonly EvaluatedArm[]> => {
-    const { result, provider, warnings } = await onFirstThatWorks(providers, (provider) =>
-      evaluateOn(provider, what, chosen),
+    const { result, provider, warnings } = await withUnchangedInput(checkpoint, () =>
+      onFirstThatWorks(providers, (provider) => evaluateOn(provider, what, chosen)),
     );
     // What has failed once is not tried again, and what is compared is computed in one place.
     providers = [provider];
@@ -200,10 +201,12 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
 
   const generated =
     generation &&
-    (await generateThroughCaches(
-      generation,
-      { provider: providers[0] ?? "cpu", computedIn: [...computedIn] },
-      { signal, onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }) },
+    (await withUnchangedInput(checkpoint, () =>
+      generateThroughCaches(
+        generation,
+        { provider: providers[0] ?? "cpu", computedIn: [...computedIn] },
+        { signal, onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }) },
+      ),
     ));
 
   const [usedProvider = "cpu"] = providers;
