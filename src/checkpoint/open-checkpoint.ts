@@ -50,7 +50,9 @@ export interface Checkpoint {
  */
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   await checkIsFolder(folder);
-  const files = await identifyFiles(folder);
+  const files = await identifyFiles(folder).catch((cause: unknown) => {
+    throw new CheckpointError(`${folder}: cannot be listed: ${messageOf(cause)}`, { cause });
+  });
   const configText = await readTextFile(join(folder, "config.json"));
   const config = parseJsonObject(join(folder, "config.json"), configText);
   const index = await readIndex(folder);

@@ -96,20 +96,19 @@ const SMALL_FILES_BYTES = 2 ** 20;
 
 /**
  * Makes what the run will make beside the output, and removes it again. Brings back what a killed run had set aside.
- * @returns links of the model's folder that will not be followed
  * @throws as checkOutputFolder; CheckpointError for files that cannot be copied, OutputWriteError for the place
  */
-export async function tryNewFolder(checkpoint: Checkpoint, output: string, force: boolean): Promise<SideFiles> {
-  await checkOutputFolder(checkpoint, output, force);
-  const sideFiles = await findSideFiles(checkpoint.folder);
-  const target = await targetOf(output);
-  const input = inputWeights(checkpoint);
+export async function tryNewFolder(checkpoint: Checkpoint, output: string, force: boolean): Promise<void> {
   let parents: readonly string[] = [];
   try {
+    await checkOutputFolder(checkpoint, output, force);
+    const sideFiles = await findSideFiles(checkpoint.folder);
+    const target = await targetOf(output);
+    const input = inputWeights(checkpoint);
     await refuseMountPoint(target);
     parents = await makeParents(dirname(target));
-    await clearLeftovers(target, input);
-    await checkOutputFolder(checkpoint, output, force);
+    const { cameBack } = await clearLeftovers(target, input);
+    if (cameBack) await checkOutputFolder(checkpoint, output, force);
     const names = [...sideFiles.files.map(({ name }) => name), ...input.keys(), INDEX_FILE];
     const work = await makeWorkFolder(target, [...names, TRIAL]);
     try {
@@ -121,11 +120,10 @@ export async function tryNewFolder(checkpoint: Checkpoint, output: string, force
       await removeWorkFolder(work, input);
     }
   } catch (error) {
-    throw asWriteError(error, target, "Nothing was written.");
+    throw asWriteError(error, output, "Nothing was written.");
   } finally {
     await removeParents(parents);
   }
-  return sideFiles;
 }
 
 const TRIAL = "trial";

@@ -113,8 +113,10 @@ export async function replaceFile(
   content: string | Uint8Array,
   expected: FileIdentity | undefined,
 ): Promise<FileIdentity> {
+  const found = expected && (await stat(path).catch(() => undefined));
+  if (expected !== undefined && found === undefined) throw new ReplacedMeanwhileError(path);
   const temporary = temporaryFile(dirname(path));
-  const mode = expected === undefined ? 0o666 : Number((await stat(path)).mode) & 0o777;
+  const mode = found === undefined ? 0o666 : found.mode & 0o777;
   let written: FileIdentity | undefined;
   try {
     const file = await open(temporary, "wx", mode);

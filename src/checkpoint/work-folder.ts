@@ -36,7 +36,7 @@ const MAX_MARKER_BYTES = 10_000_000;
 const MAX_NAME_BYTES = 255 - 40;
 
 /** A run that cannot be asked for (another machine's, another container's) counts as dead when it has done nothing for so long. */
-const SILENCE_MS = 24 * 60 * 60 * 1000;
+export const SILENCE_MS = 24 * 60 * 60 * 1000;
 
 function prefixOf(target: string): string {
   let name = basename(target);
@@ -75,9 +75,13 @@ export async function removeWorkFolder(work: WorkFolder, input: InputWeights): P
 /**
  * Clears what killed runs left beside `target`: a new folder that was not finished goes, an old result that had stepped
  * aside comes back when nothing is in its place.
- * @returns folders that stay because something in them is not ours
+ * @returns whether an old result came back; folders that stay because something in them may not be removed
  */
-export async function clearLeftovers(target: string, input: InputWeights): Promise<string[]> {
+export async function clearLeftovers(
+  target: string,
+  input: InputWeights,
+): Promise<{ readonly cameBack: boolean; readonly staying: readonly string[] }> {
+  const wasThere = await isThere(target);
   const parent = dirname(target);
   const prefix = prefixOf(target);
   const staying: string[] = [];
@@ -91,7 +95,14 @@ export async function clearLeftovers(target: string, input: InputWeights): Promi
     if (marker === undefined) await removeUnfinished(work);
     else if (!(await clearLeftover(work, target, marker, input).catch(() => false))) staying.push(work.path);
   }
-  return staying;
+  return { cameBack: !wasThere && (await isThere(target)), staying };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function clearLeftover(work: Places, target: string, marker: Marker, input: InputWeights): Promise<boolean> {

@@ -72,18 +72,18 @@ export async function writeNewCheckpoint(
     const sideFiles = await findSideFiles(checkpoint.folder);
     warnings.push(...linkWarnings(sideFiles));
     parents = await makeParents(dirname(target));
-    const staying = await clearLeftovers(target, input);
-    warnings.push(
-      ...staying.map((path) => `${path}: was left by a run that was killed, and holds what is not from it.`),
-    );
-    // An old result may have come back.
-    await checkOutputFolder(checkpoint, output, options.force);
+    const { cameBack, staying } = await clearLeftovers(target, input);
+    for (const path of staying) {
+      warnings.push(`${path}: was left by a run that was killed, and holds what may be wanted. Look, then remove it.`);
+    }
+    if (cameBack) await checkOutputFolder(checkpoint, output, options.force);
     const layout = layOutCheckpoint(checkpoint, content.scales);
     work = await makeWorkFolder(target, namesOf(layout, sideFiles));
     placement = await fillFolder(checkpoint, work.fresh, { layout, sideFiles, content }, options);
     await refuseChangedInput(checkpoint);
+    await checkOutputFolder(checkpoint, output, options.force);
     throwIfAborted(options.signal);
-    replaced = await publish(checkpoint, work, output, target, options.force);
+    replaced = await publish(work, target);
   } catch (error) {
     const left = work && (await removeWorkFolder(work, input));
     await removeParents(parents);
@@ -102,7 +102,7 @@ export async function writeNewCheckpoint(
 }
 
 /** What the reader must know of links that were not followed. */
-export function linkWarnings({ notFollowed }: Pick<SideFiles, "notFollowed">): string[] {
+function linkWarnings({ notFollowed }: Pick<SideFiles, "notFollowed">): string[] {
   if (notFollowed.length === 0) return [];
   const are = notFollowed.length === 1 ? "is a link that leads" : "are links that lead";
   return [
@@ -181,19 +181,12 @@ async function placeWeights(
  * steps aside first, and for some microseconds nothing has the name.
  * @returns where the old result is now, if there was one
  */
-async function publish(
-  checkpoint: Checkpoint,
-  { fresh, aside }: WorkFolder,
-  output: string,
-  target: string,
-  force: boolean,
-): Promise<string | undefined> {
-  await checkOutputFolder(checkpoint, output, force);
+async function publish({ fresh, aside }: WorkFolder, target: string): Promise<string | undefined> {
   if (await isAbsentOrEmpty(target)) {
     await rename(fresh, target).catch((error: unknown) => {
       if (codeOf(error) !== "ENOTEMPTY" && codeOf(error) !== "EEXIST") throw error;
       throw new OutputExistsError(
-        `${output}: something was put there while this run was writing. Choose another with -o.`,
+        `${target}: something was put there while this run was writing. Choose another with -o.`,
       );
     });
     return undefined;

@@ -15,6 +15,7 @@ import { codeOf, ReplacedMeanwhileError, removeFile, replaceFile, syncPath, tagO
 import { makerOfTag, stateOf } from "./process-identity.js";
 import { RECORD_FILE } from "./result-record.js";
 import { encodeSafetensors } from "./safetensors-writer.js";
+import { SILENCE_MS } from "./work-folder.js";
 import type { CheckpointContent } from "./write-checkpoint.js";
 import { asWriteError } from "./write-error.js";
 
@@ -90,12 +91,15 @@ async function giveUpSingleFile({ folder, files }: Checkpoint, target: string, i
   await removeFile(path, known);
 }
 
-/** Clears the temporary files of runs that were killed. Those of other machines and containers stay. */
+/** Clears the temporary files of runs that were killed. */
 async function removeDeadTemporaryFiles(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const tag = tagOfTemporaryFile(name);
     const maker = tag === undefined ? undefined : makerOfTag(tag);
-    if (maker === undefined || stateOf(maker) !== "gone") continue;
-    if ((await lstat(join(folder, name))).isFile()) await unlink(join(folder, name));
+    const found = maker && (await lstat(join(folder, name)).catch(() => undefined));
+    if (maker === undefined || !found?.isFile()) continue;
+    const state = stateOf(maker);
+    const isDead = state === "gone" || (state === "unknown" && Date.now() - found.mtimeMs > SILENCE_MS);
+    if (isDead) await unlink(join(folder, name));
   }
 }
