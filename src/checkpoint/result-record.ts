@@ -6,7 +6,7 @@ import type { BigIntStats } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { FileIdentity } from "./file-identity.js";
-import { isTimeOfCopy } from "./place-file.js";
+import { codeOf, isTimeOfCopy } from "./place-file.js";
 
 /** What a run leaves in its output: only a folder with this file is replaced by --force. */
 export const RECORD_FILE = "kv_scales.json";
@@ -63,13 +63,15 @@ async function readWrittenFiles(folder: string): Promise<Map<string, WrittenFile
 
 async function readRecordText(folder: string): Promise<string | undefined> {
   const path = join(folder, RECORD_FILE);
-  const found = await lstat(path).catch(() => undefined);
+  const found = await lstat(path).catch((error: unknown) => {
+    if (codeOf(error) !== "ENOENT") throw error;
+  });
   if (!found?.isFile() || found.size > MAX_RECORD_BYTES) return undefined;
-  const file = await open(path, "r").catch(() => undefined);
+  const file = await open(path, "r");
   try {
-    return await file?.readFile("utf8");
+    return await file.readFile("utf8");
   } finally {
-    await file?.close();
+    await file.close();
   }
 }
 

@@ -90,7 +90,16 @@ export async function writeNewCheckpoint(
     if (left === undefined) throwIfAborted(options.signal);
     throw asWriteError(error, target, left === undefined ? "Nothing was left behind." : `${left} was left behind.`);
   }
-  await confirmOnDisk(target);
+  try {
+    await syncPath(dirname(target));
+  } catch (cause) {
+    // Until the new result is known to be on disk, the old one stays.
+    const left = replaced ?? (await removeWorkFolder(work, input));
+    throw new OutputWriteError(
+      `${target}: is complete, but the system cannot say that its name is on disk: ${messageOf(cause)}. Look at the disk.${left === undefined ? "" : ` The old result is in ${left}.`}`,
+      { cause },
+    );
+  }
   try {
     const kept = replaced && (await removeReplaced(work, replaced, target, input));
     if (kept) warnings.push(`${kept}: is the old result. It was kept because something was changed in it meanwhile.`);
@@ -205,15 +214,4 @@ async function publish({ fresh, aside }: WorkFolder, target: string): Promise<st
 async function isAbsentOrEmpty(target: string): Promise<boolean> {
   if ((await lstat(target).catch(() => undefined)) === undefined) return true;
   return (await readdir(target)).length === 0;
-}
-
-async function confirmOnDisk(target: string): Promise<void> {
-  try {
-    await syncPath(dirname(target));
-  } catch (cause) {
-    throw new OutputWriteError(
-      `${target}: is complete, but the system cannot say that its name is on disk: ${messageOf(cause)}. Look at the disk.`,
-      { cause },
-    );
-  }
 }

@@ -55,7 +55,8 @@ async function editMarker(folder: string, edit: Readonly<Record<string, unknown>
 
 async function makeOld(folder: string): Promise<void> {
   const time = Date.now() / 1000 - 2 * 24 * 3600;
-  for (const name of ["new", "."]) await utimes(join(folder, name), time, time);
+  const inside = (await readdir(join(folder, "new"))).map((name) => join("new", name));
+  for (const name of [...inside, "new", "."]) await utimes(join(folder, name), time, time);
 }
 
 describe("what a killed run left goes", () => {
