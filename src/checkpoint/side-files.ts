@@ -8,6 +8,7 @@ import { basename, dirname, join, relative, sep } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
 import { type FileIdentity, identifyFile, identityIn, isUnchanged } from "./file-identity.js";
 import { changedWhileUsed } from "./input-changes.js";
+import { codeOf } from "./place-file.js";
 import { RECORD_FILE, type WrittenFile } from "./result-record.js";
 
 export interface SideFile {
@@ -96,7 +97,9 @@ const CHUNK_BYTES = 2 ** 20;
  * @throws CheckpointError when it is another one than was found, or changes while it is copied
  */
 export async function copySideFile({ name, path, identity }: SideFile, target: string): Promise<WrittenFile> {
-  const source = await open(path, FOR_READING);
+  const source = await open(path, FOR_READING).catch((error: unknown) => {
+    throw codeOf(error) === "ENOENT" || codeOf(error) === "ELOOP" ? changedWhileUsed(path, true) : error;
+  });
   const hash = createHash("sha256");
   let bytes = 0;
   try {

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { renameSync } from "node:fs";
 import { lstat, readdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { messageOf, OutputExistsError, OutputWriteError, throwIfAborted } from "../errors.js";
+import { KvScalesError, messageOf, OutputExistsError, OutputWriteError, throwIfAborted } from "../errors.js";
 import { exchangePaths } from "./exchange-paths.js";
 import { changedWhileUsed, refuseChangedInput } from "./input-changes.js";
 import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
@@ -88,6 +88,8 @@ export async function writeNewCheckpoint(
     const left = work && (await removeWorkFolder(work, input));
     await removeParents(parents);
     if (left === undefined) throwIfAborted(options.signal);
+    // What is missing or other than it was explains whatever the system said.
+    if (!(error instanceof KvScalesError)) await refuseChangedInput(checkpoint);
     throw asWriteError(error, target, left === undefined ? "Nothing was left behind." : `${left} was left behind.`);
   }
   try {
