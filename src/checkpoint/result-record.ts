@@ -90,6 +90,17 @@ function isWrittenFile(value: unknown): value is WrittenFile {
   return typeof value.name === "string" && typeof value.bytes === "number" && hasHash;
 }
 
+/** The files of a folder that is still all ours; undefined of any other. */
+export async function filesOfOurs(folder: string, input: InputWeights): Promise<readonly WrittenFile[] | undefined> {
+  const foreign = await listForeign(folder, input);
+  return foreign?.length === 0 ? [...((await readWrittenFiles(folder))?.values() ?? [])] : undefined;
+}
+
+/** A file of a new folder, for its record. */
+export function writtenFile(name: string, content: Uint8Array): WrittenFile {
+  return { name, bytes: content.length, sha256: createHash("sha256").update(content).digest("hex") };
+}
+
 /** Weights of the run's input, by the names that they get in the result. */
 export type InputWeights = ReadonlyMap<string, FileIdentity>;
 

@@ -1,7 +1,6 @@
 // Writes the result as a new folder, which appears whole or not at all. Weights are linked, never rewritten; an earlier
 // result is exchanged for the new one, and goes only if all of it is ours. Knows nothing of how scales came to be.
 
-import { createHash } from "node:crypto";
 import { renameSync } from "node:fs";
 import { lstat, readdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -12,7 +11,7 @@ import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
 import { checkOutputFolder, inputWeights, targetOf } from "./output-checks.js";
 import { layOutCheckpoint, type OutputLayout } from "./output-layout.js";
 import { codeOf, isPlaced, type Placement, placeFile, syncPath } from "./place-file.js";
-import { RECORD_FILE, type WrittenFile, withFiles } from "./result-record.js";
+import { RECORD_FILE, type WrittenFile, withFiles, writtenFile } from "./result-record.js";
 import { encodeSafetensors, type Float32Tensor } from "./safetensors-writer.js";
 import { copySideFile, findSideFiles, type SideFiles } from "./side-files.js";
 import {
@@ -159,7 +158,7 @@ async function fillFolder(
 async function writeSynced(folder: string, name: string, data: string | Uint8Array): Promise<WrittenFile> {
   const bytes = Buffer.from(data);
   await writeFile(join(folder, name), bytes, { flag: "wx", flush: true });
-  return { name, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+  return writtenFile(name, bytes);
 }
 
 /** Each is looked at once it is in its place: the shard that was measured, or none. */

@@ -9,11 +9,11 @@ import { patchConfigText } from "./config-text.js";
 import { identifyFile, isUnchanged } from "./file-identity.js";
 import { changedWhileUsed, refuseChangedInput } from "./input-changes.js";
 import { type Checkpoint, INDEX_FILE, SINGLE_FILE } from "./open-checkpoint.js";
-import { checkInPlace } from "./output-checks.js";
+import { checkInPlace, inputWeights } from "./output-checks.js";
 import { layOutCheckpoint } from "./output-layout.js";
 import { codeOf, ReplacedMeanwhileError, removeFile, replaceFile, syncPath, tagOfTemporaryFile } from "./place-file.js";
 import { makerOfTag, stateOf } from "./process-identity.js";
-import { RECORD_FILE } from "./result-record.js";
+import { filesOfOurs, RECORD_FILE, type WrittenFile, withFiles, writtenFile } from "./result-record.js";
 import { encodeSafetensors } from "./safetensors-writer.js";
 import { SILENCE_MS } from "./work-folder.js";
 import type { CheckpointContent } from "./write-checkpoint.js";
@@ -37,15 +37,22 @@ export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointCo
     await checkInPlace(checkpoint, force);
     await removeDeadTemporaryFiles(folder);
     const layout = layOutCheckpoint(checkpoint, content.scales);
+    const scales = encodeSafetensors(content.scales, content.metadata);
+    const ours = await filesOfOurs(folder, inputWeights(checkpoint));
     const changesConfig = content.configText !== configText;
     const withoutScales = patchConfigText(configText, checkpoint.config, {});
     if (changesConfig && withoutScales !== configText) await replace("config.json", withoutScales);
-    await replace(layout.scalesFile, encodeSafetensors(content.scales, content.metadata));
+    await replace(layout.scalesFile, scales);
     const single = checkpoint.index === undefined ? layout.weights[0] : undefined;
     const isLinked = single !== undefined && (await linkIfPossible(single.shard.path, path(single.name)));
     await replace(INDEX_FILE, layout.indexText);
     if (single !== undefined) await giveUpSingleFile(checkpoint, path(single.name), isLinked);
-    await replace(RECORD_FILE, content.recordText);
+    const written = [
+      writtenFile(layout.scalesFile, scales),
+      writtenFile(INDEX_FILE, Buffer.from(layout.indexText)),
+      writtenFile("config.json", Buffer.from(content.configText)),
+    ];
+    await replace(RECORD_FILE, recordTextOf(content, ours, written));
     for (const { shard, name } of layout.weights) {
       const known = files.get(shard.name);
       if (!isUnchanged(await identifyFile(path(name)), known)) throw changedWhileUsed(path(name));
@@ -64,6 +71,17 @@ export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointCo
     }
     throw asWriteError(error, folder, "The weights are as they were; run it again with --force.");
   }
+}
+
+/** A folder that was all ours stays so: its record lists what is in it now. A model's own folder gets no list. */
+function recordTextOf(
+  { recordText }: CheckpointContent,
+  ours: readonly WrittenFile[] | undefined,
+  written: readonly WrittenFile[],
+): string {
+  if (ours === undefined) return recordText;
+  const others = ours.filter(({ name }) => !written.some((file) => file.name === name));
+  return withFiles(recordText, [...others, ...written]);
 }
 
 /** A killed run may have made the link already; a file system without links has the file renamed a step later. */

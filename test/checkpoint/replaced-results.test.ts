@@ -221,6 +221,21 @@ describe("an earlier result is replaced", () => {
     expect((await readdir(root())).filter((name) => !["model", "other", "weights"].includes(name))).toEqual(["out"]);
   });
 
+  test("when its scales were replaced in place, but not when it was edited before", async () => {
+    const other = await prepare();
+    const convertInPlace = async () => {
+      const checkpoint = await openCheckpoint(output());
+      await writeInPlace(checkpoint, contentOf(VLLM, checkpoint), true);
+    };
+    await convertInPlace();
+    await write(other, TGI);
+    expectFinished(output(), TGI);
+    await writeFile(inOutput("notes.txt"), "mine");
+    await convertInPlace();
+    await rm(inOutput("notes.txt"));
+    expect(await thrownBy(write(model()))).toBeInstanceOf(OutputExistsError);
+  });
+
   /** As `placeFile` leaves it where it cannot link. */
   async function turnIntoCopy(seconds: (source: number) => number): Promise<void> {
     const source = join(model(), "model.safetensors");
