@@ -5,6 +5,7 @@ import { lstat, open, readdir, readFile, realpath, stat, statfs, unlink } from "
 import { dirname, join, resolve } from "node:path";
 import { OutputExistsError, OutputWriteError, UsageError } from "../errors.js";
 import { type FileIdentity, identifyFile, isSameFile } from "./file-identity.js";
+import { makeFolders } from "./make-folders.js";
 import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
 import { layOutCheckpoint, refuseExistingScales } from "./output-layout.js";
 import { codeOf, placeFile, temporaryFile } from "./place-file.js";
@@ -12,7 +13,7 @@ import { hasRecordOfOurs, type InputWeights, listForeign, RECORD_FILE } from "./
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { holdsOnlyScales } from "./scale-names.js";
 import { findSideFiles, isWithin, type SideFiles } from "./side-files.js";
-import { clearLeftovers, makeParents, makeWorkFolder, removeParents, removeWorkFolder } from "./work-folder.js";
+import { clearLeftovers, makeWorkFolder, removeParents, removeWorkFolder } from "./work-folder.js";
 import { asWriteError } from "./write-error.js";
 
 /** The weights of a checkpoint, by the names that the result gives them. */
@@ -106,7 +107,7 @@ export async function tryNewFolder(checkpoint: Checkpoint, output: string, force
     const target = await targetOf(output);
     const input = inputWeights(checkpoint);
     await refuseMountPoint(target);
-    parents = await makeParents(dirname(target));
+    parents = await makeFolders(dirname(target));
     const { cameBack } = await clearLeftovers(target, input);
     if (cameBack) await checkOutputFolder(checkpoint, output, force);
     const names = [...sideFiles.files.map(({ name }) => name), ...input.keys(), INDEX_FILE];

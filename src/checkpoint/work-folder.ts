@@ -1,7 +1,7 @@
 // The hidden folder beside an output in which a run makes the new one, and what becomes of those that killed runs left.
 // A marker inside says who made it, and for which output; a folder without it is somebody else's and is never touched.
 
-import { lstat, mkdir, open, readdir, readFile, rename, rmdir, unlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { identifyFile } from "./file-identity.js";
 import { codeOf } from "./place-file.js";
@@ -237,37 +237,7 @@ function isMarker(value: unknown): value is Marker {
   );
 }
 
-/**
- * Makes a folder and those above it that are missing.
- * @returns those that were made, from the top; none when it fails
- */
-export async function makeParents(folder: string): Promise<string[]> {
-  const missing: string[] = [];
-  for (let path = folder; (await isMissing(path)) && dirname(path) !== path; path = dirname(path))
-    missing.unshift(path);
-  const made: string[] = [];
-  try {
-    for (const path of missing) {
-      await mkdir(path);
-      made.push(path);
-    }
-    // Whatever it is, it must be a folder that can be listed.
-    await (await open(folder, "r")).close();
-    return made;
-  } catch (error) {
-    await removeParents(made);
-    throw error;
-  }
-}
-
-async function isMissing(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => false,
-    (error: unknown) => codeOf(error) === "ENOENT",
-  );
-}
-
-/** Removes folders that `makeParents` made, as far as they are empty. */
+/** Removes folders that `makeFolders` made, as far as they are empty. */
 export async function removeParents(made: readonly string[]): Promise<void> {
   for (const path of made.toReversed()) await rmdir(path).catch(() => {});
 }

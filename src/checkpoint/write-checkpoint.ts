@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { KvScalesError, messageOf, OutputExistsError, OutputWriteError, throwIfAborted } from "../errors.js";
 import { exchangePaths } from "./exchange-paths.js";
 import { changedWhileUsed, refuseChangedInput } from "./input-changes.js";
+import { makeFolders } from "./make-folders.js";
 import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
 import { checkOutputFolder, inputWeights, targetOf } from "./output-checks.js";
 import { layOutCheckpoint, type OutputLayout } from "./output-layout.js";
@@ -16,7 +17,6 @@ import { encodeSafetensors, type Float32Tensor } from "./safetensors-writer.js";
 import { copySideFile, findSideFiles, type SideFiles } from "./side-files.js";
 import {
   clearLeftovers,
-  makeParents,
   makeWorkFolder,
   removeParents,
   removeReplaced,
@@ -70,7 +70,7 @@ export async function writeNewCheckpoint(
     target = await targetOf(output);
     const sideFiles = await findSideFiles(checkpoint.folder);
     warnings.push(...linkWarnings(sideFiles));
-    parents = await makeParents(dirname(target));
+    parents = await makeFolders(dirname(target));
     const { cameBack, staying } = await clearLeftovers(target, input);
     for (const path of staying) {
       warnings.push(`${path}: was left by a run that was killed, and holds what may be wanted. Look, then remove it.`);
