@@ -6,7 +6,7 @@ import { attentionNames } from "../../dist/checkpoint/attention-names.js";
 import { patchConfigText } from "../../dist/checkpoint/config-text.js";
 import { openCheckpoint } from "../../dist/checkpoint/open-checkpoint.js";
 import { tryInPlace, tryNewFolder } from "../../dist/checkpoint/output-checks.js";
-import { OUTPUT_FORMATS, scaleTensors } from "../../dist/checkpoint/output-formats.js";
+import { OUTPUT_FORMATS, scaleNames, scaleTensors } from "../../dist/checkpoint/output-formats.js";
 import { writeNewCheckpoint } from "../../dist/checkpoint/write-checkpoint.js";
 import { writeInPlace } from "../../dist/checkpoint/write-in-place.js";
 
@@ -17,9 +17,10 @@ if (format !== "tgi" && format !== "vllm") throw new Error(`format: ${format}`);
 try {
   const checkpoint = await openCheckpoint(model);
   const attentions = attentionNames(checkpoint.tensors.keys());
+  const names = Array.from(attentions, ([layer, name]) => ({ layer, name }));
   const scales = [...attentions.keys()].map((layer) => ({ layer, kScale: 0.5, vScale: 0.25, kvScale: 0.5 }));
   const content = {
-    scales: scaleTensors(format, scales, [...attentions.values()]),
+    scales: scaleTensors(format, scales, scaleNames(names)),
     metadata: { format: "pt" },
     configText: patchConfigText(
       checkpoint.configText,
