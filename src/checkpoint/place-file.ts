@@ -2,7 +2,7 @@
 // that they survive a power cut. Knows nothing of checkpoints.
 
 import { type BigIntStats, constants, createReadStream, createWriteStream, lstatSync, renameSync } from "node:fs";
-import { copyFile, link, lstat, open, rm, stat, unlink, utimes } from "node:fs/promises";
+import { copyFile, link, lstat, open, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -138,6 +138,19 @@ export async function replaceFile(
       await rm(temporary, { force: true });
     }
   }
+}
+
+/** Writes a file whole or not at all, over whatever has the name: temporary name, fsync, rename. */
+export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
+  const temporary = temporaryFile(dirname(path));
+  try {
+    await writeFile(temporary, content, { flag: "wx", flush: true });
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncPath(dirname(path));
 }
 
 /** A link fails where a name is taken; a rename would not. */
