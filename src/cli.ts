@@ -1,4 +1,4 @@
-// The command line: the commander program, Ctrl-C, and the one place where errors become exit codes.
+// The command line: the commander program, and the one place where errors become exit codes.
 
 import { Command, CommanderError } from "commander";
 import { addCalibrateCommand } from "./commands/calibrate.js";
@@ -8,7 +8,8 @@ import { addDiffCommand } from "./commands/diff.js";
 import { addInspectCommand } from "./commands/inspect.js";
 import { addProvidersCommand } from "./commands/providers.js";
 import { addVerifyCommand } from "./commands/verify.js";
-import { isFolderGone, isOutOfFileHandles, KvScalesError, messageOf, UsageError } from "./errors.js";
+import { isFolderGone, isOutOfFileHandles, KvScalesError, messageOf, throwIfAborted, UsageError } from "./errors.js";
+import { EXIT_INTERRUPTED, type Interrupts, listenForInterrupts } from "./interrupts.js";
 import { TOOL_VERSION } from "./pipeline/calibration-record.js";
 import { showLine } from "./report/shown-text.js";
 import { TextOutput } from "./report/text-output.js";
@@ -16,7 +17,6 @@ import { TextOutput } from "./report/text-output.js";
 const EXIT_BUG = 1;
 const EXIT_USAGE = 2;
 const EXIT_UNREADABLE = 3;
-const EXIT_INTERRUPTED = 130;
 
 /** Characters of an error's message. It may name several paths. */
 const MESSAGE_LIMIT = 4000;
@@ -29,33 +29,32 @@ Exit codes:
   3  checkpoint unreadable          7  result not written
                                   130  interrupted`;
 
+type Host = Pick<NodeJS.Process, "stdout" | "stderr"> & { readonly interrupts?: Interrupts };
+
 /**
  * Runs the program and returns its exit code: that of the first thing that went wrong. Only this function touches the
  * process.
- * @param streams standard output and standard error
+ * @param host standard output and standard error; and the interrupts of a program that has listened since it began to
+ * load, and goes on until it ends
  */
-export async function main(
-  argv: readonly string[],
-  streams: Pick<NodeJS.Process, "stdout" | "stderr"> = process,
-): Promise<number> {
-  const interrupt = new AbortController();
-  let isPrinting = false;
-  const onInterrupt = () => {
-    // The first asks the work to stop and clean up; the second does not wait for it. A slow reader is not waited for.
-    if (interrupt.signal.aborted || isPrinting) process.exit(EXIT_INTERRUPTED);
-    interrupt.abort();
-  };
-  const stdout = new TextOutput(streams.stdout);
-  const stderr = new TextOutput(streams.stderr);
-  process.on("SIGINT", onInterrupt).on("SIGTERM", onInterrupt);
+export async function main(argv: readonly string[], host: Host = process): Promise<number> {
+  const interrupts = host.interrupts ?? listenForInterrupts();
+  const { signal } = interrupts;
+  const stdout = new TextOutput(host.stdout);
+  const stderr = new TextOutput(host.stderr);
+  // A slow reader is not waited for.
+  const endPrinting = () => process.exit(EXIT_INTERRUPTED);
   try {
-    const program = createProgram({ stdout, stderr, signal: interrupt.signal });
-    const errors = await errorsOf(() => program.parseAsync(argv, { from: "user" }));
-    isPrinting = true;
+    const errors = await errorsOf(async () => {
+      throwIfAborted(signal);
+      await createProgram({ stdout, stderr, signal }).parseAsync(argv, { from: "user" });
+    });
+    signal.addEventListener("abort", endPrinting);
     errors.push(...(await errorsOf(() => stdout.flushed())));
     return errors.map((error) => reportError(error, stderr)).find((code) => code !== 0) ?? 0;
   } finally {
-    process.off("SIGINT", onInterrupt).off("SIGTERM", onInterrupt);
+    signal.removeEventListener("abort", endPrinting);
+    if (host.interrupts === undefined) interrupts.release();
   }
 }
 

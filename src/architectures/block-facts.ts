@@ -3,10 +3,13 @@
 
 import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
 import { branchesOf, type DecoderLayer, type Residual } from "./description.js";
+import type { Experts } from "./experts.js";
 import { elementsOf, shapeOf, storedTensor, type WeightSource } from "./weight-source.js";
 
 export interface BlockFacts {
   readonly linears: readonly Linear[];
+  /** Multiplications per token; absent: those of all linears. */
+  readonly products?: number;
   readonly norms: readonly Norm[];
   /** Weights that are neither a product's nor a norm's. */
   readonly others: readonly WeightSource[];
@@ -33,6 +36,8 @@ export function factsOf(block: Block): BlockFacts {
       return { ...readingFacts(block), canStep: false };
     case "feed-forward":
       return feedForwardFacts(block);
+    case "experts":
+      return expertsFacts(block);
   }
 }
 
@@ -57,6 +62,29 @@ function feedForwardFacts({ gate, up, down }: FeedForward): BlockFacts {
     activations: 3 * up.outputs,
     canStep: true,
   };
+}
+
+/** A token passes through some of the experts only. */
+function expertsFacts({ router, experts, shared }: Experts): BlockFacts {
+  const { logits, perToken } = router;
+  const each = experts.map(feedForwardFacts);
+  const always = shared && feedForwardFacts(shared.feedForward);
+  const besides = [logits, ...(always?.linears ?? []), ...present(shared?.gate)];
+  const widest = Math.max(0, ...each.map((facts) => facts.widest));
+  const perExpert = Math.max(0, ...each.map(({ linears }) => multiplications(linears)));
+  return {
+    linears: [...besides, ...each.flatMap(({ linears }) => linears)],
+    products: multiplications(besides) + perToken * perExpert,
+    norms: [],
+    others: router.kind === "scores" ? present(router.correction) : [],
+    widest: Math.max(logits.outputs * perToken, perToken * Math.max(widest, logits.inputs), always?.widest ?? 0),
+    activations: perToken * (4 * logits.inputs + 3 * widest) + (always?.activations ?? 0),
+    canStep: true,
+  };
+}
+
+function multiplications(linears: readonly Linear[]): number {
+  return linears.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0);
 }
 
 function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
@@ -90,8 +118,8 @@ export function weightElements(residuals: readonly Residual[]): number {
 
 /** Multiplications per token that some residuals are. */
 export function productsOf(residuals: readonly Residual[]): number {
-  const linears = residuals.flatMap(({ branches }) => branches.flatMap(({ block }) => factsOf(block).linears));
-  return linears.reduce((sum, { inputs, outputs }) => sum + inputs * outputs, 0);
+  const facts = residuals.flatMap(({ branches }) => branches.map(({ block }) => factsOf(block)));
+  return facts.reduce((sum, { linears, products }) => sum + (products ?? multiplications(linears)), 0);
 }
 
 /** Every tensor that a layer uses, with the shape that the description expects. */

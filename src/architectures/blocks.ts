@@ -1,10 +1,11 @@
 // The blocks that decoders are made of, as pure data: what is written here is all that a graph computes, and a switch that
 // no graph knows has no place here. Knows no family, no file and no graph.
 
+import type { Experts } from "./experts.js";
 import type { WeightSource } from "./weight-source.js";
 
 /** What a residual branch may hold. A new kind needs its facts in block-facts.ts and its nodes in graphs/record-block.ts. */
-export type Block = Attention | SharedAttention | FeedForward;
+export type Block = Attention | SharedAttention | FeedForward | Experts;
 
 /** softmax(q · kᵀ · scale) · v of grouped heads, causal, with a KV cache of its own. */
 export interface Attention extends AttentionReading {

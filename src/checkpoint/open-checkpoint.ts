@@ -2,7 +2,8 @@
 // Knows nothing of architectures: it cannot say which tensors a model needs.
 
 import { basename, join } from "node:path";
-import { CheckpointError } from "../errors.js";
+import { CheckpointError, messageOf } from "../errors.js";
+import { type FileIdentity, identifyFiles } from "./file-identity.js";
 import { isObject, parseJsonObject, showJson } from "./json-text.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors-header.js";
@@ -32,6 +33,8 @@ export interface CheckpointIndex {
 
 export interface Checkpoint {
   readonly folder: string;
+  /** Every file of the folder as it was before anything was read, by name: what is written later must still fit. */
+  readonly files: ReadonlyMap<string, FileIdentity>;
   readonly configText: string;
   readonly config: Readonly<Record<string, unknown>>;
   readonly shards: readonly Shard[];
@@ -45,15 +48,18 @@ export interface Checkpoint {
  * @throws CheckpointError when a file is missing, damaged or contradicts another
  */
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
-  const files = await listCheckpointFolder(folder);
+  const inFolder = await listCheckpointFolder(folder);
+  const files = await identifyFiles(folder).catch((cause: unknown) => {
+    throw new CheckpointError(`${folder}: cannot be listed: ${messageOf(cause)}`, { cause });
+  });
   const configText = await readTextFile(join(folder, "config.json"));
   const config = parseJsonObject(join(folder, "config.json"), configText);
-  const index = await readIndex(folder, files);
+  const index = await readIndex(folder, inFolder);
   const names = index === undefined ? [SINGLE_FILE] : [...new Set(Object.values(index.weightMap))].sort();
   const shards = await openShards(folder, names);
   const tensors = collectTensors(shards);
   if (index !== undefined) checkIndexAgainstShards(folder, index, tensors, shards);
-  return { folder, configText, config, shards, tensors, index };
+  return { folder, files, configText, config, shards, tensors, index };
 }
 
 async function readIndex(folder: string, files: readonly string[]): Promise<CheckpointIndex | undefined> {

@@ -1,34 +1,36 @@
-// Writes the result: a new folder that appears whole or not at all, or files added to the model's own folder in an order
-// that no engine can misread half-way. Weights are linked, never rewritten. Knows nothing of how scales came to be.
+// Writes the result as a new folder, which appears whole or not at all. Weights are linked, never rewritten; an earlier
+// result is exchanged for the new one, and goes only if all of it is ours. Knows nothing of how scales came to be.
 
-import { copyFile, link, mkdir, readdir, realpath, rename, rm, stat, unlink, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
-import {
-  KvScalesError,
-  messageOf,
-  OutputExistsError,
-  OutputWriteError,
-  throwIfAborted,
-  UsageError,
-} from "../errors.js";
-import { patchConfigText } from "./config-text.js";
+import { renameSync } from "node:fs";
+import { lstat, readdir, rename, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { codeOf, KvScalesError, messageOf, OutputExistsError, OutputWriteError, throwIfAborted } from "../errors.js";
+import { exchangePaths } from "./exchange-paths.js";
+import { changedWhileUsed, refuseChangedInput } from "./input-changes.js";
 import { makeFolders } from "./make-folders.js";
-import { type Checkpoint, INDEX_FILE, SINGLE_FILE } from "./open-checkpoint.js";
-import { layOutCheckpoint, type OutputLayout, refuseExistingScales } from "./output-layout.js";
-import { type Placement, placeFile, syncPath, writeFileAtomically } from "./place-file.js";
-import { readSafetensorsHeader } from "./safetensors-header.js";
+import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
+import { checkOutputFolder, inputWeights, targetOf } from "./output-checks.js";
+import { layOutCheckpoint, type OutputLayout } from "./output-layout.js";
+import { isPlaced, type Placement, placeFile, syncPath } from "./place-file.js";
+import { RECORD_FILE, type WrittenFile, withFiles, writtenFile } from "./result-record.js";
 import { encodeSafetensors, type Float32Tensor } from "./safetensors-writer.js";
-import { holdsOnlyScales } from "./scale-names.js";
-
-/** What an earlier run leaves in its output: only a folder with this file is replaced by --force. */
-const RECORD_FILE = "kv_scales.json";
+import { copySideFile, findSideFiles, type SideFiles } from "./side-files.js";
+import {
+  clearLeftovers,
+  makeWorkFolder,
+  removeParents,
+  removeReplaced,
+  removeWorkFolder,
+  type WorkFolder,
+} from "./work-folder.js";
+import { asWriteError } from "./write-error.js";
 
 export interface CheckpointContent {
   readonly scales: readonly Float32Tensor[];
   /** `__metadata__` of the shard with the scales. */
   readonly metadata: Readonly<Record<string, string>>;
   readonly configText: string;
-  /** Text of kv_scales.json. */
+  /** Text of kv_scales.json; that of a new folder also gets the list of its files. */
   readonly recordText: string;
 }
 
@@ -39,92 +41,133 @@ export interface WriteOptions {
   readonly onCopied?: ((copied: number, total: number) => void) | undefined;
 }
 
-/** Weights in other formats: they have no place beside scales, and would be downloaded or loaded twice. */
-const OTHER_WEIGHTS = /\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|gguf|onnx|msgpack|h5|ot)$/;
-
-/**
- * Checks, before any work is done, that the output folder can be written.
- * @throws OutputExistsError, UsageError
- */
-export async function checkOutputFolder(checkpoint: Checkpoint, output: string, force: boolean): Promise<void> {
-  const found = await stat(output).catch(() => undefined);
-  if (found === undefined) return;
-  if (!found.isDirectory()) throw new OutputExistsError(`${output}: is a file. Choose another output with -o.`);
-  if ((await realpath(output)) === (await realpath(checkpoint.folder))) {
-    throw new UsageError(`${output}: is the model's own folder. Use --in-place to add the scales to it.`);
-  }
-  const files = await readdir(output);
-  if (files.length === 0) return;
-  if (!force)
-    throw new OutputExistsError(`${output}: exists already. Pass --force to replace it, or choose another with -o.`);
-  if (!files.includes(RECORD_FILE)) {
-    throw new OutputExistsError(
-      `${output}: exists and was not written by this program (it has no ${RECORD_FILE}), so --force does not replace it. Choose another with -o.`,
-    );
-  }
+export interface WrittenCheckpoint {
+  readonly placement: Placement;
+  readonly warnings: readonly string[];
 }
 
 /**
- * Writes a new checkpoint folder beside the weights' own: temporary folder, fsync, rename.
- * @throws OutputExistsError, OutputWriteError, InterruptedError; in each case nothing is left behind
+ * Writes a new checkpoint folder: a hidden folder beside it, fsync, rename.
+ * @throws OutputExistsError, CheckpointError for an input that was changed meanwhile, OutputWriteError, InterruptedError;
+ * in each case nothing is left behind
  */
 export async function writeNewCheckpoint(
   checkpoint: Checkpoint,
   output: string,
   content: CheckpointContent,
   options: WriteOptions,
-): Promise<Placement> {
-  const target = resolve(output);
-  const partial = join(dirname(target), `.${basename(target)}.partial-${process.pid}`);
+): Promise<WrittenCheckpoint> {
+  const input = inputWeights(checkpoint);
+  const warnings: string[] = [];
+  let parents: readonly string[] = [];
+  let work: WorkFolder | undefined;
+  let target = output;
+  let placement: Placement;
+  let replaced: string | undefined;
   try {
-    await checkOutputFolder(checkpoint, target, options.force);
-    await makeFolders(dirname(target));
-    await removeLeftovers(target);
-    await mkdir(partial);
-    const placement = await fillFolder(checkpoint, partial, content, options);
+    await refuseChangedInput(checkpoint);
+    await checkOutputFolder(checkpoint, output, options.force);
+    target = await targetOf(output);
+    const sideFiles = await findSideFiles(checkpoint.folder);
+    warnings.push(...linkWarnings(sideFiles));
+    parents = await makeFolders(dirname(target));
+    const { cameBack, staying } = await clearLeftovers(target, input);
+    for (const path of staying) {
+      warnings.push(`${path}: was left by a run that was killed, and holds what may be wanted. Look, then remove it.`);
+    }
+    if (cameBack) await checkOutputFolder(checkpoint, output, options.force);
+    const layout = layOutCheckpoint(checkpoint, content.scales);
+    work = await makeWorkFolder(target, namesOf(layout, sideFiles));
+    placement = await fillFolder(checkpoint, work.fresh, { layout, sideFiles, content }, options);
+    await refuseChangedInput(checkpoint);
+    await checkOutputFolder(checkpoint, output, options.force);
     throwIfAborted(options.signal);
-    await replaceFolder(partial, target);
-    return placement;
+    replaced = await publish(work, target);
   } catch (error) {
-    // An error of the clearing must not hide the first one.
-    await rm(partial, { recursive: true, force: true }).catch(() => undefined);
-    throwIfAborted(options.signal);
-    throw asWriteError(error, target, "Nothing was left behind.");
+    const left = work && (await removeWorkFolder(work, input));
+    await removeParents(parents);
+    if (left === undefined) throwIfAborted(options.signal);
+    // What is missing or other than it was explains whatever the system said.
+    if (!(error instanceof KvScalesError)) await refuseChangedInput(checkpoint);
+    throw asWriteError(error, target, left === undefined ? "Nothing was left behind." : `${left} was left behind.`);
   }
+  try {
+    await syncPath(dirname(target));
+  } catch (cause) {
+    // Until the new result is known to be on disk, the old one stays.
+    const left = replaced ?? (await removeWorkFolder(work, input));
+    throw new OutputWriteError(
+      `${target}: is complete, but the system cannot say that its name is on disk: ${messageOf(cause)}. Look at the disk.${left === undefined ? "" : ` The old result is in ${left}.`}`,
+      { cause },
+    );
+  }
+  try {
+    const kept = replaced && (await removeReplaced(work, replaced, target, input));
+    if (kept) warnings.push(`${kept}: is the old result. It was kept because something was changed in it meanwhile.`);
+    await removeWorkFolder(work, input);
+  } catch (error) {
+    warnings.push(`${work.path}: could not be removed (${messageOf(error)}). The result is complete.`);
+  }
+  return { placement, warnings };
+}
+
+/** What the reader must know of links that were not followed. */
+function linkWarnings({ notFollowed }: Pick<SideFiles, "notFollowed">): string[] {
+  if (notFollowed.length === 0) return [];
+  const are = notFollowed.length === 1 ? "is a link that leads" : "are links that lead";
+  return [
+    `${notFollowed.join(", ")} ${are} out of the model's folder: not in the result. Copy there what it needs and you trust.`,
+  ];
+}
+
+function namesOf({ weights, scalesFile }: OutputLayout, { files }: SideFiles): string[] {
+  const placed = [...files, ...weights].map(({ name }) => name);
+  return [...placed, scalesFile, INDEX_FILE, "config.json", RECORD_FILE];
+}
+
+interface Parts {
+  readonly layout: OutputLayout;
+  readonly sideFiles: SideFiles;
+  readonly content: CheckpointContent;
 }
 
 async function fillFolder(
   checkpoint: Checkpoint,
   folder: string,
-  content: CheckpointContent,
+  { layout, sideFiles, content }: Parts,
   options: WriteOptions,
 ): Promise<Placement> {
-  const layout = layOutCheckpoint(checkpoint, content.scales);
-  await copySideFiles(checkpoint.folder, folder);
-  const placement = await placeWeights(layout, folder, options);
-  const files: [string, string | Uint8Array][] = [
+  const written: WrittenFile[] = [];
+  for (const file of sideFiles.files) {
+    throwIfAborted(options.signal);
+    written.push(await copySideFile(file, join(folder, file.name)));
+  }
+  const placement = await placeWeights(checkpoint, layout, folder, options);
+  for (const { shard, name } of layout.weights) written.push({ name, bytes: shard.header.fileBytes });
+  const files: readonly [string, string | Uint8Array][] = [
     [layout.scalesFile, encodeSafetensors(content.scales, content.metadata)],
     [INDEX_FILE, layout.indexText],
     ["config.json", content.configText],
-    [RECORD_FILE, content.recordText],
   ];
-  for (const [name, data] of files) {
-    await writeFile(join(folder, name), data);
-    await syncPath(join(folder, name));
-  }
+  for (const [name, data] of files) written.push(await writeSynced(folder, name, data));
+  await writeSynced(folder, RECORD_FILE, withFiles(content.recordText, written));
   await syncPath(folder);
   return placement;
 }
 
-/** Tokenizer, generation config, licence, model code: everything at the top level that is not weights. */
-async function copySideFiles(source: string, target: string): Promise<void> {
-  for (const name of await readdir(source)) {
-    if (name === "config.json" || name === RECORD_FILE || name.startsWith(".") || OTHER_WEIGHTS.test(name)) continue;
-    if ((await stat(join(source, name))).isFile()) await copyFile(join(source, name), join(target, name));
-  }
+async function writeSynced(folder: string, name: string, data: string | Uint8Array): Promise<WrittenFile> {
+  const bytes = Buffer.from(data);
+  await writeFile(join(folder, name), bytes, { flag: "wx", flush: true });
+  return writtenFile(name, bytes);
 }
 
-async function placeWeights(layout: OutputLayout, folder: string, options: WriteOptions): Promise<Placement> {
+/** Each is looked at once it is in its place: the shard that was measured, or none. */
+async function placeWeights(
+  checkpoint: Checkpoint,
+  layout: OutputLayout,
+  folder: string,
+  options: WriteOptions,
+): Promise<Placement> {
   const total = layout.weights.reduce((sum, { shard }) => sum + shard.header.fileBytes, 0);
   let copied = 0;
   let worst: Placement = "hard link";
@@ -135,141 +178,41 @@ async function placeWeights(layout: OutputLayout, folder: string, options: Write
       options.onCopied?.(copied, total);
     };
     const placement = await placeFile(shard.path, join(folder, name), { signal: options.signal, onCopied });
+    const known = checkpoint.files.get(shard.name);
+    if (known === undefined || !(await isPlaced(join(folder, name), known, placement)))
+      throw changedWhileUsed(shard.path);
     if (placement !== "hard link") worst = placement;
   }
   return worst;
 }
 
-/** A folder cannot be renamed over one that has files, so an old one steps aside first. */
-async function replaceFolder(partial: string, target: string): Promise<void> {
-  const aside = join(dirname(target), `.${basename(target)}.replaced-${process.pid}`);
-  const isThere = await exists(target);
-  if (isThere) await rename(target, aside);
+/**
+ * Puts the new folder under its name. An old result is exchanged for it in one step where the system can; elsewhere it
+ * steps aside first, and for some microseconds nothing has the name.
+ * @returns where the old result is now, if there was one
+ */
+async function publish({ fresh, aside }: WorkFolder, target: string): Promise<string | undefined> {
+  if (await isAbsentOrEmpty(target)) {
+    await rename(fresh, target).catch((error: unknown) => {
+      if (codeOf(error) !== "ENOTEMPTY" && codeOf(error) !== "EEXIST") throw error;
+      throw new OutputExistsError(
+        `${target}: something was put there while this run was writing. Choose another with -o.`,
+      );
+    });
+    return undefined;
+  }
+  if (await exchangePaths(fresh, target)) return fresh;
+  renameSync(target, aside);
   try {
-    await rename(partial, target);
+    renameSync(fresh, target);
   } catch (error) {
-    if (isThere) await rename(aside, target);
+    renameSync(aside, target);
     throw error;
   }
-  await syncPath(dirname(target));
-  await rm(aside, { recursive: true, force: true });
+  return aside;
 }
 
-/** Clears what a killed run left: a partial folder goes, an old result that had stepped aside comes back. */
-async function removeLeftovers(target: string): Promise<void> {
-  const parent = dirname(target);
-  const names = await readdir(parent);
-  for (const name of names) {
-    const [, kind, pid] = name.startsWith(`.${basename(target)}.`)
-      ? (/\.(partial|replaced)-(\d+)$/.exec(name) ?? [])
-      : [];
-    if (kind === undefined || isRunning(Number(pid))) continue;
-    const path = join(parent, name);
-    const targetIsThere = names.includes(basename(target));
-    if (kind === "replaced" && !targetIsThere) await rename(path, target);
-    else await rm(path, { recursive: true, force: true });
-  }
-}
-
-function isRunning(pid: number): boolean {
-  if (pid === process.pid) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
-
-/**
- * Checks, before any work is done, that scales can be added to the model's own folder.
- * @throws OutputExistsError when they are there already, or when a file that is not from this program is in their way
- */
-export async function checkInPlace(checkpoint: Checkpoint, force: boolean): Promise<void> {
-  if (!force) refuseExistingScales(checkpoint);
-  const { scalesFile, weights } = layOutCheckpoint(checkpoint, []);
-  const scales = join(checkpoint.folder, scalesFile);
-  if ((await exists(scales)) && !holdsOnlyScales(await readSafetensorsHeader(scales))) throw inTheWay(scales);
-  for (const { shard, name } of weights) {
-    const target = join(checkpoint.folder, name);
-    if ((await exists(target)) && !(await isSameFile(shard.path, target))) throw inTheWay(target);
-  }
-}
-
-function inTheWay(path: string): OutputExistsError {
-  return new OutputExistsError(
-    `${path}: is in the way and holds something else. Move it elsewhere, or write a new folder with -o instead of --in-place.`,
-  );
-}
-
-/**
- * Adds the scales to the model's own folder. Each step leaves a folder that engines read rightly or refuse: the scales
- * before the index that names them; what config.json says of them goes first and comes last, for the block without
- * k_scale and v_scale would make vLLM run at scale 1.0 without a word.
- * @throws OutputExistsError, OutputWriteError
- */
-export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointContent, force: boolean): Promise<void> {
-  const { folder, configText } = checkpoint;
-  const path = (name: string) => join(folder, name);
-  try {
-    await checkInPlace(checkpoint, force);
-    await removeDeadPartials(folder);
-    const layout = layOutCheckpoint(checkpoint, content.scales);
-    const changesConfig = content.configText !== configText;
-    const withoutScales = patchConfigText(configText, checkpoint.config, {});
-    if (changesConfig && withoutScales !== configText) await writeFileAtomically(path("config.json"), withoutScales);
-    await writeFileAtomically(path(layout.scalesFile), encodeSafetensors(content.scales, content.metadata));
-    const single = checkpoint.index === undefined ? layout.weights[0] : undefined;
-    const isLinked = single !== undefined && (await linkIfPossible(single.shard.path, path(single.name)));
-    await writeFileAtomically(path(INDEX_FILE), layout.indexText);
-    if (isLinked) await unlink(path(SINGLE_FILE));
-    else if (single !== undefined) await rename(path(SINGLE_FILE), path(single.name));
-    await writeFileAtomically(path(RECORD_FILE), content.recordText);
-    if (changesConfig) await writeFileAtomically(path("config.json"), content.configText);
-  } catch (error) {
-    throw asWriteError(error, folder, "The weights are as they were; run it again with --force.");
-  }
-}
-
-/** A killed run may have made the link already; a file system without links has the file renamed a step later. */
-async function linkIfPossible(source: string, target: string): Promise<boolean> {
-  if (await exists(target)) return true;
-  return link(source, target).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOSPC") throw error;
-      return false;
-    },
-  );
-}
-
-/** Clears the temporary files of runs that were killed. */
-async function removeDeadPartials(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const [, pid] = /^\.(\d+)\.partial$/.exec(name) ?? [];
-    if (pid !== undefined && !isRunning(Number(pid))) await rm(join(folder, name), { force: true });
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-async function isSameFile(one: string, other: string): Promise<boolean> {
-  const [a, b] = await Promise.all([stat(one), stat(other)]);
-  return a.ino === b.ino && a.dev === b.dev;
-}
-
-function asWriteError(error: unknown, target: string, aftermath: string): Error {
-  if (error instanceof KvScalesError) return error;
-  const full = (error as NodeJS.ErrnoException).code === "ENOSPC";
-  const advice = full
-    ? "The disk is full: make room, or choose another place with -o."
-    : "Choose another place with -o.";
-  return new OutputWriteError(`${target}: could not be written: ${messageOf(error)}. ${advice} ${aftermath}`, {
-    cause: error,
-  });
+async function isAbsentOrEmpty(target: string): Promise<boolean> {
+  if ((await lstat(target).catch(() => undefined)) === undefined) return true;
+  return (await readdir(target)).length === 0;
 }

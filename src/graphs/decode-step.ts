@@ -9,7 +9,8 @@ import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, type CacheReading, cachedAttention } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
-import { type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
+import { type BlockRecorder, type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
+import { experts } from "./experts.js";
 import { type CacheRounding, keptByCache, type Side, scaleAt } from "./kv-cache.js";
 import { residualsOfPart, rotationInputs, SEGMENT_VALUES, type SegmentPart, segmentInput } from "./segment.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
@@ -56,9 +57,11 @@ export function buildDecodeStep(
     for (const part of parts) {
       if (part.kind !== "layer") continue;
       const { layer } = part;
-      const attend = (attention: Attention, x: Value) =>
-        cachedAttention(context, attention, inputs, x, codes.readingOf(layer.index, attention)).output;
-      stream = recordResiduals(context, residualsOfPart(part), stream, attend);
+      const recorder: BlockRecorder = {
+        attention: (block, x) => cachedAttention(context, block, inputs, x, codes.readingOf(layer.index, block)).output,
+        experts: (block, x) => experts(context, block, x).output,
+      };
+      stream = recordResiduals(context, residualsOfPart(part), stream, recorder);
     }
   }
   builder.output(toFloat32(context, sumOfStream(context, stream)), SEGMENT_VALUES.nextHidden, "float32", shape);

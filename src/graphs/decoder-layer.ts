@@ -3,6 +3,7 @@
 
 import type { Attention, Block, Norm } from "../architectures/blocks.js";
 import type { Branch, DecoderLayer, Residual } from "../architectures/description.js";
+import type { Experts } from "../architectures/experts.js";
 import { UnsupportedModelError } from "../errors.js";
 import type { Value } from "../onnx/graph-builder.js";
 import { feedForward, type GraphContext } from "./blocks.js";
@@ -15,20 +16,27 @@ export interface ResidualStream {
   readonly addend?: Value; // [batch, tokens, hidden]
 }
 
-/** Attention over a branch's input, which differs by what its cache is. @returns [batch, tokens, hidden] */
-export type RecordAttention = (attention: Attention, x: Value) => Value;
+/** How the blocks are recorded that need more than their input. Each gives [batch, tokens, hidden]. */
+export interface BlockRecorder {
+  /** Attention, which differs by what its cache is. */
+  readonly attention: (block: Attention, x: Value) => Value;
+  /** Experts, which leave padding out and may count what they compute. */
+  readonly experts: (block: Experts, x: Value) => Value;
+}
 
 /** The switch: a case per kind of block. @param x [batch, tokens, hidden] */
-function recordBlock(context: GraphContext, block: Block, x: Value, attend: RecordAttention): Value {
+function recordBlock(context: GraphContext, block: Block, x: Value, recorder: BlockRecorder): Value {
   switch (block.kind) {
     case "attention":
-      return attend(block, x);
+      return recorder.attention(block, x);
     case "shared-attention":
       throw new UnsupportedModelError(
         `"${block.name}" reads the KV cache of layer ${block.cacheOf}: layers that share a cache are not computed yet`,
       );
     case "feed-forward":
       return feedForward(context, block, x);
+    case "experts":
+      return recorder.experts(block, x);
   }
 }
 
@@ -37,9 +45,9 @@ export function recordResiduals(
   context: GraphContext,
   residuals: readonly Residual[],
   stream: ResidualStream,
-  attend: RecordAttention,
+  recorder: BlockRecorder,
 ): ResidualStream {
-  return residuals.reduce((before, residual) => recordResidual(context, residual, before, attend), stream);
+  return residuals.reduce((before, residual) => recordResidual(context, residual, before, recorder), stream);
 }
 
 /** x + multiplier · Σ branch(x) */
@@ -47,12 +55,12 @@ function recordResidual(
   context: GraphContext,
   { branches, multiplier }: Residual,
   stream: ResidualStream,
-  attend: RecordAttention,
+  recorder: BlockRecorder,
 ): ResidualStream {
   const { builder } = context;
   const inputs = new BranchInputs(context, stream);
   const outputs = branches.map((branch) => {
-    const y = recordBlock(context, branch.block, inputs.of(branch), attend);
+    const y = recordBlock(context, branch.block, inputs.of(branch), recorder);
     return multiplied(
       context,
       branch.postNorm === undefined ? y : norm(context, branch.postNorm, y),
@@ -106,12 +114,12 @@ export function attentionInput(
   context: GraphContext,
   layer: DecoderLayer,
   stream: ResidualStream,
-  attend: RecordAttention,
+  recorder: BlockRecorder,
 ): Value {
   const number = layer.residuals.findIndex(({ branches }) => branches.some(writesCache));
   const branch = layer.residuals[number]?.branches.find(writesCache);
   if (branch === undefined) throw new RangeError(`layer ${layer.index} has no attention`);
-  const before = recordResiduals(context, layer.residuals.slice(0, number), stream, attend);
+  const before = recordResiduals(context, layer.residuals.slice(0, number), stream, recorder);
   return new BranchInputs(context, before).of(branch);
 }
 

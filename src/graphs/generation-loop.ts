@@ -10,7 +10,8 @@ import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, cachedAttention } from "./attention.js";
 import { type GraphContext, sizeOf } from "./blocks.js";
 import type { CodedRounding } from "./decode-step.js";
-import { type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
+import { type BlockRecorder, type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
+import { experts } from "./experts.js";
 import type { CacheBuffers, Rotation } from "./fused-attention.js";
 import { logitsOf, type VocabularySlice } from "./head.js";
 import type { Side } from "./kv-cache.js";
@@ -140,20 +141,21 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
   const lost: Value[] = [];
   let stream: ResidualStream = { hidden: embed(context, decoder, unread) };
   for (const layer of decoder.layers) {
-    const attend = (attention: Attention, x: Value) => {
-      const { kvHeads, headDim } = attention;
+    const attention = (block: Attention, x: Value) => {
+      const { kvHeads, headDim } = block;
       const state = (side: Side) =>
         builder.input(`past_${side}_${layer.index}`, type, [1, kvHeads, "capacity", headDim]);
       const past = holdBuffers(builder, type, { key: state("k"), value: state("v") });
       const read = readOperatorCache(context, cache, { layer: layer.index }, past);
-      const attended = cachedAttention(context, attention, inputs, x, read);
+      const attended = cachedAttention(context, block, inputs, x, read);
       if (attended.present === undefined) throw new RangeError("attention kept no cache");
       const present = holdBuffers(builder, type, attended.present);
       presents.push(present);
       lost.push(...lostByOperator(builder, past, present, isBefore));
       return attended.output;
     };
-    stream = recordResiduals(context, layer.residuals, stream, attend);
+    const recorder: BlockRecorder = { attention, experts: (block, x) => experts(context, block, x).output };
+    stream = recordResiduals(context, layer.residuals, stream, recorder);
   }
   const logits = lastLogits(context, request, stream); // [1, 1, vocabulary]
   const token = builder.op("ArgMax", [logits], { attributes: { axis: -1, keepdims: 0, select_last_index: 0 } }); // [1, 1]

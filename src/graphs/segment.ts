@@ -12,12 +12,13 @@ import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, ke
 import type { GraphContext } from "./blocks.js";
 import {
   attentionInput,
+  type BlockRecorder,
   multiplied,
-  type RecordAttention,
   type ResidualStream,
   recordResiduals,
   sumOfStream,
 } from "./decoder-layer.js";
+import { experts } from "./experts.js";
 import type { Rotation } from "./fused-attention.js";
 import { HIDDEN_VALUES, hiddenInput, hiddenOutput } from "./hidden-states.js";
 import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
@@ -68,6 +69,8 @@ export const SEGMENT_VALUES = {
   roundings: "roundings", // int32 [caches of the segment]
   absmax: (side: Side, layer: number) => `absmax_${side}_${layer}`, // [batch, kv_heads]
   sumOfSquares: (side: Side, layer: number) => `sum_of_squares_${side}_${layer}`, // [batch]
+  /** How many tokens of the batch each expert of a layer has computed. */
+  expertTokens: (layer: number) => `expert_tokens_${layer}`, // [experts]
   loss: (kind: keyof CacheLoss, side: Side, layer: number) => `${kind}_${side}_${layer}`, // [batch]
 } as const;
 
@@ -94,20 +97,26 @@ export function buildSegment(
       const place = builder.int64s([caches.indexOf(layer)]);
       return readThroughCache(context, roundings, layer, builder.op("Gather", [choices, place]));
     };
-    const attendIn =
-      (layer: number): RecordAttention =>
-      (block, x) => {
+    const recorderOf = (layer: number): BlockRecorder => ({
+      attention: (block, x) => {
         const { output, ranges } = attention(context, block, inputs, x, cacheOf(layer));
         outputRanges(builder, layer, block, ranges);
         return output;
-      };
+      },
+      experts: (block, x) => {
+        const { output, tokens } = experts(context, block, x, inputs.mask);
+        const counts = cast(builder, tokens, "int64", "float32");
+        builder.output(counts, SEGMENT_VALUES.expertTokens(layer), "float32", [block.experts.length]);
+        return output;
+      },
+    });
     for (const part of parts) {
       if (part.kind === "embedding") continue;
       const { layer } = part;
       if (part.kind === "layer") {
-        stream = recordResiduals(context, residualsOfPart(part), stream, attendIn(layer.index));
+        stream = recordResiduals(context, residualsOfPart(part), stream, recorderOf(layer.index));
       } else {
-        const x = attentionInput(context, layer, stream, attendIn(layer.index));
+        const x = attentionInput(context, layer, stream, recorderOf(layer.index));
         const last = requireAttention(layer);
         outputRanges(builder, layer.index, last, keyValueRanges(context, last, inputs, x));
       }

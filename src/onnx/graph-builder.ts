@@ -88,6 +88,12 @@ export class GraphBuilder {
     return this.#initializer(`int64:${values.join(",")}`, "int64", [values.length], data);
   }
 
+  /** A constant of 64-bit integers, without dimensions. */
+  int64(value: number): Value {
+    const data = new Uint8Array(BigInt64Array.of(BigInt(value)).buffer);
+    return this.#initializer(`scalar_int64:${value}`, "int64", [], data);
+  }
+
   /** A constant of int32, without dimensions. */
   int32(value: number): Value {
     return this.#initializer(`int32:${value}`, "int32", [], new Uint8Array(Int32Array.of(value).buffer));

@@ -6,26 +6,22 @@ import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
+import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
+import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
 import { OUTPUT_FORMATS, type OutputFormatName, scaleNames, scaleTensors } from "../checkpoint/output-formats.js";
 import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import type { Placement } from "../checkpoint/place-file.js";
-import {
-  type CheckpointContent,
-  checkInPlace,
-  checkOutputFolder,
-  type WriteOptions,
-  writeInPlace,
-  writeNewCheckpoint,
-} from "../checkpoint/write-checkpoint.js";
+import { type CheckpointContent, type WriteOptions, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
+import { writeInPlace } from "../checkpoint/write-in-place.js";
 import { CheckpointError, ProviderError, throwIfAborted, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
+import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
 import { readPrompts, SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
-import { openTokenizer } from "../prompts/tokenizer.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
 import {
@@ -44,6 +40,7 @@ import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } fro
 import type { ComputeOptions, ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
+import { startTokenizerProcess } from "./tokenizer-process.js";
 import { warningsOf } from "./warnings.js";
 
 export const CALIBRATION_DEFAULTS = {
@@ -117,12 +114,14 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   throwIfAborted(signal);
   const { folder, defaultOutput } = await locateModel(options);
   onProgress?.({ stage: "open" });
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
   const output = options.inPlace ? folder : resolve(options.output ?? defaultOutput);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
-  const { tokenizer, prompts, encoded, measured } = await encodeAndMeasure(checkpoint, decoder, options, settings);
+  const { tokenizer, prompts, encoded, measured } = await withUnchangedInput(checkpoint, () =>
+    encodeAndMeasure(checkpoint, decoder, options, settings),
+  );
   const { tokenIds, tokens } = encoded;
   const { provider, result } = measured;
   const { ranges, timing } = result;
@@ -136,8 +135,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     checkpoint,
     samples: tokenIds.length,
     tokens,
-    tokenizerJson: tokenizer.json,
-    promptTexts: encoded.texts,
+    tokenizerSha256: tokenizer.tokenizerSha256,
+    promptsSha256: encoded.textsSha256,
     ranges,
     scales,
     names,
@@ -152,7 +151,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const onCopied: WriteOptions["onCopied"] = (copiedBytes, totalBytes) =>
     onProgress?.({ stage: "write", copiedBytes, totalBytes });
   const force = options.force ?? false;
-  const placement = options.inPlace
+  const written = options.inPlace
     ? await writeInPlace(checkpoint, content, force)
     : await writeNewCheckpoint(checkpoint, output, content, { force, signal, onCopied });
 
@@ -169,8 +168,9 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...untestedWarning(provider),
     ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [result.elementType]),
     ...result.warnings,
+    ...(written?.warnings ?? []),
   );
-  const chatTemplateMissing = !tokenizer.hasChatTemplate && prompts.some((prompt) => "messages" in prompt);
+  const chatTemplateMissing = tokenizer.templatePath === undefined && prompts.some((prompt) => "messages" in prompt);
   if (chatTemplateMissing)
     warnings.push("The checkpoint has no chat template: conversations were given as transcripts.");
   return {
@@ -185,7 +185,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     samples: tokenIds.length,
     tokens,
     timing,
-    placement: placement ?? undefined,
+    placement: written?.placement,
     ranges,
     scales,
     warnings,
@@ -204,22 +204,26 @@ async function encodeAndMeasure(
 ) {
   const providers = providersToTry(settings.provider, devices);
   const tokens = settings.samples * Math.min(TOKENS_OF_A_PROMPT, settings.sequenceLength);
-  const start = (provider: ProviderName) => startWorkers({ provider, devices, checkpoint, decoder, memory, tokens });
+  const start = (provider: ProviderName) =>
+    startWorkers({ provider, devices, checkpoint, decoder, memory, tokens, signal });
+  const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
   const first = start(providers[0]).then((workers) => warmUpAll(workers, checkpoint, decoder));
-  // What is wrong with the provider alone counts when it is to measure: another may then take its place.
-  await first.catch((error: unknown) => {
-    if (!(error instanceof ProviderError)) throw error;
-  });
   try {
+    // What is wrong with the provider alone counts when it is to measure: another may then take its place.
+    await first.catch((error: unknown) => {
+      if (!(error instanceof ProviderError)) throw error;
+    });
     onProgress?.({ stage: "tokenize" });
-    const tokenizer = await openTokenizer(checkpoint.folder);
-    const prompts = await readPrompts(data ?? SHIPPED_PROMPTS);
-    const encoded = encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+    const opened = await tokenizer.open();
+    const prompts = await untilInterrupted(signal, readPrompts(data ?? SHIPPED_PROMPTS));
+    const encoded = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+    tokenizer.stop(); // its memory is free for measuring
     const measured = await onFirstThatWorks(providers, async (provider) =>
       measure(await (provider === providers[0] ? first : start(provider)), encoded),
     );
-    return { tokenizer, prompts, encoded, measured };
+    return { tokenizer: opened, prompts, encoded, measured };
   } finally {
+    tokenizer.stop();
     await first.then(stopAll, () => {});
   }
 
@@ -291,7 +295,7 @@ async function checkCanBeWritten(
 ): Promise<void> {
   patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings));
   layOutCheckpoint(checkpoint, []);
-  await (inPlace ? checkInPlace(checkpoint, force) : checkOutputFolder(checkpoint, output, force));
+  await (inPlace ? tryInPlace(checkpoint, force) : tryNewFolder(checkpoint, output, force));
 }
 
 function configKeys({ format, dtype }: Settings): Readonly<Record<string, unknown>> {

@@ -1,8 +1,8 @@
 // The record of a calibration: what kv_scales.json and the metadata of the scales' shard say about where they come from.
 // Holds no date and no path, so that the same input gives the same bytes.
 
-import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
+import { patchConfigText } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
 import type { Float8Name } from "../numerics/float8.js";
@@ -11,6 +11,7 @@ import type { LayerRange } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { runtimeVersion } from "../runtime/session.js";
+import { sha256 } from "./texts-hash.js";
 
 export const TOOL_VERSION = (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
 
@@ -24,8 +25,8 @@ export interface RecordFacts {
   readonly tokens: number;
   readonly sequenceLength: number;
   readonly seed: number;
-  readonly tokenizerJson: string;
-  readonly promptTexts: readonly string[];
+  readonly tokenizerSha256: string;
+  readonly promptsSha256: string;
   readonly ranges: readonly LayerRange[];
   readonly scales: readonly LayerScales[];
   readonly names: ScaleNames;
@@ -51,6 +52,7 @@ export function recordMetadata(facts: RecordFacts): Record<string, string> {
 }
 
 function provenance(facts: RecordFacts): Record<string, string | number> {
+  const { configText, config } = facts.checkpoint;
   return {
     tool: "create-kv-scales",
     tool_version: TOOL_VERSION,
@@ -63,16 +65,9 @@ function provenance(facts: RecordFacts): Record<string, string | number> {
     tokens: facts.tokens,
     sequence_length: facts.sequenceLength,
     seed: facts.seed,
-    config_sha256: sha256([facts.checkpoint.configText]),
-    tokenizer_sha256: sha256([facts.tokenizerJson]),
-    prompts_sha256: sha256(facts.promptTexts),
+    // Without what an earlier run in the same folder has added: the second one leaves the same bytes.
+    config_sha256: sha256(patchConfigText(configText, config, {})),
+    tokenizer_sha256: facts.tokenizerSha256,
+    prompts_sha256: facts.promptsSha256,
   };
-}
-
-/** Each text is hashed with its length, so that moving a boundary changes the hash. */
-function sha256(texts: readonly string[]): string {
-  const hash = createHash("sha256");
-  if (texts.length === 1) return hash.update(texts[0] ?? "").digest("hex");
-  for (const text of texts) hash.update(`${Buffer.byteLength(text)}\n`).update(text);
-  return hash.digest("hex");
 }

@@ -1,8 +1,9 @@
-// The process that computes: takes one task, sends progress, then the result or the error, and ends. Ends at once, too,
-// when its parent is gone: it writes nothing, so nothing is lost.
+// The process that computes: takes one task, sends progress, then the result or the error, and ends. It writes nothing, so
+// nothing is lost whenever it ends.
 
-import { KvScalesError } from "../errors.js";
 import { preloadRuntime } from "../runtime/session.js";
+import { describeFailure } from "./child-process.js";
+import { superviseChild } from "./child-supervision.js";
 import type { FromChild, ToChild } from "./compute-process.js";
 import { COMPUTE_TASKS, type ComputeTaskName, type TaskRequest, type TaskResult } from "./compute-tasks.js";
 import { warmUp } from "./warm-up.js";
@@ -10,9 +11,8 @@ import { warmUp } from "./warm-up.js";
 const MAX_UNCOLLECTED_BYTES = 8 * 2 ** 20;
 let uncollected = 0;
 
-process.on("disconnect", () => process.exit());
-// Ctrl-C reaches every process of the terminal; the parent decides what becomes of this one.
-process.on("SIGINT", () => {});
+const [, , parentId, threads] = process.argv;
+superviseChild({ parentId: Number(parentId), memoryBytes: undefined });
 
 let warmedUp: Promise<void> = Promise.resolve();
 
@@ -33,7 +33,7 @@ process.on("message", async (message: ToChild) => {
     });
     finish({ kind: "done", result });
   } catch (error) {
-    finish(describeError(error));
+    finish(describeFailure(error));
   }
 });
 
@@ -49,11 +49,6 @@ function collectOutputs(): void {
   uncollected = process.memoryUsage().arrayBuffers;
 }
 
-function describeError(error: unknown): FromChild {
-  if (error instanceof KvScalesError) return { kind: "error", name: error.name, message: error.message };
-  return { kind: "bug", description: error instanceof Error ? (error.stack ?? error.message) : String(error) };
-}
-
 function send(message: FromChild): void {
   process.send?.(message);
 }
@@ -63,5 +58,4 @@ function finish(message: FromChild): void {
   process.send?.(message, () => process.disconnect());
 }
 
-const [, , threads] = process.argv;
 preloadRuntime(threads === undefined ? undefined : Number(threads));

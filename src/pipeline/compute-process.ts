@@ -1,10 +1,9 @@
 // Computes in a process of its own. ONNX Runtime computes on the thread that calls it, so here the terminal stays alive
 // and Ctrl-C works at once; and memory can be kept flat, which takes settings that a process only gets when it starts.
 
-import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
-import * as errors from "../errors.js";
-import { InterruptedError, messageOf, ProviderError } from "../errors.js";
+import type { ChildProcess } from "node:child_process";
+import { InterruptedError, ProviderError } from "../errors.js";
+import { type ChildFailure, type EndOfChild, isInterruption, reviveFailure, startChild } from "./child-process.js";
 import type { ComputeTaskName, TaskRequest, TaskResult } from "./compute-tasks.js";
 import type { WarmUpRequest } from "./warm-up.js";
 
@@ -15,8 +14,7 @@ export type ToChild =
 export type FromChild =
   | { readonly kind: "progress"; readonly progress: unknown }
   | { readonly kind: "done"; readonly result: unknown }
-  | { readonly kind: "error"; readonly name: string; readonly message: string }
-  | { readonly kind: "bug"; readonly description: string };
+  | ChildFailure;
 
 /** Settings of glibc's allocator; other C libraries do not read them. */
 const ALLOCATOR_SETTINGS = {
@@ -44,11 +42,14 @@ export interface ComputeProcessOptions {
   readonly threads?: number | undefined;
 }
 
-/** Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes. */
+/**
+ * Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes.
+ * @throws ProviderError when the system refuses another process
+ */
 export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOptions = {}): ComputeProcess {
-  const settings = threads === undefined ? [] : [String(threads)];
-  const child = fork(fileURLToPath(new URL("./start-compute-child.js", import.meta.url)), settings, {
-    serialization: "advanced",
+  const { channel, ended, stop } = startChild({
+    module: new URL("./compute-child.js", import.meta.url),
+    args: threads === undefined ? [] : [String(threads)],
     execArgv: ["--expose-gc"],
     env: {
       ...ALLOCATOR_SETTINGS,
@@ -57,41 +58,25 @@ export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOp
       ...process.env,
       ...(visibleDevice !== undefined && { CUDA_VISIBLE_DEVICES: visibleDevice }),
     },
-    stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
-  const lastWords = keepTail(child.stderr);
   let running: ComputeTaskName | undefined;
-  const ended = new Promise<never>((_, reject) => {
-    child.on("error", (cause) => {
-      reject(new ProviderError(`The computing process could not be started: ${messageOf(cause)}`, { cause }));
-    });
-    child.on("exit", (code, killedBy) => {
-      const end = () => reject(describeEnd(code, killedBy, { running, lastWords: lastWords() }));
-      // A large result can still be on its way when the process has gone.
-      if (child.connected) child.once("disconnect", end);
-      else end();
-    });
+  const failed = ended.then((end): never => {
+    throw describeEnd(end, running);
   });
-  ended.catch(() => {}); // it may end before anyone asks it to measure
-  const send = (message: ToChild) => {
-    if (child.connected) child.send(message, () => {});
-  };
-  const stop = () => {
-    child.kill("SIGKILL");
-  };
+  failed.catch(() => {}); // it may end before anyone asks it to measure
   return {
     stop,
     warmUp(request) {
-      send({ kind: "warm up", request });
+      channel.send({ kind: "warm up", request } satisfies ToChild, () => {});
     },
     async run(task, { signal, onProgress, ...request }) {
       if (signal?.aborted) throw new InterruptedError();
       running = task;
       signal?.addEventListener("abort", stop);
       try {
-        const answered = answer(child, onProgress as ((progress: unknown) => void) | undefined);
-        send({ kind: "run", task, request });
-        return (await Promise.race([answered, ended])) as TaskResult<typeof task>;
+        const answered = answer(channel, onProgress as ((progress: unknown) => void) | undefined);
+        channel.send({ kind: "run", task, request } satisfies ToChild, () => {});
+        return (await Promise.race([answered, failed])) as TaskResult<typeof task>;
       } catch (error) {
         throw signal?.aborted ? new InterruptedError() : error;
       } finally {
@@ -101,39 +86,20 @@ export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOp
   };
 }
 
-function answer(child: ChildProcess, onProgress: ((progress: unknown) => void) | undefined): Promise<unknown> {
+function answer(channel: ChildProcess, onProgress: ((progress: unknown) => void) | undefined): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    child.on("message", (message: FromChild) => {
+    channel.on("message", (message: FromChild) => {
       switch (message.kind) {
         case "progress":
           return onProgress?.(message.progress);
         case "done":
           return resolve(message.result);
         case "error":
-          return reject(revive(message));
         case "bug":
-          return reject(new Error(message.description));
+          return reject(reviveFailure(message));
       }
     });
   });
-}
-
-/** The error as its own class again, so that it keeps its exit code. */
-function revive({ name, message }: Extract<FromChild, { kind: "error" }>): Error {
-  const classes: Readonly<Record<string, unknown>> = { ...errors };
-  const ErrorClass = classes[name];
-  return typeof ErrorClass === "function" ? Reflect.construct(ErrorClass, [message]) : new Error(message);
-}
-
-const TAIL_LENGTH = 500;
-
-/** What native libraries wrote last: drivers chatter, which belongs on nobody's screen unless the process dies of it. */
-function keepTail(stream: NodeJS.ReadableStream | null): () => string {
-  let tail = "";
-  stream?.on("data", (chunk: Buffer) => {
-    tail = (tail + chunk.toString()).slice(-TAIL_LENGTH);
-  });
-  return () => tail.trim();
 }
 
 const FEWER_PROMPTS = "give fewer or shorter prompts (--samples, --sequence-length)";
@@ -145,16 +111,9 @@ const LESS_MEMORY: Readonly<Record<ComputeTaskName, string>> = {
   generate: "leave out --generate, which keeps the whole model in memory",
 };
 
-interface EndOfProcess {
-  readonly running: ComputeTaskName | undefined;
-  readonly lastWords: string;
-}
-
-function describeEnd(
-  code: number | null,
-  killedBy: NodeJS.Signals | null,
-  { running, lastWords }: EndOfProcess,
-): ProviderError {
+function describeEnd(end: EndOfChild, running: ComputeTaskName | undefined): Error {
+  if (isInterruption(end)) return new InterruptedError();
+  const { code, killedBy, lastWords } = end;
   const how = killedBy === null ? `ended with code ${code}` : `was killed by ${killedBy}`;
   const advice =
     killedBy === "SIGKILL"

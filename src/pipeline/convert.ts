@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { attentionNames } from "../checkpoint/attention-names.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
+import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
 import {
   OUTPUT_FORMATS,
   type OutputFormat,
@@ -16,8 +17,10 @@ import {
 import type { Placement } from "../checkpoint/place-file.js";
 import { readScales, type ScalesAsRead, scalesAsRead } from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
-import { writeInPlace, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
+import { writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
+import { writeInPlace } from "../checkpoint/write-in-place.js";
 import { CheckpointError, throwIfAborted } from "../errors.js";
+import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { CalibrationProgress } from "./calibrate.js";
@@ -66,8 +69,9 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   throwIfAborted(signal);
   const { folder, defaultOutput } = await locateModel(options);
   const output = inPlace ? folder : resolve(options.output ?? defaultOutput.replace(/-FP8-KV$/, `-${format}`));
-  const checkpoint = await openCheckpoint(folder);
-  const known = await readKnownScales(checkpoint);
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
+  await (inPlace ? tryInPlace(checkpoint, force) : tryNewFolder(checkpoint, output, force));
+  const known = await untilInterrupted(signal, readKnownScales(checkpoint));
   const dtype = options.dtype ?? closestDtype(known.dtype, format);
   const { scales, source, record } = computeScales(known, dtype);
   const { text: recordText, metadata } = convertedRecord(record, { format, dtype }, scales, known.names);
@@ -81,7 +85,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   };
   const onCopied = (copiedBytes: number, totalBytes: number) =>
     onProgress?.({ stage: "write", copiedBytes, totalBytes });
-  const placement = inPlace
+  const written = inPlace
     ? await writeInPlace(checkpoint, content, force)
     : await writeNewCheckpoint(checkpoint, output, content, { force, signal, onCopied });
   return {
@@ -91,9 +95,9 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
     fromDtype: known.dtype,
     format,
     dtype,
-    placement: placement ?? undefined,
+    placement: written?.placement,
     scales,
-    warnings: warningsOf(known, { source, format, config: content.configText }),
+    warnings: [...warningsOf(known, { source, format, config: content.configText }), ...(written?.warnings ?? [])],
   };
 }
 

@@ -6,6 +6,7 @@ import { scaleDtype } from "../checkpoint/scale-facts.js";
 import type { ScaleKind } from "../checkpoint/scale-names.js";
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
 import { CheckpointError } from "../errors.js";
+import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { locateModel } from "./locate-model.js";
@@ -75,6 +76,10 @@ interface Side {
 
 async function readSide(model: string, options: Omit<DiffOptions, "a" | "b">): Promise<Side> {
   const { folder } = await locateModel({ model, ...options });
+  return await untilInterrupted(options.signal, readFolder(folder));
+}
+
+async function readFolder(folder: string): Promise<Side> {
   const survey = await surveyCheckpoint(folder);
   const scales = await readScales(survey.files);
   if (scales.length === 0) {

@@ -3,10 +3,18 @@
 import { CheckpointError, PromptDataError } from "../errors.js";
 import type { Prompt } from "../prompts/read-prompts.js";
 import { selectSamples } from "../prompts/select-prompts.js";
-import type { PromptTokenizer } from "../prompts/tokenizer.js";
+import { TextsHash } from "./texts-hash.js";
+import type { TokenizerProcess } from "./tokenizer-process.js";
+
+/** What of a tokenizer encoding needs. */
+export type PromptEncoder = Pick<TokenizerProcess, "encode">;
+
+/** Days of computing on the fastest device, and a gigabyte of ids; a few hundred thousand are a large calibration. */
+const MAX_TOKENS = 2 ** 27;
 
 export interface EncodedPrompts {
-  readonly texts: readonly string[]; // [prompts]
+  /** Of the texts as the model sees them, in calibration order. */
+  readonly textsSha256: string;
   readonly tokenIds: readonly (readonly number[])[]; // [prompts][tokens]
   readonly tokens: number;
   /** Prompts that were longer than the limit. */
@@ -24,24 +32,34 @@ export interface EncodeOptions {
  * Encodes the chosen prompts in calibration order. Prompts without tokens are passed over.
  * @throws PromptDataError when nothing is left, CheckpointError when an id is outside the embedding
  */
-export function encodePrompts(
+export async function encodePrompts(
   prompts: readonly Prompt[],
-  tokenizer: PromptTokenizer,
+  tokenizer: PromptEncoder,
   { samples, seed, sequenceLength, vocabularySize }: EncodeOptions,
-): EncodedPrompts {
-  const texts: string[] = [];
+): Promise<EncodedPrompts> {
+  const hash = new TextsHash();
   const tokenIds: (readonly number[])[] = [];
+  let tokens = 0;
   let truncated = 0;
-  for (const prompt of selectSamples(prompts, { samples, seed })) {
-    const { text, ids } = tokenizer.encode(prompt);
-    if (ids.length === 0) continue;
-    requireKnownIds(ids, prompt.source, vocabularySize);
-    if (ids.length > sequenceLength) truncated++;
-    texts.push(text);
-    tokenIds.push(ids.slice(0, sequenceLength));
-  }
+  const chosen = selectSamples(prompts, { samples, seed });
+  const request = { opensAnswer: false, maxTokens: sequenceLength };
+  await tokenizer.encode(chosen, request, ({ text, ids, length, largestId }, { source }) => {
+    if (length === 0) return;
+    requireKnownId(largestId, source, vocabularySize);
+    if (length > sequenceLength) truncated++;
+    hash.add(text);
+    tokenIds.push(ids);
+    tokens += ids.length;
+    if (tokens > MAX_TOKENS) throw tooManyTokens(source);
+  });
   if (tokenIds.length === 0) throw new PromptDataError("No prompt has a token: nothing to calibrate with");
-  return { texts, tokenIds, tokens: tokenIds.reduce((sum, ids) => sum + ids.length, 0), truncated };
+  return { textsSha256: hash.digest(), tokenIds, tokens, truncated };
+}
+
+function tooManyTokens(source: string): PromptDataError {
+  return new PromptDataError(
+    `${source}: with it, the prompts have more than ${MAX_TOKENS} tokens, which is the limit: give fewer or shorter prompts (--samples, --sequence-length)`,
+  );
 }
 
 /**
@@ -49,12 +67,15 @@ export function encodePrompts(
  * window. Windows of one token predict nothing and are passed over.
  * @throws PromptDataError when nothing is left, CheckpointError when an id is outside the embedding
  */
-export function encodeWindows(
+export async function encodeWindows(
   prompts: readonly Prompt[],
-  tokenizer: PromptTokenizer,
+  tokenizer: PromptEncoder,
   options: EncodeOptions,
-): (readonly number[])[] {
-  const { tokenIds } = encodePrompts(prompts, tokenizer, { ...options, sequenceLength: Number.POSITIVE_INFINITY });
+): Promise<(readonly number[])[]> {
+  const { tokenIds } = await encodePrompts(prompts, tokenizer, {
+    ...options,
+    sequenceLength: Number.POSITIVE_INFINITY,
+  });
   const { sequenceLength } = options;
   const windows = tokenIds.flatMap((ids) =>
     Array.from({ length: Math.ceil(ids.length / sequenceLength) }, (_, index) =>
@@ -78,18 +99,19 @@ export interface OpenPrompt {
  * that stand last are what shall be generated, so they are left out.
  * @throws PromptDataError when a prompt has nothing to answer, CheckpointError when an id is outside the embedding
  */
-export function encodeOpenPrompts(
+export async function encodeOpenPrompts(
   prompts: readonly Prompt[],
-  tokenizer: PromptTokenizer,
+  tokenizer: PromptEncoder,
   vocabularySize: number,
-): OpenPrompt[] {
-  return prompts.map((prompt) => {
-    const asked = withoutLastAnswer(prompt);
-    const { ids } = tokenizer.encodeForAnswer(asked);
-    requireKnownIds(ids, prompt.source, vocabularySize);
-    if (ids.length === 0) throw new PromptDataError(`${prompt.source}: the prompt has no token: nothing to go on from`);
-    return { shown: "messages" in asked ? (asked.messages.at(-1)?.content ?? "") : asked.text, ids };
+): Promise<OpenPrompt[]> {
+  const open: OpenPrompt[] = [];
+  const request = { opensAnswer: true, maxTokens: Number.POSITIVE_INFINITY };
+  await tokenizer.encode(prompts.map(withoutLastAnswer), request, ({ ids, largestId }, asked) => {
+    requireKnownId(largestId, asked.source, vocabularySize);
+    if (ids.length === 0) throw new PromptDataError(`${asked.source}: the prompt has no token: nothing to go on from`);
+    open.push({ shown: "messages" in asked ? (asked.messages.at(-1)?.content ?? "") : asked.text, ids });
   });
+  return open;
 }
 
 function withoutLastAnswer(prompt: Prompt): Prompt {
@@ -99,10 +121,9 @@ function withoutLastAnswer(prompt: Prompt): Prompt {
   return { source: prompt.source, messages: prompt.messages.slice(0, end) };
 }
 
-function requireKnownIds(ids: readonly number[], source: string, vocabularySize: number): void {
-  const outside = ids.find((id) => id >= vocabularySize);
-  if (outside === undefined) return;
+function requireKnownId(largestId: number, source: string, vocabularySize: number): void {
+  if (largestId < vocabularySize) return;
   throw new CheckpointError(
-    `tokenizer.json gives token id ${outside} for ${source}, but config.json has vocab_size ${vocabularySize}. Are the two of the same model?`,
+    `tokenizer.json gives token id ${largestId} for ${source}, but config.json has vocab_size ${vocabularySize}. Are the two of the same model?`,
   );
 }

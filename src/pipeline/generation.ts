@@ -10,20 +10,21 @@ import { ProviderError, UnsupportedModelError, UsageError } from "../errors.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
+import { untilInterrupted } from "../interrupts.js";
 import { GENERATION_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
-import type { PromptTokenizer } from "../prompts/tokenizer.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import type { ArmRoundings } from "./arms.js";
 import { planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
 import { requireDeviceMemoryForModel, requireMemoryForModel } from "./decode-memory.js";
-import { encodeOpenPrompts, type OpenPrompt } from "./encode-prompts.js";
+import { encodeOpenPrompts, type OpenPrompt, type PromptEncoder } from "./encode-prompts.js";
 import type { CacheGeneration, GeneratedIds, GenerateProgress, GenerateRequest } from "./generate-texts.js";
 import type { GenerationWay } from "./generator.js";
 import { loopObstacle } from "./loop-obstacle.js";
 import { loopOrSteps } from "./loop-or-steps.js";
 import type { Worker } from "./share-work.js";
 import { planOnDevices, startOnDevices } from "./start-workers.js";
+import type { TokenizerProcess } from "./tokenizer-process.js";
 import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
 
 export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
@@ -39,7 +40,8 @@ interface GenerationFacts {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly end: ModelEnd;
-  readonly tokenizer: PromptTokenizer;
+  /** For the texts, when they are there: it would hold memory until then. */
+  readonly startTokenizer: () => Pick<TokenizerProcess, "decode" | "stop">;
   readonly rounding: ArmRoundings;
   /** Which arms' caches texts are generated through. */
   readonly caches: { readonly bits16: ArmName; readonly fp8: ArmName };
@@ -47,6 +49,7 @@ interface GenerationFacts {
   /** Bytes: of weights on the CPU, of all that is on a device elsewhere; by default, as many as are free. */
   readonly memory: number | undefined;
   readonly options: GenerationOptions;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** All that is known before anything is computed. */
@@ -67,8 +70,12 @@ const SESSION_BYTES = 2 ** 30;
  * @param provider that will evaluate, if nothing is in its way
  * @throws UsageError, PromptDataError, CheckpointError; ProviderError when memory is short
  */
-export async function prepareGeneration(facts: GenerationFacts, provider: ProviderName): Promise<PreparedGeneration> {
-  const { checkpoint, decoder, end, tokenizer, rounding, caches, options } = facts;
+export async function prepareGeneration(
+  facts: GenerationFacts,
+  tokenizer: PromptEncoder,
+  provider: ProviderName,
+): Promise<PreparedGeneration> {
+  const { checkpoint, decoder, end, rounding, caches, options, signal } = facts;
   const { maxNewTokens = GENERATION_DEFAULTS.maxNewTokens, data = GENERATION_PROMPTS } = options;
   if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
     throw new UsageError(`maxNewTokens: expected a whole number from 1, found ${maxNewTokens}`);
@@ -83,7 +90,8 @@ export async function prepareGeneration(facts: GenerationFacts, provider: Provid
   const limit = provider === "cpu" ? facts.memory : undefined;
   if (provider === "cuda") await requireRoomOnDevice(facts);
   else requireMemoryForModel(checkpoint, decoder, limit);
-  const prompts = encodeOpenPrompts(await readPrompts(data), tokenizer, decoder.vocabularySize);
+  const read = await untilInterrupted(signal, readPrompts(data));
+  const prompts = await encodeOpenPrompts(read, tokenizer, decoder.vocabularySize);
   const request = {
     ...{ checkpoint, decoder, end, maxNewTokens },
     prompts: prompts.map(({ ids }) => ids),
@@ -95,8 +103,8 @@ export async function prepareGeneration(facts: GenerationFacts, provider: Provid
 }
 
 /** Finds out before the arms are evaluated, where that can be known. @throws UsageError, ProviderError */
-async function requireRoomOnDevice({ devices, checkpoint, decoder, memory }: GenerationFacts): Promise<void> {
-  const request = { provider: "cuda", devices, checkpoint, decoder, memory } as const;
+async function requireRoomOnDevice({ devices, checkpoint, decoder, memory, signal }: GenerationFacts): Promise<void> {
+  const request = { provider: "cuda", devices, checkpoint, decoder, memory, signal } as const;
   const planned = await planOnDevices(request).catch((error: unknown) => {
     // That there is no device counts when it is to evaluate: another provider may then take its place.
     if (error instanceof ProviderError) return undefined;
@@ -169,9 +177,26 @@ async function generateBy(
   try {
     onProgress({ texts: 0, ofTexts: request.prompts.length * request.caches.length, tokens: 0 });
     const { caches, warnings } = await process.run("generate", { ...request, plan, way, signal, onProgress });
-    return { generation: describeGeneration(facts, prompts, request.maxNewTokens, caches), warnings };
+    process.stop(); // the tokenizer needs memory, too
+    const texts = await decodeTexts(facts, caches);
+    return { generation: describeGeneration(facts, prompts, request.maxNewTokens, caches, texts), warnings };
   } finally {
     process.stop();
+  }
+}
+
+/** @returns a list for each cache */
+async function decodeTexts(
+  { startTokenizer }: GenerationFacts,
+  caches: readonly CacheGeneration[],
+): Promise<readonly (readonly string[])[]> {
+  const tokenizer = startTokenizer();
+  try {
+    const decoded: string[][] = [];
+    for (const { texts } of caches) decoded.push(await tokenizer.decode(texts.map(({ tokenIds }) => tokenIds)));
+    return decoded;
+  } finally {
+    tokenizer.stop();
   }
 }
 
@@ -181,10 +206,10 @@ async function generateBy(
  * @throws ProviderError when the device has no room for the model
  */
 async function startOnDevice(
-  { devices, checkpoint, decoder, memory }: GenerationFacts,
+  { devices, checkpoint, decoder, memory, signal }: GenerationFacts,
   arithmetic: Arithmetic,
 ): Promise<Worker> {
-  const planned = await planOnDevices({ provider: "cuda", devices, checkpoint, decoder, memory });
+  const planned = await planOnDevices({ provider: "cuda", devices, checkpoint, decoder, memory, signal });
   const plan = { ...planned.plan, arithmetic };
   requireDeviceMemoryForModel(checkpoint, decoder, arithmetic.elementType, plan.segmentBytes);
   const [worker] = startOnDevices({ ...planned, plan });
@@ -198,10 +223,11 @@ function codedRounding(rounding: CacheRounding | undefined): CodedRounding {
 }
 
 function describeGeneration(
-  { caches, rounding, tokenizer }: GenerationFacts,
+  { caches, rounding }: GenerationFacts,
   prompts: readonly OpenPrompt[],
   maxNewTokens: number,
   [fp8, bits16]: readonly CacheGeneration[],
+  [fp8Texts = [], bits16Texts = []]: readonly (readonly string[])[],
 ): GenerationResult {
   if (bits16 === undefined || fp8 === undefined) throw new RangeError("a cache was left out");
   const measured = (arm: ArmName, { bytesPerToken, ...cache }: CacheGeneration): MeasuredCache => ({
@@ -214,14 +240,15 @@ function describeGeneration(
     tokensPerSecond: cache.tokensPerSecond,
     timesPrompts: cache.timesPrompts,
   });
-  const continuation = (generated: GeneratedIds | undefined): Continuation => {
-    if (generated === undefined) throw new RangeError("a prompt was left out");
-    return { text: tokenizer.decode(generated.tokenIds), ...generated };
+  const continuation = (generated: GeneratedIds | undefined, text: string | undefined): Continuation => {
+    if (generated === undefined || text === undefined) throw new RangeError("a prompt was left out");
+    return { text, ...generated };
   };
   return {
     maxNewTokens,
     texts: prompts.map(({ shown }, index): GeneratedText => {
-      const [first, second] = [continuation(bits16.texts[index]), continuation(fp8.texts[index])];
+      const first = continuation(bits16.texts[index], bits16Texts[index]);
+      const second = continuation(fp8.texts[index], fp8Texts[index]);
       return { prompt: shown, bits16: first, fp8: second, partsAt: firstDifference(first.tokenIds, second.tokenIds) };
     }),
     bits16: measured(caches.bits16, bits16),

@@ -7,6 +7,7 @@ import { type ScaleTensor, scalesByAttention } from "../checkpoint/read-scales.j
 import { gatherScaleFacts, type ScaleFacts } from "../checkpoint/scale-facts.js";
 import { findScaleProblems, type ProblemKind } from "../checkpoint/scale-problems.js";
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
+import { untilInterrupted } from "../interrupts.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { locateModel } from "./locate-model.js";
 import type { ModelOptions } from "./run-options.js";
@@ -56,6 +57,10 @@ export interface Inspection {
  */
 export async function inspect(options: InspectOptions): Promise<Inspection> {
   const { folder } = await locateModel(options);
+  return await untilInterrupted(options.signal, inspectFolder(folder));
+}
+
+async function inspectFolder(folder: string): Promise<Inspection> {
   const survey = await surveyCheckpoint(folder);
   const facts = await gatherScaleFacts(survey);
   const { attentions, scales, quantization, kvCacheDtype } = facts;

@@ -6,6 +6,7 @@ import { describeModel } from "../architectures/registry.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { KvScalesError, throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
+import { untilInterrupted } from "../interrupts.js";
 import { type LayerRange, largestRangeDeviation } from "../numerics/ranges.js";
 import { type Device, nvidiaDevices } from "../runtime/devices.js";
 import { hasNoGpu, type Obstacle, obstacleOf } from "../runtime/provider-obstacles.js";
@@ -79,7 +80,7 @@ export async function listProviders({
   const automatic = listed.find(({ provider, usable }) => usable && !hasNoGpu(provider))?.provider;
   return {
     providers: listed.map((entry) => ({ ...entry, isAutomatic: entry.provider === automatic })),
-    devices: await nvidiaDevices(),
+    devices: await untilInterrupted(signal, nvidiaDevices()),
   };
 }
 
@@ -107,7 +108,7 @@ async function probeProvider(
   if (obstacle !== undefined) return { obstacle };
   const limit = AbortSignal.timeout(timeLimitMs);
   try {
-    const workers = await startWorkers({ provider, checkpoint, decoder });
+    const workers = await startWorkers({ provider, checkpoint, decoder, signal });
     try {
       const { elementType, ranges, warnings } = await measureInProcesses(workers, {
         ...{ checkpoint, decoder, tokenIds: probeTokens(decoder.vocabularySize) },

@@ -4,12 +4,11 @@
 import { join } from "node:path";
 import { isObject, parseJson } from "../checkpoint/json-text.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
+import { RECORD_FILE, withoutFiles } from "../checkpoint/result-record.js";
 import { readOptionalTextFile } from "../checkpoint/text-files.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import { TOOL_VERSION } from "./calibration-record.js";
-
-const RECORD_FILE = "kv_scales.json";
 
 export interface RecordedLayer {
   readonly layer: number;
@@ -25,7 +24,7 @@ export interface ScaleRecord {
   readonly dtype: Float8Name;
   readonly headroom: number | undefined;
   readonly layers: readonly RecordedLayer[];
-  /** All that the record says, for the next one. */
+  /** All that the record says of the scales, for the next one. */
   readonly json: Readonly<Record<string, unknown>>;
 }
 
@@ -43,7 +42,7 @@ function parseScaleRecord(json: unknown): ScaleRecord | undefined {
   if (!isObject(json) || json.tool !== "create-kv-scales" || !isFloat8Name(json.dtype)) return undefined;
   if (!Array.isArray(json.layers) || !json.layers.every(isRecordedLayer)) return undefined;
   const headroom = typeof json.headroom === "number" ? json.headroom : undefined;
-  return { dtype: json.dtype, headroom, layers: json.layers, json };
+  return { dtype: json.dtype, headroom, layers: json.layers, json: withoutFiles(json) };
 }
 
 /** Text of kv_scales.json and metadata of the scales' shard. @param earlier what is known of the calibration */

@@ -4,6 +4,7 @@
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type KvScalesError, ProviderError, UsageError } from "../errors.js";
+import { untilInterrupted } from "../interrupts.js";
 import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtime/devices.js";
 import { freeMemory } from "../runtime/free-memory.js";
 import { usableCores } from "../runtime/processors.js";
@@ -23,13 +24,15 @@ export interface WorkersRequest {
   readonly memory?: number | undefined;
   /** Tokens to compute, about: whether they are worth several processes on the CPU. */
   readonly tokens?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Starts a process per device, or several that share the processor's cores. All have the same plan, so that what is
  * computed does not depend on where.
  * @param machine what is to be shared on the CPU, counted unless it is given
- * @throws UsageError when a device that was asked for is not there, ProviderError when there is none at all
+ * @throws UsageError when a device that was asked for is not there, ProviderError when there is none at all,
+ * InterruptedError while the driver is asked
  */
 export async function startWorkers(request: WorkersRequest, machine?: Machine): Promise<Worker[]> {
   if (!PROVIDERS[request.provider].usesDevice) return startOnCores(request, machine);
@@ -64,9 +67,9 @@ export interface DevicesPlan {
 
 /** What startWorkers starts on devices. @throws UsageError, ProviderError: as startWorkers */
 export async function planOnDevices(request: WorkersRequest): Promise<DevicesPlan> {
-  const { provider, devices } = request;
+  const { provider, devices, signal } = request;
   const { choosesDevice } = PROVIDERS[provider];
-  const known = await nvidiaDevices();
+  const known = await untilInterrupted(signal, nvidiaDevices());
   // Where nobody asked for a device by its number, that there is none is no wrong usage.
   const Missing = devices === undefined ? ProviderError : UsageError;
   const chosen = (devices ?? [0]).map((device) =>

@@ -3,12 +3,14 @@
 
 import { type CacheSite, cacheSites } from "../architectures/cache-sites.js";
 import { describeModel, describeModelEnd } from "../architectures/registry.js";
+import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { scalesAsRead } from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
 import { throwIfAborted, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
+import { untilInterrupted } from "../interrupts.js";
 import { type ArmPositions, computeArmMetrics, type Interval } from "../metrics/arm-metrics.js";
 import { pairedDifference } from "../metrics/block-mean.js";
 import { fidelityOf } from "../metrics/cache-fidelity.js";
@@ -17,7 +19,6 @@ import { binByPosition } from "../metrics/position-bins.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import { chooseLayersToKeep, decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
 import { HELD_OUT_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
-import { openTokenizer } from "../prompts/tokenizer.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
 import { onFirstThatWorks, PROVIDER_CHOICES, providersToTry, untestedWarning } from "./choose-provider.js";
@@ -33,6 +34,7 @@ import { requireDevices, requireKey } from "./option-checks.js";
 import type { ComputeOptions, ModelOptions } from "./run-options.js";
 import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
+import { startTokenizerProcess, type TokenizerProcess } from "./tokenizer-process.js";
 import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
 
 export const VERIFICATION_DEFAULTS = {
@@ -89,7 +91,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const { folder } = await locateModel(options);
   await options.onFolder?.(folder);
   onProgress?.({ stage: "open" });
-  const checkpoint = await openCheckpoint(folder);
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   const end = describeModelEnd(checkpoint.tensors, decoder);
   const sites = cacheSites(decoder);
@@ -103,30 +105,35 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const rounding = roundingsOf({ dtype, scales, bits16: bits16Of(checkpoint, decoder.embedding.weight) });
 
   onProgress?.({ stage: "tokenize" });
-  const tokenizer = await openTokenizer(folder);
-  const prompts = await readPrompts(options.data ?? HELD_OUT_PROMPTS);
-  const { vocabularySize } = decoder;
-  const windows = encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
+  const startTokenizer = () => startTokenizerProcess({ folder, signal });
+  const caches = { bits16: "16-bit", fp8: subjectName } as const;
+  const { windows, generation } = await encodeAll(startTokenizer());
   const tokens = windows.reduce((sum, window) => sum + window.length, 0);
   const windowPositions = windows.map(positionsIn);
-
-  const caches = { bits16: "16-bit", fp8: subjectName } as const;
-  const generation =
-    options.generate &&
-    (await prepareGeneration(
-      {
-        ...{ checkpoint, decoder, end, tokenizer, rounding, caches, options: options.generate },
-        ...{ devices: settings.devices?.slice(0, 1), memory },
-      },
-      settings.providers[0] ?? "cpu",
-    ));
+  async function encodeAll(tokenizer: TokenizerProcess) {
+    try {
+      await tokenizer.open();
+      const prompts = await untilInterrupted(signal, readPrompts(options.data ?? HELD_OUT_PROMPTS));
+      const { vocabularySize } = decoder;
+      const windows = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
+      const facts = { checkpoint, decoder, end, rounding, caches, startTokenizer, memory, signal };
+      const devices = settings.devices?.slice(0, 1);
+      const { generate } = options;
+      const generation =
+        generate &&
+        (await prepareGeneration({ ...facts, devices, options: generate }, tokenizer, settings.providers[0] ?? "cpu"));
+      return { windows, generation };
+    } finally {
+      tokenizer.stop(); // its memory is free for computing
+    }
+  }
 
   let providers: readonly ProviderName[] = settings.providers;
   const computeWarnings = new Set<string>();
   const computedIn = new Set<ComputeType>();
   const evaluate = async (what: string, chosen: EvaluateRequest["arms"]): Promise<readonly EvaluatedArm[]> => {
-    const { result, provider, warnings } = await onFirstThatWorks(providers, (provider) =>
-      evaluateOn(provider, what, chosen),
+    const { result, provider, warnings } = await withUnchangedInput(checkpoint, () =>
+      onFirstThatWorks(providers, (provider) => evaluateOn(provider, what, chosen)),
     );
     // What has failed once is not tried again, and what is compared is computed in one place.
     providers = [provider];
@@ -136,7 +143,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   };
   const evaluateOn = async (provider: ProviderName, what: string, chosen: EvaluateRequest["arms"]) => {
     const { devices } = settings;
-    const workers = await startWorkers({ provider, devices, checkpoint, decoder, memory, tokens });
+    const workers = await startWorkers({ provider, devices, checkpoint, decoder, memory, tokens, signal });
     try {
       return await evaluateInProcesses(workers, {
         ...{ checkpoint, decoder, end, windows, signal },
@@ -194,10 +201,12 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
 
   const generated =
     generation &&
-    (await generateThroughCaches(
-      generation,
-      { provider: providers[0] ?? "cpu", computedIn: [...computedIn] },
-      { signal, onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }) },
+    (await withUnchangedInput(checkpoint, () =>
+      generateThroughCaches(
+        generation,
+        { provider: providers[0] ?? "cpu", computedIn: [...computedIn] },
+        { signal, onProgress: (progress) => onProgress?.({ stage: "generate", ...progress }) },
+      ),
     ));
 
   const [usedProvider = "cpu"] = providers;
@@ -213,7 +222,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     noiseFloor: noise && { perplexityRatio: noise.perplexityRatio.value, meanKl: noise.divergence.mean.value },
     thresholds: settings.thresholds,
     baselineNll: mean(baselinePositions.negativeLogLikelihood),
-    countModelNll: countModelNll(windows, vocabularySize),
+    countModelNll: countModelNll(windows, decoder.vocabularySize),
     layerEffects,
     withLayersIn16Bits,
   });

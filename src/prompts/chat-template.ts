@@ -11,29 +11,48 @@ import type { Message } from "./read-prompts.js";
 /** @param opensAnswer whether the assistant's turn begins at the end, for the model to go on */
 export type RenderMessages = (messages: readonly Message[], source: string, opensAnswer?: boolean) => string;
 
+export interface ChatTemplate {
+  /** The file that it stands in. */
+  readonly path: string;
+  readonly source: string;
+}
+
 /**
- * The renderer of a checkpoint: chat_template.jinja, else chat_template in tokenizer_config.json; undefined when it has
- * none (a base model).
- * @throws CheckpointError when the template cannot be parsed
+ * Finds the template of a checkpoint: chat_template.jinja, else chat_template in tokenizer_config.json; undefined when it
+ * has none (a base model).
+ * @throws CheckpointError when the file cannot be read
  */
-export async function openChatTemplate(
+export async function findChatTemplate(
   folder: string,
   tokenizerConfig: Readonly<Record<string, unknown>>,
-): Promise<RenderMessages | undefined> {
-  const file = await readOptionalTextFile(join(folder, "chat_template.jinja"));
-  const source = file ?? templateOfConfig(folder, tokenizerConfig.chat_template);
-  if (source === undefined) return undefined;
-  const template = parseTemplate(folder, source);
+): Promise<ChatTemplate | undefined> {
+  const path = join(folder, "chat_template.jinja");
+  const ofFile = await readOptionalTextFile(path);
+  if (ofFile !== undefined) return { path, source: ofFile };
+  const configPath = join(folder, "tokenizer_config.json");
+  const ofConfig = templateOfConfig(configPath, tokenizerConfig.chat_template);
+  return ofConfig === undefined ? undefined : { path: configPath, source: ofConfig };
+}
+
+/**
+ * How the template renders messages. Both this and rendering take as long as the template likes.
+ * @throws CheckpointError when the template cannot be parsed
+ */
+export function parseChatTemplate(
+  { path, source }: ChatTemplate,
+  tokenizerConfig: Readonly<Record<string, unknown>>,
+): RenderMessages {
+  const template = parseTemplate(path, source);
   const variables = specialTokens(tokenizerConfig);
   return (messages, origin, opensAnswer = false) => {
     const render = (shown: readonly Message[]) =>
       template.render({ ...variables, messages: shown, add_generation_prompt: opensAnswer });
-    return renderOrMergeSystem(render, messages, origin);
+    return renderOrMergeSystem(render, messages, { path, origin });
   };
 }
 
 /** A template, or a list of named ones of which "default" is for conversation. */
-function templateOfConfig(folder: string, value: unknown): string | undefined {
+function templateOfConfig(path: string, value: unknown): string | undefined {
   if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return value;
   const named: readonly unknown[] = Array.isArray(value) ? value : [];
@@ -41,16 +60,25 @@ function templateOfConfig(folder: string, value: unknown): string | undefined {
   if (isObject(chosen) && typeof chosen.template === "string") return chosen.template;
   if (Array.isArray(value) && value.length === 0) return undefined;
   throw new CheckpointError(
-    `${join(folder, "tokenizer_config.json")}: chat_template: expected a template or a list of objects with "name" and "template", found ${showJson(value)}`,
+    `${path}: chat_template: expected a template or a list of objects with "name" and "template", found ${showJson(value)}`,
   );
 }
 
-function parseTemplate(folder: string, source: string): Template {
+function parseTemplate(path: string, source: string): Template {
   try {
     return new Template(source);
   } catch (cause) {
-    throw new CheckpointError(`${folder}: the chat template cannot be parsed: ${messageOf(cause)}`, { cause });
+    throw new CheckpointError(`${path}: the chat template cannot be parsed: ${reasonOf(cause)}`, { cause });
   }
+}
+
+/** The stack ends where a template, or what it makes, nests too deeply. The library puts words of its own in front. */
+function isStackFull(cause: unknown): boolean {
+  return messageOf(cause).includes("call stack");
+}
+
+function reasonOf(cause: unknown): string {
+  return isStackFull(cause) ? "it nests too deeply" : messageOf(cause);
 }
 
 /** bos_token and the like are strings, or objects with `content`. */
@@ -64,27 +92,41 @@ function specialTokens(config: Readonly<Record<string, unknown>>): Record<string
   return tokens;
 }
 
+/** Which template renders which prompt. */
+interface Rendering {
+  readonly path: string;
+  readonly origin: string;
+}
+
 /** Some templates refuse the system role: its text then goes in front of the first user message. */
 function renderOrMergeSystem(
   render: (messages: readonly Message[]) => string,
   messages: readonly Message[],
-  source: string,
+  rendering: Rendering,
 ): string {
   const [system, user, ...others] = messages;
   try {
     return render(messages);
   } catch (cause) {
-    if (system?.role !== "system" || user === undefined) throw templateError(source, cause);
+    if (system?.role !== "system" || user === undefined || isTooMuch(cause)) throw templateError(rendering, cause);
     try {
       return render([{ role: user.role, content: `${system.content}\n\n${user.content}` }, ...others]);
     } catch (mergedCause) {
-      throw templateError(source, mergedCause);
+      throw templateError(rendering, mergedCause);
     }
   }
 }
 
-function templateError(source: string, cause: unknown): PromptDataError {
-  return new PromptDataError(`${source}: the checkpoint's chat template refuses these messages: ${messageOf(cause)}`, {
+/** What the language's own limits end: a text, a list or a nesting that no conversation needs. */
+function isTooMuch(cause: unknown): boolean {
+  return cause instanceof RangeError || isStackFull(cause);
+}
+
+function templateError({ path, origin }: Rendering, cause: unknown): CheckpointError | PromptDataError {
+  if (isTooMuch(cause)) {
+    return new CheckpointError(`${path}: the chat template makes too much of ${origin}: ${reasonOf(cause)}`, { cause });
+  }
+  return new PromptDataError(`${origin}: the checkpoint's chat template refuses these messages: ${reasonOf(cause)}`, {
     cause,
   });
 }

@@ -1,48 +1,65 @@
-// Turns prompts into token ids with the checkpoint's tokenizer.json. Knows nothing of batches.
+// Turns prompts into token ids with the checkpoint's tokenizer.json. Knows nothing of batches, and sets no limit to what
+// the checkpoint's patterns and templates do: the process that this runs in has one.
 
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { parseJsonObject } from "../checkpoint/json-text.js";
 import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf } from "../errors.js";
-import { openChatTemplate, type RenderMessages, renderTranscript } from "./chat-template.js";
+import { findChatTemplate, parseChatTemplate, renderTranscript } from "./chat-template.js";
 import { refuseFalseLengths } from "./false-lengths.js";
 import type { Prompt } from "./read-prompts.js";
 
+/** Its functions run what the checkpoint's files say, and take as long as those like. */
 export interface PromptTokenizer {
-  /** The text of a prompt as the model sees it, and its token ids with the special tokens that belong to it. */
-  encode(prompt: Prompt): EncodedPrompt;
-  /** The same with the assistant's turn begun after messages, so that what follows is an answer. Text goes on as it is. */
-  encodeForAnswer(prompt: Prompt): EncodedPrompt;
-  /** The text of ids that a model has generated, without special tokens. */
+  /**
+   * The text of a prompt as the model sees it.
+   * @param opensAnswer whether the assistant's turn begins after messages, so that what follows is an answer
+   * @throws PromptDataError when the template refuses the messages
+   */
+  render(prompt: Prompt, opensAnswer?: boolean): string;
+  /** Token ids of the text of a prompt, with the special tokens that belong to it. @throws CheckpointError */
+  tokenize(text: string, prompt: Prompt): number[];
+  /** The text of ids that a model has generated, without special tokens. @throws CheckpointError */
   decode(ids: readonly number[]): string;
-  readonly hasChatTemplate: boolean;
+  /** The file of the chat template; undefined when there is none. */
+  readonly templatePath: string | undefined;
   /** The text of tokenizer.json, for its hash. */
   readonly json: string;
 }
 
-export interface EncodedPrompt {
-  readonly text: string;
-  readonly ids: readonly number[];
-}
-
-/** Opens the tokenizer of a checkpoint. @throws CheckpointError when tokenizer.json is absent or not understood */
-export async function openTokenizer(folder: string): Promise<PromptTokenizer> {
+/**
+ * Opens the tokenizer of a checkpoint.
+ * @param onStep is told which file is looked at next, and waited for
+ * @throws CheckpointError when tokenizer.json is absent or not understood
+ */
+export async function openTokenizer(
+  folder: string,
+  onStep: (path: string, doing: string) => Promise<void> | void = () => {},
+): Promise<PromptTokenizer> {
   const path = join(folder, "tokenizer.json");
   const json = await readTextFile(path);
   const configPath = join(folder, "tokenizer_config.json");
   const configText = await readOptionalTextFile(configPath);
   const config = configText === undefined ? {} : parseJsonObject(configPath, configText);
+  await onStep(path, "loading the tokenizer");
   const tokenizerJson = parseJsonObject(path, json);
   refuseFalseLengths(path, tokenizerJson);
   refuseFalseLengths(configPath, config);
   const tokenizer = createTokenizer(path, tokenizerJson, config);
-  const template = await openChatTemplate(folder, config);
+  const template = await findChatTemplate(folder, config);
+  if (template !== undefined) await onStep(template.path, "parsing the chat template");
+  const renderChat = template === undefined ? undefined : parseChatTemplate(template, config);
   return {
     json,
-    hasChatTemplate: template !== undefined,
-    encode: (prompt) => encode(path, tokenizer, template, prompt, false),
-    encodeForAnswer: (prompt) => encode(path, tokenizer, template, prompt, true),
+    templatePath: template?.path,
+    render: (prompt, opensAnswer) =>
+      "messages" in prompt
+        ? (renderChat ?? renderTranscript)(prompt.messages, prompt.source, opensAnswer)
+        : prompt.text,
+    // A template writes the special tokens itself: adding them again would double the first.
+    tokenize: (text, prompt) =>
+      tokenize(path, tokenizer, text, prompt.source, !("messages" in prompt) || renderChat === undefined),
     decode: (ids) => decode(path, tokenizer, ids),
   };
 }
@@ -55,24 +72,21 @@ function createTokenizer(path: string, json: Record<string, unknown>, config: Re
   }
 }
 
-function encode(
+function tokenize(
   path: string,
   tokenizer: Tokenizer,
-  template: RenderMessages | undefined,
-  prompt: Prompt,
-  opensAnswer: boolean,
-): EncodedPrompt {
-  const isChat = "messages" in prompt;
-  const text = isChat ? (template ?? renderTranscript)(prompt.messages, prompt.source, opensAnswer) : prompt.text;
+  text: string,
+  source: string,
+  addSpecialTokens: boolean,
+): number[] {
   try {
-    // A template writes the special tokens itself: adding them again would double the first.
-    const { ids } = tokenizer.encode(text, { add_special_tokens: !isChat || template === undefined });
+    const { ids } = tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
     // A negative id would count from the end of the embedding.
     if (!ids.every((id: number) => Number.isSafeInteger(id) && id >= 0))
       throw new Error("a token has no id, or a wrong one");
-    return { text, ids };
+    return ids;
   } catch (cause) {
-    throw new CheckpointError(`${path}: the tokenizer fails on ${prompt.source}: ${messageOf(cause)}`, { cause });
+    throw new CheckpointError(`${path}: the tokenizer fails on ${source}: ${messageOf(cause)}`, { cause });
   }
 }
 

@@ -40,6 +40,9 @@ describe("everything but the new key stays as it was written", () => {
   ])("%s", (_style, before, after) => {
     expect(patch(before, keysOf("tgi"))).toBe(after);
     expect(JSON.parse(after)).toEqual({ ...JSON.parse(before), kv_cache_torch_dtype: "float8_e4m3fn" });
+    // What a second run in the same folder finds leads to the same record as the first.
+    const withoutKeys = patch(after, {});
+    for (const format of formatNames) expect(patch(patch(withoutKeys, keysOf(format)), {})).toBe(withoutKeys);
   });
 
   test("a block gets the indentation around it", () => {

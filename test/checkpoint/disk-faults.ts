@@ -1,10 +1,12 @@
-// Stands between a test and node:fs/promises: sees each change of the disk, lets one fail, or kills the process there.
-// Each test file mocks the module with watchDisk; vi.mock is hoisted, so this file is imported inside its factory.
-// Nothing waits for the disk: these tests write thousands of files, and cannot cut the power.
+// Stands between a test and the disk: sees each change, lets one fail, or kills the process there. Each test file mocks
+// node:fs/promises with watchDisk and node:fs with watchSyncDisk; vi.mock is hoisted, so this file is imported inside its
+// factories. Nothing waits for the disk: these tests write thousands of files, and cannot cut the power.
 
 import { afterEach, expect } from "vitest";
 
 type Disk = typeof import("node:fs/promises");
+type SyncDisk = typeof import("node:fs");
+type Processes = typeof import("../../src/checkpoint/process-identity.js");
 
 /** Called before each change; what it throws is what the change throws. */
 export const disk: { onChange: ((change: string, path: string) => void) | undefined } = { onChange: undefined };
@@ -18,6 +20,8 @@ export function watchDisk(real: Disk): Disk {
     }) as unknown as F;
   }
   const openUnsynced: Disk["open"] = async (...args) => {
+    const [path, flags] = args;
+    if (typeof flags === "string" && flags !== "r") disk.onChange?.("open", String(path));
     return Object.assign(await real.open(...args), { sync: async () => undefined });
   };
   return {
@@ -25,12 +29,29 @@ export function watchDisk(real: Disk): Disk {
     copyFile: watched("copyFile", real.copyFile),
     link: watched("link", real.link),
     mkdir: watched("mkdir", real.mkdir),
-    open: watched("open", openUnsynced),
+    open: openUnsynced,
     rename: watched("rename", real.rename),
     rm: watched("rm", real.rm),
+    rmdir: watched("rmdir", real.rmdir),
     unlink: watched("unlink", real.unlink),
-    writeFile: watched("writeFile", real.writeFile),
+    utimes: watched("utimes", real.utimes),
+    writeFile: watched("writeFile", (async (path: string, data: Uint8Array, options: object) =>
+      real.writeFile(path, data, { ...options, flush: false })) as Disk["writeFile"]),
   };
+}
+
+/** The same for what is called without waiting: two renames between which nothing may come. */
+export function watchSyncDisk(real: SyncDisk): SyncDisk {
+  const renameSync: SyncDisk["renameSync"] = (from, to) => {
+    disk.onChange?.("rename", String(to));
+    real.renameSync(from, to);
+  };
+  return { ...real, renameSync };
+}
+
+/** What a test calls a kill leaves the process alive: its files count as those of a dead one. */
+export function countAsDead(real: Processes): Processes {
+  return { ...real, stateOf: (maker) => (isThisProcess(maker, real) ? "gone" : real.stateOf(maker)) };
 }
 
 /** Lets the disk work again after each test of the file. */
@@ -38,6 +59,10 @@ export function repairDiskAfterEach(): void {
   afterEach(() => {
     disk.onChange = undefined;
   });
+}
+
+function isThisProcess(maker: ReturnType<Processes["thisProcess"]>, real: Processes): boolean {
+  return maker.pid === process.pid && maker.scope === real.thisProcess().scope;
 }
 
 /** How many changes of the disk `work` makes, and what they are. */

@@ -1,10 +1,11 @@
 import { existsSync, statSync } from "node:fs";
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { placeFile, syncPath, writeFileAtomically } from "../../src/checkpoint/place-file.js";
-import { temporaryFolder } from "../helpers/safetensors-files.js";
+import { identifyFile } from "../../src/checkpoint/file-identity.js";
+import { placeFile, ReplacedMeanwhileError, replaceFile, syncPath } from "../../src/checkpoint/place-file.js";
+import { readTree, temporaryFolder } from "../helpers/safetensors-files.js";
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder(), name);
@@ -85,44 +86,57 @@ describe("a large file", () => {
 });
 
 describe("a small file", () => {
+  const replace = async (content: string | Uint8Array) =>
+    replaceFile(at("config.json"), content, await identifyFile(at("config.json")));
+
   test.each<[kind: string, content: string | Uint8Array]>([
     ["text", "é\n"],
     ["bytes", Uint8Array.of(0, 255)],
     ["nothing", ""],
   ])("is replaced whole: %s", async (_kind, content) => {
-    await writeFile(at("config.json"), "something longer than that");
-    await writeFileAtomically(at("config.json"), content);
+    await writeFile(at("config.json"), "something longer than that", { mode: 0o640 });
+    const written = await replace(content);
     expect(await readFile(at("config.json"))).toEqual(Buffer.from(content));
+    expect(await identifyFile(at("config.json"))).toEqual(written);
+    expect((await stat(at("config.json"))).mode & 0o777).toBe(0o640);
+    expect(await readdir(folder())).toEqual(["config.json"]);
+  });
+
+  test("is new where none was", async () => {
+    expect(await replace("new")).toEqual(await identifyFile(at("config.json")));
     expect(await readdir(folder())).toEqual(["config.json"]);
   });
 
   test("a link to it is replaced, not what it leads to", async () => {
     await writeFile(at("blob"), "old");
     await symlink("blob", at("config.json"));
-    await writeFileAtomically(at("config.json"), "new");
+    await replace("new");
     expect([await readFile(at("blob"), "utf8"), await readFile(at("config.json"), "utf8")]).toEqual(["old", "new"]);
+    expect((await readdir(folder())).sort()).toEqual(["blob", "config.json"]);
   });
 
-  test("stays as it was when it cannot be replaced, and nothing is left beside it", async () => {
-    await mkdir(at("config.json"));
-    await expect(writeFileAtomically(at("config.json"), "new")).rejects.toThrow("EISDIR");
-    expect(await readdir(folder())).toEqual(["config.json"]);
+  test.each<[change: string, edit: () => Promise<unknown>]>([
+    ["rewritten", () => writeFile(at("config.json"), "old!")],
+    ["touched", () => utimes(at("config.json"), 1, 1)],
+    ["replaced", () => writeFile(at("t"), "old").then(() => rename(at("t"), at("config.json")))],
+    ["removed", () => rm(at("config.json"))],
+  ])("that somebody has %s meanwhile stays as it is now", async (_change, edit) => {
+    await writeFile(at("config.json"), "old");
+    const known = await identifyFile(at("config.json"));
+    await edit();
+    const before = await readTree(folder());
+    await expect(replaceFile(at("config.json"), "new", known)).rejects.toThrow(ReplacedMeanwhileError);
+    expect(await readTree(folder())).toEqual(before);
   });
 
-  test.skipIf(!existsSync("/dev/full"))(
-    "stays as it was when the disk is full (skipped without /dev/full)",
-    async () => {
-      await writeFile(at("config.json"), "old");
-      // The temporary file leads to a device on which there is never room.
-      await symlink("/dev/full", at(`.${process.pid}.partial`));
-      await expect(writeFileAtomically(at("config.json"), "new")).rejects.toThrow("ENOSPC");
-      expect(await readFile(at("config.json"), "utf8")).toBe("old");
-      expect(await readdir(folder())).toEqual(["config.json"]);
-    },
-  );
+  test("that somebody has made meanwhile stays as it is now", async () => {
+    await writeFile(at("config.json"), "old");
+    await expect(replaceFile(at("config.json"), "new", undefined)).rejects.toThrow(ReplacedMeanwhileError);
+    expect(await readTree(folder())).toEqual({ "config.json": "old" });
+  });
 
   test("in a folder that is not there is an error", async () => {
-    await expect(writeFileAtomically(at("absent/config.json"), "new")).rejects.toThrow("ENOENT");
+    await expect(replaceFile(at("absent/config.json"), "new", undefined)).rejects.toThrow("ENOENT");
   });
 });
 

@@ -1,10 +1,16 @@
-import { spawnSync } from "node:child_process";
 import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { checkOutputFolder, writeNewCheckpoint } from "../../src/checkpoint/write-checkpoint.js";
-import { InterruptedError, OutputExistsError, OutputWriteError, UsageError } from "../../src/errors.js";
+import { checkOutputFolder } from "../../src/checkpoint/output-checks.js";
+import { writeNewCheckpoint } from "../../src/checkpoint/write-checkpoint.js";
+import {
+  CheckpointError,
+  InterruptedError,
+  OutputExistsError,
+  OutputWriteError,
+  UsageError,
+} from "../../src/errors.js";
 import { readTree, temporaryFolder, writeFiles } from "../helpers/safetensors-files.js";
 import { changesOf, disk, failAt, killAt, repairDiskAfterEach, thrownBy } from "./disk-faults.js";
 import {
@@ -30,6 +36,17 @@ vi.mock("node:fs/promises", async (importOriginal) => {
   const { watchDisk } = await import("./disk-faults.js");
   return watchDisk(await importOriginal());
 });
+vi.mock("node:fs", async (importOriginal) => {
+  const { watchSyncDisk } = await import("./disk-faults.js");
+  return watchSyncDisk(await importOriginal());
+});
+vi.mock("../../src/checkpoint/process-identity.js", async (importOriginal) => {
+  const { countAsDead } = await import("./disk-faults.js");
+  return countAsDead(await importOriginal());
+});
+// Exchanging takes a process of its own, too slow for thousands of steps: here the two renames that do without are tested,
+// and in test/attack what Linux does.
+vi.mock("../../src/checkpoint/exchange-paths.js", () => ({ exchangePaths: async () => false }));
 repairDiskAfterEach();
 
 const root = temporaryFolder();
@@ -52,7 +69,7 @@ async function writeNew(run: Run, { onBegin, ...options }: NewOptions = {}) {
 describe("a new folder", () => {
   test("of a model in one file: the weights are the first of two shards, linked, and the scales the second", async () => {
     await writeFiles(model(), SINGLE);
-    expect(await writeNew(TGI)).toBe("hard link");
+    expect(await writeNew(TGI)).toEqual({ placement: "hard link", warnings: [] });
     expect((await readdir(output())).sort()).toEqual(["config.json", "kv_scales.json", FIRST, SECOND, INDEX].sort());
     const inode = async (path: string) => (await stat(path)).ino;
     expect(await inode(join(output(), FIRST))).toBe(await inode(join(model(), "model.safetensors")));
@@ -85,21 +102,24 @@ describe("a new folder", () => {
     expect(await text("config.json")).toBe(
       CONFIG.replace("1e-05", '1e-05,\n  "kv_cache_torch_dtype": "float8_e4m3fn"'),
     );
-    expect(await text("kv_scales.json")).toBe('{"format":"tgi"}\n');
+    expect(JSON.parse(await text("kv_scales.json"))).toMatchObject({ tool: "create-kv-scales", format: "tgi" });
     expect(await text(SECOND)).toContain('"__metadata__":{"format":"pt"}');
   });
 
   test("opens with the hub cache's links resolved, and gets files in their place", async () => {
     await writeFiles(join(root(), "blobs"), { weights: SINGLE["model.safetensors"], tokenizer: "{}", config: CONFIG });
-    await mkdir(model());
+    const snapshot = join(root(), "snapshots", "4f1c");
+    await mkdir(snapshot, { recursive: true });
     for (const [name, blob] of [
       ["model.safetensors", "weights"],
       ["tokenizer.json", "tokenizer"],
       ["config.json", "config"],
     ] as const) {
-      await symlink(`../blobs/${blob}`, join(model(), name));
+      await symlink(`../../blobs/${blob}`, join(snapshot, name));
     }
-    await writeNew(TGI);
+    await symlink("snapshots/4f1c", model());
+    expect(await writeNew(TGI)).toEqual({ placement: "hard link", warnings: [] });
+    expect(await readdir(output())).toContain("tokenizer.json");
     expect((await readdir(output(), { withFileTypes: true })).every((entry) => entry.isFile())).toBe(true);
     expect(await readFile(join(root(), "blobs", "config"), "utf8")).toBe(CONFIG);
   });
@@ -116,7 +136,7 @@ describe("a new folder", () => {
     await writeNew(TGI);
     const names = ["config.json", "kv_scales.json", FIRST, SECOND, INDEX];
     expect((await readdir(output())).sort()).toEqual(names.sort());
-    expect(await readFile(join(output(), "kv_scales.json"), "utf8")).toBe('{"format":"tgi"}\n');
+    expect(await readFile(join(output(), "kv_scales.json"), "utf8")).toContain('"format": "tgi"');
   });
 
   test("leaves the model's own folder as it was", async () => {
@@ -169,10 +189,10 @@ describe("a folder that exists", () => {
   });
 
   test("is replaced with force when this program wrote it, leaving nothing of the old one", async () => {
-    await writeFiles(model(), { ...SINGLE, ...SIDE_FILES });
+    await writeFiles(model(), { ...SINGLE, ...SIDE_FILES, "stale.txt": "" });
     await writeNew(TGI);
-    await writeFile(join(output(), "stale.txt"), "");
-    await writeNew(VLLM, { force: true });
+    await rm(join(model(), "stale.txt"));
+    expect(await writeNew(VLLM, { force: true })).toEqual({ placement: "hard link", warnings: [] });
     expect(await readdir(output())).not.toContain("stale.txt");
     expect((await readdir(root())).sort()).toEqual(["model", "out"]);
     expectFinished(output(), VLLM);
@@ -218,7 +238,8 @@ describe("a folder that exists", () => {
     await writeFiles(output(), { x: "" });
     await expect(checkOutputFolder(checkpoint, output(), false)).rejects.toThrow(OutputExistsError);
     await expect(checkOutputFolder(checkpoint, output(), true)).rejects.toThrow(OutputExistsError);
-    await writeFiles(output(), { "kv_scales.json": "" });
+    await rm(output(), { recursive: true });
+    await writeNew(TGI);
     await expect(checkOutputFolder(checkpoint, output(), true)).resolves.toBeUndefined();
   });
 });
@@ -240,6 +261,14 @@ describe("a new folder that cannot be finished", () => {
       await Promise.all((await readdir(root())).map((name) => rm(join(root(), name), { recursive: true })));
       await writeFiles(model(), { ...SHARDED, ...SIDE_FILES });
       if (force) await writeNew(TGI);
+    }
+
+    /** The old result, the new one, or the old one beside the place that it made for the new one. */
+    async function anyOldResult(): Promise<boolean> {
+      const names = await readdir(root());
+      const places = names.includes("out") ? [output()] : names.map((name) => join(root(), name, "old"));
+      const found = await Promise.all(places.map((place) => readdir(place).catch((): string[] => [])));
+      return found.some((files) => files.includes("kv_scales.json") && files.includes(INDEX));
     }
 
     test("after a full disk at any step, all is as it was before", async () => {
@@ -282,8 +311,10 @@ describe("a new folder that cannot be finished", () => {
       const steps = (await changesOf((onBegin) => writeNew(VLLM, { force, onBegin }))).length;
       for (let step = 0; step < steps; step++) {
         await prepare();
-        await thrownBy(writeNew(VLLM, { force, onBegin: () => killAt(step) }));
+        // What is left to do when the result is there may fail without an error.
+        await writeNew(VLLM, { force, onBegin: () => killAt(step) }).catch(() => undefined);
         disk.onChange = undefined;
+        if (force) expect(await anyOldResult()).toBe(true);
         await writeNew(VLLM, { force: true });
         expect((await readdir(root())).sort()).toEqual(["model", "out"]);
         expectFinished(output(), VLLM);
@@ -301,7 +332,7 @@ describe("a new folder that cannot be finished", () => {
     await writeFiles(model(), { ...SINGLE, ...SIDE_FILES });
     await symlink("../blobs/gone", join(model(), "zzz.json"));
     const error = await thrownBy(writeNew(TGI));
-    expect(error).toBeInstanceOf(OutputWriteError);
+    expect(error).toBeInstanceOf(CheckpointError);
     expect((error as Error).message).toContain("zzz.json");
     expect(await readdir(root())).toEqual(["model"]);
   });
@@ -315,55 +346,5 @@ describe("a new folder that cannot be finished", () => {
     });
     expect(await thrownBy(writing)).toBeInstanceOf(OutputWriteError);
     expect(await readFile(join(root(), "file"), "utf8")).toBe("mine");
-  });
-});
-
-describe("what runs that were killed have left", () => {
-  const deadPid = () => spawnSync(process.execPath, ["--version"]).pid;
-
-  test("a partial folder of a process that is gone is cleared", async () => {
-    await writeFiles(model(), SINGLE);
-    await writeFiles(join(root(), `.out.partial-${deadPid()}`), { x: "" });
-    await writeNew(TGI);
-    expect((await readdir(root())).sort()).toEqual(["model", "out"]);
-  });
-
-  test("an old result that had stepped aside comes back when the new one fails", async () => {
-    await writeFiles(model(), SINGLE);
-    await writeFiles(join(root(), `.out.replaced-${deadPid()}`), { "kv_scales.json": "the old one" });
-    await symlink("nowhere", join(model(), "broken.json"));
-    await thrownBy(writeNew(TGI));
-    expect(await readTree(output())).toEqual({ "kv_scales.json": "the old one" });
-    expect((await readdir(root())).sort()).toEqual(["model", "out"]);
-  });
-
-  test("an old result that had stepped aside goes when its successor is there", async () => {
-    await writeFiles(model(), SINGLE);
-    await writeNew(TGI);
-    await writeFiles(join(root(), `.out.replaced-${deadPid()}`), { x: "" });
-    await writeNew(VLLM, { force: true });
-    expect((await readdir(root())).sort()).toEqual(["model", "out"]);
-  });
-
-  test("what a living process is writing stays", async () => {
-    const living = `.out.partial-${process.ppid}`;
-    await writeFiles(model(), SINGLE);
-    await writeFiles(join(root(), living), { x: "" });
-    await writeNew(TGI);
-    expect((await readdir(root())).sort()).toEqual([living, "model", "out"]);
-  });
-
-  test("leftovers of other outputs, and files with likely names, stay", async () => {
-    const others = [
-      `.out2.partial-${deadPid()}`,
-      ".out.partial-",
-      ".out.partial-12x",
-      ".out.backup",
-      `out.partial-${deadPid()}`,
-    ];
-    await writeFiles(model(), SINGLE);
-    for (const name of others) await writeFiles(join(root(), name), { x: "" });
-    await writeNew(TGI);
-    expect((await readdir(root())).sort()).toEqual([...others, "model", "out"].sort());
   });
 });

@@ -1,4 +1,4 @@
-// Peak memory of the built program: of both its processes, as the kernel counts it.
+// Peak memory of the built program: of all its processes, as the kernel counts it.
 
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -33,7 +33,7 @@ async function smallestPeak(layers: number): Promise<number> {
   return Math.min(...peaks);
 }
 
-/** The sum of the peaks of the program and of the process in which it measures, in kB. */
+/** The sum of the peaks of the program and of its other processes, in kB. */
 async function peakMemory(model: string): Promise<number> {
   const few = ["--samples", "4", "--sequence-length", "128"];
   const { child, done } = startCli([model, ...few, "--provider", "cpu", "--force", "--quiet"]);
@@ -50,7 +50,8 @@ async function peakMemory(model: string): Promise<number> {
     await sleep(10);
   }
   expect((await finished).exitCode).toBe(0);
-  expect(peaks.size).toBe(2);
+  // The program, the process that measures and the one that tokenizes.
+  expect(peaks.size).toBe(3);
   return [...peaks.values()].reduce((sum, peak) => sum + peak, 0);
 }
 

@@ -50,7 +50,15 @@ async function soundFolder(): Promise<string> {
 }
 
 const endTokensOf = (folder: string) =>
-  readEndTokens({ folder, config: {}, configText: "", shards: [], tensors: new Map(), index: undefined });
+  readEndTokens({
+    folder,
+    files: new Map(),
+    config: {},
+    configText: "",
+    shards: [],
+    tensors: new Map(),
+    index: undefined,
+  });
 
 const FILES: readonly ReadFile[] = [
   { name: "config.json", read: openCheckpoint, json: true },

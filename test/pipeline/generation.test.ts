@@ -7,13 +7,14 @@ import { ProviderError, UsageError } from "../../src/errors.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
 import { prepareGeneration } from "../../src/pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
-import { openTokenizer } from "../../src/prompts/tokenizer.js";
+import { localTokenizer } from "../helpers/local-tokenizer.js";
 
 const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
 const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+const tokenizer = await localTokenizer(EMBEDDED_EXAMPLE);
 const facts = {
   ...{ checkpoint, decoder, end: describeModelEnd(checkpoint.tensors, decoder) },
-  tokenizer: await openTokenizer(EMBEDDED_EXAMPLE),
+  startTokenizer: () => tokenizer,
   rounding: roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" }),
   caches: { bits16: "16-bit", fp8: "fp8-at-1" },
   devices: undefined,
@@ -22,11 +23,11 @@ const facts = {
 
 describe("a model is refused beforehand", () => {
   test("that --memory has no room for on the CPU", async () => {
-    await expect(prepareGeneration({ ...facts, memory: 2 ** 20 }, "cpu")).rejects.toThrow(UsageError);
+    await expect(prepareGeneration({ ...facts, memory: 2 ** 20 }, tokenizer, "cpu")).rejects.toThrow(UsageError);
   });
 
   test("that --memory has no room for on the device that will generate", async () => {
-    const run = prepareGeneration({ ...facts, memory: 2 ** 30 }, "cuda");
+    const run = prepareGeneration({ ...facts, memory: 2 ** 30 }, tokenizer, "cuda");
     await expect(run).rejects.toThrow(ProviderError);
     await expect(run).rejects.toThrow(/keeps the whole model on the device: .* there is room for 0\.0 MiB/);
   });
@@ -35,7 +36,7 @@ describe("a model is refused beforehand", () => {
 test.each(["cpu", "cuda", "webgpu"] as const)(
   "with room for the model on %s, its prompts are read",
   async (provider) => {
-    const { prompts, request } = await prepareGeneration({ ...facts, memory: 2 ** 40 }, provider);
+    const { prompts, request } = await prepareGeneration({ ...facts, memory: 2 ** 40 }, tokenizer, provider);
     expect(request.prompts).toEqual(prompts.map(({ ids }) => ids));
     expect(prompts.length).toBeGreaterThan(5);
     expect(request.caches.map(({ elementType }) => elementType)).toEqual(["float8_e4m3fn", "bfloat16"]);

@@ -36,7 +36,15 @@ function checkpointOf(files: readonly string[], dtype = "BF16"): Checkpoint {
     header: { metadata: {}, tensors: [], fileBytes: 84 },
   }));
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
-  return { folder: "/model", configText: "{}", config: {}, shards, tensors: byName, index: undefined };
+  return {
+    folder: "/model",
+    files: new Map(),
+    configText: "{}",
+    config: {},
+    shards,
+    tensors: byName,
+    index: undefined,
+  };
 }
 
 test.each<[string, string[], string, string[]]>([

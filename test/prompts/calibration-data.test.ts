@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { GENERATION_PROMPTS, readPrompts, SHIPPED_PROMPTS } from "../../src/prompts/read-prompts.js";
 import { openTokenizer } from "../../src/prompts/tokenizer.js";
+import { encodeWith } from "../helpers/local-tokenizer.js";
 
 interface Row {
   readonly id: string;
@@ -39,7 +40,7 @@ test("the shipped prompts are this folder, and all of them can be read", async (
 test("there are at least 128 samples of at least 40,000 tokens", async () => {
   const tokenizer = await openTokenizer(TINY_LLAMA);
   const prompts = await readPrompts(SHIPPED_PROMPTS);
-  const tokens = prompts.reduce((sum, prompt) => sum + tokenizer.encode(prompt).ids.length, 0);
+  const tokens = prompts.reduce((sum, prompt) => sum + encodeWith(tokenizer, prompt).ids.length, 0);
   expect(prompts.length).toBeGreaterThanOrEqual(128);
   expect(tokens).toBeGreaterThanOrEqual(40_000);
 });
@@ -98,7 +99,7 @@ describe("questions", () => {
 
 describe("long documents", () => {
   test.each(rowsOf("calibration/long-documents.jsonl"))("$id reaches positions beyond 2,000", async (row) => {
-    const { ids } = (await openTokenizer(TINY_LLAMA)).encode({ source: row.id, text: textOf(row) });
+    const { ids } = encodeWith(await openTokenizer(TINY_LLAMA), { source: row.id, text: textOf(row) });
     expect(
       ids.length >= 2000 || textOf(row).length >= 7500,
       `${ids.length} tokens, ${textOf(row).length} characters`,
