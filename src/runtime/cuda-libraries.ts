@@ -13,6 +13,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { InterruptedError, OutputWriteError, ProviderError, throwIfAborted } from "../errors.js";
@@ -36,6 +37,15 @@ export interface CudaLibrary {
 }
 
 const ELF = Buffer.from("\x7fELF", "latin1");
+const PRELOAD = "secure-endpoint.cjs";
+/**
+ * The script's library for proxies (global-agent 4.1) checks the certificate against the name "localhost" unless a request
+ * says that it is one for TLS, which Node's requests do not.
+ */
+const SECURE_ENDPOINT = `const https = require("node:https");
+const { get } = https;
+https.get = (url, options, done) => get(url, { ...options, secureEndpoint: true }, done);
+`;
 const STAGING = ".cuda-download-";
 const POLL_MS = 250;
 const STALL_LIMIT_MS = 120_000;
@@ -71,6 +81,7 @@ function makeStaging(packageFolder: string): string {
   try {
     const staging = mkdtempSync(join(packageFolder, `${STAGING}${process.pid}-`));
     for (const folder of ["script", "tmp"]) mkdirSync(join(staging, folder));
+    writeFileSync(join(staging, PRELOAD), SECURE_ENDPOINT);
     const scripts = join(packageFolder, "script");
     for (const name of readdirSync(scripts))
       if (name.endsWith(".js")) copyFileSync(join(scripts, name), join(staging, "script", name));
@@ -105,7 +116,7 @@ function isRunning(pid: number): boolean {
 /** Runs the copied script to its end and returns what it wrote. */
 async function runScript(staging: string, download: CudaDownload): Promise<string> {
   const { signal, onProgress, stallLimitMs = STALL_LIMIT_MS } = download;
-  const child = spawn(process.execPath, [join(staging, "script", "install.js")], {
+  const child = spawn(process.execPath, ["--require", join(staging, PRELOAD), join(staging, "script", "install.js")], {
     cwd: staging,
     env: scriptEnvironment(join(staging, "tmp")),
     stdio: ["ignore", "pipe", "pipe"],
