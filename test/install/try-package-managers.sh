@@ -57,7 +57,8 @@ for name in "${managers[@]}"; do
       measured=$root/global-$name
       ;;
     pnpm-*) install=("$(tool pnpm "${name#*-}" .bin/pnpm)" add "$tarball") ;;
-    yarn-1) install=("$(tool yarn 1 .bin/yarn)" add "file:$tarball") ;;
+    # As docs/install.md says: Yarn 1 takes no carried packages from a file.
+    yarn-1) install=(env ONNXRUNTIME_NODE_INSTALL=skip "$(tool yarn 1 .bin/yarn)" add "file:$tarball") ;;
     yarn-4 | yarn-4-pnp)
       yarn=$(tool @yarnpkg/cli-dist 4 @yarnpkg/cli-dist/bin/yarn.js)
       touch "$user/yarn.lock"
