@@ -23,8 +23,11 @@ interface Zip {
 /** How the package is sent. */
 export type Delivery = "whole" | "cut-short" | "never-ending" | "missing" | "of-something-else";
 
-/** Starts both for a test; returns the environment that leads a program to them. */
-export async function startNuget(delivery: Delivery): Promise<Readonly<Record<string, string>>> {
+/** Starts both for a test, which hears when a part of the package was sent; returns the environment that leads a program to them. */
+export async function startNuget(
+  delivery: Delivery,
+  onSent: () => void = () => undefined,
+): Promise<Readonly<Record<string, string>>> {
   const folder = temporaryFolder();
   const [key, certificate] = [join(folder, "key.pem"), join(folder, "certificate.pem")];
   const request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
@@ -32,7 +35,7 @@ export async function startNuget(delivery: Delivery): Promise<Readonly<Record<st
   execFileSync("openssl", [...request, ...names], { stdio: "ignore" });
 
   const feed = createServer({ key: readFileSync(key), cert: readFileSync(certificate) }, ({ url = "" }, response) =>
-    answer(url, response, delivery),
+    answer(url, response, { delivery, onSent }),
   );
   const feedPort = await listen(feed);
   const proxy = createProxy().on("connect", (_request, socket) => {
@@ -55,7 +58,11 @@ function listen(server: Server): Promise<number> {
   });
 }
 
-function answer(url: string, response: ServerResponse, delivery: Delivery): void {
+function answer(
+  url: string,
+  response: ServerResponse,
+  { delivery, onSent }: { readonly delivery: Delivery; readonly onSent: () => void },
+): void {
   const json = (value: unknown) =>
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
   if (url === "/v3/index.json")
@@ -66,7 +73,7 @@ function answer(url: string, response: ServerResponse, delivery: Delivery): void
     const bytes = nupkg(delivery === "of-something-else" ? "not a library" : "\x7fELF of a test");
     response.writeHead(200, { "content-length": bytes.length });
     if (delivery === "cut-short") response.write(bytes.subarray(0, 100), () => response.destroy());
-    else if (delivery === "never-ending") response.write(bytes.subarray(0, 100));
+    else if (delivery === "never-ending") response.write(bytes.subarray(0, 100), onSent);
     else response.end(bytes);
   }
 }
