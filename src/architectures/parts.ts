@@ -159,7 +159,7 @@ export function postNorm(block: Block, norm: Norm, multiplier?: number): Residua
   return residual([{ block, postNorm: norm }], multiplier);
 }
 
-/** x + postNorm(block(norm(x))) @public for families */
+/** x + postNorm(block(norm(x))) */
 export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
   return residual([{ norm, block, postNorm: after }]);
 }
@@ -179,6 +179,8 @@ export interface DecoderParts {
   readonly logits?: Pick<ModelEnd, "bias" | "multiplier" | "softcap">;
   /** What transformers takes when `tie_word_embeddings` is absent. */
   readonly tied?: boolean;
+  /** What it takes when `vocab_size` is absent. */
+  readonly vocabulary?: number;
 }
 
 /** Puts a description together. */
@@ -191,10 +193,36 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
   return {
     modelType: config.string("model_type"),
     hiddenSize: parts.sizes.hidden,
-    vocabularySize: config.positiveInteger("vocab_size"),
+    vocabularySize: config.positiveInteger("vocab_size", parts.vocabulary),
     embedding: { weight: embedding, ...parts.embedding },
     ropes: parts.ropes,
     layers,
     end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },
   };
+}
+
+/** An RMS norm that stores its weight − 1, as Gemma's do. */
+export function plusOneNormOf(config: ModelConfig): (name: string, size: number) => RmsNorm {
+  const norm = rmsNormOf(config);
+  return (name, size) => ({ ...norm(name, size), plusOne: true });
+}
+
+/** Gemma's order: a norm before and one behind each block, by the names of Gemma 2. @param norm of a whole name */
+export function sandwiches(
+  layer: LayerNames,
+  norm: (name: string) => Norm,
+  attention: Block,
+  feedForward: Block,
+): [Residual, Residual] {
+  return [
+    sandwich(norm(layer.attentionNorm), attention, norm(layer.of("post_attention_layernorm"))),
+    sandwich(norm(layer.of("pre_feedforward_layernorm")), feedForward, norm(layer.of("post_feedforward_layernorm"))),
+  ];
+}
+
+/** A soft cap; null is none. @param fallback what transformers takes when the key is absent, not null */
+export function softcapOf(config: ModelConfig, key: string, fallback?: number): { readonly softcap?: number } {
+  const isSaid = config.mentions(key) || fallback === undefined;
+  const softcap = isSaid ? config.optionalPositiveNumber(key) : config.positiveNumber(key, fallback);
+  return softcap === undefined ? {} : { softcap };
 }
