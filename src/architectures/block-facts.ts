@@ -2,7 +2,7 @@
 // can go token by token. The one table of kinds; the compiler keeps it complete. Computes nothing.
 
 import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
-import { branchesOf, type DecoderLayer, type Residual } from "./description.js";
+import { branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
 import { elementsOf, shapeOf, storedTensor, type WeightSource } from "./weight-source.js";
 
@@ -38,6 +38,11 @@ export function factsOf(block: Block): BlockFacts {
       return feedForwardFacts(block);
     case "experts":
       return expertsFacts(block);
+    case "per-layer-input":
+      return {
+        ...{ linears: [block.gate, block.projection], norms: [], others: [] },
+        ...{ widest: block.gate.outputs, activations: 3 * block.gate.outputs, canStep: false },
+      };
   }
 }
 
@@ -93,21 +98,42 @@ function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
 
 /** Every weight of some residuals, with what the branches have beside their blocks. */
 function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
-  return residuals.flatMap(({ branches }) =>
-    branches.flatMap(({ norm, block, postNorm }) => {
+  return residuals.flatMap(({ branches, scale }) => [
+    ...branches.flatMap(({ norm, block, postNorm }) => {
       const { linears, norms, others } = factsOf(block);
       return [
-        ...linears.flatMap(({ weight, bias }) => present(weight, bias)),
+        ...linears.flatMap(weightsOfLinear),
         ...present(norm, postNorm, ...norms).flatMap(weightsOfNorm),
         ...others,
       ];
     }),
-  );
+    ...present(scale),
+  ]);
+}
+
+function weightsOfLinear({ weight, bias }: Linear): WeightSource[] {
+  return present(weight, bias);
 }
 
 /** The weights of a norm that has any. */
 export function weightsOfNorm(norm: Norm): WeightSource[] {
   return present(norm.weight, norm.kind === "layer" ? norm.bias : undefined);
+}
+
+/** What comes before the first layer: the weights beside the tables that rows are taken of. */
+export function weightsBeforeLayers({ embedding, perLayerInputs }: Pick<Decoder, "embedding" | "perLayerInputs">) {
+  return [
+    ...present(embedding.norm, perLayerInputs?.norm).flatMap(weightsOfNorm),
+    ...(perLayerInputs?.projections ?? []).flatMap(weightsOfLinear),
+  ];
+}
+
+/** The tables of [tokens, …] that rows are taken of, by name. */
+export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): Map<string, readonly number[]> {
+  const tables = new Map([[embedding.weight, [sizes.vocabularySize, sizes.hiddenSize]]]);
+  if (perLayerInputs === undefined) return tables;
+  const { table, size } = perLayerInputs;
+  return tables.set(table.name, [table.tokens, table.layers * size]);
 }
 
 /** Numbers that the weights of some residuals are. */

@@ -5,7 +5,7 @@ import type { Experts } from "./experts.js";
 import type { WeightSource } from "./weight-source.js";
 
 /** What a residual branch may hold. A new kind needs its facts in block-facts.ts and its nodes in graphs/record-block.ts. */
-export type Block = Attention | SharedAttention | FeedForward | Experts;
+export type Block = Attention | SharedAttention | FeedForward | PerLayerInput | Experts;
 
 /** softmax(q · kᵀ · scale) · v of grouped heads, causal, with a KV cache of its own. */
 export interface Attention extends AttentionReading {
@@ -22,7 +22,7 @@ export interface Attention extends AttentionReading {
   readonly valueMultiplier?: number;
 }
 
-/** Attention that reads the cache of an earlier layer and writes none. Not computed yet: describing one is refused. */
+/** Attention that reads the cache of an earlier layer, as that one does, and writes none. */
 export interface SharedAttention extends AttentionReading {
   readonly kind: "shared-attention";
   /** The layer whose cache it reads. */
@@ -85,6 +85,16 @@ export interface FeedForward {
   readonly gate?: Linear;
   readonly up: Linear;
   readonly down: Linear;
+}
+
+/** projection(activation(gate(x)) · e), e being what the decoder's embeddings per layer say of a token in one layer. */
+export interface PerLayerInput {
+  readonly kind: "per-layer-input";
+  /** Whose embeddings it takes. */
+  readonly layer: number;
+  readonly activation: Activation;
+  readonly gate: Linear;
+  readonly projection: Linear;
 }
 
 /** y = x · weightᵀ + bias */

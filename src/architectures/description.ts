@@ -1,14 +1,17 @@
 // What a decoder is made of, as pure data: the one language between config.json and the graphs. Tensor names are those
 // of the checkpoint. Knows neither ONNX nor files.
 
-import type { Block, Norm } from "./blocks.js";
+import type { Block, Linear, Norm } from "./blocks.js";
 import type { Rope } from "./rope.js";
+import type { WeightSource } from "./weight-source.js";
 
 export interface Decoder {
   readonly modelType: string;
   readonly hiddenSize: number;
   readonly vocabularySize: number;
   readonly embedding: Embedding;
+  /** What blocks of the kind `per-layer-input` take. */
+  readonly perLayerInputs?: PerLayerInputs;
   /** The rotations that layers use, by index. */
   readonly ropes: readonly Rope[];
   readonly layers: readonly DecoderLayer[];
@@ -21,6 +24,23 @@ export interface Embedding {
   readonly weight: string;
   readonly multiplier?: number;
   readonly norm?: Norm;
+}
+
+/**
+ * Embeddings of a token for each layer, joined with what the first hidden states x say:
+ * (norm(projectionMultiplier · projection(x)) + tokenMultiplier · table[id]) · multiplier, of which each layer has its rows.
+ */
+export interface PerLayerInputs {
+  /** Numbers of a layer. */
+  readonly size: number;
+  /** Tensor of shape [tokens, layers × size]; ids beyond it stand for its first. */
+  readonly table: { readonly name: string; readonly tokens: number; readonly layers: number };
+  readonly tokenMultiplier: number;
+  /** Of one layer; its outputs are `size`. By layer. */
+  readonly projections: readonly Linear[];
+  readonly projectionMultiplier: number;
+  readonly norm: Norm;
+  readonly multiplier: number;
 }
 
 /** What turns the last hidden states into logits: only verification needs it. */
@@ -38,12 +58,16 @@ export interface ModelEnd {
 export interface DecoderLayer {
   readonly index: number;
   readonly residuals: readonly Residual[];
+  /** Tensors that released files have in the layer and that nothing reads. */
+  readonly unread?: readonly string[];
 }
 
-/** x + multiplier · Σ branch(x) */
+/** (x + multiplier · Σ branch(x)) · scale */
 export interface Residual {
   readonly branches: readonly [Branch, ...Branch[]];
   readonly multiplier?: number;
+  /** Of shape [1]. */
+  readonly scale?: WeightSource;
 }
 
 /** multiplier · postNorm(block(norm(x))) */

@@ -2,7 +2,7 @@
 // whole decoder. A family passes what differs. Pure data out; reads no files.
 
 import type { Activation, Attention, Block, FeedForward, LayerNorm, Linear, Norm, RmsNorm, RopeUse } from "./blocks.js";
-import type { Branch, Decoder, DecoderLayer, ModelEnd, Residual } from "./description.js";
+import type { Branch, Decoder, DecoderLayer, ModelEnd, PerLayerInputs, Residual } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import type { Rope } from "./rope.js";
 import type { Sizes } from "./sizes.js";
@@ -174,6 +174,8 @@ export interface DecoderParts {
   readonly sizes: Sizes;
   readonly ropes: readonly Rope[];
   readonly layer: (names: LayerNames, index: number) => readonly Residual[];
+  readonly unread?: (names: LayerNames, index: number) => readonly string[];
+  readonly perLayerInputs?: PerLayerInputs;
   readonly embedding?: Omit<Decoder["embedding"], "weight">;
   readonly finalNorm: Norm;
   readonly logits?: Pick<ModelEnd, "bias" | "multiplier" | "softcap">;
@@ -186,7 +188,9 @@ export interface DecoderParts {
 /** Puts a description together. */
 export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): Decoder {
   const layers = Array.from({ length: parts.sizes.layers }, (_, index): DecoderLayer => {
-    return { index, residuals: parts.layer(names.layer(index), index) };
+    const layer = names.layer(index);
+    const unread = parts.unread?.(layer, index) ?? [];
+    return { index, residuals: parts.layer(layer, index), ...(unread.length > 0 && { unread }) };
   });
   const embedding = `${names.embedding}.weight`;
   const isTied = config.boolean("tie_word_embeddings", parts.tied ?? false);
@@ -195,6 +199,7 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
     hiddenSize: parts.sizes.hidden,
     vocabularySize: config.positiveInteger("vocab_size", parts.vocabulary),
     embedding: { weight: embedding, ...parts.embedding },
+    ...(parts.perLayerInputs && { perLayerInputs: parts.perLayerInputs }),
     ropes: parts.ropes,
     layers,
     end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },
@@ -205,6 +210,11 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
 export function plusOneNormOf(config: ModelConfig): (name: string, size: number) => RmsNorm {
   const norm = rmsNormOf(config);
   return (name, size) => ({ ...norm(name, size), plusOne: true });
+}
+
+/** The same norm without a weight. */
+export function withoutWeight({ weight: _, ...norm }: RmsNorm): RmsNorm {
+  return norm;
 }
 
 /** Gemma's order: a norm before and one behind each block, by the names of Gemma 2. @param norm of a whole name */

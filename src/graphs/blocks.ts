@@ -1,7 +1,7 @@
 // The small pieces that blocks are made of: linear, activation, feed-forward, absmax. Each takes a description and appends
 // nodes. Knows no family by name.
 
-import type { Activation, FeedForward, Linear } from "../architectures/blocks.js";
+import type { Activation, FeedForward, Linear, PerLayerInput } from "../architectures/blocks.js";
 import { outputsAxis, type WeightSource } from "../architectures/weight-source.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic } from "./arithmetic.js";
@@ -61,6 +61,18 @@ export function feedForward(context: GraphContext, { activation, gate, up, down 
       ? fusedSiluGate(context, open, passed, up.outputs)
       : builder.op("Mul", [activate(builder, activation, open), passed]);
   return linear(context, down, gated); // [batch, tokens, hidden]
+}
+
+/** projection(activation(gate(x)) · embedded) @param embedded [batch, tokens, size] */
+export function perLayerInput(
+  context: GraphContext,
+  { activation, gate, projection }: PerLayerInput,
+  x: Value,
+  embedded: Value,
+): Value {
+  const { builder } = context;
+  const open = activate(builder, activation, linear(context, gate, x));
+  return linear(context, projection, builder.op("Mul", [open, embedded]));
 }
 
 /**
