@@ -2,7 +2,7 @@
 // can go token by token. The one table of kinds; the compiler keeps it complete. Computes nothing.
 
 import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
-import { branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
+import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
 import { elementsOf, shapeOf, storedTensor, type WeightSource } from "./weight-source.js";
 
@@ -38,6 +38,11 @@ export function factsOf(block: Block): BlockFacts {
       return feedForwardFacts(block);
     case "experts":
       return expertsFacts(block);
+    case "low-rank":
+      return {
+        ...{ linears: [block.left, block.right], norms: [block.norm], others: [] },
+        ...{ widest: block.right.outputs, activations: 3 * block.right.outputs, canStep: true },
+      };
     case "per-layer-input":
       return {
         ...{ linears: [block.gate, block.projection], norms: [], others: [] },
@@ -107,8 +112,17 @@ function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
         ...others,
       ];
     }),
-    ...present(scale),
+    ...(typeof scale === "object" ? [scale] : []),
   ]);
+}
+
+function weightsOfAltUp({ routerNorm, modalities, prediction, correction, last, lastScale }: AltUp): WeightSource[] {
+  return [
+    ...[modalities, prediction, correction].flatMap(weightsOfLinear),
+    ...weightsOfNorm(routerNorm),
+    ...weightsOfResiduals([{ branches: [last] }]),
+    ...present(lastScale),
+  ];
 }
 
 function weightsOfLinear({ weight, bias }: Linear): WeightSource[] {
@@ -120,12 +134,14 @@ export function weightsOfNorm(norm: Norm): WeightSource[] {
   return present(norm.weight, norm.kind === "layer" ? norm.bias : undefined);
 }
 
-/** What comes before the first layer: the weights beside the tables that rows are taken of. */
-export function weightsBeforeLayers({ embedding, perLayerInputs }: Pick<Decoder, "embedding" | "perLayerInputs">) {
-  return [
-    ...present(embedding.norm, perLayerInputs?.norm).flatMap(weightsOfNorm),
-    ...(perLayerInputs?.projections ?? []).flatMap(weightsOfLinear),
+/** What comes before the first layer and right behind the last: the weights beside tables that rows are taken of. */
+export function weightsAroundLayers({ embedding, perLayerInputs, streams }: Decoder): WeightSource[] {
+  const linears = [
+    ...(perLayerInputs?.projections ?? []),
+    ...(streams?.projections ?? []),
+    ...(streams?.projectionsBack ?? []),
   ];
+  return [...present(embedding.norm, perLayerInputs?.norm).flatMap(weightsOfNorm), ...linears.flatMap(weightsOfLinear)];
 }
 
 /** The tables of [tokens, …] that rows are taken of, by name. */
@@ -136,9 +152,10 @@ export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): Map<
   return tables.set(table.name, [table.tokens, table.layers * size]);
 }
 
-/** Numbers that the weights of some residuals are. */
-export function weightElements(residuals: readonly Residual[]): number {
-  const distinct = new Map(weightsOfResiduals(residuals).map((source) => [JSON.stringify(source), source]));
+/** Numbers that the weights of some residuals are, and those around them. */
+export function weightElements(residuals: readonly Residual[], altUp?: AltUp): number {
+  const sources = [...weightsOfResiduals(residuals), ...present(altUp).flatMap(weightsOfAltUp)];
+  const distinct = new Map(sources.map((source) => [JSON.stringify(source), source]));
   return [...distinct.values()].reduce((sum, source) => sum + elementsOf(source), 0);
 }
 
@@ -150,7 +167,7 @@ export function productsOf(residuals: readonly Residual[]): number {
 
 /** Every tensor that a layer uses, with the shape that the description expects. */
 export function tensorsOfLayer(layer: DecoderLayer): Map<string, readonly number[]> {
-  return tensorShapes(weightsOfResiduals(layer.residuals));
+  return tensorShapes([...weightsOfResiduals(layer.residuals), ...present(layer.altUp).flatMap(weightsOfAltUp)]);
 }
 
 /** The tensors that weights are parts of. */

@@ -2,7 +2,7 @@
 // type that is computed with, and its layers have no other. Reads no numbers.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import { tablesOf, tensorShapes, tensorsOfLayer, weightsBeforeLayers, weightsOfNorm } from "./block-facts.js";
+import { tablesOf, tensorShapes, tensorsOfLayer, weightsAroundLayers, weightsOfNorm } from "./block-facts.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 
@@ -38,7 +38,7 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
  */
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
   checkAll(tensors, tablesOf(decoder));
-  checkAll(tensors, tensorShapes(weightsBeforeLayers(decoder)));
+  checkAll(tensors, tensorShapes(weightsAroundLayers(decoder)));
   const known = new Set<string>();
   for (const layer of decoder.layers) {
     const shapes = tensorsOfLayer(layer);

@@ -12,6 +12,8 @@ export interface Decoder {
   readonly embedding: Embedding;
   /** What blocks of the kind `per-layer-input` take. */
   readonly perLayerInputs?: PerLayerInputs;
+  /** Absent: one stream of hidden states. */
+  readonly streams?: Streams;
   /** The rotations that layers use, by index. */
   readonly ropes: readonly Rope[];
   readonly layers: readonly DecoderLayer[];
@@ -43,6 +45,37 @@ export interface PerLayerInputs {
   readonly multiplier: number;
 }
 
+/**
+ * Several hidden states of a token, side by side, of which layers compute one and predict and correct the others (AltUp,
+ * arXiv 2301.13310). The first is the embedding; of the others each is its projection, brought to its length. Behind the
+ * last layer each but the first is projected, brought to the length of the first, and the mean of all is taken.
+ */
+export interface Streams {
+  readonly count: number;
+  /** One less than streams. */
+  readonly projections: readonly Linear[];
+  readonly projectionsBack: readonly Linear[];
+}
+
+/**
+ * What a layer does with several streams s. It predicts p = s + C(s[active]) · s, computes its residuals of p[active], and
+ * adds to each what that changed, times 1 + correction(…); what the last branch gives is added to all but the first.
+ */
+export interface AltUp {
+  readonly active: number;
+  /** What coefficients are made of: tanh(modalities(routerMultiplier · routerNorm(x))), one number per stream. */
+  readonly routerNorm: Norm;
+  readonly routerMultiplier: number;
+  readonly modalities: Linear;
+  /** To streams × streams, row by row. */
+  readonly prediction: Linear;
+  readonly correction: Linear;
+  /** Of the corrected active stream. */
+  readonly last: Branch;
+  /** What the active stream is multiplied with before it. [hidden] */
+  readonly lastScale?: WeightSource;
+}
+
 /** What turns the last hidden states into logits: only verification needs it. */
 export interface ModelEnd {
   readonly norm: Norm;
@@ -58,6 +91,8 @@ export interface ModelEnd {
 export interface DecoderLayer {
   readonly index: number;
   readonly residuals: readonly Residual[];
+  /** Where there are several streams. */
+  readonly altUp?: AltUp;
   /** Tensors that released files have in the layer and that nothing reads. */
   readonly unread?: readonly string[];
 }
@@ -66,8 +101,8 @@ export interface DecoderLayer {
 export interface Residual {
   readonly branches: readonly [Branch, ...Branch[]];
   readonly multiplier?: number;
-  /** Of shape [1]. */
-  readonly scale?: WeightSource;
+  /** A number, or a weight of shape [1]. */
+  readonly scale?: WeightSource | number;
 }
 
 /** multiplier · postNorm(block(norm(x))) */
@@ -79,8 +114,8 @@ export interface Branch {
 }
 
 /** All branches of a layer, in order. */
-export function branchesOf({ residuals }: DecoderLayer): Branch[] {
-  return residuals.flatMap(({ branches }) => branches);
+export function branchesOf({ residuals, altUp }: DecoderLayer): Branch[] {
+  return [...residuals.flatMap(({ branches }) => branches), ...(altUp === undefined ? [] : [altUp.last])];
 }
 
 /** All blocks of a layer, in order. */

@@ -2,7 +2,16 @@
 // whole decoder. A family passes what differs. Pure data out; reads no files.
 
 import type { Activation, Attention, Block, FeedForward, LayerNorm, Linear, Norm, RmsNorm, RopeUse } from "./blocks.js";
-import type { Branch, Decoder, DecoderLayer, ModelEnd, PerLayerInputs, Residual } from "./description.js";
+import type {
+  AltUp,
+  Branch,
+  Decoder,
+  DecoderLayer,
+  ModelEnd,
+  PerLayerInputs,
+  Residual,
+  Streams,
+} from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import type { Rope } from "./rope.js";
 import type { Sizes } from "./sizes.js";
@@ -176,6 +185,8 @@ export interface DecoderParts {
   readonly layer: (names: LayerNames, index: number) => readonly Residual[];
   readonly unread?: (names: LayerNames, index: number) => readonly string[];
   readonly perLayerInputs?: PerLayerInputs;
+  readonly streams?: Streams;
+  readonly altUp?: (names: LayerNames, index: number) => AltUp;
   readonly embedding?: Omit<Decoder["embedding"], "weight">;
   readonly finalNorm: Norm;
   readonly logits?: Pick<ModelEnd, "bias" | "multiplier" | "softcap">;
@@ -190,7 +201,11 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
   const layers = Array.from({ length: parts.sizes.layers }, (_, index): DecoderLayer => {
     const layer = names.layer(index);
     const unread = parts.unread?.(layer, index) ?? [];
-    return { index, residuals: parts.layer(layer, index), ...(unread.length > 0 && { unread }) };
+    return {
+      ...{ index, residuals: parts.layer(layer, index) },
+      ...(parts.altUp && { altUp: parts.altUp(layer, index) }),
+      ...(unread.length > 0 && { unread }),
+    };
   });
   const embedding = `${names.embedding}.weight`;
   const isTied = config.boolean("tie_word_embeddings", parts.tied ?? false);
@@ -200,6 +215,7 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
     vocabularySize: config.positiveInteger("vocab_size", parts.vocabulary),
     embedding: { weight: embedding, ...parts.embedding },
     ...(parts.perLayerInputs && { perLayerInputs: parts.perLayerInputs }),
+    ...(parts.streams && { streams: parts.streams }),
     ropes: parts.ropes,
     layers,
     end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },

@@ -10,6 +10,7 @@ import { describeCwm } from "./families/cwm.js";
 import { describeGemma } from "./families/gemma.js";
 import { describeGemma2, describeVaultGemma } from "./families/gemma2.js";
 import { describeGemma3 } from "./families/gemma3.js";
+import { describeGemma3n } from "./families/gemma3n.js";
 import { describeGemma4 } from "./families/gemma4.js";
 import { describeGranite } from "./families/granite.js";
 import { describeLlama } from "./families/llama.js";
@@ -44,6 +45,7 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   gemma: { describe: describeGemma },
   gemma2: { describe: describeGemma2 },
   gemma3_text: { describe: describeGemma3 },
+  gemma3n_text: { describe: describeGemma3n },
   gemma4_text: { describe: describeGemma4 },
   granite: { describe: describeGranite },
   olmo2: { describe: describeOlmo2 },
@@ -53,7 +55,11 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */
-const WRAPPERS: Readonly<Record<string, string>> = { gemma3: "text_config", gemma4: "text_config" };
+const WRAPPERS: Readonly<Record<string, string>> = {
+  gemma3: "text_config",
+  gemma3n: "text_config",
+  gemma4: "text_config",
+};
 
 export interface DescribeOptions {
   /** Keys of config.json that the user says change nothing, with dots where objects are nested. */

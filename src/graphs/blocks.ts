@@ -52,15 +52,30 @@ function notConstant(builder: GraphBuilder, matrix: Value, input: Value): Value 
 }
 
 /** down(activation(gate(x)) · up(x)), or down(activation(up(x))) */
-export function feedForward(context: GraphContext, { activation, gate, up, down }: FeedForward, x: Value): Value {
+export function feedForward(
+  context: GraphContext,
+  { activation, gate, gateCutoff, up, down }: FeedForward,
+  x: Value,
+): Value {
   const { builder, arithmetic } = context;
   if (gate === undefined) return linear(context, down, activate(builder, activation, linear(context, up, x)));
-  const [open, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
+  const [opened, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
+  const open = gateCutoff === undefined ? opened : aboveCutoff(context, opened, gateCutoff);
   const gated =
     activation === "silu" && arithmetic.gate === "fused"
       ? fusedSiluGate(context, open, passed, up.outputs)
       : builder.op("Mul", [activate(builder, activation, open), passed]);
   return linear(context, down, gated); // [batch, tokens, hidden]
+}
+
+/** relu(x − mean − deviations · standard deviation), of each token's numbers, in float32 as sums of many are. */
+function aboveCutoff({ builder, arithmetic: { elementType } }: GraphContext, x: Value, deviations: number): Value {
+  const wide = cast(builder, x, elementType, "float32");
+  const meanOf = (of: Value) => builder.op("ReduceMean", [of, builder.int64s([-1])], { attributes: { keepdims: 1 } }); // [batch, tokens, 1]
+  const centred = builder.op("Sub", [wide, meanOf(wide)]);
+  const deviation = builder.op("Sqrt", [meanOf(builder.op("Mul", [centred, centred]))]);
+  const cutoff = builder.op("Mul", [deviation, builder.float32(deviations)]);
+  return cast(builder, builder.op("Relu", [builder.op("Sub", [centred, cutoff])]), "float32", elementType);
 }
 
 /** projection(activation(gate(x)) · embedded) @param embedded [batch, tokens, size] */

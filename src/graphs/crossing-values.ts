@@ -3,6 +3,7 @@
 
 import type { Decoder } from "../architectures/description.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
+import { openStreams } from "./alt-up.js";
 import type { GraphContext } from "./blocks.js";
 import { multiplied } from "./decoder-layer.js";
 import type { KeysAndValues } from "./fused-attention.js";
@@ -12,6 +13,7 @@ import { PerLayerInputSource } from "./per-layer-inputs.js";
 import {
   type CrossingValue,
   crossingInto,
+  hiddenWidth,
   nameOfCrossing,
   type SegmentPart,
   widthOfCrossing,
@@ -37,7 +39,7 @@ export function tokenIdsInput(builder: GraphBuilder): Value {
 
 /** What parts of a decoder read that is not of the layer before. */
 export class CrossingValues {
-  /** What the first of the parts reads. [batch, tokens, hidden] */
+  /** What the first of the parts reads. [batch, tokens, streams × hidden] */
   readonly hidden: Value;
   readonly #context: GraphContext;
   readonly #decoder: Decoder;
@@ -50,13 +52,14 @@ export class CrossingValues {
     this.#context = context;
     this.#decoder = decoder;
     if (parts[0]?.kind === "embedding") {
-      const { perLayerInputs, vocabularySize } = decoder;
+      const { perLayerInputs, streams, vocabularySize } = decoder;
       const ids = tokenIdsInput(builder);
-      this.hidden = embed(context, decoder, ids);
+      const embedded = embed(context, decoder, ids);
+      this.hidden = streams === undefined ? embedded : openStreams(context, streams, embedded);
       this.#perLayer =
-        perLayerInputs && new PerLayerInputSource(context, perLayerInputs, vocabularySize, ids, this.hidden);
+        perLayerInputs && new PerLayerInputSource(context, perLayerInputs, vocabularySize, ids, embedded);
     } else {
-      this.hidden = hiddenInput(builder, arithmetic, decoder.hiddenSize);
+      this.hidden = hiddenInput(builder, arithmetic, hiddenWidth(decoder));
     }
     for (const value of crossingInto(parts)) {
       const name = nameOfCrossing(value);

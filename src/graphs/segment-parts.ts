@@ -67,6 +67,21 @@ export function widthOfCrossing({ layers, perLayerInputs }: Decoder, value: Cros
   return attention.kvHeads * (value.side === "k" ? attention.headDim : valueDimOf(attention));
 }
 
+/** Numbers per token of the hidden states that a decoder's first layer reads, and each but the last gives. */
+export function hiddenWidth({ hiddenSize, streams }: Decoder): number {
+  return hiddenSize * (streams?.count ?? 1);
+}
+
+/** Of those behind some parts: behind the last layer there is one stream. */
+export function hiddenWidthBehind(decoder: Decoder, parts: readonly SegmentPart[]): number {
+  return endsDecoder(decoder, parts) ? decoder.hiddenSize : hiddenWidth(decoder);
+}
+
+export function endsDecoder({ layers }: Decoder, parts: readonly SegmentPart[]): boolean {
+  const last = parts.at(-1);
+  return last?.kind === "layer" && last.layer.index === layers.at(-1)?.index;
+}
+
 /** What parts read that they do not make, each once. */
 export function crossingInto(parts: readonly SegmentPart[]): CrossingValue[] {
   return once(parts.flatMap(readByPart).filter((value) => !isMadeIn(parts, value)));
@@ -83,8 +98,12 @@ function isMadeIn(parts: readonly SegmentPart[], { kind, layer }: CrossingValue)
 
 function readByPart(part: SegmentPart): CrossingValue[] {
   if (part.kind === "embedding") return [];
-  const residuals = part.kind === "layer" ? residualsOfPart(part) : beforeCache(part.layer).before;
-  return blocksOf({ index: part.layer.index, residuals }).flatMap((block): CrossingValue[] => {
+  const { index, altUp } = part.layer;
+  const read =
+    part.kind === "layer"
+      ? { index, residuals: residualsOfPart(part), ...(altUp && { altUp }) }
+      : { index, residuals: beforeCache(part.layer).before };
+  return blocksOf(read).flatMap((block): CrossingValue[] => {
     if (block.kind === "per-layer-input") return [{ kind: "per-layer-input", layer: block.layer }];
     if (block.kind !== "shared-attention") return [];
     return (["k", "v"] as const).map((side) => ({ kind: "cached", layer: block.cacheOf, side }));

@@ -6,6 +6,7 @@ import { requireAttention } from "../architectures/cache-sites.js";
 import { blocksOf, type Decoder } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
+import { activeStream, altUpLayer, closeStreams } from "./alt-up.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { COUNT_VALUES } from "./attend.js";
 import {
@@ -29,7 +30,14 @@ import { experts } from "./experts.js";
 import type { Rotation } from "./fused-attention.js";
 import { HIDDEN_VALUES, hiddenOutput } from "./hidden-states.js";
 import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
-import { type CrossingValue, cacheLayersOf, residualsOfPart, type SegmentPart } from "./segment-parts.js";
+import {
+  type CrossingValue,
+  cacheLayersOf,
+  endsDecoder,
+  hiddenWidthBehind,
+  residualsOfPart,
+  type SegmentPart,
+} from "./segment-parts.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs of a segment's graph. */
@@ -98,9 +106,10 @@ export function buildSegment(
       if (part.kind === "embedding") continue;
       const { layer } = part;
       if (part.kind === "layer") {
-        stream = recordResiduals(context, residualsOfPart(part), stream, recorderOf(layer.index));
+        stream = recordLayer(context, decoder, part, stream, recorderOf(layer.index));
       } else {
-        const x = attentionInput(context, layer, stream, recorderOf(layer.index));
+        const own = layer.altUp === undefined ? stream : activeStream(context, decoder, layer.altUp, stream);
+        const x = attentionInput(context, layer, own, recorderOf(layer.index));
         const last = requireAttention(layer);
         outputRanges(builder, layer.index, last, keyValueRanges(context, last, inputs, x));
       }
@@ -108,7 +117,11 @@ export function buildSegment(
   }
   values.give(gives);
   if (parts.at(-1)?.kind !== "keys-values") {
-    hiddenOutput(builder, arithmetic, sumOfStream(context, stream), decoder.hiddenSize);
+    const { streams } = decoder;
+    const hidden = sumOfStream(context, stream);
+    const isClosed = streams !== undefined && endsDecoder(decoder, parts);
+    const last = isClosed ? closeStreams(context, streams, hidden, decoder.hiddenSize) : hidden;
+    hiddenOutput(builder, arithmetic, last, hiddenWidthBehind(decoder, parts));
   }
   return builder.finish();
 }
@@ -118,6 +131,18 @@ function sharedCaches(parts: readonly SegmentPart[], gives: readonly CrossingVal
   const readers = parts.flatMap((part) => (part.kind === "embedding" ? [] : blocksOf(part.layer)));
   const within = readers.flatMap((block) => (block.kind === "shared-attention" ? [block.cacheOf] : []));
   return new Set([...within, ...gives.flatMap((value) => (value.kind === "cached" ? [value.layer] : []))]);
+}
+
+function recordLayer(
+  context: GraphContext,
+  decoder: Decoder,
+  part: Extract<SegmentPart, { kind: "layer" }>,
+  stream: ResidualStream,
+  recorder: BlockRecorder,
+): ResidualStream {
+  const { altUp } = part.layer;
+  if (altUp !== undefined) return altUpLayer(context, decoder, { ...part.layer, altUp }, stream, recorder);
+  return recordResiduals(context, residualsOfPart(part), stream, recorder);
 }
 
 export interface SegmentOptions {

@@ -1,7 +1,7 @@
 // The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
-import { tablesOf, tensorShapes, tensorsOfLayer, weightsBeforeLayers } from "../architectures/block-facts.js";
+import { tablesOf, tensorShapes, tensorsOfLayer, weightsAroundLayers } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -98,7 +98,7 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
 
 /** Where the weights of a segment lie. */
 function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
-  const namesBeforeLayers = [...tablesOf(decoder).keys(), ...tensorShapes(weightsBeforeLayers(decoder)).keys()];
+  const namesBeforeLayers = [...tablesOf(decoder).keys(), ...tensorShapes(weightsAroundLayers(decoder)).keys()];
   const names = (segment?.parts ?? []).flatMap((part) =>
     part.kind === "embedding" ? namesBeforeLayers : [...tensorsOfLayer(part.layer).keys()],
   );

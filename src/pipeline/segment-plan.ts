@@ -1,6 +1,6 @@
 // Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
 
-import { productsOf, tablesOf, weightElements, weightsBeforeLayers } from "../architectures/block-facts.js";
+import { productsOf, tablesOf, weightElements, weightsAroundLayers } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { elementsOf } from "../architectures/weight-source.js";
@@ -96,16 +96,16 @@ function bytesInMemory(
 ): number {
   if (part.kind !== "embedding") return bytesOfLayer(part, elementType);
   const tables = [...tablesOf(decoder).keys()].reduce((sum, name) => sum + bytesOf(name), 0);
-  const others = weightsBeforeLayers(decoder).reduce((sum, source) => sum + elementsOf(source), 0);
+  const others = weightsAroundLayers(decoder).reduce((sum, source) => sum + elementsOf(source), 0);
   return tables + BYTES_OF_COMPUTE_TYPE[elementType] * others;
 }
 
 function bytesOfLayer(part: Exclude<SegmentPart, { kind: "embedding" }>, elementType: ComputeType): number {
   const bytes = BYTES_OF_COMPUTE_TYPE[elementType];
-  if (part.kind === "layer") return bytes * weightElements(residualsOfPart(part));
+  if (part.kind === "layer") return bytes * weightElements(residualsOfPart(part), part.layer.altUp);
   const { before, attention } = beforeCache(part.layer);
   const keysValues = elementsOf(attention.key.weight) + elementsOf(attention.value.weight);
-  return bytes * (weightElements(before) + keysValues);
+  return bytes * (weightElements(before, part.layer.altUp) + keysValues);
 }
 
 /** Multiplications per token of some parts. */

@@ -3,26 +3,40 @@
 
 import type { Decoder } from "../architectures/description.js";
 import type { HiddenType } from "../graphs/hidden-states.js";
-import { type CrossingValue, nameOfCrossing, widthOfCrossing } from "../graphs/segment-parts.js";
+import {
+  type CrossingValue,
+  hiddenWidth,
+  hiddenWidthBehind,
+  nameOfCrossing,
+  widthOfCrossing,
+} from "../graphs/segment-parts.js";
 import type { Batch } from "../prompts/batches.js";
 import type { NamedTensors } from "../runtime/session.js";
 import { HiddenStates } from "./hidden-states.js";
 import type { Segment } from "./segment-plan.js";
 
+/** What every block of memory is made for. */
+interface Memory {
+  readonly decoder: Decoder;
+  readonly batches: readonly Batch[];
+  readonly type: HiddenType;
+}
+
+function named({ decoder, batches, type }: Memory, value: CrossingValue): [string, HiddenStates] {
+  const name = nameOfCrossing(value);
+  return [name, new HiddenStates(batches, widthOfCrossing(decoder, value), type, name)];
+}
+
 type Crossing = Pick<Segment, "parts" | "reads" | "gives" | "readLater">;
 
 export class SegmentStates {
   readonly hidden: HiddenStates;
-  readonly #make: (value?: CrossingValue) => HiddenStates;
+  readonly #memory: Memory;
   /** By name. Each is written once: states that part later share what was written before. */
   readonly #carried: ReadonlyMap<string, HiddenStates>;
 
-  private constructor(
-    make: (value?: CrossingValue) => HiddenStates,
-    hidden: HiddenStates,
-    carried: ReadonlyMap<string, HiddenStates>,
-  ) {
-    this.#make = make;
+  private constructor(memory: Memory, hidden: HiddenStates, carried: ReadonlyMap<string, HiddenStates>) {
+    this.#memory = memory;
     this.hidden = hidden;
     this.#carried = carried;
   }
@@ -34,23 +48,27 @@ export class SegmentStates {
     type: HiddenType,
     holds: readonly CrossingValue[] = [],
   ): SegmentStates {
-    const make = (value?: CrossingValue) =>
-      value === undefined
-        ? new HiddenStates(batches, decoder.hiddenSize, type)
-        : new HiddenStates(batches, widthOfCrossing(decoder, value), type, nameOfCrossing(value));
-    const carried = holds.map((value) => [nameOfCrossing(value), make(value)] as const);
-    return new SegmentStates(make, make(), new Map(carried));
+    const memory: Memory = { decoder, batches, type };
+    const hidden = new HiddenStates(batches, hiddenWidth(decoder), type);
+    return new SegmentStates(memory, hidden, new Map(holds.map((value) => named(memory, value))));
   }
 
   /**
-   * What a segment writes: over these hidden states, unless they are needed once more.
+   * What a segment writes: over these hidden states, unless they are needed once more or of another width.
    * @param isNeededLater whether others start from these states, too
    */
-  behind({ gives, readLater }: Crossing, isNeededLater = false): SegmentStates {
+  behind({ parts, gives, readLater }: Crossing, isNeededLater = false): SegmentStates {
+    const { decoder, batches, type } = this.#memory;
+    const width = hiddenWidthBehind(decoder, parts);
+    const isOther = isNeededLater || width !== hiddenWidth(decoder);
+    const hidden = isOther ? new HiddenStates(batches, width, type) : this.hidden;
     const wanted = new Set(readLater.map(nameOfCrossing));
     const kept = [...this.#carried].filter(([name]) => wanted.has(name));
-    const made = gives.map((value) => [nameOfCrossing(value), this.#make(value)] as const);
-    return new SegmentStates(this.#make, isNeededLater ? this.#make() : this.hidden, new Map([...kept, ...made]));
+    return new SegmentStates(
+      this.#memory,
+      hidden,
+      new Map([...kept, ...gives.map((value) => named(this.#memory, value))]),
+    );
   }
 
   /** What a segment reads of a batch, by the names of its graph; of the first, without token ids. */

@@ -73,8 +73,8 @@ function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]):
   }
 }
 
-// A window, q/k norms and four layers; rotation that depends on the length of the prompt; embeddings per layer.
-describe.each(["qwen3-sliding", "llama-rope-dynamic", "gemma4_text-e-model"])(
+// A window, q/k norms and four layers; rotation that depends on the length of the prompt; embeddings per layer; streams.
+describe.each(["qwen3-sliding", "llama-rope-dynamic", "gemma4_text-e-model", "gemma3n_text-shared"])(
   "the ranges of %s are the same",
   (name) => {
     const folder = goldenFolder(name);
