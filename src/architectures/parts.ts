@@ -168,7 +168,7 @@ export function postNorm(block: Block, norm: Norm, multiplier?: number): Residua
   return residual([{ block, postNorm: norm }], multiplier);
 }
 
-/** x + postNorm(block(norm(x))) */
+/** x + postNorm(block(norm(x))) @public for families */
 export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
   return residual([{ norm, block, postNorm: after }]);
 }
