@@ -75,7 +75,7 @@ function feedForwardFacts({ gate, up, down }: FeedForward): BlockFacts {
 }
 
 /** A token passes through some of the experts only. */
-function expertsFacts({ router, experts, shared }: Experts): BlockFacts {
+function expertsFacts({ router, norm, experts, shared }: Experts): BlockFacts {
   const { logits, perToken } = router;
   const each = experts.map(feedForwardFacts);
   const always = shared && feedForwardFacts(shared.feedForward);
@@ -85,8 +85,8 @@ function expertsFacts({ router, experts, shared }: Experts): BlockFacts {
   return {
     linears: [...besides, ...each.flatMap(({ linears }) => linears)],
     products: multiplications(besides) + perToken * perExpert,
-    norms: [],
-    others: router.kind === "scores" ? present(router.correction) : [],
+    norms: present(norm, router.kind === "scores" ? router.input?.norm : undefined),
+    others: router.kind === "scores" ? present(router.correction, router.perExpert) : [],
     widest: Math.max(logits.outputs * perToken, perToken * Math.max(widest, logits.inputs), always?.widest ?? 0),
     activations: perToken * (4 * logits.inputs + 3 * widest) + (always?.activations ?? 0),
     canStep: true,
@@ -103,7 +103,7 @@ function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
 
 /** Every weight of some residuals, with what the branches have beside their blocks. */
 function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
-  return residuals.flatMap(({ branches, scale }) => [
+  return residuals.flatMap(({ branches, postNorm: behind, scale }) => [
     ...branches.flatMap(({ norm, block, postNorm }) => {
       const { linears, norms, others } = factsOf(block);
       return [
@@ -112,6 +112,7 @@ function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
         ...others,
       ];
     }),
+    ...present(behind).flatMap(weightsOfNorm),
     ...(typeof scale === "object" ? [scale] : []),
   ]);
 }

@@ -97,9 +97,10 @@ export interface DecoderLayer {
   readonly unread?: readonly string[];
 }
 
-/** (x + multiplier · Σ branch(x)) · scale */
+/** (x + multiplier · postNorm(Σ branch(x))) · scale */
 export interface Residual {
   readonly branches: readonly [Branch, ...Branch[]];
+  readonly postNorm?: Norm;
   readonly multiplier?: number;
   /** A number, or a weight of shape [1]. */
   readonly scale?: WeightSource | number;

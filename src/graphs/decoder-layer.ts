@@ -57,17 +57,18 @@ export function recordResiduals(
   return residuals.reduce((before, residual) => recordResidual(context, residual, before, recorder), stream);
 }
 
-/** (x + multiplier · Σ branch(x)) · scale */
+/** (x + multiplier · postNorm(Σ branch(x))) · scale */
 function recordResidual(
   context: GraphContext,
-  { branches, multiplier, scale }: Residual,
+  { branches, postNorm, multiplier, scale }: Residual,
   stream: ResidualStream,
   recorder: BlockRecorder,
 ): ResidualStream {
   const { builder } = context;
   const inputs = new BranchInputs(context, stream);
   const outputs = branches.map((branch) => recordBranch(context, branch, inputs.of(branch), recorder));
-  const added = outputs.reduce((sum, output) => builder.op("Add", [sum, output]));
+  const summed = outputs.reduce((sum, output) => builder.op("Add", [sum, output]));
+  const added = postNorm === undefined ? summed : norm(context, postNorm, summed);
   const after = { hidden: inputs.sum(), addend: multiplied(context, added, multiplier) };
   if (scale === undefined) return after;
   const sum = sumOfStream(context, after);

@@ -139,7 +139,8 @@ describe("layers of Gemma 4 differ in their heads", () => {
     ["head_dim", { per_layer_config: { "2": { head_dim: 15 }, "3": { head_dim: 15 } } }],
     ["head_dim", { per_layer_config: { "2": { head_dim: 16 }, "3": { head_dim: 32 } } }],
     ["num_key_value_heads", { per_layer_config: { "0": { num_key_value_heads: 3 } } }],
-    ["enable_moe_block", { enable_moe_block: true }],
+    ["num_experts", { enable_moe_block: true }],
+    ["top_k_experts", { enable_moe_block: true, num_experts: 2, top_k_experts: 3, moe_intermediate_size: 8 }],
     ["use_bidirectional_attention", { use_bidirectional_attention: "all" }],
     [
       "partial_rotary_factor",

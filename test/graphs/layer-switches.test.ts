@@ -1,5 +1,5 @@
 // What layers have beside attention and plain feed-forwards, alone and against the formulas in float64: gates that keep their
-// largest outputs, residuals of low rank, embeddings per layer, a factor behind a residual.
+// largest outputs, residuals of low rank, embeddings per layer, a norm and a factor behind a residual.
 
 import { describe, expect, test } from "vitest";
 import type { Block, Linear, Norm } from "../../src/architectures/blocks.js";
@@ -70,15 +70,17 @@ const BLOCKS: readonly (readonly [string, Block, (x: readonly number[], token: n
   ],
 ];
 
-const SCALES: readonly (readonly [string, Partial<Residual>, number])[] = [
+/** What is behind a residual: norm of what it adds, factor of the sum. */
+const BEHIND: readonly (readonly [string, Partial<Residual>, number])[] = [
   ["", {}, 1],
   [", times a number", { scale: 0.7 }, 0.7],
   [", times a weight", { scale: tensorSource("factor", [1]) }, 0.37],
+  [", with a norm of what is added", { postNorm: NORM }, 1],
 ];
 const FORMS: readonly Partial<Arithmetic>[] = [{}, { norm: "fused", gate: "fused", product: "Transpose-MatMul" }];
 
 describe.each(BLOCKS)("%s", (_name, block, formula) => {
-  test.each(SCALES.flatMap((scale) => FORMS.map((form) => [...scale, form] as const)))(
+  test.each(BEHIND.flatMap((scale) => FORMS.map((form) => [...scale, form] as const)))(
     "is the formula%s",
     async (_scale, differences, factor, form) => {
       const recorder: BlockRecorder = {
@@ -101,9 +103,10 @@ describe.each(BLOCKS)("%s", (_name, block, formula) => {
         WEIGHTS,
         form,
       );
-      const expected = rowsOf(X).flatMap((x, token) =>
-        formula(x, token).map((value, at) => (value + (x[at] ?? 0)) * factor),
-      );
+      const expected = rowsOf(X).flatMap((x, token) => {
+        const added = differences.postNorm === undefined ? formula(x, token) : normed(formula(x, token));
+        return added.map((value, at) => (value + (x[at] ?? 0)) * factor);
+      });
       expect(largestDifference(y, expected)).toBeLessThan(1e-5);
       expect(largestDifference(y, [...X.data])).toBeGreaterThan(1e-2);
     },

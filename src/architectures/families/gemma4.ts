@@ -1,10 +1,10 @@
 // Gemma 4: norms of q, k and v, scores without scale, head sizes by type of layer, V from the projection of K, layers that
-// share caches, embeddings per layer, and a factor for the whole of each layer.
+// share caches, embeddings per layer, experts beside the feed-forward, and a factor for the whole of each layer.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { RmsNorm } from "../blocks.js";
 import type { Decoder, Residual } from "../description.js";
-import type { ModelConfig } from "../model-config.js";
+import { readExpertsBeside } from "../experts-beside.js";
 import {
   decoderOf,
   type FamilyInput,
@@ -32,7 +32,6 @@ export function describeGemma4(input: FamilyInput): Decoder {
   const { config, names } = input;
   const sizes = readSizes(config, DEFAULT_SIZES);
   const { hidden } = sizes;
-  refuseExperts(config);
   if (config.has("use_bidirectional_attention") && config.string("use_bidirectional_attention") !== "vision") {
     throw new UnsupportedModelError(
       `${config.nameOf("use_bidirectional_attention")}: only "vision", which is about tokens of images, is understood`,
@@ -52,6 +51,7 @@ export function describeGemma4(input: FamilyInput): Decoder {
   const intermediate = config.positiveInteger("intermediate_size", 9216);
   const activation = readActivation(config, "hidden_activation", "gelu_pytorch_tanh");
   config.ignore("hidden_act", "hidden_activation is read");
+  const experts = readExpertsBeside(config, hidden, norm, activation);
   const embeddings = readPerLayerEmbeddings(input, sizes, norm, activation);
   return decoderOf(input, {
     sizes,
@@ -74,15 +74,13 @@ export function describeGemma4(input: FamilyInput): Decoder {
       const attention = isKeyValue && types[index] === "full_attention" ? { ...whole, value: whole.key } : whole;
       const owner = owners[index];
       const factor = isDoubleWide && owner !== undefined ? 2 : 1;
-      const residuals = [
-        ...sandwiches(
-          layer,
-          (name) => norm(name, hidden),
-          owner === undefined ? attention : sharing(attention, owner),
-          gated(layer, hidden, { intermediate: factor * intermediate, activation }),
-        ),
-        ...perLayerResiduals(embeddings, layer, index),
-      ];
+      const [attending, feeding] = sandwiches(
+        layer,
+        (name) => norm(name, hidden),
+        owner === undefined ? attention : sharing(attention, owner),
+        gated(layer, hidden, { intermediate: factor * intermediate, activation }),
+      );
+      const residuals = [attending, experts(layer, feeding), ...perLayerResiduals(embeddings, layer, index)];
       const scale = tensorSource(layer.of("layer_scalar"), [1]);
       return residuals.map((each, at): Residual => (at === residuals.length - 1 ? { ...each, scale } : each));
     },
@@ -98,16 +96,4 @@ function defaultRope(type: AttentionType, dimensions: number): Rope {
   return type === "full_attention"
     ? { theta: 1_000_000, dimensions, scaling: { type: "proportional", factor: 1, share: 0.25 } }
     : { theta: 10_000, dimensions, scaling: { type: "default" } };
-}
-
-/** Experts beside the dense feed-forward. */
-function refuseExperts(config: ModelConfig): void {
-  if (config.boolean("enable_moe_block", false)) {
-    throw new UnsupportedModelError(
-      `${config.nameOf("enable_moe_block")}: Gemma 4 with experts beside its feed-forward is not supported yet; its dense models are`,
-    );
-  }
-  for (const key of ["num_experts", "top_k_experts", "moe_intermediate_size", "expert_intermediate_size"]) {
-    config.ignore(key, "enable_moe_block is false");
-  }
 }
