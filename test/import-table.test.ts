@@ -134,7 +134,7 @@ test("the imports are read: this is what a few files are known to have", () => {
   expect(of("index")).toContain("pipeline/calibrate");
   const types = (module: string) =>
     IMPORTS.find((entry) => entry.module === "pipeline/segment-plan" && entry.imported === module)?.typeOnly;
-  expect([types("graphs/segment"), types("architectures/description")]).toEqual([false, true]);
+  expect([types("graphs/segment-parts"), types("architectures/description")]).toEqual([false, true]);
 });
 
 test("every part has a row, and every row a part", () => {

@@ -2,7 +2,7 @@
 // type that is computed with, and its layers have no other. Reads no numbers.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import { tensorShapes, tensorsOfLayer, weightsOfNorm } from "./block-facts.js";
+import { tablesOf, tensorShapes, tensorsOfLayer, weightsAroundLayers, weightsOfNorm } from "./block-facts.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 
@@ -37,14 +37,13 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
  * place
  */
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
-  const { embedding, vocabularySize, hiddenSize } = decoder;
-  checkTensor(tensors, embedding.weight, [vocabularySize, hiddenSize]);
-  if (embedding.norm) checkAll(tensors, tensorShapes(weightsOfNorm(embedding.norm)));
+  checkAll(tensors, tablesOf(decoder));
+  checkAll(tensors, tensorShapes(weightsAroundLayers(decoder)));
   const known = new Set<string>();
   for (const layer of decoder.layers) {
     const shapes = tensorsOfLayer(layer);
     checkAll(tensors, shapes);
-    for (const name of shapes.keys()) known.add(name);
+    for (const name of [...shapes.keys(), ...(layer.unread ?? [])]) known.add(name);
   }
   for (const name of tensors.keys()) {
     if (!name.startsWith(layersPrefix) || known.has(name) || NOT_WEIGHTS.test(name)) continue;

@@ -7,6 +7,11 @@ import type { Decoder, ModelEnd } from "./description.js";
 import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCwm } from "./families/cwm.js";
+import { describeGemma } from "./families/gemma.js";
+import { describeGemma2, describeVaultGemma } from "./families/gemma2.js";
+import { describeGemma3 } from "./families/gemma3.js";
+import { describeGemma3n } from "./families/gemma3n.js";
+import { describeGemma4 } from "./families/gemma4.js";
 import { describeGranite } from "./families/granite.js";
 import { describeLlama } from "./families/llama.js";
 import { describeMistral } from "./families/mistral.js";
@@ -37,14 +42,24 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   arcee: { describe: describeArcee },
   cohere: { describe: describeCohere },
   cwm: { describe: describeCwm },
+  gemma: { describe: describeGemma },
+  gemma2: { describe: describeGemma2 },
+  gemma3_text: { describe: describeGemma3 },
+  gemma3n_text: { describe: describeGemma3n },
+  gemma4_text: { describe: describeGemma4 },
   granite: { describe: describeGranite },
   olmo2: { describe: describeOlmo2 },
   phi3: { describe: describePhi3, names: PHI3_NAMES },
   starcoder2: { describe: describeStarcoder2, names: STARCODER2_NAMES },
+  vaultgemma: { describe: describeVaultGemma },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */
-const WRAPPERS: Readonly<Record<string, string>> = {};
+const WRAPPERS: Readonly<Record<string, string>> = {
+  gemma3: "text_config",
+  gemma3n: "text_config",
+  gemma4: "text_config",
+};
 
 export interface DescribeOptions {
   /** Keys of config.json that the user says change nothing, with dots where objects are nested. */

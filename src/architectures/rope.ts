@@ -32,7 +32,9 @@ export type RopeScaling =
       readonly longFactors: readonly number[];
       readonly originalMaxPositions: number;
       readonly attentionFactor: number;
-    };
+    }
+  /** The first pairs turn, with the frequencies that they would have if all did; the share of them in all pairs. */
+  | { readonly type: "proportional"; readonly factor: number; readonly share: number };
 
 export interface Rope {
   readonly theta: number;
@@ -86,6 +88,8 @@ const SCALING_READERS: Record<RopeScaling["type"], { keys: readonly string[]; re
     keys: ["factor", "original_max_position_embeddings", "attention_factor", "short_factor", "long_factor"],
     read: readLongRope,
   },
+  // partial_rotary_factor is no key of this type alone: others do not pass over it.
+  proportional: { keys: ["factor"], read: readProportional },
 };
 
 /** How a family reads its rotation where it differs from Llama's. */
@@ -94,6 +98,8 @@ export interface RopeReading {
   readonly defaultTheta?: number;
   /** Share of a head that is rotated when `partial_rotary_factor` is absent; without it, the key is not read: all of it. */
   readonly partial?: number;
+  /** Of the key beside the RoPE parameters; absent: rope_theta. */
+  readonly thetaKey?: string;
 }
 
 /**
@@ -108,15 +114,14 @@ export function readRope(config: ModelConfig, headDim: number, reading: RopeRead
 /**
  * The same of one object of RoPE parameters, where a config has several: one per type of layer.
  * @param parameters undefined: all is at its default, or beside them in `config`
- * @public for families
  */
 export function readRopeFrom(
   parameters: ModelConfig | undefined,
   config: ModelConfig,
   headDim: number,
-  { defaultTheta = 10000, partial }: RopeReading = {},
+  { defaultTheta = 10000, partial, thetaKey = "rope_theta" }: RopeReading = {},
 ): Rope {
-  const theta = readTheta(parameters, config, defaultTheta);
+  const theta = readTheta(parameters, config, thetaKey, defaultTheta);
   const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial);
   if (parameters === undefined || parameters.keys().length === 0) {
     return { theta, dimensions, scaling: { type: "default" } };
@@ -139,9 +144,14 @@ export function readRopeFrom(
   return { theta, dimensions, scaling };
 }
 
-function readTheta(parameters: ModelConfig | undefined, config: ModelConfig, defaultTheta: number): number {
-  if (!parameters?.has("rope_theta")) return config.positiveNumber("rope_theta", defaultTheta);
-  config.ignore("rope_theta", "the one in the RoPE parameters takes its place, as in transformers");
+function readTheta(
+  parameters: ModelConfig | undefined,
+  config: ModelConfig,
+  key: string,
+  defaultTheta: number,
+): number {
+  if (!parameters?.has("rope_theta")) return config.positiveNumber(key, defaultTheta);
+  config.ignore(key, "the one in the RoPE parameters takes its place, as in transformers");
   return parameters.positiveNumber("rope_theta");
 }
 
@@ -212,6 +222,16 @@ function readLongRope(parameters: ModelConfig, config: ModelConfig): RopeScaling
   };
 }
 
+function readProportional(parameters: ModelConfig): RopeScaling {
+  const share = parameters.number("partial_rotary_factor", 1);
+  if (share < 0 || share > 1) {
+    throw new CheckpointError(
+      `${parameters.nameOf("partial_rotary_factor")}: expected a number from 0 to 1, found ${share}`,
+    );
+  }
+  return { type: "proportional", factor: parameters.positiveNumber("factor", 1), share };
+}
+
 /** YaRN (arXiv 2309.00071), equation 22, with DeepSeek's mscale and mscale_all_dim. */
 function yarnAttentionFactor(parameters: ModelConfig, factor: number): number {
   const magnitude = (mscale: number) => (factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1);
@@ -258,6 +278,10 @@ export function inverseFrequencies(rope: Rope, length: number): Float32Array {
       return frequencies;
     case "linear":
       return frequencies.map((frequency) => frequency / scaling.factor);
+    case "proportional": {
+      const turning = Math.floor(Math.floor(scaling.share * dimensions) / 2);
+      return frequencies.map((frequency, pair) => (pair < turning ? frequency / scaling.factor : 0));
+    }
     case "llama3":
       return frequencies.map((frequency) => llama3Frequency(frequency, scaling));
     case "yarn":

@@ -62,6 +62,11 @@ export class TensorNames {
     return `${this.#prefix}${this.#table.embedding}`;
   }
 
+  /** A tensor of the decoder outside of its layers. @param name one of the family's own */
+  of(name: string): string {
+    return `${this.#prefix}${name}`;
+  }
+
   get finalNorm(): string {
     return `${this.#prefix}${this.#table.finalNorm}`;
   }
