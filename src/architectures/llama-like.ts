@@ -1,9 +1,10 @@
 // Llama and the families built like it: pre-norm blocks of grouped-query attention and a gated feed-forward. A family is a
 // short list of differences. Pure data out; reads no files.
 
+import type { RopeUse } from "./blocks.js";
 import type { Decoder } from "./description.js";
 import { decoderOf, type FamilyInput, gated, groupedQuery, headNorms, preNorm, rmsNormOf, rotateAll } from "./parts.js";
-import { readRope } from "./rope.js";
+import { type RopeReading, readRope } from "./rope.js";
 import { readActivation, type Sizes } from "./sizes.js";
 
 /** What Llama's layers are made of: what a family of its kind differs in is a short list. */
@@ -14,15 +15,22 @@ export interface LlamaLike {
   readonly queryKeyNorms?: boolean;
   /** By layer; absent: none. */
   readonly windows?: readonly (number | undefined)[];
+  /** What transformers takes for ε when `rms_norm_eps` is absent. */
+  readonly epsilon?: number;
+  readonly rope?: RopeReading;
+  readonly pairing?: RopeUse["pairing"];
+  /** Which layers rotate; absent: all. */
+  readonly rotates?: (layer: number) => boolean;
+  readonly tied?: boolean;
 }
 
 /** RMS norm, grouped-query attention, RMS norm, gated feed-forward. */
 export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
   const { config, names } = input;
-  const { sizes, attentionBias, feedForwardBias, queryKeyNorms, windows } = family;
+  const { sizes, attentionBias, feedForwardBias, queryKeyNorms, windows, rotates, pairing = "halves" } = family;
   const { hidden } = sizes;
-  const norm = rmsNormOf(config);
-  const rope = readRope(config, sizes.headDim);
+  const norm = rmsNormOf(config, "rms_norm_eps", family.epsilon);
+  const rope = readRope(config, sizes.headDim, family.rope);
   const intermediate = config.positiveInteger("intermediate_size");
   const activation = readActivation(config);
   return decoderOf(input, {
@@ -32,7 +40,7 @@ export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
       preNorm(
         norm(layer.attentionNorm, hidden),
         groupedQuery(layer, sizes, attentionBias, {
-          rope: rotateAll(rope),
+          ...(rotates?.(index) !== false && { rope: { ...rotateAll(rope), pairing } }),
           window: windows?.[index],
           ...(queryKeyNorms && headNorms(layer, sizes, norm)),
         }),
@@ -43,5 +51,6 @@ export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
       ),
     ],
     finalNorm: norm(names.finalNorm, hidden),
+    tied: family.tied ?? false,
   });
 }

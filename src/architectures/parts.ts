@@ -15,9 +15,17 @@ export interface FamilyInput {
   readonly names: TensorNames;
 }
 
-/** An RMS norm whose ε is `rms_norm_eps`. @param name of its tensor, without `.weight` */
-export function rmsNormOf(config: ModelConfig, key = "rms_norm_eps"): (name: string, size: number) => RmsNorm {
-  const epsilon = config.positiveNumber(key, 1e-6);
+/**
+ * An RMS norm. @param name of its tensor, without `.weight`
+ * @param key of ε in config.json
+ * @param fallback what transformers takes when the key is absent
+ */
+export function rmsNormOf(
+  config: ModelConfig,
+  key = "rms_norm_eps",
+  fallback = 1e-6,
+): (name: string, size: number) => RmsNorm {
+  const epsilon = config.positiveNumber(key, fallback);
   return (name, size) => ({ kind: "rms", weight: tensorSource(`${name}.weight`, [size]), size, epsilon });
 }
 
@@ -197,4 +205,48 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
     layers,
     end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },
   };
+}
+
+/** down(activation(gate(x)) · up(x)) with gate and up in one tensor, gate_up_proj. */
+export function gatedFused(
+  names: LayerNames,
+  hidden: number,
+  { intermediate, activation }: { intermediate: number; activation: Activation },
+): FeedForward {
+  const halves = [intermediate, intermediate] as const;
+  const [gate, up] = rowsOfFused(`${names.feedForward}.gate_up_proj`, hidden, halves);
+  return {
+    kind: "feed-forward",
+    activation,
+    gate,
+    up,
+    down: linear(names.inFeedForward("down"), intermediate, hidden),
+  };
+}
+
+/** The two residuals of a layer, each with its norm before the block, named as in Llama. */
+export function normsBefore(
+  names: LayerNames,
+  hidden: number,
+  norm: (name: string, size: number) => Norm,
+  [attention, feedForward]: readonly [Block, Block],
+  multiplier?: number,
+): Residual[] {
+  return [
+    preNorm(norm(names.attentionNorm, hidden), attention, multiplier),
+    preNorm(norm(names.feedForwardNorm, hidden), feedForward, multiplier),
+  ];
+}
+
+/** The two residuals of a layer, each with its norm behind the block, named as in OLMo 2. */
+export function normsBehind(
+  names: LayerNames,
+  hidden: number,
+  norm: (name: string, size: number) => Norm,
+  [attention, feedForward]: readonly [Block, Block],
+): Residual[] {
+  return [
+    postNorm(attention, norm(names.of("post_attention_layernorm"), hidden)),
+    postNorm(feedForward, norm(names.of("post_feedforward_layernorm"), hidden)),
+  ];
 }

@@ -7,13 +7,19 @@ import type { Decoder, ModelEnd } from "./description.js";
 import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCwm } from "./families/cwm.js";
+import { describeExaone4 } from "./families/exaone4.js";
+import { describeGlm, describeGlm4 } from "./families/glm.js";
 import { describeGranite } from "./families/granite.js";
 import { describeLlama } from "./families/llama.js";
 import { describeMistral } from "./families/mistral.js";
+import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
+import { describeOlmo3 } from "./families/olmo3.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen3 } from "./families/qwen3.js";
+import { describeSeedOss } from "./families/seed-oss.js";
+import { describeSmolLm3 } from "./families/smollm3.js";
 import { describeStarcoder2, STARCODER2_NAMES } from "./families/starcoder2.js";
 import { whyHarmless } from "./harmless-keys.js";
 import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
@@ -41,6 +47,14 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   olmo2: { describe: describeOlmo2 },
   phi3: { describe: describePhi3, names: PHI3_NAMES },
   starcoder2: { describe: describeStarcoder2, names: STARCODER2_NAMES },
+
+  seed_oss: { describe: describeSeedOss },
+  smollm3: { describe: describeSmolLm3 },
+  olmo: { describe: describeOlmo },
+  olmo3: { describe: describeOlmo3 },
+  exaone4: { describe: describeExaone4 },
+  glm: { describe: describeGlm },
+  glm4: { describe: describeGlm4 },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

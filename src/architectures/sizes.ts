@@ -41,7 +41,7 @@ export function readSizes(config: ModelConfig, defaults: { kvHeads?: number; hea
   }
   const hidden = config.positiveInteger("hidden_size");
   const heads = config.positiveInteger("num_attention_heads");
-  // null means as many as heads; absent means the family's default, where it has one.
+  // null means as many as heads, and heads that fill hidden_size; absent means the family's default, where it has one.
   const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (defaults.kvHeads ?? heads);
   const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
   if (heads % kvHeads !== 0) {
@@ -49,7 +49,8 @@ export function readSizes(config: ModelConfig, defaults: { kvHeads?: number; hea
       `${config.nameOf("num_key_value_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`,
     );
   }
-  const headDim = config.positiveInteger("head_dim", defaults.headDim ?? Math.floor(hidden / heads));
+  const defaultHeadDim = config.mentions("head_dim") ? undefined : defaults.headDim;
+  const headDim = config.positiveInteger("head_dim", defaultHeadDim ?? Math.floor(hidden / heads));
   if (headDim % 2 !== 0) {
     throw new CheckpointError(`${config.nameOf("head_dim")}: expected an even number for RoPE, found ${headDim}`);
   }

@@ -8,7 +8,7 @@ import { readActivation, readSizes } from "../sizes.js";
 export function describeArcee(input: FamilyInput): Decoder {
   const { config, names } = input;
   const sizes = readSizes(config);
-  const norm = rmsNormOf(config);
+  const norm = rmsNormOf(config, "rms_norm_eps", 1e-5);
   const rope = readRope(config, sizes.headDim);
   const bias = config.boolean("attention_bias", false);
   const inner = {

@@ -13,7 +13,7 @@ export function describeCohere(input: FamilyInput): Decoder {
   const sizes = readSizes(config);
   const { hidden, heads, kvHeads, headDim } = sizes;
   const norm = layerNormOf(config, "layer_norm_eps", { bias: false });
-  const rope = readRope(config, headDim);
+  const rope = readRope(config, headDim, { defaultTheta: 500_000 });
   const bias = config.boolean("attention_bias", false);
   const hasHeadNorms = config.boolean("use_qk_norm", false);
   const intermediate = config.positiveInteger("intermediate_size");
