@@ -44,6 +44,8 @@ export interface AttentionReading {
   readonly queryNorm?: HeadNorm;
   /** Absent: none (NoPE). */
   readonly rope?: RopeUse;
+  /** Of queries, where they do not rotate as keys do. */
+  readonly queryRope?: RopeUse;
   /** What scores are multiplied with; absent: head_dim^−½. */
   readonly scale?: number;
   /** Scores become softcap · tanh(score / softcap). */

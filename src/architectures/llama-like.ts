@@ -1,10 +1,10 @@
 // Llama and the families built like it: pre-norm blocks of grouped-query attention and a gated feed-forward. A family is a
 // short list of differences. Pure data out; reads no files.
 
-import type { RopeUse } from "./blocks.js";
+import type { HeadNorm, RopeUse } from "./blocks.js";
 import type { Decoder } from "./description.js";
 import { decoderOf, type FamilyInput, gated, groupedQuery, headNorms, preNorm, rmsNormOf, rotateAll } from "./parts.js";
-import { type RopeReading, readRope } from "./rope.js";
+import { type Rope, type RopeReading, readRope } from "./rope.js";
 import { readActivation, type Sizes } from "./sizes.js";
 
 /** What Llama's layers are made of: what a family of its kind differs in is a short list. */
@@ -12,13 +12,16 @@ export interface LlamaLike {
   readonly sizes: Sizes;
   readonly attentionBias?: { readonly qkv?: boolean; readonly output?: boolean };
   readonly feedForwardBias?: boolean;
-  readonly queryKeyNorms?: boolean;
+  /** Norms of each head of q and k. */
+  readonly queryKeyNorms?: HeadNorm["when"];
   /** By layer; absent: none. */
   readonly windows?: readonly (number | undefined)[];
   /** What transformers takes for ε when `rms_norm_eps` is absent. */
   readonly epsilon?: number;
   readonly rope?: RopeReading;
   readonly pairing?: RopeUse["pairing"];
+  /** What queries are multiplied with by their position; all dimensions must rotate. */
+  readonly queryGrowth?: NonNullable<Rope["growth"]>;
   /** Which layers rotate; absent: all. */
   readonly rotates?: (layer: number) => boolean;
   readonly tied?: boolean;
@@ -27,7 +30,16 @@ export interface LlamaLike {
 /** RMS norm, grouped-query attention, RMS norm, gated feed-forward. */
 export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
   const { config, names } = input;
-  const { sizes, attentionBias, feedForwardBias, queryKeyNorms, windows, rotates, pairing = "halves" } = family;
+  const {
+    sizes,
+    attentionBias,
+    feedForwardBias,
+    queryKeyNorms,
+    windows,
+    rotates,
+    queryGrowth,
+    pairing = "halves",
+  } = family;
   const { hidden } = sizes;
   const norm = rmsNormOf(config, "rms_norm_eps", family.epsilon);
   const rope = readRope(config, sizes.headDim, family.rope);
@@ -35,14 +47,15 @@ export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
   const activation = readActivation(config);
   return decoderOf(input, {
     sizes,
-    ropes: [rope],
+    ropes: [rope, ...(queryGrowth ? [{ ...rope, growth: queryGrowth }] : [])],
     layer: (layer, index) => [
       preNorm(
         norm(layer.attentionNorm, hidden),
         groupedQuery(layer, sizes, attentionBias, {
           ...(rotates?.(index) !== false && { rope: { ...rotateAll(rope), pairing } }),
           window: windows?.[index],
-          ...(queryKeyNorms && headNorms(layer, sizes, norm)),
+          ...(queryGrowth && { queryRope: { ...rotateAll(rope), pairing, rope: 1 } }),
+          ...(queryKeyNorms && headNorms(layer, sizes, norm, queryKeyNorms)),
         }),
       ),
       preNorm(

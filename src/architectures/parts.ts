@@ -1,7 +1,18 @@
 // What families are composed of: attention and feed-forward as Llama has them, the order of norms around them, and the
 // whole decoder. A family passes what differs. Pure data out; reads no files.
 
-import type { Activation, Attention, Block, FeedForward, LayerNorm, Linear, Norm, RmsNorm, RopeUse } from "./blocks.js";
+import type {
+  Activation,
+  Attention,
+  Block,
+  FeedForward,
+  HeadNorm,
+  LayerNorm,
+  Linear,
+  Norm,
+  RmsNorm,
+  RopeUse,
+} from "./blocks.js";
 import type { Branch, Decoder, DecoderLayer, ModelEnd, Residual } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import type { Rope } from "./rope.js";
@@ -106,14 +117,15 @@ export function groupedQuery(
   };
 }
 
-/** RMS norms of each head of q and k before rotation, named q_norm and k_norm. */
+/** Norms of each head of q and k, named q_norm and k_norm. */
 export function headNorms(
   names: LayerNames,
   { headDim }: Sizes,
   norm: (name: string, size: number) => Norm,
+  when: HeadNorm["when"] = "before-rotation",
 ): Pick<Attention, "queryNorm" | "keyNorm"> {
   const ofHeads = (part: "queryNorm" | "keyNorm") =>
-    ({ norm: norm(names.inAttention(part), headDim), over: "head", when: "before-rotation" }) as const;
+    ({ norm: norm(names.inAttention(part), headDim), over: "head", when }) as const;
   return { queryNorm: ofHeads("queryNorm"), keyNorm: ofHeads("keyNorm") };
 }
 

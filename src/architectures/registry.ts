@@ -6,11 +6,17 @@ import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } fro
 import type { Decoder, ModelEnd } from "./description.js";
 import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
+import { describeCohere2 } from "./families/cohere2.js";
 import { describeCwm } from "./families/cwm.js";
+import { describeErnie45 } from "./families/ernie4-5.js";
 import { describeExaone4 } from "./families/exaone4.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
 import { describeGranite } from "./families/granite.js";
+import { describeGraniteSwa } from "./families/granite-swa.js";
+import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
+import { describeHyperClovaX } from "./families/hyperclovax.js";
 import { describeLlama } from "./families/llama.js";
+import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
 import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
@@ -55,6 +61,12 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   exaone4: { describe: describeExaone4 },
   glm: { describe: describeGlm },
   glm4: { describe: describeGlm4 },
+  cohere2: { describe: describeCohere2 },
+  hunyuan_v1_dense: { describe: describeHunyuanV1Dense, names: HUNYUAN_NAMES },
+  ministral3: { describe: describeMinistral3 },
+  granite_swa: { describe: describeGraniteSwa },
+  hyperclovax: { describe: describeHyperClovaX },
+  ernie4_5: { describe: describeErnie45 },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

@@ -73,7 +73,7 @@ export function windowsOfUpperLayers(config: ModelConfig, layers: number): (numb
  * @param window undefined: none
  * @throws UnsupportedModelError when a layer is to have a window that is not there
  */
-export function windowsByType(
+export function slidingWindows(
   config: ModelConfig,
   layers: number,
   window: number | undefined,

@@ -13,7 +13,7 @@ import {
 } from "../parts.js";
 import { readRope } from "../rope.js";
 import { readActivation, readSizes } from "../sizes.js";
-import { uniformWindow, windowsByType } from "../windows.js";
+import { slidingWindows, uniformWindow } from "../windows.js";
 
 export function describeExaone4(input: FamilyInput): Decoder {
   const { config, names } = input;
@@ -25,7 +25,7 @@ export function describeExaone4(input: FamilyInput): Decoder {
   const isInTypes = config.has("layer_types") || window === undefined;
   if (isInTypes) config.ignore("sliding_window_pattern", "layer_types says which layers have the window, if any has");
   const period = isInTypes ? 1 : config.positiveInteger("sliding_window_pattern", 4);
-  const windows = windowsByType(config, sizes.layers, window, (layer) => (layer + 1) % period !== 0);
+  const windows = slidingWindows(config, sizes.layers, window, (layer) => (layer + 1) % period !== 0);
   const inner = { intermediate: config.positiveInteger("intermediate_size"), activation: readActivation(config) };
   return decoderOf(input, {
     sizes,

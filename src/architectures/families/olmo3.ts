@@ -16,7 +16,7 @@ import {
 } from "../parts.js";
 import { type Rope, readRopeFrom } from "../rope.js";
 import { readActivation, readSizes } from "../sizes.js";
-import { uniformWindow, windowsByType } from "../windows.js";
+import { slidingWindows, uniformWindow } from "../windows.js";
 
 const DEFAULT_THETA = 500_000;
 
@@ -26,7 +26,7 @@ export function describeOlmo3(input: FamilyInput): Decoder {
   const { hidden } = sizes;
   const plainNorm = rmsNormOf(config, "rms_norm_eps", 1e-5);
   const norm = (name: string, size: number): RmsNorm => ({ ...plainNorm(name, size), product: "float32" });
-  const windows = windowsByType(config, sizes.layers, uniformWindow(config, 4096), (layer) => (layer + 1) % 4 !== 0);
+  const windows = slidingWindows(config, sizes.layers, uniformWindow(config, 4096), (layer) => (layer + 1) % 4 !== 0);
   const { full, sliding } = readRopes(config, sizes.headDim);
   const bias = config.boolean("attention_bias", false);
   const inner = { intermediate: config.positiveInteger("intermediate_size"), activation: readActivation(config) };

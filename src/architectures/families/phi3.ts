@@ -26,6 +26,8 @@ export function describePhi3(input: FamilyInput): Decoder {
   const norm = rmsNormOf(config, "rms_norm_eps", 1e-5);
   const rope = readRope(config, headDim, { partial: 1 });
   config.ignore("original_max_position_embeddings", "only longrope has a use for it, and reads it");
+  config.ignoreIf("full_attn_mod", [1], "what this family is anyway");
+  config.ignoreIf("interpolate_factor", [1], "what this family is anyway");
   const window = uniformWindow(config);
   const intermediate = config.positiveInteger("intermediate_size");
   const activation = readActivation(config);

@@ -6,7 +6,7 @@ import { llamaLike } from "../llama-like.js";
 import type { ModelConfig } from "../model-config.js";
 import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
-import { uniformWindow, windowsByType } from "../windows.js";
+import { slidingWindows, uniformWindow } from "../windows.js";
 
 export function describeSmolLm3(input: FamilyInput): Decoder {
   const { config } = input;
@@ -21,7 +21,7 @@ export function describeSmolLm3(input: FamilyInput): Decoder {
     sizes,
     attentionBias: { qkv: bias, output: bias },
     feedForwardBias: config.boolean("mlp_bias", false),
-    windows: windowsByType(config, sizes.layers, window, (layer) => !rotates(layer)),
+    windows: slidingWindows(config, sizes.layers, window, (layer) => !rotates(layer)),
     rope: { defaultTheta: 2_000_000 },
     rotates,
     tied: true,

@@ -16,6 +16,11 @@ export function describeStarcoder2(input: FamilyInput): Decoder {
   const rope = readRope(config, sizes.headDim);
   const bias = config.boolean("use_bias", true);
   const window = uniformWindow(config);
+  config.ignore("activation_function", "hidden_act is read");
+  config.ignoreIf("mlp_type", ["default"], "what this family is anyway");
+  config.ignoreIf("norm_type", ["layer_norm"], "what this family is anyway");
+  config.ignoreIf("scale_attn_weights", [true], "what this family is anyway");
+  config.ignoreIf("layer_norm_epsilon", [config.raw("norm_epsilon")], "says the same as norm_epsilon");
   const inner = {
     intermediate: config.positiveInteger("intermediate_size"),
     activation: readActivation(config, "hidden_act", "gelu_pytorch_tanh"),
