@@ -83,10 +83,22 @@ export interface OutputGate {
 /** down(activation(gate(x)) · up(x)), or without a gate down(activation(up(x))). */
 export interface FeedForward {
   readonly kind: "feed-forward";
-  readonly activation: Activation;
+  readonly activation: Activation | Xielu;
   readonly gate?: Linear;
   readonly up: Linear;
   readonly down: Linear;
+}
+
+/**
+ * With learned numbers p and n: x > 0 ? softplus(p) x² + beta x : (beta + softplus(n)) (expm1(min(x, epsilon)) − x) + beta x
+ * ([arXiv 2411.13010](https://arxiv.org/abs/2411.13010)), as in Apertus.
+ */
+export interface Xielu {
+  readonly kind: "xielu";
+  readonly positive: WeightSource;
+  readonly negative: WeightSource;
+  readonly beta: WeightSource;
+  readonly epsilon: WeightSource;
 }
 
 /** y = x · weightᵀ + bias */

@@ -159,7 +159,11 @@ export function gated(
 export function plain(
   names: LayerNames,
   hidden: number,
-  { intermediate, activation, bias = false }: { intermediate: number; activation: Activation; bias?: boolean },
+  {
+    intermediate,
+    activation,
+    bias = false,
+  }: { intermediate: number; activation: FeedForward["activation"]; bias?: boolean },
 ): FeedForward {
   return {
     kind: "feed-forward",
@@ -182,6 +186,14 @@ export function postNorm(block: Block, norm: Norm, multiplier?: number): Residua
 /** x + postNorm(block(norm(x))) @public for families */
 export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
   return residual([{ norm, block, postNorm: after }]);
+}
+
+/** Attention and feed-forward side by side behind one norm. */
+export function sideBySide(norm: Norm, [attention, feedForward]: readonly [Block, Block]): Residual {
+  return residual([
+    { norm, block: attention },
+    { norm, block: feedForward },
+  ]);
 }
 
 /** Branches that read the same x. */

@@ -4,6 +4,7 @@
 import { UnsupportedModelError } from "../errors.js";
 import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } from "./check-tensors.js";
 import type { Decoder, ModelEnd } from "./description.js";
+import { APERTUS_NAMES, describeApertus } from "./families/apertus.js";
 import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCohere2 } from "./families/cohere2.js";
@@ -15,17 +16,21 @@ import { describeGranite } from "./families/granite.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
 import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
 import { describeHyperClovaX } from "./families/hyperclovax.js";
+import { describeJais2 } from "./families/jais2.js";
 import { describeLlama } from "./families/llama.js";
 import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
+import { describeNemotron } from "./families/nemotron.js";
 import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
 import { describeOlmo3 } from "./families/olmo3.js";
+import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen3 } from "./families/qwen3.js";
 import { describeSeedOss } from "./families/seed-oss.js";
 import { describeSmolLm3 } from "./families/smollm3.js";
+import { describeStableLm, STABLELM_NAMES } from "./families/stablelm.js";
 import { describeStarcoder2, STARCODER2_NAMES } from "./families/starcoder2.js";
 import { whyHarmless } from "./harmless-keys.js";
 import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
@@ -67,6 +72,11 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   granite_swa: { describe: describeGraniteSwa },
   hyperclovax: { describe: describeHyperClovaX },
   ernie4_5: { describe: describeErnie45 },
+  apertus: { describe: describeApertus, names: APERTUS_NAMES },
+  phi: { describe: describePhi, names: PHI_NAMES },
+  stablelm: { describe: describeStableLm, names: STABLELM_NAMES },
+  nemotron: { describe: describeNemotron },
+  jais2: { describe: describeJais2 },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

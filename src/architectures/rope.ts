@@ -3,7 +3,7 @@
 // visibly when the rounding does. Knows no graph.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import type { ModelConfig } from "./model-config.js";
+import { ModelConfig } from "./model-config.js";
 
 export type RopeScaling =
   | { readonly type: "default" }
@@ -104,6 +104,8 @@ export interface RopeReading {
   readonly partial?: number;
   /** Whether "dynamic" with an `alpha` means "ntk_alpha", as in Hunyuan; else `alpha` is not understood. */
   readonly hasAlpha?: boolean;
+  /** The RoPE parameters that transformers takes when config.json has none; then it passes over `rope_theta`. */
+  readonly absent?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -112,7 +114,8 @@ export interface RopeReading {
  */
 export function readRope(config: ModelConfig, headDim: number, reading: RopeReading = {}): Rope {
   const key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  return readRopeFrom(config.optionalObject(key), config, headDim, reading);
+  const parameters = config.optionalObject(key) ?? (reading.absent && new ModelConfig(reading.absent, key));
+  return readRopeFrom(parameters, config, headDim, reading);
 }
 
 /**

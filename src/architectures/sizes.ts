@@ -22,6 +22,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   gelu: "gelu",
   gelu_pytorch_tanh: "gelu_tanh",
   gelu_new: "gelu_tanh",
+  gelu_fast: "gelu_tanh",
   relu: "relu",
   relu2: "relu2",
   quick_gelu: "gelu_quick",

@@ -2,7 +2,7 @@
 
 import type { Attention, Norm } from "../blocks.js";
 import type { Decoder } from "../description.js";
-import { decoderOf, type FamilyInput, gated, groupedQuery, layerNormOf, residual, rotateAll } from "../parts.js";
+import { decoderOf, type FamilyInput, gated, groupedQuery, layerNormOf, rotateAll, sideBySide } from "../parts.js";
 import { type RopeReading, readRope } from "../rope.js";
 import { readActivation, readSizes, type Sizes } from "../sizes.js";
 import type { LayerNames } from "../tensor-names.js";
@@ -63,12 +63,7 @@ export function cohereLike(input: FamilyInput, family: CohereLike): Decoder {
         },
       );
       const feedForward = gated(layer, hidden, { intermediate, activation });
-      return [
-        residual([
-          { norm: before, block: attention },
-          { norm: before, block: feedForward },
-        ]),
-      ];
+      return [sideBySide(before, [attention, feedForward])];
     },
     finalNorm: norm(names.finalNorm, hidden),
     logits: { multiplier: config.positiveNumber("logit_scale", 0.0625) },
