@@ -14,6 +14,7 @@ import { describeExaone4 } from "./families/exaone4.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
 import { describeGranite } from "./families/granite.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
+import { describeHelium } from "./families/helium.js";
 import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
 import { describeHyperClovaX } from "./families/hyperclovax.js";
 import { describeJais2 } from "./families/jais2.js";
@@ -77,6 +78,7 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   stablelm: { describe: describeStableLm, names: STABLELM_NAMES },
   nemotron: { describe: describeNemotron },
   jais2: { describe: describeJais2 },
+  helium: { describe: describeHelium },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */
