@@ -74,14 +74,23 @@ function gatedAsSaid(config: ModelConfig, hidden: number, bias: boolean): (names
   return (names) => gated(names, hidden, { intermediate, activation, bias });
 }
 
+/** Where config.json has what a feed-forward is. */
+interface PlainKeys {
+  readonly width?: string;
+  readonly act?: string;
+  /** What transformers takes when the width is absent or null. */
+  readonly defaultWidth?: number;
+}
+
 /** A feed-forward without gate. @param fallback what transformers takes when `hidden_act` is absent */
 export function plainAsSaid(
   config: ModelConfig,
   hidden: number,
   fallback: string,
   bias: boolean,
+  { width = "intermediate_size", act = "hidden_act", defaultWidth }: PlainKeys = {},
 ): (names: LayerNames) => FeedForward {
-  const intermediate = config.positiveInteger("intermediate_size");
-  const activation = readActivation(config, "hidden_act", fallback);
+  const intermediate = config.positiveInteger(width, defaultWidth);
+  const activation = readActivation(config, act, fallback);
   return (names) => plain(names, hidden, { intermediate, activation, bias });
 }

@@ -79,15 +79,43 @@ export function rowsOfFused<const Outputs extends readonly number[]>(
   outputs: Outputs,
   bias?: boolean,
 ): { readonly [Index in keyof Outputs]: Linear };
-export function rowsOfFused(name: string, inputs: number, outputs: readonly number[], bias = false): Linear[] {
-  const all = outputs.reduce((sum, count) => sum + count, 0);
-  const { weight: fused, bias: fusedBias } = linear(name, inputs, all, bias);
+export function rowsOfFused(name: string, inputs: number, outputs: readonly number[], bias = false): readonly Linear[] {
+  return groupsOfFused(name, inputs, 1, outputs, bias);
+}
+
+/**
+ * Several projections of one tensor that holds a group of rows for each KV head, and in each group all of them.
+ * @param outputs of each projection within a group
+ */
+export function groupsOfFused<const Outputs extends readonly number[]>(
+  name: string,
+  inputs: number,
+  groups: number,
+  outputs: Outputs,
+  bias?: boolean,
+): { readonly [Index in keyof Outputs]: Linear };
+export function groupsOfFused(
+  name: string,
+  inputs: number,
+  groups: number,
+  outputs: readonly number[],
+  bias = false,
+): Linear[] {
+  const all = groups * outputs.reduce((sum, count) => sum + count, 0);
+  const fused = linear(name, inputs, all, bias);
   let end = 0;
   return outputs.map((count) => {
     const start = end;
     end += count;
-    const part = (of: WeightSource): WeightSource => ({ kind: "rows", of, start, end: start + count });
-    return { weight: part(fused), inputs, outputs: count, ...(fusedBias && { bias: part(fusedBias) }) };
+    const range = { start, end: start + count };
+    // One group is a byte range of the file.
+    const part = (of: WeightSource): WeightSource =>
+      groups === 1 ? { kind: "rows", of, ...range } : { kind: "interleaved", of, groups, ...range };
+    return {
+      weight: part(fused.weight),
+      ...{ inputs, outputs: groups * count },
+      ...(fused.bias && { bias: part(fused.bias) }),
+    };
   });
 }
 

@@ -11,7 +11,10 @@ import { describeCohere2 } from "./families/cohere2.js";
 import { describeCwm } from "./families/cwm.js";
 import { describeErnie45 } from "./families/ernie4-5.js";
 import { describeExaone4 } from "./families/exaone4.js";
+import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
+import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
+import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
 import { describeHelium } from "./families/helium.js";
@@ -79,6 +82,9 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   nemotron: { describe: describeNemotron },
   jais2: { describe: describeJais2 },
   helium: { describe: describeHelium },
+  gpt_neox: { describe: describeGptNeoX, names: GPT_NEOX_NAMES },
+  gptj: { describe: describeGptJ, names: GPTJ_NAMES },
+  falcon: { describe: describeFalcon, names: FALCON_NAMES },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

@@ -102,6 +102,9 @@ export interface RopeReading {
   readonly defaultTheta?: number;
   /** Share of a head that is rotated when `partial_rotary_factor` is absent; without it, the key is not read: all of it. */
   readonly partial?: number;
+  /** Of keys beside the RoPE parameters; absent: rope_theta and partial_rotary_factor. */
+  readonly thetaKey?: string;
+  readonly partialKey?: string;
   /** Whether "dynamic" with an `alpha` means "ntk_alpha", as in Hunyuan; else `alpha` is not understood. */
   readonly hasAlpha?: boolean;
   /** The RoPE parameters that transformers takes when config.json has none; then it passes over `rope_theta`. */
@@ -127,10 +130,10 @@ export function readRopeFrom(
   parameters: ModelConfig | undefined,
   config: ModelConfig,
   headDim: number,
-  { defaultTheta = 10000, partial, hasAlpha = false }: RopeReading = {},
+  { defaultTheta = 10000, thetaKey = "rope_theta", partial, partialKey, hasAlpha = false }: RopeReading = {},
 ): Rope {
-  const theta = readTheta(parameters, config, defaultTheta);
-  const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial);
+  const theta = readTheta(parameters, config, thetaKey, defaultTheta);
+  const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial, partialKey);
   if (parameters === undefined || parameters.keys().length === 0) {
     return { theta, dimensions, scaling: { type: "default" } };
   }
@@ -155,9 +158,14 @@ export function readRopeFrom(
   return { theta, dimensions, scaling };
 }
 
-function readTheta(parameters: ModelConfig | undefined, config: ModelConfig, defaultTheta: number): number {
-  if (!parameters?.has("rope_theta")) return config.positiveNumber("rope_theta", defaultTheta);
-  config.ignore("rope_theta", "the one in the RoPE parameters takes its place, as in transformers");
+function readTheta(
+  parameters: ModelConfig | undefined,
+  config: ModelConfig,
+  key: string,
+  defaultTheta: number,
+): number {
+  if (!parameters?.has("rope_theta")) return config.positiveNumber(key, defaultTheta);
+  config.ignore(key, "the one in the RoPE parameters takes its place, as in transformers");
   return parameters.positiveNumber("rope_theta");
 }
 
@@ -166,10 +174,11 @@ function readDimensions(
   config: ModelConfig,
   headDim: number,
   partial: number,
+  besideKey = "partial_rotary_factor",
 ): number {
-  const key = "partial_rotary_factor";
-  const where = parameters?.has(key) ? parameters : config;
-  if (where !== config) config.ignore(key, "the one in the RoPE parameters takes its place, as in transformers");
+  const isInside = parameters?.has("partial_rotary_factor") === true;
+  const [where, key] = isInside ? ([parameters, "partial_rotary_factor"] as const) : ([config, besideKey] as const);
+  if (isInside) config.ignore(besideKey, "the one in the RoPE parameters takes its place, as in transformers");
   const factor = where.positiveNumber(key, partial);
   const dimensions = Math.floor(headDim * factor);
   if (factor <= 1 && dimensions > 0 && dimensions % 2 === 0) return dimensions;

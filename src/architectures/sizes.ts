@@ -34,12 +34,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
  * @throws CheckpointError naming the key
  */
 export function readSizes(config: ModelConfig, defaults: { kvHeads?: number; headDim?: number } = {}): Sizes {
-  const layers = config.positiveInteger("num_hidden_layers");
-  if (layers > MAX_LAYERS) {
-    throw new CheckpointError(
-      `${config.nameOf("num_hidden_layers")}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`,
-    );
-  }
+  const layers = readLayers(config, "num_hidden_layers");
   const hidden = config.positiveInteger("hidden_size");
   const heads = config.positiveInteger("num_attention_heads");
   // null means as many as heads, and heads that fill hidden_size; absent means the family's default, where it has one.
@@ -56,6 +51,24 @@ export function readSizes(config: ModelConfig, defaults: { kvHeads?: number; hea
     throw new CheckpointError(`${config.nameOf("head_dim")}: expected an even number for RoPE, found ${headDim}`);
   }
   return { hidden, layers, heads, kvHeads, headDim };
+}
+
+/**
+ * Sizes under GPT-2's keys, all heads with K and V of their own.
+ * @throws CheckpointError naming the key
+ */
+export function readGptSizes(config: ModelConfig): Sizes {
+  const layers = readLayers(config, "n_layer");
+  const hidden = config.positiveInteger("n_embd");
+  const heads = config.positiveInteger("n_head");
+  if (hidden % heads === 0) return { hidden, layers, heads, kvHeads: heads, headDim: hidden / heads };
+  throw new CheckpointError(`${config.nameOf("n_head")}: ${heads} does not divide n_embd (${hidden})`);
+}
+
+function readLayers(config: ModelConfig, key: string): number {
+  const layers = config.positiveInteger(key);
+  if (layers <= MAX_LAYERS) return layers;
+  throw new CheckpointError(`${config.nameOf(key)}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`);
 }
 
 /** @throws UnsupportedModelError for an activation that is not known */
