@@ -39,6 +39,8 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
   const { embedding, vocabularySize, hiddenSize } = decoder;
   checkTensor(tensors, embedding.weight, [vocabularySize, hiddenSize]);
+  const { positions } = embedding;
+  if (positions) checkTensor(tensors, positions.weight, [positions.offset + positions.tokens, hiddenSize]);
   if (embedding.norm) checkAll(tensors, tensorShapes(weightsOfNorm(embedding.norm)));
   const known = new Set<string>();
   for (const layer of decoder.layers) {

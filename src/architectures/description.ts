@@ -20,7 +20,21 @@ export interface Embedding {
   /** Tensor of shape [vocab, hidden]. */
   readonly weight: string;
   readonly multiplier?: number;
+  /** Learned vectors of positions, added to those of tokens. */
+  readonly positions?: LearnedPositions;
   readonly norm?: Norm;
+}
+
+/** A tensor of shape [offset + tokens, hidden]: the first token's row is number `offset`, and no prompt is longer. */
+export interface LearnedPositions {
+  readonly weight: string;
+  readonly offset: number;
+  readonly tokens: number;
+}
+
+/** The tensors that turn token ids into hidden states. */
+export function tensorsOfEmbedding({ weight, positions }: Embedding): string[] {
+  return positions === undefined ? [weight] : [weight, positions.weight];
 }
 
 /** What turns the last hidden states into logits: only verification needs it. */

@@ -154,6 +154,7 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   internal_version: PROVENANCE,
   org_vocab_size: { reason: "rows of the embedding that training used" },
   n_ctx: { reason: "limits prompts" },
+  prefix: GENERATION,
   n_positions: { reason: "limits prompts" },
   bias: BY_TENSORS,
 

@@ -14,6 +14,7 @@ import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
 import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
+import { describeGpt2, describeGptBigCode } from "./families/gpt2.js";
 import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
@@ -28,6 +29,7 @@ import { describeNemotron } from "./families/nemotron.js";
 import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
 import { describeOlmo3 } from "./families/olmo3.js";
+import { describeOpt, OPT_NAMES } from "./families/opt.js";
 import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describeQwen2 } from "./families/qwen2.js";
@@ -40,7 +42,7 @@ import { whyHarmless } from "./harmless-keys.js";
 import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
 import type { FamilyInput } from "./parts.js";
 import { readQuantization } from "./quantization.js";
-import { findPrefix, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
+import { findPrefix, GPT_NAMES, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
 
 interface Family {
   readonly describe: (input: FamilyInput) => Decoder;
@@ -85,6 +87,9 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   gpt_neox: { describe: describeGptNeoX, names: GPT_NEOX_NAMES },
   gptj: { describe: describeGptJ, names: GPTJ_NAMES },
   falcon: { describe: describeFalcon, names: FALCON_NAMES },
+  gpt2: { describe: describeGpt2, names: GPT_NAMES },
+  gpt_bigcode: { describe: describeGptBigCode, names: GPT_NAMES },
+  opt: { describe: describeOpt, names: OPT_NAMES },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

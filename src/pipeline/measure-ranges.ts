@@ -3,7 +3,7 @@
 
 import { tensorsOfLayer } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
-import type { Decoder } from "../architectures/description.js";
+import { type Decoder, tensorsOfEmbedding } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";
@@ -95,7 +95,7 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
 /** Where the weights of a segment lie. */
 function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
   const names = (segment?.parts ?? []).flatMap((part) =>
-    part.kind === "embedding" ? [decoder.embedding.weight] : [...tensorsOfLayer(part.layer).keys()],
+    part.kind === "embedding" ? tensorsOfEmbedding(decoder.embedding) : [...tensorsOfLayer(part.layer).keys()],
   );
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
