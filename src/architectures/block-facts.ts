@@ -4,7 +4,7 @@
 import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
 import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
-import { elementsOf, shapeOf, storedTensor, type WeightSource } from "./weight-source.js";
+import { elementsOf, storedTensors, type WeightSource } from "./weight-source.js";
 
 export interface BlockFacts {
   readonly linears: readonly Linear[];
@@ -63,11 +63,14 @@ function readingFacts(block: AttentionReading): BlockFacts {
   };
 }
 
-function feedForwardFacts({ gate, up, down }: FeedForward): BlockFacts {
+function feedForwardFacts({ activation, gate, up, down }: FeedForward): BlockFacts {
   return {
     linears: [...present(gate), up, down],
     norms: [],
-    others: [],
+    others:
+      typeof activation === "string"
+        ? []
+        : [activation.positive, activation.negative, activation.beta, activation.epsilon],
     widest: up.outputs,
     activations: 3 * up.outputs,
     canStep: true,
@@ -147,7 +150,9 @@ export function weightsAroundLayers({ embedding, perLayerInputs, streams }: Deco
 
 /** The tables of [tokens, …] that rows are taken of, by name. */
 export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): Map<string, readonly number[]> {
-  const tables = new Map([[embedding.weight, [sizes.vocabularySize, sizes.hiddenSize]]]);
+  const { weight, positions } = embedding;
+  const tables = new Map([[weight, [sizes.vocabularySize, sizes.hiddenSize]]]);
+  if (positions !== undefined) tables.set(positions.weight, [positions.offset + positions.tokens, sizes.hiddenSize]);
   if (perLayerInputs === undefined) return tables;
   const { table, size } = perLayerInputs;
   return tables.set(table.name, [table.tokens, table.layers * size]);
@@ -173,7 +178,7 @@ export function tensorsOfLayer(layer: DecoderLayer): Map<string, readonly number
 
 /** The tensors that weights are parts of. */
 export function tensorShapes(sources: readonly WeightSource[]): Map<string, readonly number[]> {
-  return new Map(sources.map((source) => [storedTensor(source).name, shapeOf(storedTensor(source))]));
+  return new Map(sources.flatMap(storedTensors).map(({ name, shape }) => [name, shape]));
 }
 
 /** The first block of a decoder that no step can compute, by kind. */

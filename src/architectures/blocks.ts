@@ -44,6 +44,8 @@ export interface AttentionReading {
   readonly queryNorm?: HeadNorm;
   /** Absent: none (NoPE). */
   readonly rope?: RopeUse;
+  /** Of queries, where they do not rotate as keys do. */
+  readonly queryRope?: RopeUse;
   /** What scores are multiplied with; absent: head_dim^−½. */
   readonly scale?: number;
   /** Scores become softcap · tanh(score / softcap). */
@@ -81,7 +83,7 @@ export interface OutputGate {
 /** down(activation(gate(x)) · up(x)), or without a gate down(activation(up(x))). */
 export interface FeedForward {
   readonly kind: "feed-forward";
-  readonly activation: Activation;
+  readonly activation: Activation | Xielu;
   /**
    * What a gate's outputs of a token are lowered by before the activation: their mean and so many of their standard
    * deviations. Below it they become 0.
@@ -108,6 +110,18 @@ export interface PerLayerInput {
   readonly activation: Activation;
   readonly gate: Linear;
   readonly projection: Linear;
+}
+
+/**
+ * With learned numbers p and n: x > 0 ? softplus(p) x² + beta x : (beta + softplus(n)) (expm1(min(x, epsilon)) − x) + beta x
+ * ([arXiv 2411.13010](https://arxiv.org/abs/2411.13010)), as in Apertus.
+ */
+export interface Xielu {
+  readonly kind: "xielu";
+  readonly positive: WeightSource;
+  readonly negative: WeightSource;
+  readonly beta: WeightSource;
+  readonly epsilon: WeightSource;
 }
 
 /** y = x · weightᵀ + bias */

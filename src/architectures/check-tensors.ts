@@ -16,7 +16,7 @@ export interface TensorShapes {
  * Tensors of a layer that are not weights: scales of the KV cache, and buffers that old checkpoints saved. Scales are told
  * by their names alone, whatever the attention is called.
  */
-const NOT_WEIGHTS = /\.(rotary_emb\.inv_freq|kv_scale|[kvq]_scale)$/;
+const NOT_WEIGHTS = /\.(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|kv_scale|[kvq]_scale)$/;
 const WEIGHT_DTYPES = ["BF16", "F16", "F32"];
 
 /** @throws UnsupportedModelError naming the method and a tensor */

@@ -25,6 +25,8 @@ export interface Embedding {
   /** Tensor of shape [vocab, hidden]. */
   readonly weight: string;
   readonly multiplier?: number;
+  /** Learned vectors of positions, added to those of tokens. */
+  readonly positions?: LearnedPositions;
   readonly norm?: Norm;
 }
 
@@ -74,6 +76,13 @@ export interface AltUp {
   readonly last: Branch;
   /** What the active stream is multiplied with before it. [hidden] */
   readonly lastScale?: WeightSource;
+}
+
+/** A tensor of shape [offset + tokens, hidden]: the first token's row is number `offset`, and no prompt is longer. */
+export interface LearnedPositions {
+  readonly weight: string;
+  readonly offset: number;
+  readonly tokens: number;
 }
 
 /** What turns the last hidden states into logits: only verification needs it. */

@@ -18,6 +18,7 @@ const TOKEN: Harmless = { reason: "the id of a token: prompts come from the toke
 const GENERATION: Harmless = { reason: "a default of generation" };
 const NOT_TEXT: Harmless = { reason: "of images and sound: prompts are text" };
 const PROVENANCE: Harmless = { reason: "says where the checkpoint comes from" };
+const RUNNER: Harmless = { reason: "how the original code ran" };
 const BY_TENSORS: Harmless = { reason: "seen in the tensors: one that the description has no place for is refused" };
 
 export const HARMLESS: Readonly<Record<string, Harmless>> = {
@@ -134,6 +135,42 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   qkv_bias: BY_TENSORS,
   mlp_bias: BY_TENSORS,
   use_bias: BY_TENSORS,
+
+  eod_token_id: TOKEN,
+  pad_id: TOKEN,
+  im_start_id: TOKEN,
+  im_end_id: TOKEN,
+  im_newline_id: TOKEN,
+  text_start_id: TOKEN,
+  text_end_id: TOKEN,
+  mask_init_id: TOKEN,
+  video_start_id: TOKEN,
+  video_end_id: TOKEN,
+  class_num: { reason: "a head for classes" },
+  dense_list: { reason: "a head for classes" },
+  pool_type: { reason: "a head for classes" },
+  add_classification_head: { reason: "a head for classes" },
+  summary_activation: { reason: "a head for classes" },
+  summary_proj_to_labels: { reason: "a head for classes" },
+  summary_type: { reason: "a head for classes" },
+  summary_use_proj: { reason: "a head for classes" },
+  inference_runner: RUNNER,
+  max_batch_size: RUNNER,
+  max_sequence_length: RUNNER,
+  runner_max_sequence_length: RUNNER,
+  pad_key_length: RUNNER,
+  pre_allocate_kv_cache: RUNNER,
+  validate_runner_input: RUNNER,
+  summary_first_dropout: training("dropout"),
+  attention_probs_dropout_prob: training("dropout"),
+  attention_softmax_in_fp32: { reason: "the type of a sum: a softmax is computed in float32 here" },
+  scale_attention_softmax_in_fp32: { reason: "the type of a sum: a softmax is computed in float32 here" },
+  internal_version: PROVENANCE,
+  org_vocab_size: { reason: "rows of the embedding that training used" },
+  n_ctx: { reason: "limits prompts" },
+  prefix: GENERATION,
+  n_positions: { reason: "limits prompts" },
+  bias: BY_TENSORS,
 
   is_decoder: neutral(true),
   is_causal: neutral(true),

@@ -1,47 +1,96 @@
 // Llama and the families built like it: pre-norm blocks of grouped-query attention and a gated feed-forward. A family is a
 // short list of differences. Pure data out; reads no files.
 
+import type { FeedForward, HeadNorm, Norm, RopeUse } from "./blocks.js";
 import type { Decoder } from "./description.js";
-import { decoderOf, type FamilyInput, gated, groupedQuery, headNorms, preNorm, rmsNormOf, rotateAll } from "./parts.js";
-import { readRope } from "./rope.js";
+import type { ModelConfig } from "./model-config.js";
+import {
+  decoderOf,
+  type FamilyInput,
+  gated,
+  groupedQuery,
+  headNorms,
+  normsBefore,
+  plain,
+  rmsNormOf,
+  rotateAll,
+} from "./parts.js";
+import { type Rope, type RopeReading, readRope } from "./rope.js";
 import { readActivation, type Sizes } from "./sizes.js";
+import type { LayerNames } from "./tensor-names.js";
 
 /** What Llama's layers are made of: what a family of its kind differs in is a short list. */
 export interface LlamaLike {
   readonly sizes: Sizes;
   readonly attentionBias?: { readonly qkv?: boolean; readonly output?: boolean };
   readonly feedForwardBias?: boolean;
-  readonly queryKeyNorms?: boolean;
+  /** Norms of each head of q and k. */
+  readonly queryKeyNorms?: HeadNorm["when"];
   /** By layer; absent: none. */
   readonly windows?: readonly (number | undefined)[];
+  /** What transformers takes for ε when `rms_norm_eps` is absent. */
+  readonly epsilon?: number;
+  /** Absent: RMS norms with `rms_norm_eps`. */
+  readonly norm?: (name: string, size: number) => Norm;
+  /** Absent: gated, with `intermediate_size` and `hidden_act`. */
+  readonly feedForward?: (names: LayerNames) => FeedForward;
+  readonly rope?: RopeReading;
+  readonly pairing?: RopeUse["pairing"];
+  /** What queries are multiplied with by their position; all dimensions must rotate. */
+  readonly queryGrowth?: NonNullable<Rope["growth"]>;
+  /** Which layers rotate; absent: all. */
+  readonly rotates?: (layer: number) => boolean;
+  readonly tied?: boolean;
 }
 
 /** RMS norm, grouped-query attention, RMS norm, gated feed-forward. */
 export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
   const { config, names } = input;
-  const { sizes, attentionBias, feedForwardBias, queryKeyNorms, windows } = family;
+  const { sizes, attentionBias, queryKeyNorms, windows, rotates, queryGrowth, pairing = "halves" } = family;
   const { hidden } = sizes;
-  const norm = rmsNormOf(config);
-  const rope = readRope(config, sizes.headDim);
-  const intermediate = config.positiveInteger("intermediate_size");
-  const activation = readActivation(config);
+  const norm = family.norm ?? rmsNormOf(config, "rms_norm_eps", family.epsilon);
+  const rope = readRope(config, sizes.headDim, family.rope);
+  const feedForward = family.feedForward ?? gatedAsSaid(config, hidden, family.feedForwardBias ?? false);
   return decoderOf(input, {
     sizes,
-    ropes: [rope],
-    layer: (layer, index) => [
-      preNorm(
-        norm(layer.attentionNorm, hidden),
-        groupedQuery(layer, sizes, attentionBias, {
-          rope: rotateAll(rope),
-          window: windows?.[index],
-          ...(queryKeyNorms && headNorms(layer, sizes, norm)),
-        }),
-      ),
-      preNorm(
-        norm(layer.feedForwardNorm, hidden),
-        gated(layer, hidden, { intermediate, activation, bias: feedForwardBias ?? false }),
-      ),
-    ],
+    ropes: [rope, ...(queryGrowth ? [{ ...rope, growth: queryGrowth }] : [])],
+    layer: (layer, index) => {
+      const attention = groupedQuery(layer, sizes, attentionBias, {
+        ...(rotates?.(index) !== false && { rope: { ...rotateAll(rope), pairing } }),
+        window: windows?.[index],
+        ...(queryGrowth && { queryRope: { ...rotateAll(rope), pairing, rope: 1 } }),
+        ...(queryKeyNorms && headNorms(layer, sizes, norm, queryKeyNorms)),
+      });
+      return normsBefore(layer, hidden, norm, [attention, feedForward(layer)]);
+    },
     finalNorm: norm(names.finalNorm, hidden),
+    tied: family.tied ?? false,
   });
+}
+
+function gatedAsSaid(config: ModelConfig, hidden: number, bias: boolean): (names: LayerNames) => FeedForward {
+  const intermediate = config.positiveInteger("intermediate_size");
+  const activation = readActivation(config);
+  return (names) => gated(names, hidden, { intermediate, activation, bias });
+}
+
+/** Where config.json has what a feed-forward is. */
+interface PlainKeys {
+  readonly width?: string;
+  readonly act?: string;
+  /** What transformers takes when the width is absent or null. */
+  readonly defaultWidth?: number;
+}
+
+/** A feed-forward without gate. @param fallback what transformers takes when `hidden_act` is absent */
+export function plainAsSaid(
+  config: ModelConfig,
+  hidden: number,
+  fallback: string,
+  bias: boolean,
+  { width = "intermediate_size", act = "hidden_act", defaultWidth }: PlainKeys = {},
+): (names: LayerNames) => FeedForward {
+  const intermediate = config.positiveInteger(width, defaultWidth);
+  const activation = readActivation(config, act, fallback);
+  return (names) => plain(names, hidden, { intermediate, activation, bias });
 }

@@ -56,6 +56,11 @@ export class ModelConfig {
     this.#memory.ignored.set(this.#pathOf(key), because);
   }
 
+  /** The same where the key has one of some values. Any other is left over, and refused by name. */
+  ignoreIf(key: string, values: readonly unknown[], because: string): void {
+    if (values.includes(this.#value(key))) this.ignore(key, because);
+  }
+
   positiveInteger(key: string, fallback?: number): number {
     const value = this.raw(key) ?? fallback;
     if (Number.isSafeInteger(value) && (value as number) > 0) return value as number;

@@ -1,7 +1,18 @@
 // What families are composed of: attention and feed-forward as Llama has them, the order of norms around them, and the
 // whole decoder. A family passes what differs. Pure data out; reads no files.
 
-import type { Activation, Attention, Block, FeedForward, LayerNorm, Linear, Norm, RmsNorm, RopeUse } from "./blocks.js";
+import type {
+  Activation,
+  Attention,
+  Block,
+  FeedForward,
+  HeadNorm,
+  LayerNorm,
+  Linear,
+  Norm,
+  RmsNorm,
+  RopeUse,
+} from "./blocks.js";
 import type {
   AltUp,
   Branch,
@@ -24,9 +35,17 @@ export interface FamilyInput {
   readonly names: TensorNames;
 }
 
-/** An RMS norm whose ε is `rms_norm_eps`. @param name of its tensor, without `.weight` */
-export function rmsNormOf(config: ModelConfig, key = "rms_norm_eps"): (name: string, size: number) => RmsNorm {
-  const epsilon = config.positiveNumber(key, 1e-6);
+/**
+ * An RMS norm. @param name of its tensor, without `.weight`
+ * @param key of ε in config.json
+ * @param fallback what transformers takes when the key is absent
+ */
+export function rmsNormOf(
+  config: ModelConfig,
+  key = "rms_norm_eps",
+  fallback = 1e-6,
+): (name: string, size: number) => RmsNorm {
+  const epsilon = config.positiveNumber(key, fallback);
   return (name, size) => ({ kind: "rms", weight: tensorSource(`${name}.weight`, [size]), size, epsilon });
 }
 
@@ -48,7 +67,7 @@ export function layerNormOf(
   });
 }
 
-/** A weight of its own, and a bias where there is one. @param name without `.weight` @public for families */
+/** A weight of its own, and a bias where there is one. @param name without `.weight` */
 export function linear(name: string, inputs: number, outputs: number, bias = false): Linear {
   return {
     weight: tensorSource(`${name}.weight`, [outputs, inputs]),
@@ -69,16 +88,37 @@ export function rowsOfFused<const Outputs extends readonly number[]>(
   outputs: Outputs,
   bias?: boolean,
 ): { readonly [Index in keyof Outputs]: Linear };
-export function rowsOfFused(name: string, inputs: number, outputs: readonly number[], bias = false): Linear[] {
+export function rowsOfFused(name: string, inputs: number, outputs: readonly number[], bias = false): readonly Linear[] {
   const all = outputs.reduce((sum, count) => sum + count, 0);
-  const { weight: fused, bias: fusedBias } = linear(name, inputs, all, bias);
+  return groupsOfFused(linear(name, inputs, all, bias), 1, outputs);
+}
+
+/**
+ * Several projections of one tensor that holds a group of outputs for each KV head, and in each group all of them.
+ * @param outputs of each projection within a group
+ */
+export function groupsOfFused<const Outputs extends readonly number[]>(
+  fused: Linear,
+  groups: number,
+  outputs: Outputs,
+): { readonly [Index in keyof Outputs]: Linear };
+export function groupsOfFused({ weight, bias, inputs }: Linear, groups: number, outputs: readonly number[]): Linear[] {
   let end = 0;
   return outputs.map((count) => {
     const start = end;
     end += count;
-    const part = (of: WeightSource): WeightSource => ({ kind: "rows", of, start, end: start + count });
-    return { weight: part(fused), inputs, outputs: count, ...(fusedBias && { bias: part(fusedBias) }) };
+    const range = { start, end: start + count };
+    // One group is a byte range of the file.
+    const part = (of: WeightSource): WeightSource =>
+      groups === 1 ? { kind: "rows", of, ...range } : { kind: "interleaved", of, groups, ...range };
+    return { weight: part(weight), inputs, outputs: groups * count, ...(bias && { bias: part(bias) }) };
   });
+}
+
+/** A weight that is stored inputs first, as GPT-2's are, and a bias. @param name without `.weight` */
+export function turnedLinear(name: string, inputs: number, outputs: number): Linear {
+  const weight = tensorSource(`${name}.weight`, [inputs, outputs]);
+  return { ...linear(name, inputs, outputs, true), weight: { ...weight, stored: "inputs-first" } };
 }
 
 /** Halves paired, by the decoder's first rotation, as many dimensions as that has. */
@@ -107,14 +147,15 @@ export function groupedQuery(
   };
 }
 
-/** RMS norms of each head of q and k before rotation, named q_norm and k_norm. */
+/** Norms of each head of q and k, named q_norm and k_norm. */
 export function headNorms(
   names: LayerNames,
   { headDim }: Sizes,
   norm: (name: string, size: number) => Norm,
+  when: HeadNorm["when"] = "before-rotation",
 ): Pick<Attention, "queryNorm" | "keyNorm"> {
   const ofHeads = (part: "queryNorm" | "keyNorm") =>
-    ({ norm: norm(names.inAttention(part), headDim), over: "head", when: "before-rotation" }) as const;
+    ({ norm: norm(names.inAttention(part), headDim), over: "head", when }) as const;
   return { queryNorm: ofHeads("queryNorm"), keyNorm: ofHeads("keyNorm") };
 }
 
@@ -148,7 +189,11 @@ export function gated(
 export function plain(
   names: LayerNames,
   hidden: number,
-  { intermediate, activation, bias = false }: { intermediate: number; activation: Activation; bias?: boolean },
+  {
+    intermediate,
+    activation,
+    bias = false,
+  }: { intermediate: number; activation: FeedForward["activation"]; bias?: boolean },
 ): FeedForward {
   return {
     kind: "feed-forward",
@@ -171,6 +216,14 @@ export function postNorm(block: Block, norm: Norm, multiplier?: number): Residua
 /** x + postNorm(block(norm(x))) @public for families */
 export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
   return residual([{ norm, block, postNorm: after }]);
+}
+
+/** Attention and feed-forward side by side behind one norm. */
+export function sideBySide(norm: Norm, [attention, feedForward]: readonly [Block, Block]): Residual {
+  return residual([
+    { norm, block: attention },
+    { norm, block: feedForward },
+  ]);
 }
 
 /** Branches that read the same x. */
@@ -251,4 +304,48 @@ export function softcapOf(config: ModelConfig, key: string, fallback?: number): 
   const isSaid = config.mentions(key) || fallback === undefined;
   const softcap = isSaid ? config.optionalPositiveNumber(key) : config.positiveNumber(key, fallback);
   return softcap === undefined ? {} : { softcap };
+}
+
+/** down(activation(gate(x)) · up(x)) with gate and up in one tensor, gate_up_proj. */
+export function gatedFused(
+  names: LayerNames,
+  hidden: number,
+  { intermediate, activation }: { intermediate: number; activation: Activation },
+): FeedForward {
+  const halves = [intermediate, intermediate] as const;
+  const [gate, up] = rowsOfFused(`${names.feedForward}.gate_up_proj`, hidden, halves);
+  return {
+    kind: "feed-forward",
+    activation,
+    gate,
+    up,
+    down: linear(names.inFeedForward("down"), intermediate, hidden),
+  };
+}
+
+/** The two residuals of a layer, each with its norm before the block, named as in Llama. */
+export function normsBefore(
+  names: LayerNames,
+  hidden: number,
+  norm: (name: string, size: number) => Norm,
+  [attention, feedForward]: readonly [Block, Block],
+  multiplier?: number,
+): Residual[] {
+  return [
+    preNorm(norm(names.attentionNorm, hidden), attention, multiplier),
+    preNorm(norm(names.feedForwardNorm, hidden), feedForward, multiplier),
+  ];
+}
+
+/** The two residuals of a layer, each with its norm behind the block, named as in OLMo 2. */
+export function normsBehind(
+  names: LayerNames,
+  hidden: number,
+  norm: (name: string, size: number) => Norm,
+  [attention, feedForward]: readonly [Block, Block],
+): Residual[] {
+  return [
+    postNorm(attention, norm(names.of("post_attention_layernorm"), hidden)),
+    postNorm(feedForward, norm(names.of("post_feedforward_layernorm"), hidden)),
+  ];
 }

@@ -4,27 +4,50 @@
 import { UnsupportedModelError } from "../errors.js";
 import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } from "./check-tensors.js";
 import type { Decoder, ModelEnd } from "./description.js";
+import { APERTUS_NAMES, describeApertus } from "./families/apertus.js";
 import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
+import { describeCohere2 } from "./families/cohere2.js";
 import { describeCwm } from "./families/cwm.js";
+import { describeErnie45 } from "./families/ernie4-5.js";
+import { describeExaone4 } from "./families/exaone4.js";
+import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
 import { describeGemma } from "./families/gemma.js";
 import { describeGemma2, describeVaultGemma } from "./families/gemma2.js";
 import { describeGemma3 } from "./families/gemma3.js";
 import { describeGemma3n } from "./families/gemma3n.js";
 import { describeGemma4 } from "./families/gemma4.js";
+import { describeGlm, describeGlm4 } from "./families/glm.js";
+import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
+import { describeGpt2, describeGptBigCode } from "./families/gpt2.js";
+import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
+import { describeGraniteSwa } from "./families/granite-swa.js";
+import { describeHelium } from "./families/helium.js";
+import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
+import { describeHyperClovaX } from "./families/hyperclovax.js";
+import { describeJais2 } from "./families/jais2.js";
 import { describeLlama } from "./families/llama.js";
+import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
+import { describeNemotron } from "./families/nemotron.js";
+import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
+import { describeOlmo3 } from "./families/olmo3.js";
+import { describeOpt, OPT_NAMES } from "./families/opt.js";
+import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen3 } from "./families/qwen3.js";
+import { describeSeedOss } from "./families/seed-oss.js";
+import { describeSmolLm3 } from "./families/smollm3.js";
+import { describeStableLm, STABLELM_NAMES } from "./families/stablelm.js";
 import { describeStarcoder2, STARCODER2_NAMES } from "./families/starcoder2.js";
 import { whyHarmless } from "./harmless-keys.js";
 import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
 import type { FamilyInput } from "./parts.js";
 import { readQuantization } from "./quantization.js";
-import { findPrefix, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
+import { findPrefix, GPT_NAMES, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
 
 interface Family {
   readonly describe: (input: FamilyInput) => Decoder;
@@ -52,6 +75,32 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   phi3: { describe: describePhi3, names: PHI3_NAMES },
   starcoder2: { describe: describeStarcoder2, names: STARCODER2_NAMES },
   vaultgemma: { describe: describeVaultGemma },
+
+  seed_oss: { describe: describeSeedOss },
+  smollm3: { describe: describeSmolLm3 },
+  olmo: { describe: describeOlmo },
+  olmo3: { describe: describeOlmo3 },
+  exaone4: { describe: describeExaone4 },
+  glm: { describe: describeGlm },
+  glm4: { describe: describeGlm4 },
+  cohere2: { describe: describeCohere2 },
+  hunyuan_v1_dense: { describe: describeHunyuanV1Dense, names: HUNYUAN_NAMES },
+  ministral3: { describe: describeMinistral3 },
+  granite_swa: { describe: describeGraniteSwa },
+  hyperclovax: { describe: describeHyperClovaX },
+  ernie4_5: { describe: describeErnie45 },
+  apertus: { describe: describeApertus, names: APERTUS_NAMES },
+  phi: { describe: describePhi, names: PHI_NAMES },
+  stablelm: { describe: describeStableLm, names: STABLELM_NAMES },
+  nemotron: { describe: describeNemotron },
+  jais2: { describe: describeJais2 },
+  helium: { describe: describeHelium },
+  gpt_neox: { describe: describeGptNeoX, names: GPT_NEOX_NAMES },
+  gptj: { describe: describeGptJ, names: GPTJ_NAMES },
+  falcon: { describe: describeFalcon, names: FALCON_NAMES },
+  gpt2: { describe: describeGpt2, names: GPT_NAMES },
+  gpt_bigcode: { describe: describeGptBigCode, names: GPT_NAMES },
+  opt: { describe: describeOpt, names: OPT_NAMES },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

@@ -3,12 +3,14 @@
 // visibly when the rounding does. Knows no graph.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import type { ModelConfig } from "./model-config.js";
+import { ModelConfig } from "./model-config.js";
 
 export type RopeScaling =
   | { readonly type: "default" }
   | { readonly type: "linear"; readonly factor: number }
   | { readonly type: "dynamic"; readonly factor: number; readonly maxPositions: number }
+  /** theta · alpha^(dimensions / (dimensions − 2)) in place of theta. */
+  | { readonly type: "ntk_alpha"; readonly alpha: number }
   | {
       readonly type: "llama3";
       readonly factor: number;
@@ -41,6 +43,11 @@ export interface Rope {
   /** How many of a head are rotated. */
   readonly dimensions: number;
   readonly scaling: RopeScaling;
+  /**
+   * cos and sin of a position are multiplied with 1 + beta · ln(1 + ⌊position / every⌋): what queries of Ministral 3 are
+   * multiplied with, all of whose dimensions rotate.
+   */
+  readonly growth?: { readonly beta: number; readonly every: number };
 }
 
 export interface RopeTables {
@@ -61,6 +68,7 @@ const SCALING_READERS: Record<RopeScaling["type"], { keys: readonly string[]; re
       maxPositions: config.positiveInteger("max_position_embeddings"),
     }),
   },
+  ntk_alpha: { keys: ["alpha"], read: (p) => ({ type: "ntk_alpha", alpha: p.positiveNumber("alpha") }) },
   llama3: {
     keys: ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
     read: (p, config) => ({
@@ -98,8 +106,13 @@ export interface RopeReading {
   readonly defaultTheta?: number;
   /** Share of a head that is rotated when `partial_rotary_factor` is absent; without it, the key is not read: all of it. */
   readonly partial?: number;
-  /** Of the key beside the RoPE parameters; absent: rope_theta. */
+  /** Of keys beside the RoPE parameters; absent: rope_theta and partial_rotary_factor. */
   readonly thetaKey?: string;
+  readonly partialKey?: string;
+  /** Whether "dynamic" with an `alpha` means "ntk_alpha", as in Hunyuan; else `alpha` is not understood. */
+  readonly hasAlpha?: boolean;
+  /** The RoPE parameters that transformers takes when config.json has none; then it passes over `rope_theta`. */
+  readonly absent?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -108,7 +121,8 @@ export interface RopeReading {
  */
 export function readRope(config: ModelConfig, headDim: number, reading: RopeReading = {}): Rope {
   const key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  return readRopeFrom(config.optionalObject(key), config, headDim, reading);
+  const parameters = config.optionalObject(key) ?? (reading.absent && new ModelConfig(reading.absent, key));
+  return readRopeFrom(parameters, config, headDim, reading);
 }
 
 /**
@@ -119,14 +133,17 @@ export function readRopeFrom(
   parameters: ModelConfig | undefined,
   config: ModelConfig,
   headDim: number,
-  { defaultTheta = 10000, partial, thetaKey = "rope_theta" }: RopeReading = {},
+  { defaultTheta = 10000, thetaKey = "rope_theta", partial, partialKey, hasAlpha = false }: RopeReading = {},
 ): Rope {
   const theta = readTheta(parameters, config, thetaKey, defaultTheta);
-  const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial);
+  const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial, partialKey);
   if (parameters === undefined || parameters.keys().length === 0) {
     return { theta, dimensions, scaling: { type: "default" } };
   }
-  const type = parameters.string(parameters.has("rope_type") ? "rope_type" : "type", "default");
+  const named = parameters.string(parameters.has("rope_type") ? "rope_type" : "type", "default");
+  // 0 counts as absent.
+  const isAlpha = hasAlpha && named === "dynamic" && (parameters.raw("alpha") ?? 0) !== 0;
+  const type = isAlpha ? "ntk_alpha" : named;
   if (parameters.has("rope_type")) parameters.ignore("type", "rope_type takes its place");
   if (!Object.hasOwn(SCALING_READERS, type)) {
     const known = Object.keys(SCALING_READERS).join(", ");
@@ -160,9 +177,11 @@ function readDimensions(
   config: ModelConfig,
   headDim: number,
   partial: number,
+  besideKey = "partial_rotary_factor",
 ): number {
-  const key = "partial_rotary_factor";
-  const where = parameters?.has(key) ? parameters : config;
+  const isInside = parameters?.has("partial_rotary_factor") === true;
+  const [where, key] = isInside ? ([parameters, "partial_rotary_factor"] as const) : ([config, besideKey] as const);
+  if (isInside) config.ignore(besideKey, "the one in the RoPE parameters takes its place, as in transformers");
   const factor = where.positiveNumber(key, partial);
   const dimensions = Math.floor(headDim * factor);
   if (factor <= 1 && dimensions > 0 && dimensions % 2 === 0) return dimensions;
@@ -267,7 +286,7 @@ export function ropeRegime(rope: Rope, length: number): number {
 export function inverseFrequencies(rope: Rope, length: number): Float32Array {
   const { scaling, dimensions } = rope;
   const frequencies = new Float32Array(dimensions / 2);
-  const base = scaling.type === "dynamic" ? dynamicBase(rope.theta, scaling, dimensions, length) : rope.theta;
+  const base = baseOf(rope, length);
   for (let pair = 0; pair < frequencies.length; pair++) {
     const wave = Math.fround(base ** Math.fround((2 * pair) / dimensions));
     frequencies[pair] = 1 / wave;
@@ -275,6 +294,7 @@ export function inverseFrequencies(rope: Rope, length: number): Float32Array {
   switch (scaling.type) {
     case "default":
     case "dynamic":
+    case "ntk_alpha":
       return frequencies;
     case "linear":
       return frequencies.map((frequency) => frequency / scaling.factor);
@@ -303,6 +323,18 @@ function longRopeFrequency({ theta, dimensions }: Rope, factors: readonly number
   }
   const wave = Math.fround(theta ** Math.fround((2 * pair) / dimensions));
   return 1 / Math.fround(Math.fround(factor) * wave);
+}
+
+/** What powers of which the wavelengths are. */
+function baseOf({ theta, scaling, dimensions }: Rope, length: number): number {
+  switch (scaling.type) {
+    case "dynamic":
+      return dynamicBase(theta, scaling, dimensions, length);
+    case "ntk_alpha":
+      return theta * scaling.alpha ** (dimensions / (dimensions - 2));
+    default:
+      return theta;
+  }
 }
 
 /** NTK-aware base that grows with the prompt beyond the trained positions. */
@@ -355,14 +387,20 @@ export function ropeAttentionFactor(rope: Rope): number {
   return scaling.type === "yarn" || scaling.type === "longrope" ? scaling.attentionFactor : 1;
 }
 
+function growthAt({ growth }: Rope, position: number): number {
+  if (growth === undefined) return 1;
+  return Math.fround(1 + growth.beta * Math.log(1 + Math.floor(position / growth.every)));
+}
+
 /** cos and sin of every position below `length`. */
 export function ropeTables(rope: Rope, length: number): RopeTables {
   const frequencies = inverseFrequencies(rope, length);
-  const factor = Math.fround(ropeAttentionFactor(rope));
+  const attentionFactor = Math.fround(ropeAttentionFactor(rope));
   const pairs = frequencies.length;
   const cos = new Float32Array(length * pairs);
   const sin = new Float32Array(length * pairs);
   for (let position = 0; position < length; position++) {
+    const factor = attentionFactor * growthAt(rope, position);
     for (let pair = 0; pair < pairs; pair++) {
       const angle = Math.fround(position * (frequencies[pair] ?? 0));
       cos[position * pairs + pair] = Math.fround(Math.cos(angle)) * factor;

@@ -22,6 +22,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   gelu: "gelu",
   gelu_pytorch_tanh: "gelu_tanh",
   gelu_new: "gelu_tanh",
+  gelu_fast: "gelu_tanh",
   relu: "relu",
   relu2: "relu2",
   quick_gelu: "gelu_quick",
@@ -34,15 +35,10 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
  * @throws CheckpointError naming the key
  */
 export function readSizes(config: ModelConfig, defaults: Partial<Sizes> = {}): Sizes {
-  const layers = config.positiveInteger("num_hidden_layers", defaults.layers);
-  if (layers > MAX_LAYERS) {
-    throw new CheckpointError(
-      `${config.nameOf("num_hidden_layers")}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`,
-    );
-  }
+  const layers = readLayers(config, "num_hidden_layers", defaults.layers);
   const hidden = config.positiveInteger("hidden_size", defaults.hidden);
   const heads = config.positiveInteger("num_attention_heads", defaults.heads);
-  // null means as many as heads; absent means the family's default, where it has one.
+  // null means as many as heads, and heads that fill hidden_size; absent means the family's default, where it has one.
   const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (defaults.kvHeads ?? heads);
   const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
   if (heads % kvHeads !== 0) {
@@ -50,11 +46,30 @@ export function readSizes(config: ModelConfig, defaults: Partial<Sizes> = {}): S
       `${config.nameOf("num_key_value_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`,
     );
   }
-  const headDim = config.positiveInteger("head_dim", defaults.headDim ?? Math.floor(hidden / heads));
+  const defaultHeadDim = config.mentions("head_dim") ? undefined : defaults.headDim;
+  const headDim = config.positiveInteger("head_dim", defaultHeadDim ?? Math.floor(hidden / heads));
   if (headDim % 2 !== 0) {
     throw new CheckpointError(`${config.nameOf("head_dim")}: expected an even number for RoPE, found ${headDim}`);
   }
   return { hidden, layers, heads, kvHeads, headDim };
+}
+
+/**
+ * Sizes under GPT-2's keys, all heads with K and V of their own.
+ * @throws CheckpointError naming the key
+ */
+export function readGptSizes(config: ModelConfig): Sizes {
+  const layers = readLayers(config, "n_layer");
+  const hidden = config.positiveInteger("n_embd");
+  const heads = config.positiveInteger("n_head");
+  if (hidden % heads === 0) return { hidden, layers, heads, kvHeads: heads, headDim: hidden / heads };
+  throw new CheckpointError(`${config.nameOf("n_head")}: ${heads} does not divide n_embd (${hidden})`);
+}
+
+function readLayers(config: ModelConfig, key: string, fallback?: number): number {
+  const layers = config.positiveInteger(key, fallback);
+  if (layers <= MAX_LAYERS) return layers;
+  throw new CheckpointError(`${config.nameOf(key)}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`);
 }
 
 /** @throws UnsupportedModelError for an activation that is not known */

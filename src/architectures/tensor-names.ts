@@ -48,6 +48,21 @@ export const LLAMA_NAMES: NameTable = {
   head: "lm_head",
 };
 
+/** GPT-2's, which GPT-J's are like. */
+export const GPT_NAMES: NameTable = {
+  ...LLAMA_NAMES,
+  anchor: "h.0.attn.c_attn.weight",
+  embedding: "wte",
+  layers: "h",
+  attention: "attn",
+  output: "c_proj",
+  up: "c_fc",
+  down: "c_proj",
+  attentionNorm: "ln_1",
+  feedForwardNorm: "ln_2",
+  finalNorm: "ln_f",
+};
+
 /** A name table behind the prefix of a checkpoint: whole names, without `.weight`. */
 export class TensorNames {
   readonly #table: NameTable;
@@ -58,13 +73,13 @@ export class TensorNames {
     this.#prefix = prefix;
   }
 
-  get embedding(): string {
-    return `${this.#prefix}${this.#table.embedding}`;
-  }
-
-  /** A tensor of the decoder outside of its layers. @param name one of the family's own */
+  /** A tensor beside the layers, behind the prefix. @param name one of the family's own */
   of(name: string): string {
     return `${this.#prefix}${name}`;
+  }
+
+  get embedding(): string {
+    return `${this.#prefix}${this.#table.embedding}`;
   }
 
   get finalNorm(): string {

@@ -18,7 +18,9 @@ export type WeightSource =
       readonly end: number;
     }
   /** One matrix of a stack of them: a byte range. */
-  | { readonly kind: "expert"; readonly of: TensorSource; readonly index: number };
+  | { readonly kind: "expert"; readonly of: TensorSource; readonly index: number }
+  /** Tensors of one shape, a new axis before theirs: one for each head, where heads have weights of their own. */
+  | { readonly kind: "stacked"; readonly of: readonly [TensorSource, ...TensorSource[]] };
 
 export interface TensorSource {
   readonly kind: "tensor";
@@ -34,9 +36,16 @@ export function tensorSource(name: string, shape: readonly number[]): TensorSour
   return { kind: "tensor", name, shape, stored: "outputs-first" };
 }
 
-/** The tensor of the checkpoint that a source is a part of. */
+/** The tensor of the checkpoint that a source is a part of; the first, where it is several. */
 export function storedTensor(source: WeightSource): TensorSource {
-  return source.kind === "tensor" ? source : storedTensor(source.of);
+  if (source.kind === "tensor") return source;
+  return source.kind === "stacked" ? source.of[0] : storedTensor(source.of);
+}
+
+/** Every tensor of the checkpoint that a source takes something from. */
+export function storedTensors(source: WeightSource): readonly TensorSource[] {
+  if (source.kind === "tensor") return [source];
+  return source.kind === "stacked" ? source.of : storedTensors(source.of);
 }
 
 /** The shape of what a source gives: [outputs, inputs] or [outputs] if outputs are stored first. */
@@ -46,6 +55,8 @@ export function shapeOf(source: WeightSource): readonly number[] {
       return source.shape;
     case "expert":
       return source.of.shape.slice(1);
+    case "stacked":
+      return [source.of.length, ...source.of[0].shape];
     case "rows":
       return withOutputs(source.of, source.end - source.start);
     case "interleaved":

@@ -100,3 +100,25 @@ export function windowsByType(
     );
   });
 }
+
+/**
+ * The window in the layers that `layer_types` calls sliding, or where that is absent, in those that the family says.
+ * @param window undefined: none
+ * @throws UnsupportedModelError when a layer is to have a window that is not there
+ */
+export function slidingWindows(
+  config: ModelConfig,
+  layers: number,
+  window: number | undefined,
+  byDefault: (layer: number) => boolean,
+): (number | undefined)[] {
+  const types = layerTypes(config, layers, ["full_attention", "sliding_attention"]);
+  if (types === undefined) return Array.from({ length: layers }, (_, layer) => (byDefault(layer) ? window : undefined));
+  return types.map((type, layer) => {
+    if (type === "full_attention") return undefined;
+    if (window !== undefined) return window;
+    throw new UnsupportedModelError(
+      `${config.nameOf("layer_types")}: layer ${layer} is "${type}", and config.json gives no window: not supported`,
+    );
+  });
+}

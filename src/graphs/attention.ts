@@ -6,6 +6,7 @@ import {
   type AttentionReading,
   type HeadNorm,
   type Linear,
+  type RopeUse,
   type SharedAttention,
   valueDimOf,
 } from "../architectures/blocks.js";
@@ -109,8 +110,8 @@ const keepAll: CacheReading = (entering) => entering;
 
 /** Whether the operator can rotate, and nothing but its rotation lies between the projections and the cache. */
 function canRotate({ arithmetic }: GraphContext, description: Attention): boolean {
-  const { headDim, rope, queryNorm, keyNorm } = description;
-  const isFused = arithmetic.attention === "fused" && arithmetic.rotation === "fused";
+  const { headDim, rope, queryRope, queryNorm, keyNorm } = description;
+  const isFused = arithmetic.attention === "fused" && arithmetic.rotation === "fused" && queryRope === undefined;
   const isWhole = rope?.dimensions === headDim && rope.pairing === "halves" && valueDimOf(description) === headDim;
   const isLast = [queryNorm, keyNorm].every((each) => each?.when !== "after-rotation");
   return isFused && isWhole && isLast && headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
@@ -157,7 +158,10 @@ export function keyValueRanges(
 /** K and V as they enter the cache, padding set to zero. */
 function keysAndValues(context: GraphContext, description: Attention, inputs: BatchInputs, x: Value): KeysAndValues {
   const { keyNorm, kvHeads, headDim } = description;
-  const rotated = rotate(context, inputs, keys(context, description, x), kvHeads, description);
+  const rotated = rotate(context, inputs, keys(context, description, x), kvHeads, {
+    rope: description.rope,
+    headDim,
+  });
   const key = normedHeads(context, rotated, kvHeads, headDim, keyNorm, "after-rotation");
   return {
     key: context.builder.op("Mul", [key, inputs.mask]),
@@ -170,8 +174,8 @@ type QueryReading = AttentionReading & Pick<Attention, "clip">;
 
 /** [batch, tokens, heads × head_dim] */
 function rotatedQueries(context: GraphContext, description: QueryReading, inputs: BatchInputs, x: Value): Value {
-  const { queryNorm, heads, headDim } = description;
-  const rotated = rotate(context, inputs, queries(context, description, x), heads, description);
+  const { queryNorm, heads, headDim, rope, queryRope = rope } = description;
+  const rotated = rotate(context, inputs, queries(context, description, x), heads, { rope: queryRope, headDim });
   return normedHeads(context, rotated, heads, headDim, queryNorm, "after-rotation");
 }
 
@@ -221,7 +225,7 @@ function rotate(
   inputs: BatchInputs,
   x: Value,
   heads: number,
-  { rope, headDim }: Pick<Attention, "rope" | "headDim">,
+  { rope, headDim }: { readonly rope: RopeUse | undefined; readonly headDim: number },
 ): Value {
   if (rope === undefined) return x;
   const { cos, sin } = rotationOf(inputs, rope.rope);

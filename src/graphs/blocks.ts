@@ -1,7 +1,7 @@
 // The small pieces that blocks are made of: linear, activation, feed-forward, absmax. Each takes a description and appends
 // nodes. Knows no family by name.
 
-import type { Activation, FeedForward, Linear, PerLayerInput } from "../architectures/blocks.js";
+import type { Activation, FeedForward, Linear, PerLayerInput, Xielu } from "../architectures/blocks.js";
 import { outputsAxis, type WeightSource } from "../architectures/weight-source.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic } from "./arithmetic.js";
@@ -58,13 +58,13 @@ export function feedForward(
   x: Value,
 ): Value {
   const { builder, arithmetic } = context;
-  if (gate === undefined) return linear(context, down, activate(builder, activation, linear(context, up, x)));
+  if (gate === undefined) return linear(context, down, activated(context, activation, linear(context, up, x)));
   const [opened, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
   const open = gateCutoff === undefined ? opened : aboveCutoff(context, opened, gateCutoff);
   const gated =
     activation === "silu" && arithmetic.gate === "fused"
       ? fusedSiluGate(context, open, passed, up.outputs)
-      : builder.op("Mul", [activate(builder, activation, open), passed]);
+      : builder.op("Mul", [activated(context, activation, open), passed]);
   return linear(context, down, gated); // [batch, tokens, hidden]
 }
 
@@ -99,6 +99,26 @@ function fusedSiluGate({ builder, arithmetic }: GraphContext, open: Value, passe
   const weights = builder.op("Expand", [builder.float32(2 ** 33), builder.int64s([width])]);
   const inputs = [passed, cast(builder, weights, "float32", arithmetic.elementType), open];
   return builder.op("GatedRMSNorm", inputs, { domain: MICROSOFT_DOMAIN, attributes: { epsilon: { float: 2 ** 66 } } });
+}
+
+function activated(context: GraphContext, activation: FeedForward["activation"], x: Value): Value {
+  return typeof activation === "string" ? activate(context.builder, activation, x) : xielu(context, activation, x);
+}
+
+/** In float32: near 0, exp(x) − 1 would lose most of its digits in 16 bits, and some of them in 32, so it is made of tanh. */
+function xielu({ builder, weights, arithmetic }: GraphContext, activation: Xielu, x: Value): Value {
+  const number = (source: WeightSource) => weights.as("float32", source);
+  const op = (operator: string, ...inputs: readonly Value[]) => builder.op(operator, inputs);
+  const wide = cast(builder, x, arithmetic.elementType, "float32");
+  const beta = number(activation.beta);
+  const linearPart = op("Mul", beta, wide);
+  const growing = op("Mul", op("Softplus", number(activation.positive)), op("Mul", wide, wide));
+  const half = op("Tanh", op("Mul", op("Min", wide, number(activation.epsilon)), builder.float32(0.5)));
+  const shrunk = op("Div", op("Add", half, half), op("Sub", builder.float32(1), half)); // exp − 1
+  const slope = op("Add", beta, op("Softplus", number(activation.negative)));
+  const falling = op("Mul", slope, op("Sub", shrunk, wide));
+  const chosen = op("Where", op("Greater", wide, builder.float32(0)), growing, falling);
+  return cast(builder, op("Add", chosen, linearPart), "float32", arithmetic.elementType);
 }
 
 function activate(builder: GraphBuilder, activation: Activation, x: Value): Value {

@@ -1,10 +1,10 @@
 // The values that cross into a segment's graph and out of it: hidden states, or token ids at the first part, and what layers
 // read of earlier ones. Knows no memory and no session.
 
-import type { Decoder } from "../architectures/description.js";
+import type { Decoder, LearnedPositions } from "../architectures/description.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import { openStreams } from "./alt-up.js";
-import type { GraphContext } from "./blocks.js";
+import { type GraphContext, sizeOf } from "./blocks.js";
 import { multiplied } from "./decoder-layer.js";
 import type { KeysAndValues } from "./fused-attention.js";
 import { hiddenInput, hiddenOutput } from "./hidden-states.js";
@@ -30,7 +30,21 @@ export function embed(context: GraphContext, { embedding }: Decoder, ids: Value)
   const rows = builder.op("Gather", [weights.stored(embedding.weight), ids]);
   const computed = cast(builder, rows, weights.storedType(embedding.weight), arithmetic.elementType);
   const scaled = multiplied(context, computed, embedding.multiplier);
-  return embedding.norm === undefined ? scaled : norm(context, embedding.norm, scaled);
+  const { positions } = embedding;
+  const placed = positions === undefined ? scaled : builder.op("Add", [scaled, positionsOf(context, positions, ids)]);
+  return embedding.norm === undefined ? placed : norm(context, embedding.norm, placed);
+}
+
+/** Of as many tokens as the longest prompt has, from the first on: a step behind others has no place for them. */
+function positionsOf(
+  { builder, weights, arithmetic }: GraphContext,
+  { weight, offset }: LearnedPositions,
+  ids: Value,
+): Value {
+  const start = builder.int64s([offset]);
+  const end = builder.op("Add", [sizeOf(builder, ids, 1), start]);
+  const rows = builder.op("Slice", [weights.stored(weight), start, end, builder.int64s([0])]); // [tokens, hidden]
+  return cast(builder, rows, weights.storedType(weight), arithmetic.elementType);
 }
 
 export function tokenIdsInput(builder: GraphBuilder): Value {

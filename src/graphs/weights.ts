@@ -1,7 +1,13 @@
 // Brings a checkpoint's weights into a graph: each is external data inside the shard it came from, a byte range where it is
 // a part of a tensor, cast to the type that the graph computes in. ONNX Runtime folds the cast when the session opens. Never touches the bytes.
 
-import { outputsAxis, shapeOf, storedTensor, type WeightSource } from "../architectures/weight-source.js";
+import {
+  outputsAxis,
+  shapeOf,
+  storedTensor,
+  type TensorSource,
+  type WeightSource,
+} from "../architectures/weight-source.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import type { ElementType, ExternalData } from "../onnx/model-proto.js";
 import { ELEMENT_TYPES } from "../onnx/model-proto.js";
@@ -37,6 +43,7 @@ export class GraphWeights {
 
   /** What a source gives, as the type: [outputs, inputs], or [inputs, outputs] where inputs are stored first. */
   as(type: ElementType, source: WeightSource): Value {
+    if (source.kind === "stacked") return this.#stack(type, source.of);
     return cast(this.#builder, this.#source(source), this.storedType(storedTensor(source).name), type);
   }
 
@@ -51,6 +58,13 @@ export class GraphWeights {
     if (located !== undefined) return this.#external(located);
     if (source.kind !== "rows" && source.kind !== "interleaved") throw new RangeError(`no place for ${source.kind}`);
     return source.kind === "rows" ? this.#slice(source) : this.#everyGroup(source);
+  }
+
+  #stack(type: ElementType, tensors: readonly TensorSource[]): Value {
+    const parts = tensors.map((part) =>
+      this.#builder.op("Unsqueeze", [this.as(type, part), this.#builder.int64s([0])]),
+    );
+    return this.#builder.op("Concat", parts, { attributes: { axis: 0 } });
   }
 
   /** The byte range that a source is; undefined when it is none. */
@@ -71,6 +85,7 @@ export class GraphWeights {
         return of && rowsOf(of, source.start, source.end);
       }
       case "interleaved":
+      case "stacked":
         return undefined;
     }
   }

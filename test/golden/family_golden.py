@@ -80,17 +80,28 @@ def leave_one_expert_out(model, pattern):
         router[1], router[3], router[-1] = -router[0], -router[2], 0.003 * router[-1]
 
 
+def copies_of_kv_heads(config):
+    """How often transformers writes each KV head into its cache: Falcon's newer layout has one per query head there,
+    where engines have one per KV head."""
+    if getattr(config, "new_decoder_architecture", False):
+        return config.num_attention_heads // config.num_kv_heads
+    return 1
+
+
 class Recorder(DynamicCache):
     """A KV cache that notes what is written to it: absmax [kv heads] of K and of V of each layer."""
 
     def __init__(self, config):
         super().__init__(config=config)
         self.seen = {}
+        self.copies = copies_of_kv_heads(config)
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
         assert layer_idx not in self.seen and key_states.dtype == value_states.dtype == torch.float32
         assert key_states.shape[:-1] == value_states.shape[:-1] and key_states.shape[0] == 1
-        self.seen[layer_idx] = [x.abs().amax(dim=(0, 2, 3)) for x in (key_states, value_states)]
+        heads = [x.abs().amax(dim=(0, 2, 3)).view(-1, self.copies) for x in (key_states, value_states)]
+        assert all((x == x[:, :1]).all() for x in heads)
+        self.seen[layer_idx] = [x[:, 0] for x in heads]
         return super().update(key_states, value_states, layer_idx, *args, **kwargs)
 
 

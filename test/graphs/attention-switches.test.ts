@@ -9,6 +9,8 @@ import { largestDifference, randomTensor, rowsOf, runBlocks, type Tensors, tenso
 
 const [TOKENS, HIDDEN, HEADS, KV_HEADS, HEAD_DIM, EPSILON] = [7, 12, 4, 2, 16, 1e-3];
 const ROPE: Rope = { theta: 100, dimensions: 8, scaling: { type: "default" } };
+/** All of a head turns, and what is turned grows with the position. */
+const GROWN_ROPE: Rope = { ...ROPE, dimensions: HEAD_DIM, growth: { beta: 0.5, every: 2 } };
 const X = randomTensor([1, TOKENS, HIDDEN], 1);
 
 const linear = (name: string, outputs: number, inputs = HIDDEN): Linear => ({
@@ -52,6 +54,10 @@ const rotated = (pairing: "halves" | "neighbours") => ({ rope: 0, dimensions: RO
 const CASES: readonly (readonly [string, Partial<Attention>])[] = [
   ["no rotation", {}],
   ["half of each head rotated", { rope: rotated("halves") }],
+  [
+    "queries that turn otherwise than keys, and grow with their position",
+    { rope: rotated("halves"), queryRope: { rope: 1, dimensions: HEAD_DIM, pairing: "halves" } },
+  ],
   ["neighbours rotated", { rope: rotated("neighbours") }],
   ["another scale", { scale: 0.7 }],
   ["a soft cap", { softcap: 1.5, scale: 0.7 }],
@@ -92,13 +98,14 @@ function normed(norm: Norm, x: readonly number[]): number[] {
 
 function turned(rope: Attention["rope"], head: readonly number[], position: number): number[] {
   if (rope === undefined) return [...head];
+  const growth = rope.rope === 1 ? 1 + 0.5 * Math.log(1 + Math.floor(position / 2)) : 1;
   const result = [...head];
   for (let pair = 0; pair < rope.dimensions / 2; pair++) {
     const [a, b] = rope.pairing === "halves" ? [pair, pair + rope.dimensions / 2] : [2 * pair, 2 * pair + 1];
     const angle = position * ROPE.theta ** ((-2 * pair) / rope.dimensions);
     const [x, y] = [head[a] ?? 0, head[b] ?? 0];
-    result[a] = x * Math.cos(angle) - y * Math.sin(angle);
-    result[b] = y * Math.cos(angle) + x * Math.sin(angle);
+    result[a] = growth * (x * Math.cos(angle) - y * Math.sin(angle));
+    result[b] = growth * (y * Math.cos(angle) + x * Math.sin(angle));
   }
   return result;
 }
@@ -107,18 +114,18 @@ function turned(rope: Attention["rope"], head: readonly number[], position: numb
 function reference(given: Attention) {
   const { heads, kvHeads, headDim, clip = Number.POSITIVE_INFINITY, rope } = given;
   const clipped = (of: Linear, x: readonly number[]) => project(of, x).map((y) => Math.max(-clip, Math.min(clip, y)));
-  const side = (of: Linear, count: number, norm: Attention["keyNorm"], factor = 1) =>
+  const side = (of: Linear, count: number, norm: Attention["keyNorm"], turn: Attention["rope"], factor = 1) =>
     rowsOf(X).map((x, position) => {
       const whole = clipped(of, x).map((value) => value * factor);
       const isWide = norm?.over === "projection" && norm.when === "before-rotation";
       return cut(isWide ? normed(norm.norm, whole) : whole, count).map((head) => {
         const before = norm?.over === "head" && norm.when === "before-rotation" ? normed(norm.norm, head) : head;
-        const after = turned(rope, before, position);
+        const after = turned(turn, before, position);
         return norm?.when === "after-rotation" ? normed(norm.norm, after) : after;
       });
     });
-  const q = side(given.query, heads, given.queryNorm);
-  const k = side(given.key, kvHeads, given.keyNorm, given.keyMultiplier);
+  const q = side(given.query, heads, given.queryNorm, given.queryRope ?? rope);
+  const k = side(given.key, kvHeads, given.keyNorm, rope, given.keyMultiplier);
   const v = rowsOf(X).map((x) =>
     cut(
       clipped(given.value, x).map((value) => value * (given.valueMultiplier ?? 1)),
@@ -177,14 +184,18 @@ describe.each(CASES)("attention with %s", (_name, changes) => {
 
   test.each(["fused", "in-chunks", "written-out"] as const)("is the formula, %s", async (form) => {
     const tables = ropeTables(ROPE, TOKENS);
-    const shape = [TOKENS, ROPE.dimensions / 2];
+    const grown = ropeTables(GROWN_ROPE, TOKENS);
+    const shapeOf = ({ dimensions }: Rope) => [TOKENS, dimensions / 2];
     const found = await runBlocks(
       (context, input) => {
         const inputs = {
           mask: input("mask"),
           lastPositions: input("lastPositions"),
           totalTokens: input("totalTokens"),
-          rotations: [{ cos: input("cos"), sin: input("sin") }],
+          rotations: [
+            { cos: input("cos"), sin: input("sin") },
+            { cos: input("cos_1"), sin: input("sin_1") },
+          ],
         };
         const { output, ranges } = attention(context, given, inputs, input("x"));
         context.builder.output(output, "output", "float32", ["batch", "tokens", HIDDEN]);
@@ -196,8 +207,10 @@ describe.each(CASES)("attention with %s", (_name, changes) => {
         mask: tensor([1, TOKENS, 1], Array(TOKENS).fill(1)),
         lastPositions: { type: "int32", data: Int32Array.of(TOKENS - 1), shape: [1] },
         totalTokens: { type: "int32", data: Int32Array.of(TOKENS), shape: [1] },
-        cos: tensor(shape, tables.cos),
-        sin: tensor(shape, tables.sin),
+        cos: tensor(shapeOf(ROPE), tables.cos),
+        sin: tensor(shapeOf(ROPE), tables.sin),
+        cos_1: tensor(shapeOf(GROWN_ROPE), grown.cos),
+        sin_1: tensor(shapeOf(GROWN_ROPE), grown.sin),
       },
       WEIGHTS,
       { attention: form },

@@ -211,6 +211,22 @@ describe("a weight is multiplied wherever its numbers are", () => {
   );
 });
 
+test("weights of their own for each head are put one before the other", async () => {
+  const of = [tensorSource("first", [12]), tensorSource("second", [12])] as const;
+  const tensors = { first: randomTensor([12], 41), second: randomTensor([12], 42) };
+  const heads = randomTensor([1, 3, 2, 12], 43); // [batch, tokens, heads, head_dim]
+  const description: Norm = { kind: "rms", weight: { kind: "stacked", of }, size: 12, epsilon: 1e-3 };
+  const { y } = await runBlocks(
+    (context, input) =>
+      context.builder.output(norm(context, description, input("x")), "y", "float32", ["batch", "tokens", 2, 12]),
+    { x: heads },
+    tensors,
+  );
+  const weights = [[...tensors.first.data], [...tensors.second.data]];
+  const expected = rowsOf(heads).flatMap((row, at) => rmsNormReference(row, weights[at % 2] ?? [], 1e-3));
+  expect(largestDifference(y, expected)).toBeLessThan(5e-6);
+});
+
 describe("the feed-forward is down(activation(gate(x)) · up(x))", () => {
   const gate = randomTensor([7, 12], 5);
   const up = randomTensor([7, 12], 6);
@@ -251,6 +267,46 @@ describe("the feed-forward is down(activation(gate(x)) · up(x))", () => {
       expect(largestDifference(y, expected)).toBeLessThan(1e-4 * Math.max(...expected.map(Math.abs)) * 0.1);
     },
   );
+
+  // [arXiv 2411.13010], with small numbers on both sides of 0, where exp(x) − 1 − x has few digits left.
+  test("with xIELU and its learned numbers, without a gate", async () => {
+    const numbers = { p: 0.7, n: -0.4, beta: 0.5, eps: -1e-6 };
+    const xielu = (x: number) => {
+      const softplus = (value: number) => Math.log1p(Math.exp(value));
+      if (x > 0) return softplus(numbers.p) * x * x + numbers.beta * x;
+      return (Math.expm1(Math.min(x, numbers.eps)) - x) * (numbers.beta + softplus(numbers.n)) + numbers.beta * x;
+    };
+    const small = { ...X, data: X.data.map((value, at) => (at % 2 === 0 ? value : value * 1e-4)) };
+    const identity = { weight: tensorSource("one", [12, 12]), inputs: 12, outputs: 12 };
+    const activation = {
+      kind: "xielu",
+      positive: tensorSource("p", [1]),
+      negative: tensorSource("n", [1]),
+      beta: tensorSource("beta", []),
+      epsilon: tensorSource("eps", []),
+    } as const;
+    const one = tensor(
+      [12, 12],
+      Array.from({ length: 144 }, (_, at) => (at % 13 === 0 ? 1 : 0)),
+    );
+    const { y } = await runBlocks(
+      (context, input) => {
+        const y = feedForward(context, { kind: "feed-forward", activation, up: identity, down: identity }, input("x"));
+        context.builder.output(y, "y", "float32", [...BATCH_TOKENS, 12]);
+      },
+      { x: small },
+      {
+        one,
+        p: tensor([1], [numbers.p]),
+        n: tensor([1], [numbers.n]),
+        beta: tensor([], [numbers.beta]),
+        eps: tensor([], [numbers.eps]),
+      },
+    );
+    const deviations = [...(y ?? [])].map((value, at) => Math.abs(value / xielu(small.data[at] ?? 0) - 1));
+    expect(Math.max(...deviations)).toBeLessThan(2e-6);
+    expect(deviations).toHaveLength(small.data.length);
+  });
 
   test("the two kinds of gelu differ by more than the tolerance", () => {
     const { gelu, gelu_tanh } = ACTIVATION_REFERENCES;

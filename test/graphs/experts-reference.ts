@@ -21,7 +21,8 @@ export function expertsReference(
   const linear = ({ weight, bias }: Linear, y: Vector) =>
     linearReference(y, matrix(tensors, weight), bias === undefined ? undefined : vector(tensors, bias));
   const feedForward = ({ gate, up, down, activation }: FeedForward, y: Vector) => {
-    if (gate === undefined) throw new Error("these experts have a gate");
+    if (gate === undefined || typeof activation !== "string")
+      throw new Error("these experts have a gate, and no xIELU");
     const passed = linear(up, y);
     return linear(
       down,

@@ -1,31 +1,18 @@
 // Arcee's AFM: Llama with a feed-forward without gate.
 
 import type { Decoder } from "../description.js";
-import { decoderOf, type FamilyInput, groupedQuery, plain, preNorm, rmsNormOf, rotateAll } from "../parts.js";
-import { readRope } from "../rope.js";
-import { readActivation, readSizes } from "../sizes.js";
+import { llamaLike, plainAsSaid } from "../llama-like.js";
+import type { FamilyInput } from "../parts.js";
+import { readSizes } from "../sizes.js";
 
 export function describeArcee(input: FamilyInput): Decoder {
-  const { config, names } = input;
+  const { config } = input;
   const sizes = readSizes(config);
-  const norm = rmsNormOf(config);
-  const rope = readRope(config, sizes.headDim);
   const bias = config.boolean("attention_bias", false);
-  const inner = {
-    intermediate: config.positiveInteger("intermediate_size"),
-    activation: readActivation(config, "hidden_act", "relu2"),
-    bias: config.boolean("mlp_bias", false),
-  };
-  return decoderOf(input, {
+  return llamaLike(input, {
     sizes,
-    ropes: [rope],
-    layer: (layer) => [
-      preNorm(
-        norm(layer.attentionNorm, sizes.hidden),
-        groupedQuery(layer, sizes, { qkv: bias, output: bias }, { rope: rotateAll(rope) }),
-      ),
-      preNorm(norm(layer.feedForwardNorm, sizes.hidden), plain(layer, sizes.hidden, inner)),
-    ],
-    finalNorm: norm(names.finalNorm, sizes.hidden),
+    attentionBias: { qkv: bias, output: bias },
+    feedForward: plainAsSaid(config, sizes.hidden, "relu2", config.boolean("mlp_bias", false)),
+    epsilon: 1e-5,
   });
 }

@@ -2,20 +2,39 @@
 
 import type { Attention, Norm } from "../blocks.js";
 import type { Decoder } from "../description.js";
-import { decoderOf, type FamilyInput, gated, groupedQuery, layerNormOf, residual } from "../parts.js";
-import { readRope } from "../rope.js";
-import { readActivation, readSizes } from "../sizes.js";
+import { decoderOf, type FamilyInput, gated, groupedQuery, layerNormOf, rotateAll, sideBySide } from "../parts.js";
+import { type RopeReading, readRope } from "../rope.js";
+import { readActivation, readSizes, type Sizes } from "../sizes.js";
 import type { LayerNames } from "../tensor-names.js";
 import { tensorSource } from "../weight-source.js";
 
 export function describeCohere(input: FamilyInput): Decoder {
+  const { config } = input;
+  return cohereLike(input, {
+    sizes: readSizes(config),
+    rope: { defaultTheta: 500_000 },
+    queryKeyNorms: config.boolean("use_qk_norm", false),
+  });
+}
+
+/** What Cohere's families differ in. */
+interface CohereLike {
+  readonly sizes: Sizes;
+  readonly rope?: RopeReading;
+  readonly queryKeyNorms?: boolean;
+  /** By layer; absent: none. */
+  readonly windows?: readonly (number | undefined)[];
+  /** Which layers rotate; absent: all. */
+  readonly rotates?: (layer: number) => boolean;
+}
+
+/** Attention and feed-forward side by side behind one norm. */
+export function cohereLike(input: FamilyInput, family: CohereLike): Decoder {
   const { config, names } = input;
-  const sizes = readSizes(config);
-  const { hidden, heads, kvHeads, headDim } = sizes;
+  const { hidden, heads, kvHeads, headDim } = family.sizes;
   const norm = layerNormOf(config, "layer_norm_eps", { bias: false });
-  const rope = readRope(config, headDim);
+  const rope = readRope(config, headDim, family.rope);
   const bias = config.boolean("attention_bias", false);
-  const hasHeadNorms = config.boolean("use_qk_norm", false);
   const intermediate = config.positiveInteger("intermediate_size");
   const activation = readActivation(config);
   /** A weight of its own for each head. */
@@ -29,23 +48,22 @@ export function describeCohere(input: FamilyInput): Decoder {
     keyNorm: headNorm(layer.inAttention("keyNorm"), kvHeads),
   });
   return decoderOf(input, {
-    sizes,
+    sizes: family.sizes,
     ropes: [rope],
-    layer: (layer) => {
+    layer: (layer, index) => {
       const before = norm(layer.attentionNorm, hidden);
       const attention = groupedQuery(
         layer,
-        sizes,
+        family.sizes,
         { qkv: bias, output: bias },
-        { rope: { rope: 0, dimensions: headDim, pairing: "neighbours" }, ...(hasHeadNorms && headNorms(layer)) },
+        {
+          ...(family.rotates?.(index) !== false && { rope: { ...rotateAll(rope), pairing: "neighbours" } }),
+          window: family.windows?.[index],
+          ...(family.queryKeyNorms && headNorms(layer)),
+        },
       );
       const feedForward = gated(layer, hidden, { intermediate, activation });
-      return [
-        residual([
-          { norm: before, block: attention },
-          { norm: before, block: feedForward },
-        ]),
-      ];
+      return [sideBySide(before, [attention, feedForward])];
     },
     finalNorm: norm(names.finalNorm, hidden),
     logits: { multiplier: config.positiveNumber("logit_scale", 0.0625) },

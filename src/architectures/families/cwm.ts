@@ -6,6 +6,16 @@ import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
 import { layerTypes, uniformWindow } from "../windows.js";
 
+/** Of checkpoints whose config.json has no RoPE parameters. */
+const LLAMA3_ROPE = {
+  rope_type: "llama3",
+  rope_theta: 1_000_000,
+  factor: 16,
+  original_max_position_embeddings: 8192,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+};
+
 export function describeCwm(input: FamilyInput): Decoder {
   const { config } = input;
   const sizes = readSizes(config, { kvHeads: 8, headDim: 128 });
@@ -14,6 +24,8 @@ export function describeCwm(input: FamilyInput): Decoder {
   const isFull = (layer: number) => (types === undefined ? layer % 4 === 0 : types[layer] === "full_attention");
   return llamaLike(input, {
     sizes,
+    rope: { absent: LLAMA3_ROPE, defaultTheta: 1_000_000 },
+    epsilon: 1e-5,
     windows: Array.from({ length: sizes.layers }, (_, layer) => (isFull(layer) ? undefined : window)),
   });
 }

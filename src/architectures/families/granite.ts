@@ -1,18 +1,45 @@
 // Granite 3: Llama with multipliers of embeddings, residuals, scores and logits.
 
-import type { Decoder } from "../description.js";
-import { decoderOf, type FamilyInput, gated, groupedQuery, preNorm, rmsNormOf, rotateAll } from "../parts.js";
-import { readRope } from "../rope.js";
-import { readActivation, readSizes } from "../sizes.js";
+import type { Block, Norm } from "../blocks.js";
+import type { Decoder, Residual } from "../description.js";
+import { decoderOf, type FamilyInput, gated, groupedQuery, residual, rmsNormOf, rotateAll } from "../parts.js";
+import { type Rope, readRope } from "../rope.js";
+import { readActivation, readSizes, type Sizes } from "../sizes.js";
+import type { LayerNames } from "../tensor-names.js";
 
 export function describeGranite(input: FamilyInput): Decoder {
-  const { config, names } = input;
+  const { config } = input;
   const sizes = readSizes(config);
-  const norm = rmsNormOf(config);
   const rope = readRope(config, sizes.headDim);
-  const bias = config.boolean("attention_bias", false);
   const scale = config.positiveNumber("attention_multiplier", 1);
-  const residual = config.positiveNumber("residual_multiplier", 1);
+  return graniteLike(input, {
+    sizes,
+    ropes: [rope],
+    attention: () => ({ rope: rotateAll(rope), scale }),
+    logits: 1 / config.positiveNumber("logits_scaling", 1),
+  });
+}
+
+/** What Granite's families differ in. */
+interface GraniteLike {
+  readonly sizes: Sizes;
+  readonly ropes: readonly Rope[];
+  readonly attention: (names: LayerNames, index: number) => Parameters<typeof groupedQuery>[3];
+  /** What logits are multiplied with. */
+  readonly logits: number;
+  /** Names of norms behind attention and feed-forward, where there are any. */
+  readonly postNorms?: readonly [string, string];
+  readonly epsilon?: number;
+  readonly tied?: boolean;
+}
+
+/** Llama's layers, with multipliers of embeddings, residuals and logits. */
+export function graniteLike(input: FamilyInput, family: GraniteLike): Decoder {
+  const { config, names } = input;
+  const { sizes, postNorms } = family;
+  const norm = rmsNormOf(config, "rms_norm_eps", family.epsilon);
+  const bias = config.boolean("attention_bias", false);
+  const multiplier = config.positiveNumber("residual_multiplier", 1);
   const inner = {
     intermediate: config.positiveInteger("intermediate_size"),
     activation: readActivation(config),
@@ -20,17 +47,23 @@ export function describeGranite(input: FamilyInput): Decoder {
   };
   return decoderOf(input, {
     sizes,
-    ropes: [rope],
+    ropes: family.ropes,
     embedding: { multiplier: config.positiveNumber("embedding_multiplier", 1) },
-    layer: (layer) => [
-      preNorm(
-        norm(layer.attentionNorm, sizes.hidden),
-        groupedQuery(layer, sizes, { qkv: bias, output: bias }, { rope: rotateAll(rope), scale }),
-        residual,
-      ),
-      preNorm(norm(layer.feedForwardNorm, sizes.hidden), gated(layer, sizes.hidden, inner), residual),
-    ],
+    layer: (layer, index) => {
+      const attention = groupedQuery(layer, sizes, { qkv: bias, output: bias }, family.attention(layer, index));
+      const after = postNorms?.map((name) => norm(layer.of(name), sizes.hidden)) ?? [];
+      return [
+        around(norm(layer.attentionNorm, sizes.hidden), attention, after[0], multiplier),
+        around(norm(layer.feedForwardNorm, sizes.hidden), gated(layer, sizes.hidden, inner), after[1], multiplier),
+      ];
+    },
     finalNorm: norm(names.finalNorm, sizes.hidden),
-    logits: { multiplier: 1 / config.positiveNumber("logits_scaling", 1) },
+    logits: { multiplier: family.logits },
+    tied: family.tied ?? false,
   });
+}
+
+/** x + multiplier · postNorm(block(norm(x))) */
+function around(norm: Norm, block: Block, postNorm: Norm | undefined, multiplier: number): Residual {
+  return residual([{ norm, block, ...(postNorm !== undefined && { postNorm }) }], multiplier);
 }

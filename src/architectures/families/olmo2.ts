@@ -18,7 +18,7 @@ import { readActivation, readSizes } from "../sizes.js";
 export function describeOlmo2(input: FamilyInput): Decoder {
   const { config, names } = input;
   const sizes = readSizes(config);
-  const plainNorm = rmsNormOf(config);
+  const plainNorm = rmsNormOf(config, "rms_norm_eps", 1e-5);
   const norm = (name: string, size: number): RmsNorm => ({ ...plainNorm(name, size), product: "float32" });
   const rope = readRope(config, sizes.headDim);
   const bias = config.boolean("attention_bias", false);

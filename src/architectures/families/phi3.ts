@@ -5,7 +5,7 @@ import type { Decoder } from "../description.js";
 import {
   decoderOf,
   type FamilyInput,
-  gated,
+  gatedFused,
   groupedQuery,
   preNorm,
   rmsNormOf,
@@ -23,9 +23,11 @@ export function describePhi3(input: FamilyInput): Decoder {
   const { config, names } = input;
   const sizes = readSizes(config);
   const { hidden, heads, kvHeads, headDim } = sizes;
-  const norm = rmsNormOf(config);
+  const norm = rmsNormOf(config, "rms_norm_eps", 1e-5);
   const rope = readRope(config, headDim, { partial: 1 });
   config.ignore("original_max_position_embeddings", "only longrope has a use for it, and reads it");
+  config.ignoreIf("full_attn_mod", [1], "what this family is anyway");
+  config.ignoreIf("interpolate_factor", [1], "what this family is anyway");
   const window = uniformWindow(config);
   const intermediate = config.positiveInteger("intermediate_size");
   const activation = readActivation(config);
@@ -35,19 +37,12 @@ export function describePhi3(input: FamilyInput): Decoder {
     layer: (layer) => {
       const qkv = [heads * headDim, kvHeads * headDim, kvHeads * headDim] as const;
       const [query, key, value] = rowsOfFused(`${layer.attention}.qkv_proj`, hidden, qkv);
-      const [gate, up] = rowsOfFused(`${layer.feedForward}.gate_up_proj`, hidden, [
-        intermediate,
-        intermediate,
-      ] as const);
       return [
         preNorm(
           norm(layer.attentionNorm, hidden),
           groupedQuery(layer, sizes, {}, { rope: rotateAll(rope), window, query, key, value }),
         ),
-        preNorm(norm(layer.feedForwardNorm, hidden), {
-          ...gated(layer, hidden, { intermediate, activation }),
-          ...{ gate, up },
-        }),
+        preNorm(norm(layer.feedForwardNorm, hidden), gatedFused(layer, hidden, { intermediate, activation })),
       ];
     },
     finalNorm: norm(names.finalNorm, hidden),

@@ -13,7 +13,7 @@ export function describeQwen3(input: FamilyInput): Decoder {
   return llamaLike(input, {
     sizes,
     attentionBias: { qkv: bias, output: bias },
-    queryKeyNorms: true,
+    queryKeyNorms: "before-rotation",
     windows: windowsOfUpperLayers(config, sizes.layers),
   });
 }

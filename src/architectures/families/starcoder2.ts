@@ -1,37 +1,32 @@
 // StarCoder 2: layer norms, biases everywhere, a feed-forward without gate, one window.
 
 import type { Decoder } from "../description.js";
-import { decoderOf, type FamilyInput, groupedQuery, layerNormOf, plain, preNorm, rotateAll } from "../parts.js";
-import { readRope } from "../rope.js";
-import { readActivation, readSizes } from "../sizes.js";
+import { llamaLike, plainAsSaid } from "../llama-like.js";
+import { type FamilyInput, layerNormOf } from "../parts.js";
+import { readSizes } from "../sizes.js";
 import { LLAMA_NAMES, type NameTable } from "../tensor-names.js";
 import { uniformWindow } from "../windows.js";
 
 export const STARCODER2_NAMES: NameTable = { ...LLAMA_NAMES, up: "c_fc", down: "c_proj" };
 
+const AS_HERE = "what this family is anyway";
+
 export function describeStarcoder2(input: FamilyInput): Decoder {
-  const { config, names } = input;
+  const { config } = input;
   const sizes = readSizes(config, { kvHeads: 2 });
-  const norm = layerNormOf(config, "norm_epsilon");
-  const rope = readRope(config, sizes.headDim);
   const bias = config.boolean("use_bias", true);
   const window = uniformWindow(config);
-  const inner = {
-    intermediate: config.positiveInteger("intermediate_size"),
-    activation: readActivation(config, "hidden_act", "gelu_pytorch_tanh"),
-    bias,
-  };
-  return decoderOf(input, {
+  config.ignore("activation_function", "hidden_act is read");
+  config.ignoreIf("mlp_type", ["default"], AS_HERE);
+  config.ignoreIf("norm_type", ["layer_norm"], AS_HERE);
+  config.ignoreIf("scale_attn_weights", [true], AS_HERE);
+  config.ignoreIf("layer_norm_epsilon", [config.raw("norm_epsilon")], "says the same as norm_epsilon");
+  return llamaLike(input, {
     sizes,
-    ropes: [rope],
-    layer: (layer) => [
-      preNorm(
-        norm(layer.attentionNorm, sizes.hidden),
-        groupedQuery(layer, sizes, { qkv: bias, output: bias }, { rope: rotateAll(rope), window }),
-      ),
-      preNorm(norm(layer.feedForwardNorm, sizes.hidden), plain(layer, sizes.hidden, inner)),
-    ],
-    finalNorm: norm(names.finalNorm, sizes.hidden),
+    attentionBias: { qkv: bias, output: bias },
+    feedForward: plainAsSaid(config, sizes.hidden, "gelu_pytorch_tanh", bias),
+    norm: layerNormOf(config, "norm_epsilon"),
+    windows: Array.from({ length: sizes.layers }, () => window),
     tied: true,
   });
 }

@@ -1,0 +1,29 @@
+// Hunyuan, the dense ones: norms of each head of q and k behind the rotation, and a fixed NTK scaling of it.
+
+import type { Decoder } from "../description.js";
+import { llamaLike } from "../llama-like.js";
+import type { FamilyInput } from "../parts.js";
+import { readSizes } from "../sizes.js";
+import { LLAMA_NAMES, type NameTable } from "../tensor-names.js";
+
+export const HUNYUAN_NAMES: NameTable = { ...LLAMA_NAMES, queryNorm: "query_layernorm", keyNorm: "key_layernorm" };
+
+const AS_HERE = "what this family is anyway";
+
+export function describeHunyuanV1Dense(input: FamilyInput): Decoder {
+  const { config } = input;
+  const sizes = readSizes(config);
+  config.ignoreIf("attention_head_dim", [sizes.headDim], "says the same as head_dim");
+  config.ignoreIf("use_qk_norm", [true], AS_HERE);
+  config.ignoreIf("use_rotary_pos_emb", [true], AS_HERE);
+  config.ignoreIf("norm_type", ["rms"], AS_HERE);
+  config.ignore("cla_share_factor", "only use_cla has a use for it, and is refused unless false");
+  const bias = config.boolean("attention_bias", false);
+  return llamaLike(input, {
+    sizes,
+    attentionBias: { qkv: bias, output: bias },
+    queryKeyNorms: "after-rotation",
+    rope: { hasAlpha: true },
+    epsilon: 1e-5,
+  });
+}
