@@ -32,11 +32,6 @@ export interface LearnedPositions {
   readonly tokens: number;
 }
 
-/** The tensors that turn token ids into hidden states. */
-export function tensorsOfEmbedding({ weight, positions }: Embedding): string[] {
-  return positions === undefined ? [weight] : [weight, positions.weight];
-}
-
 /** What turns the last hidden states into logits: only verification needs it. */
 export interface ModelEnd {
   readonly norm: Norm;

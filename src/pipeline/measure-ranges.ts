@@ -1,9 +1,9 @@
 // The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
-import { tensorsOfLayer } from "../architectures/block-facts.js";
+import { tensorsOfEmbedding, tensorsOfLayer } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
-import { type Decoder, tensorsOfEmbedding } from "../architectures/description.js";
+import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";

@@ -1,8 +1,8 @@
 // Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
 
-import { productsOf, weightElements } from "../architectures/block-facts.js";
+import { productsOf, tensorsOfEmbedding, weightElements } from "../architectures/block-facts.js";
 import { attentionOf, cacheSites, requireAttention } from "../architectures/cache-sites.js";
-import { type Decoder, type DecoderLayer, tensorsOfEmbedding } from "../architectures/description.js";
+import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { elementsOf } from "../architectures/weight-source.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { residualsOfPart, type SegmentPart } from "../graphs/segment.js";
