@@ -16,6 +16,7 @@ import {
   multiplied,
   type ResidualStream,
   recordResiduals,
+  residualsBeforeCache,
   sumOfStream,
 } from "./decoder-layer.js";
 import { experts } from "./experts.js";
@@ -53,6 +54,16 @@ function cacheLayerOfPart(part: SegmentPart): number | undefined {
 /** Layers whose caches are written in some parts, ascending. */
 export function cacheLayersOf(parts: readonly SegmentPart[]): number[] {
   return parts.flatMap((part) => cacheLayerOfPart(part) ?? []);
+}
+
+/** Layers whose experts are computed in some parts, ascending. */
+export function expertLayersOf(parts: readonly SegmentPart[]): number[] {
+  return parts.flatMap((part) => {
+    if (part.kind === "embedding") return [];
+    const residuals = part.kind === "layer" ? residualsOfPart(part) : residualsBeforeCache(part.layer);
+    const blocks = residuals.flatMap(({ branches }) => branches.map(({ block }) => block));
+    return blocks.some(({ kind }) => kind === "experts") ? [part.layer.index] : [];
+  });
 }
 
 /** Names of the inputs and outputs of a segment's graph. */
