@@ -45,8 +45,12 @@ export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPref
     checkAll(tensors, shapes);
     for (const name of [...shapes.keys(), ...(layer.unread ?? [])]) known.add(name);
   }
+  const isOfNextTokens = (name: string) => {
+    const index = Number.parseInt(name.slice(layersPrefix.length), 10) - decoder.layers.length;
+    return index >= 0 && index < (decoder.nextTokenLayers ?? 0);
+  };
   for (const name of tensors.keys()) {
-    if (!name.startsWith(layersPrefix) || known.has(name) || NOT_WEIGHTS.test(name)) continue;
+    if (!name.startsWith(layersPrefix) || isOfNextTokens(name) || known.has(name) || NOT_WEIGHTS.test(name)) continue;
     throw new UnsupportedModelError(
       `Tensor "${name}" has no place in model_type "${decoder.modelType}" as config.json describes it, and it may change K or V`,
     );

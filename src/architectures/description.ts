@@ -18,6 +18,8 @@ export interface Decoder {
   readonly ropes: readonly Rope[];
   readonly layers: readonly DecoderLayer[];
   readonly end: ModelEnd;
+  /** So many layers behind the last predict further tokens, and have no part in what is computed: they are passed over. */
+  readonly nextTokenLayers?: number;
 }
 
 /** What turns token ids into the first hidden states. */

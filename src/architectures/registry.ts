@@ -9,36 +9,49 @@ import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCohere2 } from "./families/cohere2.js";
 import { describeCwm } from "./families/cwm.js";
+import { describeDots1 } from "./families/dots1.js";
 import { describeErnie45 } from "./families/ernie4-5.js";
+import { describeErnie45Moe } from "./families/ernie4-5-moe.js";
+import { describeExaoneMoe } from "./families/exaone-moe.js";
 import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
+import { describeFlexOlmo } from "./families/flex-olmo.js";
 import { describeGemma } from "./families/gemma.js";
 import { describeGemma2, describeVaultGemma } from "./families/gemma2.js";
 import { describeGemma3 } from "./families/gemma3.js";
 import { describeGemma3n } from "./families/gemma3n.js";
 import { describeGemma4 } from "./families/gemma4.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
+import { describeGlm4Moe } from "./families/glm4-moe.js";
 import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
 import { describeGpt2, describeGptBigCode } from "./families/gpt2.js";
 import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
+import { describeGraniteMoe, describeGraniteMoeShared, describeGraniteMoeSwa } from "./families/granite-moe.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
 import { describeHelium } from "./families/helium.js";
 import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
+import { describeHunyuanV1Moe } from "./families/hunyuan-v1-moe.js";
 import { describeHyperClovaX } from "./families/hyperclovax.js";
 import { describeJais2 } from "./families/jais2.js";
 import { describeLlama } from "./families/llama.js";
+import { describeMellum } from "./families/mellum.js";
+import { describeMiniMaxM2 } from "./families/minimax-m2.js";
 import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
+import { describeMixtral } from "./families/mixtral.js";
 import { describeNemotron } from "./families/nemotron.js";
 import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
 import { describeOlmo3 } from "./families/olmo3.js";
+import { describeOlmoe } from "./families/olmoe.js";
 import { describeOpt, OPT_NAMES } from "./families/opt.js";
 import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describeQwen2 } from "./families/qwen2.js";
+import { describeQwen2Moe } from "./families/qwen2-moe.js";
 import { describeQwen3 } from "./families/qwen3.js";
+import { describeQwen3Moe } from "./families/qwen3-moe.js";
 import { describeSeedOss } from "./families/seed-oss.js";
 import { describeSmolLm3 } from "./families/smollm3.js";
 import { describeStableLm, STABLELM_NAMES } from "./families/stablelm.js";
@@ -101,6 +114,22 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   gpt2: { describe: describeGpt2, names: GPT_NAMES },
   gpt_bigcode: { describe: describeGptBigCode, names: GPT_NAMES },
   opt: { describe: describeOpt, names: OPT_NAMES },
+
+  qwen3_moe: { describe: describeQwen3Moe },
+  mixtral: { describe: describeMixtral },
+  qwen2_moe: { describe: describeQwen2Moe },
+  olmoe: { describe: describeOlmoe },
+  flex_olmo: { describe: describeFlexOlmo },
+  granitemoe: { describe: describeGraniteMoe },
+  granitemoeshared: { describe: describeGraniteMoeShared },
+  granitemoe_swa: { describe: describeGraniteMoeSwa },
+  glm4_moe: { describe: describeGlm4Moe },
+  dots1: { describe: describeDots1 },
+  exaone_moe: { describe: describeExaoneMoe },
+  minimax_m2: { describe: describeMiniMaxM2 },
+  ernie4_5_moe: { describe: describeErnie45Moe },
+  hunyuan_v1_moe: { describe: describeHunyuanV1Moe, names: HUNYUAN_NAMES },
+  mellum: { describe: describeMellum },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

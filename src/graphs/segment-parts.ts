@@ -43,6 +43,16 @@ export function cacheLayersOf(parts: readonly SegmentPart[]): number[] {
   return parts.flatMap((part) => cacheLayerOfPart(part) ?? []);
 }
 
+/** Layers whose experts are computed in some parts, ascending. */
+export function expertLayersOf(parts: readonly SegmentPart[]): number[] {
+  return parts.flatMap((part) => {
+    if (part.kind === "embedding") return [];
+    const residuals = part.kind === "layer" ? residualsOfPart(part) : beforeCache(part.layer).before;
+    const hasExperts = blocksOf({ index: part.layer.index, residuals }).some(({ kind }) => kind === "experts");
+    return hasExperts ? [part.layer.index] : [];
+  });
+}
+
 /** What some parts make and others read, beside hidden states. */
 export type CrossingValue =
   /** What the embeddings per layer say, for one layer. [batch, tokens, size] */

@@ -10,7 +10,8 @@ import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf } from "../graphs/segment-parts.js";
+import { cacheLayersOf, expertLayersOf } from "../graphs/segment-parts.js";
+import { type ExpertTokens, ExpertTokensCollector } from "../numerics/expert-tokens.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import type { Batch } from "../prompts/batches.js";
@@ -40,6 +41,8 @@ export interface MeasureProgress {
 
 export interface MeasuredRanges {
   readonly ranges: LayerRange[];
+  /** Of each layer whose experts were computed: those behind the last cache are not. */
+  readonly experts: readonly ExpertTokens[];
   /** What was computed in. */
   readonly elementType: ComputeType;
   readonly timing: MeasureTiming;
@@ -63,12 +66,13 @@ export async function measureRanges(request: MeasureRequest): Promise<MeasuredRa
   return { ...held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 
-async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges, "ranges" | "timing">> {
+async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges, "ranges" | "experts" | "timing">> {
   const { checkpoint, decoder, tokenIds, plan } = request;
   const { arithmetic, provider } = plan;
   const { batches, segments } = planPass(request, tokenIds, "keys-values");
   const { folder, locate } = weightLocations(checkpoint);
   const collectors = new RangeCollectors(decoder, tokenIds.length);
+  const experts = new ExpertTokensCollector();
   const progress = new ProgressCounter(request, batches);
   let states = SegmentStates.of(decoder, batches, hiddenTypeOf(arithmetic));
   let openSeconds = 0;
@@ -85,7 +89,7 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
     if (PROVIDERS[provider].usesDevice) void readAhead(bytesOfSegment(checkpoint, decoder, segments[index + 1]));
     try {
       const next = states.behind(segment);
-      await runSegment(session, segment, { request, batches, from: states, into: next, collectors, progress });
+      await runSegment(session, segment, { request, batches, from: states, into: next, collectors, experts, progress });
       states = next;
       computeSeconds += (performance.now() - opened) / 1000;
     } finally {
@@ -93,7 +97,7 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
     }
     progress.segmentDone(parts);
   }
-  return { ranges: collectors.finish(), timing: { openSeconds, computeSeconds } };
+  return { ranges: collectors.finish(), experts: experts.finish(), timing: { openSeconds, computeSeconds } };
 }
 
 /** Where the weights of a segment lie. */
@@ -111,15 +115,17 @@ interface SegmentRun {
   readonly from: SegmentStates;
   readonly into: SegmentStates;
   readonly collectors: RangeCollectors;
+  readonly experts: ExpertTokensCollector;
   readonly progress: ProgressCounter;
 }
 
 /** Runs every batch through one session. */
 async function runSegment(session: Session, segment: Segment, run: SegmentRun): Promise<void> {
-  const { request, batches, from, into, collectors, progress } = run;
+  const { request, batches, from, into, collectors, experts, progress } = run;
   const { parts } = segment;
   const startsWithIds = parts[0]?.kind === "embedding";
   const caches = cacheLayersOf(parts);
+  const expertLayers = expertLayersOf(parts);
   const layers = layersOf(parts);
   const tables = new RopeTableCache(request.decoder);
   for (const [index, batch] of batches.entries()) {
@@ -132,6 +138,7 @@ async function runSegment(session: Session, segment: Segment, run: SegmentRun): 
     const outputs = await session.run(inputs, into.outputs(index, segment));
     into.advance(index, segment);
     for (const layer of caches) collectors.add(layer, batch, outputs);
+    for (const layer of expertLayers) experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? []);
     progress.batchDone(batch, layers);
   }
 }
