@@ -211,7 +211,7 @@ describe("what would make writing fail is found before computing", () => {
     [
       "a path that is too long for what is in it",
       7,
-      /ENAMETOOLONG/,
+      /Choose a shorter name with -o/,
       ({ root }) => [
         "-o",
         join(

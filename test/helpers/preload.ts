@@ -4,7 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryFolder } from "./run-cli-folders.js";
 
-/** The environment in which the code runs first. The computing process is the one with `process.send`. */
+/** The environment in which the code runs first. Its children have `process.send`; they tokenize or compute. */
 export function preloading(code: string): { readonly NODE_OPTIONS: string } {
   const file = join(temporaryFolder(), "preload.cjs");
   writeFileSync(file, code);
@@ -22,7 +22,7 @@ export interface DriverFault {
 /** A driver in the computing process. */
 export function driver({ words, crashesOn = "", hangsOn = "" }: DriverFault): string {
   return `
-    if (process.send !== undefined) {
+    if (process.send !== undefined && process.argv.some((argument) => argument.endsWith("/compute-child.js"))) {
       require("node:fs").writeSync(2, ${JSON.stringify(`${words}\n`)});
       const { on } = process;
       process.on = function (event, listener) {
