@@ -1,7 +1,7 @@
 // Llama and the families built like it: pre-norm blocks of grouped-query attention and a gated feed-forward. A family is a
 // short list of differences. Pure data out; reads no files.
 
-import type { FeedForward, HeadNorm, Norm, RopeUse } from "./blocks.js";
+import type { Attention, Block, FeedForward, HeadNorm, Norm, RopeUse } from "./blocks.js";
 import type { Decoder } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import {
@@ -33,7 +33,9 @@ export interface LlamaLike {
   /** Absent: RMS norms with `rms_norm_eps`. */
   readonly norm?: (name: string, size: number) => Norm;
   /** Absent: gated, with `intermediate_size` and `hidden_act`. */
-  readonly feedForward?: (names: LayerNames) => FeedForward;
+  readonly feedForward?: (names: LayerNames, layer: number) => Block;
+  /** What the attention has otherwise or beside all that. */
+  readonly attention?: (names: LayerNames) => Partial<Omit<Attention, "kind">>;
   readonly rope?: RopeReading;
   readonly pairing?: RopeUse["pairing"];
   /** What queries are multiplied with by their position; all dimensions must rotate. */
@@ -60,8 +62,9 @@ export function llamaLike(input: FamilyInput, family: LlamaLike): Decoder {
         window: windows?.[index],
         ...(queryGrowth && { queryRope: { ...rotateAll(rope), pairing, rope: 1 } }),
         ...(queryKeyNorms && headNorms(layer, sizes, norm, queryKeyNorms)),
+        ...family.attention?.(layer),
       });
-      return normsBefore(layer, hidden, norm, [attention, feedForward(layer)]);
+      return normsBefore(layer, hidden, norm, [attention, feedForward(layer, index)]);
     },
     finalNorm: norm(names.finalNorm, hidden),
     tied: family.tied ?? false,

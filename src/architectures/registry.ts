@@ -24,6 +24,7 @@ import { describeJais2 } from "./families/jais2.js";
 import { describeLlama } from "./families/llama.js";
 import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
+import { describeMixtral } from "./families/mixtral.js";
 import { describeNemotron } from "./families/nemotron.js";
 import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
@@ -32,6 +33,7 @@ import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen3 } from "./families/qwen3.js";
+import { describeQwen3Moe } from "./families/qwen3-moe.js";
 import { describeSeedOss } from "./families/seed-oss.js";
 import { describeSmolLm3 } from "./families/smollm3.js";
 import { describeStableLm, STABLELM_NAMES } from "./families/stablelm.js";
@@ -85,6 +87,9 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   gpt_neox: { describe: describeGptNeoX, names: GPT_NEOX_NAMES },
   gptj: { describe: describeGptJ, names: GPTJ_NAMES },
   falcon: { describe: describeFalcon, names: FALCON_NAMES },
+
+  qwen3_moe: { describe: describeQwen3Moe },
+  mixtral: { describe: describeMixtral },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

@@ -20,7 +20,7 @@ export function uniformWindow(config: ModelConfig, fallback?: number): number | 
 }
 
 /**
- * `layer_types`, one per layer.
+ * `layer_types`, one per layer, or another list like it.
  * @param known what the family understands
  * @returns undefined when the key is absent
  */
@@ -28,19 +28,20 @@ export function layerTypes<Type extends string>(
   config: ModelConfig,
   layers: number,
   known: readonly Type[],
+  key = "layer_types",
 ): readonly Type[] | undefined {
-  const types = config.optionalStrings("layer_types");
+  const types = config.optionalStrings(key);
   if (types === undefined) return undefined;
   if (types.length !== layers) {
     throw new CheckpointError(
-      `${config.nameOf("layer_types")}: expected ${layers} entries, one per layer, found ${types.length}`,
+      `${config.nameOf(key)}: expected ${layers} entries, one per layer, found ${types.length}`,
     );
   }
   return types.map((type) => {
     const found = known.find((name) => name === type);
     if (found !== undefined) return found;
     throw new UnsupportedModelError(
-      `${config.nameOf("layer_types")}: "${type}" is not understood for model_type "${config.string("model_type")}"; understood: ${known.join(", ")}`,
+      `${config.nameOf(key)}: "${type}" is not understood for model_type "${config.string("model_type")}"; understood: ${known.join(", ")}`,
     );
   });
 }
