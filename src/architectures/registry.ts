@@ -14,6 +14,7 @@ import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
 import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
+import { describeGptOss } from "./families/gpt-oss.js";
 import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
@@ -22,6 +23,7 @@ import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-den
 import { describeHyperClovaX } from "./families/hyperclovax.js";
 import { describeJais2 } from "./families/jais2.js";
 import { describeLlama } from "./families/llama.js";
+import { describeLlama4Text, LLAMA4_NAMES } from "./families/llama4-text.js";
 import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
 import { describeMixtral } from "./families/mixtral.js";
@@ -90,6 +92,9 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
 
   qwen3_moe: { describe: describeQwen3Moe },
   mixtral: { describe: describeMixtral },
+
+  llama4_text: { describe: describeLlama4Text, names: LLAMA4_NAMES },
+  gpt_oss: { describe: describeGptOss },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */

@@ -7,6 +7,8 @@ import { ModelConfig } from "./model-config.js";
 
 export type RopeScaling =
   | { readonly type: "default" }
+  /** Nothing turns: for what growth alone does. No config.json says so. */
+  | { readonly type: "still" }
   | { readonly type: "linear"; readonly factor: number }
   | { readonly type: "dynamic"; readonly factor: number; readonly maxPositions: number }
   /** theta · alpha^(dimensions / (dimensions − 2)) in place of theta. */
@@ -42,10 +44,10 @@ export interface Rope {
   readonly dimensions: number;
   readonly scaling: RopeScaling;
   /**
-   * cos and sin of a position are multiplied with 1 + beta · ln(1 + ⌊position / every⌋): what queries of Ministral 3 are
-   * multiplied with, all of whose dimensions rotate.
+   * cos and sin of a position are multiplied with 1 + beta · ln(1 + ⌊(position + offset) / every⌋): what queries of
+   * Ministral 3 and Llama 4 are multiplied with, all of whose dimensions have a place in the tables.
    */
-  readonly growth?: { readonly beta: number; readonly every: number };
+  readonly growth?: { readonly beta: number; readonly every: number; readonly offset?: number };
 }
 
 export interface RopeTables {
@@ -53,9 +55,11 @@ export interface RopeTables {
   readonly sin: Float32Array; // [positions, dimensions / 2]
 }
 
+/** What config.json may say. */
+type WrittenType = Exclude<RopeScaling["type"], "still">;
 type ScalingReader = (parameters: ModelConfig, config: ModelConfig) => RopeScaling;
 
-const SCALING_READERS: Record<RopeScaling["type"], { keys: readonly string[]; read: ScalingReader }> = {
+const SCALING_READERS: Record<WrittenType, { keys: readonly string[]; read: ScalingReader }> = {
   default: { keys: [], read: () => ({ type: "default" }) },
   linear: { keys: ["factor"], read: (p) => ({ type: "linear", factor: p.positiveNumber("factor") }) },
   dynamic: {
@@ -148,7 +152,7 @@ export function readRopeFrom(
       `${parameters.nameOf("rope_type")}: RoPE type "${type}" is not supported; supported: ${known}`,
     );
   }
-  const reader = SCALING_READERS[type as RopeScaling["type"]];
+  const reader = SCALING_READERS[type as WrittenType];
   const scaling = reader.read(parameters, config);
   // transformers passes over keys that belong to another type.
   const others = Object.values(SCALING_READERS).flatMap(({ keys }) => keys);
@@ -279,6 +283,8 @@ export function inverseFrequencies(rope: Rope, length: number): Float32Array {
     frequencies[pair] = 1 / wave;
   }
   switch (scaling.type) {
+    case "still":
+      return frequencies.fill(0);
     case "default":
     case "dynamic":
     case "ntk_alpha":
@@ -372,7 +378,7 @@ export function ropeAttentionFactor(rope: Rope): number {
 
 function growthAt({ growth }: Rope, position: number): number {
   if (growth === undefined) return 1;
-  return Math.fround(1 + growth.beta * Math.log(1 + Math.floor(position / growth.every)));
+  return Math.fround(1 + growth.beta * Math.log(1 + Math.floor((position + (growth.offset ?? 0)) / growth.every)));
 }
 
 /** cos and sin of every position below `length`. */
