@@ -9,6 +9,7 @@ import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCohere2 } from "./families/cohere2.js";
 import { describeCwm } from "./families/cwm.js";
+import { DBRX_NAMES, describeDbrx } from "./families/dbrx.js";
 import { describeErnie45 } from "./families/ernie4-5.js";
 import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
@@ -33,6 +34,7 @@ import { describeOlmo2 } from "./families/olmo2.js";
 import { describeOlmo3 } from "./families/olmo3.js";
 import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
+import { describePhimoe } from "./families/phimoe.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen3 } from "./families/qwen3.js";
 import { describeQwen3Moe } from "./families/qwen3-moe.js";
@@ -93,6 +95,8 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   qwen3_moe: { describe: describeQwen3Moe },
   mixtral: { describe: describeMixtral },
 
+  phimoe: { describe: describePhimoe },
+  dbrx: { describe: describeDbrx, names: DBRX_NAMES },
   llama4_text: { describe: describeLlama4Text, names: LLAMA4_NAMES },
   gpt_oss: { describe: describeGptOss },
 };

@@ -36,6 +36,8 @@ export type RopeScaling =
       readonly longFactors: readonly number[];
       readonly originalMaxPositions: number;
       readonly attentionFactor: number;
+      /** For longer prompts than the trained length; absent: the same. */
+      readonly longAttentionFactor?: number;
     };
 
 export interface Rope {
@@ -111,6 +113,8 @@ export interface RopeReading {
   readonly partialKey?: string;
   /** Whether "dynamic" with an `alpha` means "ntk_alpha", as in Hunyuan; else `alpha` is not understood. */
   readonly hasAlpha?: boolean;
+  /** Whether longrope has `short_mscale` and `long_mscale`, as in Phi 3.5 MoE; else they are not understood. */
+  readonly hasMscales?: boolean;
   /** The RoPE parameters that transformers takes when config.json has none; then it passes over `rope_theta`. */
   readonly absent?: Readonly<Record<string, unknown>>;
 }
@@ -134,8 +138,9 @@ export function readRopeFrom(
   parameters: ModelConfig | undefined,
   config: ModelConfig,
   headDim: number,
-  { defaultTheta = 10000, thetaKey = "rope_theta", partial, partialKey, hasAlpha = false }: RopeReading = {},
+  reading: RopeReading = {},
 ): Rope {
+  const { defaultTheta = 10000, thetaKey = "rope_theta", partial, partialKey, hasAlpha = false } = reading;
   const theta = readTheta(parameters, config, thetaKey, defaultTheta);
   const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial, partialKey);
   if (parameters === undefined || parameters.keys().length === 0) {
@@ -153,7 +158,8 @@ export function readRopeFrom(
     );
   }
   const reader = SCALING_READERS[type as WrittenType];
-  const scaling = reader.read(parameters, config);
+  const read = reader.read(parameters, config);
+  const scaling = reading.hasMscales && read.type === "longrope" ? withMscales(parameters, read) : read;
   // transformers passes over keys that belong to another type.
   const others = Object.values(SCALING_READERS).flatMap(({ keys }) => keys);
   for (const key of others) {
@@ -239,6 +245,19 @@ function readLongRope(parameters: ModelConfig, config: ModelConfig): RopeScaling
     longFactors: factors("long_factor"),
     originalMaxPositions,
     attentionFactor: parameters.optionalPositiveNumber("attention_factor") ?? grown,
+  };
+}
+
+/**
+ * What transformers makes of `short_mscale` and `long_mscale`: what is rotated is multiplied with one or the other, by the
+ * length of the prompt, and frequencies are divided by the short factors whatever the length.
+ */
+function withMscales(parameters: ModelConfig, scaling: Extract<RopeScaling, { type: "longrope" }>): RopeScaling {
+  return {
+    ...scaling,
+    longFactors: scaling.shortFactors,
+    attentionFactor: parameters.positiveNumber("short_mscale"),
+    longAttentionFactor: parameters.positiveNumber("long_mscale"),
   };
 }
 
@@ -371,8 +390,11 @@ function yarnCorrectionRange(rope: Rope, scaling: Extract<RopeScaling, { type: "
 }
 
 /** What cos and sin are multiplied with; K in the cache includes it. */
-export function ropeAttentionFactor(rope: Rope): number {
+export function ropeAttentionFactor(rope: Rope, length = 0): number {
   const { scaling } = rope;
+  if (scaling.type === "longrope" && length > scaling.originalMaxPositions) {
+    return scaling.longAttentionFactor ?? scaling.attentionFactor;
+  }
   return scaling.type === "yarn" || scaling.type === "longrope" ? scaling.attentionFactor : 1;
 }
 
@@ -384,7 +406,7 @@ function growthAt({ growth }: Rope, position: number): number {
 /** cos and sin of every position below `length`. */
 export function ropeTables(rope: Rope, length: number): RopeTables {
   const frequencies = inverseFrequencies(rope, length);
-  const attentionFactor = Math.fround(ropeAttentionFactor(rope));
+  const attentionFactor = Math.fround(ropeAttentionFactor(rope, length));
   const pairs = frequencies.length;
   const cos = new Float32Array(length * pairs);
   const sin = new Float32Array(length * pairs);
