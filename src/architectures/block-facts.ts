@@ -2,7 +2,7 @@
 // can go token by token. The one table of kinds; the compiler keeps it complete. Computes nothing.
 
 import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
-import { branchesOf, type DecoderLayer, type Residual } from "./description.js";
+import { branchesOf, type DecoderLayer, type Embedding, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
 import { elementsOf, storedTensors, type WeightSource } from "./weight-source.js";
 
@@ -142,4 +142,9 @@ export function tensorShapes(sources: readonly WeightSource[]): Map<string, read
 export function blockWithoutStep(layers: readonly DecoderLayer[]): Block["kind"] | undefined {
   const blocks = layers.flatMap((layer) => branchesOf(layer).map(({ block }) => block));
   return blocks.find((block) => !factsOf(block).canStep)?.kind;
+}
+
+/** The tensors that turn token ids into hidden states. */
+export function tensorsOfEmbedding({ weight, positions }: Embedding): string[] {
+  return positions === undefined ? [weight] : [weight, positions.weight];
 }

@@ -15,7 +15,7 @@ export interface Attention extends AttentionReading {
   readonly keyNorm?: HeadNorm;
   /** Over each head of V, before it enters the cache. */
   readonly valueNorm?: Norm;
-  /** q, k and v are cut to ±clip behind their projections. */
+  /** q, k and v are cut to ±clip before q and k rotate, behind the multipliers and norms that come before that. */
   readonly clip?: number;
   /** K, V are multiplied with it before they enter the cache. */
   readonly keyMultiplier?: number;

@@ -39,6 +39,8 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
   const { embedding, vocabularySize, hiddenSize } = decoder;
   checkTensor(tensors, embedding.weight, [vocabularySize, hiddenSize]);
+  const { positions } = embedding;
+  if (positions) checkTensor(tensors, positions.weight, [positions.offset + positions.tokens, hiddenSize]);
   if (embedding.norm) checkAll(tensors, tensorShapes(weightsOfNorm(embedding.norm)));
   const known = new Set<string>();
   for (const layer of decoder.layers) {
@@ -46,8 +48,12 @@ export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPref
     checkAll(tensors, shapes);
     for (const name of shapes.keys()) known.add(name);
   }
+  const isOfNextTokens = (name: string) => {
+    const index = Number.parseInt(name.slice(layersPrefix.length), 10) - decoder.layers.length;
+    return index >= 0 && index < (decoder.nextTokenLayers ?? 0);
+  };
   for (const name of tensors.keys()) {
-    if (!name.startsWith(layersPrefix) || known.has(name) || NOT_WEIGHTS.test(name)) continue;
+    if (!name.startsWith(layersPrefix) || isOfNextTokens(name) || known.has(name) || NOT_WEIGHTS.test(name)) continue;
     throw new UnsupportedModelError(
       `Tensor "${name}" has no place in model_type "${decoder.modelType}" as config.json describes it, and it may change K or V`,
     );

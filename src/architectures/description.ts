@@ -13,6 +13,8 @@ export interface Decoder {
   readonly ropes: readonly Rope[];
   readonly layers: readonly DecoderLayer[];
   readonly end: ModelEnd;
+  /** So many layers behind the last predict further tokens, and have no part in what is computed: they are passed over. */
+  readonly nextTokenLayers?: number;
 }
 
 /** What turns token ids into the first hidden states. */
@@ -20,7 +22,16 @@ export interface Embedding {
   /** Tensor of shape [vocab, hidden]. */
   readonly weight: string;
   readonly multiplier?: number;
+  /** Learned vectors of positions, added to those of tokens. */
+  readonly positions?: LearnedPositions;
   readonly norm?: Norm;
+}
+
+/** A tensor of shape [offset + tokens, hidden]: the first token's row is number `offset`, and no prompt is longer. */
+export interface LearnedPositions {
+  readonly weight: string;
+  readonly offset: number;
+  readonly tokens: number;
 }
 
 /** What turns the last hidden states into logits: only verification needs it. */

@@ -14,6 +14,8 @@ const is =
 
 const training = (reason: string): Harmless => ({ reason: `training only: ${reason}` });
 const neutral = (value: unknown): Harmless => ({ reason: "this value changes nothing", when: is(value) });
+const NEXT_TOKENS: Harmless = { reason: "of layers that predict further tokens, which change no other" };
+const PICTURES: Harmless = { reason: "of pictures: prompts are text" };
 const TOKEN: Harmless = { reason: "the id of a token: prompts come from the tokenizer" };
 const GENERATION: Harmless = { reason: "a default of generation" };
 const PROVENANCE: Harmless = { reason: "says where the checkpoint comes from" };
@@ -157,6 +159,7 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   internal_version: PROVENANCE,
   org_vocab_size: { reason: "rows of the embedding that training used" },
   n_ctx: { reason: "limits prompts" },
+  prefix: GENERATION,
   n_positions: { reason: "limits prompts" },
   bias: BY_TENSORS,
 
@@ -172,6 +175,30 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   logit_scale: neutral(1),
   lm_head_multiplier: neutral(1),
   scale_emb: neutral(1),
+
+  num_nextn_predict_layers: NEXT_TOKENS,
+  num_mtp_layers: NEXT_TOKENS,
+  num_mtp_modules: NEXT_TOKENS,
+  mtp_transformer_layers: NEXT_TOKENS,
+  use_mtp: NEXT_TOKENS,
+  mtp_share_layers: NEXT_TOKENS,
+  mtp_loss_scaling_factor: NEXT_TOKENS,
+  vit_type: PICTURES,
+  vit_patch: PICTURES,
+  vit_path: PICTURES,
+  vit_token: PICTURES,
+  vit_norm_type: PICTURES,
+  vit_mapping_type: PICTURES,
+  vit_input_resolution: PICTURES,
+  vit_remove_prenorm: PICTURES,
+  vit_used_rms_norm: PICTURES,
+  vit_add_patchemb_bias: PICTURES,
+  anyres_pooling_size: PICTURES,
+  anyres_vit_max_image_size: PICTURES,
+  anyres_vit_two_views: PICTURES,
+  num_media_embeds: PICTURES,
+  moe_random_routing_dropped_token: training("a limit of tokens per expert"),
+  moe_drop_tokens: training("a limit of tokens per expert"),
 };
 
 /** Why a key that nobody read changes nothing; undefined when it may. @param path with dots where objects are nested */

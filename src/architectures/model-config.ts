@@ -43,6 +43,11 @@ export class ModelConfig {
     return Object.keys(this.#values).filter((key) => this.has(key));
   }
 
+  /** A value that is looked at, and not read by that. */
+  peek(key: string): unknown {
+    return this.#value(key);
+  }
+
   raw(key: string): unknown {
     this.#memory.read.add(this.#pathOf(key));
     return this.#value(key);

@@ -66,7 +66,7 @@ export function checkPerToken(
 }
 
 /** A positive integer that has several names: those that are there must agree. */
-export function readRenamed(config: ModelConfig, keys: readonly [string, ...string[]]): number {
+function readRenamed(config: ModelConfig, keys: readonly [string, ...string[]]): number {
   const present = keys.filter((key) => config.has(key));
   const [first, ...others] = present.length === 0 ? [keys[0]] : present;
   const value = config.positiveInteger(first ?? keys[0]);

@@ -58,7 +58,7 @@ export function layerNormOf(
   });
 }
 
-/** A weight of its own, and a bias where there is one. @param name without `.weight` @public for families */
+/** A weight of its own, and a bias where there is one. @param name without `.weight` */
 export function linear(name: string, inputs: number, outputs: number, bias = false): Linear {
   return {
     weight: tensorSource(`${name}.weight`, [outputs, inputs]),
@@ -80,29 +80,20 @@ export function rowsOfFused<const Outputs extends readonly number[]>(
   bias?: boolean,
 ): { readonly [Index in keyof Outputs]: Linear };
 export function rowsOfFused(name: string, inputs: number, outputs: readonly number[], bias = false): readonly Linear[] {
-  return groupsOfFused(name, inputs, 1, outputs, bias);
+  const all = outputs.reduce((sum, count) => sum + count, 0);
+  return groupsOfFused(linear(name, inputs, all, bias), 1, outputs);
 }
 
 /**
- * Several projections of one tensor that holds a group of rows for each KV head, and in each group all of them.
+ * Several projections of one tensor that holds a group of outputs for each KV head, and in each group all of them.
  * @param outputs of each projection within a group
  */
 export function groupsOfFused<const Outputs extends readonly number[]>(
-  name: string,
-  inputs: number,
+  fused: Linear,
   groups: number,
   outputs: Outputs,
-  bias?: boolean,
 ): { readonly [Index in keyof Outputs]: Linear };
-export function groupsOfFused(
-  name: string,
-  inputs: number,
-  groups: number,
-  outputs: readonly number[],
-  bias = false,
-): Linear[] {
-  const all = groups * outputs.reduce((sum, count) => sum + count, 0);
-  const fused = linear(name, inputs, all, bias);
+export function groupsOfFused({ weight, bias, inputs }: Linear, groups: number, outputs: readonly number[]): Linear[] {
   let end = 0;
   return outputs.map((count) => {
     const start = end;
@@ -111,12 +102,14 @@ export function groupsOfFused(
     // One group is a byte range of the file.
     const part = (of: WeightSource): WeightSource =>
       groups === 1 ? { kind: "rows", of, ...range } : { kind: "interleaved", of, groups, ...range };
-    return {
-      weight: part(fused.weight),
-      ...{ inputs, outputs: groups * count },
-      ...(fused.bias && { bias: part(fused.bias) }),
-    };
+    return { weight: part(weight), inputs, outputs: groups * count, ...(bias && { bias: part(bias) }) };
   });
+}
+
+/** A weight that is stored inputs first, as GPT-2's are, and a bias. @param name without `.weight` */
+export function turnedLinear(name: string, inputs: number, outputs: number): Linear {
+  const weight = tensorSource(`${name}.weight`, [inputs, outputs]);
+  return { ...linear(name, inputs, outputs, true), weight: { ...weight, stored: "inputs-first" } };
 }
 
 /** Halves paired, by the decoder's first rotation, as many dimensions as that has. */

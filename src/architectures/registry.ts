@@ -4,27 +4,42 @@
 import { UnsupportedModelError } from "../errors.js";
 import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } from "./check-tensors.js";
 import type { Decoder, ModelEnd } from "./description.js";
+import { describeAfmoe } from "./families/afmoe.js";
 import { APERTUS_NAMES, describeApertus } from "./families/apertus.js";
 import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCohere2 } from "./families/cohere2.js";
+import { describeCohere2Moe } from "./families/cohere2-moe.js";
 import { describeCwm } from "./families/cwm.js";
 import { DBRX_NAMES, describeDbrx } from "./families/dbrx.js";
+import { describeDots1 } from "./families/dots1.js";
 import { describeErnie45 } from "./families/ernie4-5.js";
+import { describeErnie45Moe } from "./families/ernie4-5-moe.js";
+import { describeExaoneMoe } from "./families/exaone-moe.js";
 import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
+import { describeFlexOlmo } from "./families/flex-olmo.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
+import { describeGlm4Moe } from "./families/glm4-moe.js";
 import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
 import { describeGptOss } from "./families/gpt-oss.js";
+import { describeGpt2, describeGptBigCode } from "./families/gpt2.js";
 import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
+import { describeGraniteMoe, describeGraniteMoeShared, describeGraniteMoeSwa } from "./families/granite-moe.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
 import { describeHelium } from "./families/helium.js";
 import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
+import { describeHunyuanV1Moe } from "./families/hunyuan-v1-moe.js";
+import { describeHyV3 } from "./families/hy-v3.js";
 import { describeHyperClovaX } from "./families/hyperclovax.js";
 import { describeJais2 } from "./families/jais2.js";
+import { describeLaguna } from "./families/laguna.js";
 import { describeLlama } from "./families/llama.js";
 import { describeLlama4Text, LLAMA4_NAMES } from "./families/llama4-text.js";
+import { describeMellum } from "./families/mellum.js";
+import { describeMimoV2Flash } from "./families/mimo-v2-flash.js";
+import { describeMiniMaxM2 } from "./families/minimax-m2.js";
 import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
 import { describeMixtral } from "./families/mixtral.js";
@@ -32,10 +47,13 @@ import { describeNemotron } from "./families/nemotron.js";
 import { describeOlmo } from "./families/olmo.js";
 import { describeOlmo2 } from "./families/olmo2.js";
 import { describeOlmo3 } from "./families/olmo3.js";
+import { describeOlmoe } from "./families/olmoe.js";
+import { describeOpt, OPT_NAMES } from "./families/opt.js";
 import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describePhimoe } from "./families/phimoe.js";
 import { describeQwen2 } from "./families/qwen2.js";
+import { describeQwen2Moe } from "./families/qwen2-moe.js";
 import { describeQwen3 } from "./families/qwen3.js";
 import { describeQwen3Moe } from "./families/qwen3-moe.js";
 import { describeSeedOss } from "./families/seed-oss.js";
@@ -46,7 +64,7 @@ import { whyHarmless } from "./harmless-keys.js";
 import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
 import type { FamilyInput } from "./parts.js";
 import { readQuantization } from "./quantization.js";
-import { findPrefix, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
+import { findPrefix, GPT_NAMES, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
 
 interface Family {
   readonly describe: (input: FamilyInput) => Decoder;
@@ -92,9 +110,31 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   gptj: { describe: describeGptJ, names: GPTJ_NAMES },
   falcon: { describe: describeFalcon, names: FALCON_NAMES },
 
+  gpt2: { describe: describeGpt2, names: GPT_NAMES },
+  gpt_bigcode: { describe: describeGptBigCode, names: GPT_NAMES },
+  opt: { describe: describeOpt, names: OPT_NAMES },
+
   qwen3_moe: { describe: describeQwen3Moe },
   mixtral: { describe: describeMixtral },
+  qwen2_moe: { describe: describeQwen2Moe },
+  olmoe: { describe: describeOlmoe },
+  flex_olmo: { describe: describeFlexOlmo },
+  granitemoe: { describe: describeGraniteMoe },
+  granitemoeshared: { describe: describeGraniteMoeShared },
+  granitemoe_swa: { describe: describeGraniteMoeSwa },
+  glm4_moe: { describe: describeGlm4Moe },
+  dots1: { describe: describeDots1 },
+  exaone_moe: { describe: describeExaoneMoe },
+  minimax_m2: { describe: describeMiniMaxM2 },
+  ernie4_5_moe: { describe: describeErnie45Moe },
+  hunyuan_v1_moe: { describe: describeHunyuanV1Moe, names: HUNYUAN_NAMES },
+  mellum: { describe: describeMellum },
 
+  afmoe: { describe: describeAfmoe },
+  laguna: { describe: describeLaguna },
+  hy_v3: { describe: describeHyV3 },
+  cohere2_moe: { describe: describeCohere2Moe },
+  mimo_v2_flash: { describe: describeMimoV2Flash },
   phimoe: { describe: describePhimoe },
   dbrx: { describe: describeDbrx, names: DBRX_NAMES },
   llama4_text: { describe: describeLlama4Text, names: LLAMA4_NAMES },

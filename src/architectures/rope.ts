@@ -168,6 +168,33 @@ export function readRopeFrom(
   return { theta, dimensions, scaling };
 }
 
+/**
+ * Two rotations: that of layers without a window, and that of layers with one, from `rope_parameters` by type of layer.
+ * @throws CheckpointError when there are parameters, but none for a type that layers have
+ */
+export function readRopesByWindow(
+  config: ModelConfig,
+  headDim: number,
+  windows: readonly (number | undefined)[],
+  readings: Readonly<Record<"full" | "sliding", RopeReading>>,
+): readonly [full: Rope, sliding: Rope] {
+  const parameters = config.optionalObject("rope_parameters");
+  parameters?.ignore("original_max_position_embeddings", "each type of layers has its own");
+  const read = (key: string, isUsed: boolean, reading: RopeReading) => {
+    if (!isUsed) parameters?.ignore(key, "no layer is of this type");
+    const absent = parameters === undefined && reading.absent ? new ModelConfig(reading.absent, key) : undefined;
+    return readRopeFrom(isUsed ? (parameters?.object(key) ?? absent) : absent, config, headDim, reading);
+  };
+  return [
+    read("full_attention", windows.includes(undefined), readings.full),
+    read(
+      "sliding_attention",
+      windows.some((window) => window !== undefined),
+      readings.sliding,
+    ),
+  ];
+}
+
 function readTheta(
   parameters: ModelConfig | undefined,
   config: ModelConfig,

@@ -73,6 +73,11 @@ export class TensorNames {
     this.#prefix = prefix;
   }
 
+  /** A tensor beside the layers, behind the prefix. @param name one of the family's own */
+  of(name: string): string {
+    return `${this.#prefix}${name}`;
+  }
+
   get embedding(): string {
     return `${this.#prefix}${this.#table.embedding}`;
   }

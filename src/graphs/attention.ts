@@ -1,7 +1,7 @@
 // Attention as the engines compute it, with K and V measured where they enter the cache: K after norm and rotation, V as
 // projected, padding set to zero. Knows no family by name.
 
-import { type Attention, type HeadNorm, type Linear, type RopeUse, valueDimOf } from "../architectures/blocks.js";
+import { type Attention, type HeadNorm, type RopeUse, valueDimOf } from "../architectures/blocks.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import { attend } from "./attend.js";
 import { type GraphContext, linear, mergeHeads, type Range, rangeOf, splitHeads } from "./blocks.js";
@@ -149,31 +149,30 @@ function rotatedQueries(context: GraphContext, description: Attention, inputs: B
 
 /** Before rotation. [batch, tokens, heads × head_dim] */
 function queries(context: GraphContext, { query, queryNorm, heads, headDim, clip }: Attention, x: Value): Value {
-  return normedHeads(context, projected(context, query, clip, x), heads, headDim, queryNorm, "before-rotation");
+  const normed = normedHeads(context, linear(context, query, x), heads, headDim, queryNorm, "before-rotation");
+  return clipped(context, clip, normed);
 }
 
 /** Before rotation. [batch, tokens, kv_heads × head_dim] */
 function keys(context: GraphContext, description: Attention, x: Value): Value {
   const { key, keyNorm, kvHeads, headDim, clip, keyMultiplier } = description;
-  const scaled = multiplied(context, projected(context, key, clip, x), keyMultiplier);
-  return normedHeads(context, scaled, kvHeads, headDim, keyNorm, "before-rotation");
+  const scaled = multiplied(context, linear(context, key, x), keyMultiplier);
+  return clipped(context, clip, normedHeads(context, scaled, kvHeads, headDim, keyNorm, "before-rotation"));
 }
 
 /** Padding set to zero. [batch, tokens, kv_heads × value_dim] */
 function maskedValues(context: GraphContext, description: Attention, { mask }: BatchInputs, x: Value): Value {
   const { value, valueNorm, kvHeads, clip, valueMultiplier } = description;
   const { builder } = context;
-  const scaled = multiplied(context, projected(context, value, clip, x), valueMultiplier);
+  const scaled = multiplied(context, linear(context, value, x), valueMultiplier);
   const normed =
     valueNorm === undefined
       ? scaled
       : mergeHeads(builder, norm(context, valueNorm, splitHeads(builder, scaled, kvHeads, valueDimOf(description))));
-  return builder.op("Mul", [normed, mask]);
+  return builder.op("Mul", [clipped(context, clip, normed), mask]);
 }
 
-function projected(context: GraphContext, projection: Linear, clip: number | undefined, x: Value): Value {
-  const { builder, arithmetic } = context;
-  const y = linear(context, projection, x);
+function clipped({ builder, arithmetic }: GraphContext, clip: number | undefined, y: Value): Value {
   if (clip === undefined) return y;
   const limit = (value: number) => cast(builder, builder.float32(value), "float32", arithmetic.elementType);
   return builder.op("Clip", [y, limit(-clip), limit(clip)]);

@@ -116,11 +116,17 @@ export function attentionInput(
   stream: ResidualStream,
   recorder: BlockRecorder,
 ): Value {
-  const number = layer.residuals.findIndex(({ branches }) => branches.some(writesCache));
-  const branch = layer.residuals[number]?.branches.find(writesCache);
+  const residualsBefore = residualsBeforeCache(layer);
+  const branch = layer.residuals[residualsBefore.length]?.branches.find(writesCache);
   if (branch === undefined) throw new RangeError(`layer ${layer.index} has no attention`);
-  const before = recordResiduals(context, layer.residuals.slice(0, number), stream, recorder);
+  const before = recordResiduals(context, residualsBefore, stream, recorder);
   return new BranchInputs(context, before).of(branch);
+}
+
+/** The residuals before the one that has a layer's cache. */
+export function residualsBeforeCache({ residuals }: DecoderLayer): readonly Residual[] {
+  const number = residuals.findIndex(({ branches }) => branches.some(writesCache));
+  return number < 0 ? residuals : residuals.slice(0, number);
 }
 
 function writesCache({ block }: Branch): boolean {

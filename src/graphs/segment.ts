@@ -3,19 +3,20 @@
 
 import type { Attention } from "../architectures/blocks.js";
 import { attentionOf, requireAttention } from "../architectures/cache-sites.js";
-import type { Decoder, DecoderLayer, Residual } from "../architectures/description.js";
+import type { Decoder, DecoderLayer, LearnedPositions, Residual } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { COUNT_VALUES } from "./attend.js";
 import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, keyValueRanges } from "./attention.js";
-import type { GraphContext } from "./blocks.js";
+import { type GraphContext, sizeOf } from "./blocks.js";
 import {
   attentionInput,
   type BlockRecorder,
   multiplied,
   type ResidualStream,
   recordResiduals,
+  residualsBeforeCache,
   sumOfStream,
 } from "./decoder-layer.js";
 import { experts } from "./experts.js";
@@ -53,6 +54,16 @@ function cacheLayerOfPart(part: SegmentPart): number | undefined {
 /** Layers whose caches are written in some parts, ascending. */
 export function cacheLayersOf(parts: readonly SegmentPart[]): number[] {
   return parts.flatMap((part) => cacheLayerOfPart(part) ?? []);
+}
+
+/** Layers whose experts are computed in some parts, ascending. */
+export function expertLayersOf(parts: readonly SegmentPart[]): number[] {
+  return parts.flatMap((part) => {
+    if (part.kind === "embedding") return [];
+    const residuals = part.kind === "layer" ? residualsOfPart(part) : residualsBeforeCache(part.layer);
+    const blocks = residuals.flatMap(({ branches }) => branches.map(({ block }) => block));
+    return blocks.some(({ kind }) => kind === "experts") ? [part.layer.index] : [];
+  });
 }
 
 /** Names of the inputs and outputs of a segment's graph. */
@@ -147,7 +158,21 @@ export function embed(context: GraphContext, { embedding }: Decoder, ids: Value)
   const rows = builder.op("Gather", [weights.stored(embedding.weight), ids]);
   const computed = cast(builder, rows, weights.storedType(embedding.weight), arithmetic.elementType);
   const scaled = multiplied(context, computed, embedding.multiplier);
-  return embedding.norm === undefined ? scaled : norm(context, embedding.norm, scaled);
+  const { positions } = embedding;
+  const placed = positions === undefined ? scaled : builder.op("Add", [scaled, positionsOf(context, positions, ids)]);
+  return embedding.norm === undefined ? placed : norm(context, embedding.norm, placed);
+}
+
+/** Of as many tokens as the longest prompt has, from the first on: a step behind others has no place for them. */
+function positionsOf(
+  { builder, weights, arithmetic }: GraphContext,
+  { weight, offset }: LearnedPositions,
+  ids: Value,
+): Value {
+  const start = builder.int64s([offset]);
+  const end = builder.op("Add", [sizeOf(builder, ids, 1), start]);
+  const rows = builder.op("Slice", [weights.stored(weight), start, end, builder.int64s([0])]); // [tokens, hidden]
+  return cast(builder, rows, weights.storedType(weight), arithmetic.elementType);
 }
 
 function batchInputs({ builder, arithmetic }: GraphContext, decoder: Decoder): BatchInputs {

@@ -18,6 +18,7 @@ import { CheckpointError, ProviderError, throwIfAborted, UsageError } from "../e
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { untilInterrupted } from "../interrupts.js";
+import type { ExpertTokens } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
@@ -100,6 +101,8 @@ export interface CalibrationResult {
   readonly placement: Placement | undefined;
   readonly ranges: readonly LayerRange[];
   readonly scales: readonly LayerScales[];
+  /** Tokens that each expert has computed, of layers before the last cache. */
+  readonly experts: readonly ExpertTokens[];
   readonly warnings: readonly string[];
 }
 
@@ -124,7 +127,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   );
   const { tokenIds, tokens } = encoded;
   const { provider, result } = measured;
-  const { ranges, timing } = result;
+  const { ranges, experts, timing } = result;
 
   const { format, dtype, headroom } = settings;
   const scales = ranges.map((range) => scaleLayer(range, dtype, headroom));
@@ -139,6 +142,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     promptsSha256: encoded.textsSha256,
     ranges,
     scales,
+    experts,
     names,
     assumeHarmless: options.assumeHarmless ?? [],
   };
@@ -158,6 +162,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const warnings = warningsOf({
     ranges,
     scales,
+    experts,
     format,
     tokens: tokenIds.map((ids) => ids.length),
     truncatedPrompts: encoded.truncated,
@@ -188,6 +193,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     placement: written?.placement,
     ranges,
     scales,
+    experts,
     warnings,
   };
 }

@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { patchConfigText } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
+import type { ExpertTokens } from "../numerics/expert-tokens.js";
 import type { Float8Name } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { LayerRange } from "../numerics/ranges.js";
@@ -30,6 +31,7 @@ export interface RecordFacts {
   readonly ranges: readonly LayerRange[];
   readonly scales: readonly LayerScales[];
   readonly names: ScaleNames;
+  readonly experts: readonly ExpertTokens[];
   /** Keys of config.json that the user said change nothing. */
   readonly assumeHarmless: readonly string[];
 }
@@ -42,7 +44,8 @@ export function recordText(facts: RecordFacts): string {
     ...values,
   }));
   const assumed = facts.assumeHarmless.length > 0 && { assumed_harmless: facts.assumeHarmless };
-  return `${JSON.stringify({ ...provenance(facts), ...assumed, layers }, null, 2)}\n`;
+  const experts = facts.experts.length > 0 && { experts: facts.experts };
+  return `${JSON.stringify({ ...provenance(facts), ...assumed, layers, ...experts }, null, 2)}\n`;
 }
 
 /** `__metadata__` of the shard with the scales: the format allows strings only. */

@@ -86,6 +86,11 @@ export async function prepareGeneration(
       `--generate: this model has a block of the kind "${unsteppable}", which is not computed token by token yet: leave out --generate`,
     );
   }
+  if (decoder.embedding.positions !== undefined) {
+    throw new UnsupportedModelError(
+      "--generate: this model has learned positions, which are not computed token by token yet: leave out --generate",
+    );
+  }
   // Where another device evaluates, the limit is that device's, and the texts are generated here.
   const limit = provider === "cpu" ? facts.memory : undefined;
   if (provider === "cuda") await requireRoomOnDevice(facts);

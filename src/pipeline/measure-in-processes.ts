@@ -1,6 +1,7 @@
 // A measurement in several processes, for as many devices or parts of the processor: batches are dealt out, maxima merged.
 // Knows nothing of prompts beyond their token ids.
 
+import { mergeExpertTokens } from "../numerics/expert-tokens.js";
 import { mergeRanges } from "../numerics/ranges.js";
 import type { MeasuredRanges, MeasureProgress, MeasureRequest } from "./measure-ranges.js";
 import { shareWork, type Worker } from "./share-work.js";
@@ -23,6 +24,7 @@ export async function measureInProcesses(
   }));
   return {
     ranges: mergeRanges(parts.map(({ ranges }) => ranges)),
+    experts: mergeExpertTokens(parts.map(({ experts }) => experts)),
     timing: {
       openSeconds: Math.max(...parts.map(({ timing }) => timing.openSeconds)),
       computeSeconds: Math.max(...parts.map(({ timing }) => timing.computeSeconds)),

@@ -1,7 +1,7 @@
 // The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
-import { tensorsOfLayer } from "../architectures/block-facts.js";
+import { tensorsOfEmbedding, tensorsOfLayer } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -9,7 +9,8 @@ import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
-import { buildSegment, cacheLayersOf, SEGMENT_VALUES } from "../graphs/segment.js";
+import { buildSegment, cacheLayersOf, expertLayersOf, SEGMENT_VALUES } from "../graphs/segment.js";
+import { type ExpertTokens, ExpertTokensCollector } from "../numerics/expert-tokens.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import type { Batch } from "../prompts/batches.js";
@@ -39,6 +40,8 @@ export interface MeasureProgress {
 
 export interface MeasuredRanges {
   readonly ranges: LayerRange[];
+  /** Of each layer whose experts were computed: those behind the last cache are not. */
+  readonly experts: readonly ExpertTokens[];
   /** What was computed in. */
   readonly elementType: ComputeType;
   readonly timing: MeasureTiming;
@@ -62,12 +65,13 @@ export async function measureRanges(request: MeasureRequest): Promise<MeasuredRa
   return { ...held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 
-async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges, "ranges" | "timing">> {
+async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges, "ranges" | "experts" | "timing">> {
   const { checkpoint, decoder, tokenIds, plan } = request;
   const { arithmetic, provider } = plan;
   const { batches, segments } = planPass(request, tokenIds, "keys-values");
   const { folder, locate } = weightLocations(checkpoint);
   const collectors = new RangeCollectors(decoder, tokenIds.length);
+  const experts = new ExpertTokensCollector();
   const progress = new ProgressCounter(request, batches);
   const hidden = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
   let openSeconds = 0;
@@ -82,20 +86,20 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
     // While the device computes, the processor has time to fetch what comes next.
     if (PROVIDERS[provider].usesDevice) void readAhead(bytesOfSegment(checkpoint, decoder, segments[index + 1]));
     try {
-      await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, progress });
+      await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, experts, progress });
       computeSeconds += (performance.now() - opened) / 1000;
     } finally {
       await session.release();
     }
     progress.segmentDone(parts);
   }
-  return { ranges: collectors.finish(), timing: { openSeconds, computeSeconds } };
+  return { ranges: collectors.finish(), experts: experts.finish(), timing: { openSeconds, computeSeconds } };
 }
 
 /** Where the weights of a segment lie. */
 function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
   const names = (segment?.parts ?? []).flatMap((part) =>
-    part.kind === "embedding" ? [decoder.embedding.weight] : [...tensorsOfLayer(part.layer).keys()],
+    part.kind === "embedding" ? tensorsOfEmbedding(decoder.embedding) : [...tensorsOfLayer(part.layer).keys()],
   );
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
@@ -105,15 +109,17 @@ interface SegmentRun {
   readonly batches: readonly Batch[];
   readonly hidden: HiddenStates;
   readonly collectors: RangeCollectors;
+  readonly experts: ExpertTokensCollector;
   readonly progress: ProgressCounter;
 }
 
 /** Runs every batch through one session. */
 async function runSegment(session: Session, { parts }: Segment, run: SegmentRun): Promise<void> {
-  const { request, batches, hidden, collectors, progress } = run;
+  const { request, batches, hidden, collectors, experts, progress } = run;
   const startsWithIds = parts[0]?.kind === "embedding";
   const endsWithHidden = parts.at(-1)?.kind !== "keys-values";
   const caches = cacheLayersOf(parts);
+  const expertLayers = expertLayersOf(parts);
   const layers = layersOf(parts);
   const tables = new RopeTableCache(request.decoder);
   for (const [index, batch] of batches.entries()) {
@@ -125,6 +131,7 @@ async function runSegment(session: Session, { parts }: Segment, run: SegmentRun)
     const outputs = await session.run(inputs, endsWithHidden ? hidden.next(index) : {});
     if (endsWithHidden) hidden.advance(index);
     for (const layer of caches) collectors.add(layer, batch, outputs);
+    for (const layer of expertLayers) experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? []);
     progress.batchDone(batch, layers);
   }
 }

@@ -4,6 +4,7 @@
 import type { Decoder } from "../architectures/description.js";
 import { ropeRegimes } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { PromptDataError } from "../errors.js";
 import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
 import type { ComputePlan } from "./compute-plan.js";
 import { planSegments, type Segment } from "./segment-plan.js";
@@ -33,10 +34,21 @@ export function planPass(
   tokenIds: readonly (readonly number[])[],
   lastLayer: "keys-values" | "layer",
 ): Pass {
+  requirePositions(decoder, tokenIds);
   const regimeOf = (length: number) => ropeRegimes(decoder.ropes, length);
   const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
   const batches = share === undefined ? all : dealBatches(all, share);
   const limits = { ...plan, elementType: plan.arithmetic.elementType };
   const segments = batches.length === 0 ? [] : planSegments(decoder, limits, storedBytes(checkpoint), lastLayer);
   return { batches, segments };
+}
+
+/** @throws PromptDataError for a prompt that has more tokens than the model has learned positions */
+function requirePositions({ embedding }: Decoder, tokenIds: readonly (readonly number[])[]): void {
+  const most = embedding.positions?.tokens ?? Number.POSITIVE_INFINITY;
+  const longest = tokenIds.reduce((length, ids) => Math.max(length, ids.length), 0);
+  if (longest <= most) return;
+  throw new PromptDataError(
+    `A prompt has ${longest} tokens, and this model has learned ${most} positions: cut prompts to that (--sequence-length ${most})`,
+  );
 }

@@ -1,6 +1,6 @@
 // Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
 
-import { productsOf, weightElements } from "../architectures/block-facts.js";
+import { productsOf, tensorsOfEmbedding, weightElements } from "../architectures/block-facts.js";
 import { attentionOf, cacheSites, requireAttention } from "../architectures/cache-sites.js";
 import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { elementsOf } from "../architectures/weight-source.js";
@@ -77,7 +77,8 @@ function bytesInMemory(
   elementType: ComputeType,
   bytesOf: (tensor: string) => number,
 ): number {
-  return part.kind === "embedding" ? bytesOf(decoder.embedding.weight) : bytesOfLayer(part, elementType);
+  if (part.kind !== "embedding") return bytesOfLayer(part, elementType);
+  return tensorsOfEmbedding(decoder.embedding).reduce((sum, name) => sum + bytesOf(name), 0);
 }
 
 function bytesOfLayer(part: Exclude<SegmentPart, { kind: "embedding" }>, elementType: ComputeType): number {

@@ -1,6 +1,7 @@
 // What a user should know about the ranges and scales of a run, as sentences. Pure: decides, prints nothing.
 
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
+import { type ExpertTokens, unreachedExperts } from "../numerics/expert-tokens.js";
 import { layerNames } from "../numerics/layer-names.js";
 import { type LayerRange, riseInLastQuarter } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
@@ -13,6 +14,7 @@ const LARGE_LOSS_IN_BINADES = 4;
 export interface WarningFacts {
   readonly ranges: readonly LayerRange[];
   readonly scales: readonly LayerScales[];
+  readonly experts: readonly ExpertTokens[];
   readonly format: OutputFormatName;
   /** Token count per prompt, in calibration order. */
   readonly tokens: readonly number[];
@@ -26,6 +28,7 @@ export function warningsOf(facts: WarningFacts): string[] {
   return [
     ...silentLayers(facts),
     ...growingLayers(facts),
+    ...expertsWithoutTokens(facts),
     ...(format.sharesScale ? unequalLayers(facts) : []),
     ...(format.caution === undefined ? [] : [format.caution]),
     ...truncated(facts),
@@ -50,6 +53,26 @@ function growingLayers({ ranges, tokens }: WarningFacts): string[] {
   const largest = Math.max(...growing.map(({ rise }) => rise));
   return [
     `${layerNames(growing.map(({ layer }) => layer))}: the absmax still rose by up to ${percent(largest)} in the last quarter of the tokens. Give more prompts (--data, --samples) or some --headroom.`,
+  ];
+}
+
+/** What an expert adds is in the hidden states that all later layers read. */
+function expertsWithoutTokens({ experts }: WarningFacts): string[] {
+  const layers = experts.map((layer) => ({
+    layer: layer.layer,
+    of: layer.tokens.length,
+    idle: unreachedExperts(layer),
+  }));
+  const affected = layers.filter(({ idle }) => idle > 0);
+  const [most] = affected.toSorted((a, b) => b.idle - a.idle);
+  if (most === undefined) return [];
+  const which = `layer ${most.layer}: ${most.idle} of ${most.of} experts`;
+  const named =
+    affected.length === 1
+      ? `${which[0]?.toUpperCase()}${which.slice(1)}`
+      : `${layerNames(affected.map(({ layer }) => layer))}, most in ${which}`;
+  return [
+    `${named} computed no token of the prompts. The ranges of later layers do not know what they would add: use more prompts (--data, --samples).`,
   ];
 }
 

@@ -2,6 +2,7 @@
 
 import type { Colors } from "picocolors/types.js";
 import { OUTPUT_FORMATS, type OutputFormat } from "../checkpoint/output-formats.js";
+import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
@@ -20,6 +21,7 @@ export function calibrationReport(result: CalibrationResult, colors: Colors, sec
     layerTable(safe, colors),
     "",
     summaryLine(safe, seconds),
+    ...expertsLine(safe),
     outputLine(safe, colors),
     ...engineLines(result, colors),
     ...safe.warnings.flatMap((warning) => [
@@ -70,6 +72,14 @@ function summaryLine(
   return `${ranges.length} layers · ${formatCount(samples)} prompts · ${formatCount(tokens)} tokens · ${where} · ${seconds.toFixed(1)} s`;
 }
 
+function expertsLine({ experts }: Shown<CalibrationResult>): string[] {
+  if (experts.length === 0) return [];
+  const all = experts.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const reached = all - experts.reduce((sum, layer) => sum + unreachedExperts(layer), 0);
+  const layers = experts.length === 1 ? "1 layer" : `${experts.length} layers`;
+  return [`${formatCount(reached)} of ${formatCount(all)} experts in ${layers} computed tokens of the prompts`];
+}
+
 function outputLine({ output, inPlace, format, dtype, placement }: Shown<CalibrationResult>, colors: Colors): string {
   const how = inPlace ? "added in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
   return `${colors.bold(colors.green("Written to"))} ${output}\n           ${format}, ${dtype}, ${how}`;
@@ -115,6 +125,7 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     engines: engines.map(({ name, command }) => ({ name, command: command.replace("FOLDER", () => result.output) })),
     warnings: result.warnings,
     layers: layerRecords(result.ranges, result.scales),
+    ...(result.experts.length > 0 && { experts: result.experts }),
   };
   return jsonDocument(summary);
 }

@@ -369,8 +369,7 @@ golden("gpt_bigcode-multi-query", **GPT2, inert=BIGCODE)
 golden("gpt_bigcode-multi-head", **GPT2, multi_query=False, inert=BIGCODE)
 OPT = dict(ffn_dim=24, max_position_embeddings=64)
 golden("opt-plain", **OPT, word_embed_proj_dim=32)
-golden("opt-350m", **OPT, word_embed_proj_dim=16, do_layer_norm_before=False, inert={
-    "_remove_final_layer_norm": "a model with norms behind the branches has no final one"})
+# OPT-350M (do_layer_norm_before=False, word_embed_proj_dim=16) is refused: its config.json is in refused/.
 golden("opt-no-bias-no-affine", **OPT, word_embed_proj_dim=32, enable_bias=False, layer_norm_elementwise_affine=False)
 FALCON = dict(ffn_hidden_size=24)
 FALCON_INERT = {"num_kv_heads": "multi_query says it", "multi_query": "new_decoder_architecture says it"}

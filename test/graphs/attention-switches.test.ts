@@ -79,6 +79,10 @@ const CASES: readonly (readonly [string, Partial<Attention>])[] = [
   ],
   ["a norm of V without weight", { valueNorm: { kind: "rms", size: HEAD_DIM, epsilon: EPSILON } }],
   ["clipped projections", { clip: 0.8 }],
+  [
+    "clipped behind norms",
+    { clip: 0.8, queryNorm: { norm: wideNorm, over: "projection", when: "before-rotation" }, keyMultiplier: 3 },
+  ],
   ["multipliers of K and V", { keyMultiplier: 0.3, valueMultiplier: 1.7 }],
   ["a gate per element", { gate: { projection: linear("gate", HEADS * HEAD_DIM), activation: "sigmoid" } }],
   ["a gate per head", { gate: { projection: linear("head_gate", HEADS), activation: "softplus" } }],
@@ -116,14 +120,14 @@ function turned(rope: Attention["rope"], head: readonly number[], position: numb
 /** K and V as they enter the cache, and the output. */
 function reference(given: Attention) {
   const { heads, kvHeads, headDim, clip = Number.POSITIVE_INFINITY, rope } = given;
-  const clipped = (of: Linear, x: readonly number[]) => project(of, x).map((y) => Math.max(-clip, Math.min(clip, y)));
+  const clipped = (x: readonly number[]) => x.map((y) => Math.max(-clip, Math.min(clip, y)));
   const side = (of: Linear, count: number, norm: Attention["keyNorm"], turn: Attention["rope"], factor = 1) =>
     rowsOf(X).map((x, position) => {
-      const whole = clipped(of, x).map((value) => value * factor);
+      const whole = project(of, x).map((value) => value * factor);
       const isWide = norm?.over === "projection" && norm.when === "before-rotation";
       return cut(isWide ? normed(norm.norm, whole) : whole, count).map((head) => {
         const before = norm?.over === "head" && norm.when === "before-rotation" ? normed(norm.norm, head) : head;
-        const after = turned(turn, before, position);
+        const after = turned(turn, clipped(before), position);
         return norm?.when === "after-rotation" ? normed(norm.norm, after) : after;
       });
     });
@@ -131,9 +135,9 @@ function reference(given: Attention) {
   const k = side(given.key, kvHeads, given.keyNorm, rope, given.keyMultiplier);
   const v = rowsOf(X).map((x) =>
     cut(
-      clipped(given.value, x).map((value) => value * (given.valueMultiplier ?? 1)),
+      project(given.value, x).map((value) => value * (given.valueMultiplier ?? 1)),
       kvHeads,
-    ).map((head) => (given.valueNorm ? normed(given.valueNorm, head) : head)),
+    ).map((head) => clipped(given.valueNorm ? normed(given.valueNorm, head) : head)),
   );
   const output = q.map((queries, token) => {
     const attended = queries.map((query, head) => {

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { ProviderError, UsageError } from "../../src/errors.js";
+import { ProviderError, UnsupportedModelError, UsageError } from "../../src/errors.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
 import { prepareGeneration } from "../../src/pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
@@ -22,6 +22,14 @@ const facts = {
 } as const;
 
 describe("a model is refused beforehand", () => {
+  test("that has learned positions", async () => {
+    const positions = { weight: "wpe.weight", offset: 0, tokens: 1024 };
+    const placed = { ...decoder, embedding: { ...decoder.embedding, positions } };
+    const run = prepareGeneration({ ...facts, decoder: placed, memory: 2 ** 40 }, tokenizer, "cpu");
+    await expect(run).rejects.toThrow(/--generate: this model has learned positions/);
+    await expect(run).rejects.toThrow(UnsupportedModelError);
+  });
+
   test("that --memory has no room for on the CPU", async () => {
     await expect(prepareGeneration({ ...facts, memory: 2 ** 20 }, tokenizer, "cpu")).rejects.toThrow(UsageError);
   });

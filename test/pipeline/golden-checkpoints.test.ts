@@ -3,7 +3,7 @@
 import { mkdir, readdir, rename, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { CheckpointError, InterruptedError } from "../../src/errors.js";
+import { CheckpointError, InterruptedError, PromptDataError } from "../../src/errors.js";
 import type { LayerRange, SideRange } from "../../src/numerics/ranges.js";
 import type { MeasureProgress } from "../../src/pipeline/measure-ranges.js";
 import {
@@ -73,53 +73,56 @@ function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]):
   }
 }
 
-// A window, q/k norms and four layers; rotation that depends on the length of the prompt.
-describe.each(["qwen3-sliding", "llama-rope-dynamic"])("the ranges of %s are the same", (name) => {
-  const folder = goldenFolder(name);
-  const { token_ids: prompts } = expectedOf(name);
+// A window, q/k norms and four layers; rotation that depends on the length of the prompt; learned positions; queries that grow.
+describe.each(["qwen3-sliding", "llama-rope-dynamic", "opt-plain", "ministral3-window"])(
+  "the ranges of %s are the same",
+  (name) => {
+    const folder = goldenFolder(name);
+    const { token_ids: prompts } = expectedOf(name);
 
-  test("whether all layers are one segment or each is its own", async () => {
-    const apart = await measureFolder(folder, prompts, { segmentBytes: 1 });
-    expectSameRanges(apart, await measureFolder(folder, prompts, { segmentBytes: 2 ** 30 }));
-  });
-
-  test("whether prompts share a batch or run alone: the maxima of a prompt are its own", async () => {
-    const together = await measureFolder(folder, prompts);
-    for (const [index, prompt] of prompts.entries()) {
-      const ofPrompt = together.map(({ layer, k, v }) => ({
-        layer,
-        k: { absmax: k.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [k.perPrompt[index] ?? Number.NaN] },
-        v: { absmax: v.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [v.perPrompt[index] ?? Number.NaN] },
-      }));
-      expectSameRanges(await measureFolder(folder, [prompt]), ofPrompt, ["absmax", "perPrompt"]);
-    }
-  });
-
-  test("whatever the order of the prompts", async () => {
-    const forward = await measureFolder(folder, prompts);
-    const backward = await measureFolder(folder, prompts.toReversed());
-    const turned = backward.map(({ layer, k, v }) => ({
-      layer,
-      k: { ...k, perPrompt: k.perPrompt.toReversed() },
-      v: { ...v, perPrompt: v.perPrompt.toReversed() },
-    }));
-    expectSameRanges(turned, forward);
-  });
-
-  test("when the prompts fill many batches", async () => {
-    const copies = 12;
-    const many = Array.from({ length: copies }, () => prompts).flat();
-    const once = await measureFolder(folder, prompts);
-    const repeated = await measureFolder(folder, many, { segmentBytes: 1 });
-    expectSameRanges(repeated, once, ["absmax", "perHead"]);
-    const perPrompt = (side: SideRange) => ({
-      ...side,
-      perPrompt: Array.from({ length: copies }, () => side.perPrompt).flat(),
+    test("whether all layers are one segment or each is its own", async () => {
+      const apart = await measureFolder(folder, prompts, { segmentBytes: 1 });
+      expectSameRanges(apart, await measureFolder(folder, prompts, { segmentBytes: 2 ** 30 }));
     });
-    const expected = once.map(({ layer, k, v }) => ({ layer, k: perPrompt(k), v: perPrompt(v) }));
-    expectSameRanges(repeated, expected, ["perPrompt"]);
-  });
-});
+
+    test("whether prompts share a batch or run alone: the maxima of a prompt are its own", async () => {
+      const together = await measureFolder(folder, prompts);
+      for (const [index, prompt] of prompts.entries()) {
+        const ofPrompt = together.map(({ layer, k, v }) => ({
+          layer,
+          k: { absmax: k.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [k.perPrompt[index] ?? Number.NaN] },
+          v: { absmax: v.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [v.perPrompt[index] ?? Number.NaN] },
+        }));
+        expectSameRanges(await measureFolder(folder, [prompt]), ofPrompt, ["absmax", "perPrompt"]);
+      }
+    });
+
+    test("whatever the order of the prompts", async () => {
+      const forward = await measureFolder(folder, prompts);
+      const backward = await measureFolder(folder, prompts.toReversed());
+      const turned = backward.map(({ layer, k, v }) => ({
+        layer,
+        k: { ...k, perPrompt: k.perPrompt.toReversed() },
+        v: { ...v, perPrompt: v.perPrompt.toReversed() },
+      }));
+      expectSameRanges(turned, forward);
+    });
+
+    test("when the prompts fill many batches", async () => {
+      const copies = 12;
+      const many = Array.from({ length: copies }, () => prompts).flat();
+      const once = await measureFolder(folder, prompts);
+      const repeated = await measureFolder(folder, many, { segmentBytes: 1 });
+      expectSameRanges(repeated, once, ["absmax", "perHead"]);
+      const perPrompt = (side: SideRange) => ({
+        ...side,
+        perPrompt: Array.from({ length: copies }, () => side.perPrompt).flat(),
+      });
+      const expected = once.map(({ layer, k, v }) => ({ layer, k: perPrompt(k), v: perPrompt(v) }));
+      expectSameRanges(repeated, expected, ["perPrompt"]);
+    });
+  },
+);
 
 test("padding is never measured, even where token 0, which pads, has the larger values", async () => {
   const folder = goldenFolder("llama-gqa");
@@ -211,6 +214,12 @@ test.each([1, 2 ** 30])(
     expect(seen.at(-1)).toEqual({ layersDone: 3, layers: 3, tokenLayersDone: 3 * tokens, tokenLayers: 3 * tokens });
   },
 );
+
+test("a prompt that has more tokens than the model has learned positions is refused, and the message says how many", async () => {
+  const run = measureFolder(goldenFolder("gpt2-plain"), [Array.from({ length: 65 }, (_, at) => at)]);
+  await expect(run).rejects.toThrow(PromptDataError);
+  await expect(run).rejects.toThrow(/has 65 tokens, and this model has learned 64 positions: .*--sequence-length 64/);
+});
 
 describe("shards may be symbolic links", () => {
   const name = "llama-sharded";

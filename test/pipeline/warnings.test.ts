@@ -26,6 +26,7 @@ function factsOf(
   return {
     ranges,
     scales,
+    experts: [],
     format: "vllm",
     tokens: [10, 10, 10, 10],
     truncatedPrompts: 0,
@@ -40,6 +41,27 @@ const calmLayer = [CALM, CALM] as const;
 
 test("a sound run in a format that every engine of its kind reads has no warning", () => {
   expect(warningsOf(factsOf([calmLayer, calmLayer]))).toEqual([]);
+});
+
+describe("experts that no token of the prompts has reached", () => {
+  const REMEDY =
+    "computed no token of the prompts. The ranges of later layers do not know what they would add: use more";
+  test.each<[string, WarningFacts["experts"], string[]]>([
+    ["are no warning where there are none", [{ layer: 0, tokens: [1, 2, 1] }], []],
+    ["are counted in their layer", [{ layer: 3, tokens: [0, 7, 0] }], ["Layer 3: 2 of 3 experts"]],
+    [
+      "are counted in the layer that has most of them, and the others are named",
+      [
+        { layer: 0, tokens: [0, 7, 1] },
+        { layer: 1, tokens: [4, 3, 1] },
+        { layer: 2, tokens: [0, 0, 8] },
+      ],
+      ["Layers 0, 2, most in layer 2: 2 of 3 experts"],
+    ],
+  ])("%s", (_rule, experts, expected) => {
+    const warnings = warningsOf(factsOf([calmLayer], { experts }));
+    expect(warnings.map((warning) => warning.slice(0, warning.indexOf(` ${REMEDY}`)))).toEqual(expected);
+  });
 });
 
 describe("a silent K or V", () => {

@@ -37,7 +37,15 @@ function resultOf(
   const ranges = rangesOf(absmaxes);
   const { format = "tgi", dtype = "float8_e4m3fn" } = changes;
   const scales = ranges.map(({ layer, k, v }) => computeLayerScales(layer, { k: k.absmax, v: v.absmax }, dtype, 1));
-  const warnings = warningsOf({ ranges, scales, format, tokens: [3, 1], truncatedPrompts: 12, sequenceLength: 2048 });
+  const warnings = warningsOf({
+    ranges,
+    scales,
+    experts: [],
+    format,
+    tokens: [3, 1],
+    truncatedPrompts: 12,
+    sequenceLength: 2048,
+  });
   return {
     output: "/models/Llama-FP8-KV",
     inPlace: false,
@@ -53,6 +61,7 @@ function resultOf(
     placement: "hard link",
     ranges,
     scales,
+    experts: [],
     warnings,
     ...changes,
   };
@@ -210,5 +219,22 @@ describe("the JSON", () => {
 
   test("is one document that ends with a line break", () => {
     expect(calibrationJson(result, 1)).toMatch(/^\{\n[\s\S]+\n\}\n$/);
+  });
+});
+
+describe("experts", () => {
+  const experts = [
+    { layer: 1, tokens: [3, 0, 5] },
+    { layer: 2, tokens: [4, 4, 0] },
+  ];
+
+  test("that computed tokens are a line of the report, and their counts are in the JSON", () => {
+    expect(linesOf(resultOf({ experts }))).toContain("4 of 6 experts in 2 layers computed tokens of the prompts");
+    expect(JSON.parse(calibrationJson(resultOf({ experts }), 1))).toMatchObject({ experts });
+  });
+
+  test("are not spoken of where a model has none", () => {
+    expect(calibrationReport(resultOf(), PLAIN, 1)).not.toContain("experts");
+    expect(JSON.parse(calibrationJson(resultOf(), 1))).not.toHaveProperty("experts");
   });
 });

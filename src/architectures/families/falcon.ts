@@ -12,6 +12,7 @@ import {
   groupedQuery,
   groupsOfFused,
   layerNormOf,
+  linear,
   normsBefore,
   residual,
   rotateAll,
@@ -54,8 +55,8 @@ export function describeFalcon(input: FamilyInput): Decoder {
     sizes,
     ropes: [rope],
     layer: (layer) => {
-      const each = [(heads / kvHeads) * headDim, headDim, headDim] as const;
-      const [query, key, value] = groupsOfFused(`${layer.attention}.query_key_value`, hidden, kvHeads, each, bias);
+      const fused = linear(`${layer.attention}.query_key_value`, hidden, (heads + 2 * kvHeads) * headDim, bias);
+      const [query, key, value] = groupsOfFused(fused, kvHeads, [(heads / kvHeads) * headDim, headDim, headDim]);
       const attention = groupedQuery(layer, sizes, { output: bias }, { rope: rotateAll(rope), query, key, value });
       return arrange(layer, (name) => norm(name, hidden), [attention, feedForward(layer)], hidden);
     },

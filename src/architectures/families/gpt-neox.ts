@@ -9,6 +9,7 @@ import {
   groupedQuery,
   groupsOfFused,
   layerNormOf,
+  linear,
   normsBefore,
   residual,
   rotateAll,
@@ -42,8 +43,8 @@ export function describeGptNeoX(input: FamilyInput): Decoder {
     sizes,
     ropes: [rope],
     layer: (layer) => {
-      const each = [headDim, headDim, headDim] as const;
-      const [query, key, value] = groupsOfFused(`${layer.attention}.query_key_value`, hidden, heads, each, bias);
+      const fused = linear(`${layer.attention}.query_key_value`, hidden, 3 * heads * headDim, bias);
+      const [query, key, value] = groupsOfFused(fused, heads, [headDim, headDim, headDim]);
       const attention = groupedQuery(layer, sizes, { output: bias }, { rope: rotateAll(rope), query, key, value });
       if (!isParallel) return normsBefore(layer, hidden, norm, [attention, feedForward(layer)]);
       return [

@@ -8,11 +8,19 @@ import { readRope } from "../rope.js";
 import { readSizes } from "../sizes.js";
 import { tensorSource } from "../weight-source.js";
 import { slidingWindows, uniformWindow } from "../windows.js";
-import { graniteLike } from "./granite.js";
+import { type GraniteLike, graniteLike } from "./granite.js";
 
 export function describeGraniteSwa(input: FamilyInput): Decoder {
+  return graniteSwaLike(input, { kvHeads: 4, epsilon: 1e-5, tied: true });
+}
+
+/** @param family what it differs in: what transformers takes for absent keys, and what stands behind the attention */
+export function graniteSwaLike(
+  input: FamilyInput,
+  { kvHeads, ...family }: { readonly kvHeads?: number } & Pick<GraniteLike, "epsilon" | "tied" | "feedForward">,
+): Decoder {
   const { config } = input;
-  const sizes = readSizes(config, { kvHeads: 4 });
+  const sizes = readSizes(config, kvHeads === undefined ? {} : { kvHeads });
   const windows = slidingWindows(config, sizes.layers, uniformWindow(config, 128), (layer) => layer % 4 !== 0);
   const common = readRope(config, sizes.headDim);
   const thetas = readThetas(config, sizes.layers) ?? Array.from({ length: sizes.layers }, () => common.theta);
@@ -30,8 +38,7 @@ export function describeGraniteSwa(input: FamilyInput): Decoder {
       };
     },
     logits: 1 / config.positiveNumber("logits_scaling", 1),
-    epsilon: 1e-5,
-    tied: true,
+    ...family,
   });
 }
 

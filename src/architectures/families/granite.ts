@@ -2,6 +2,7 @@
 
 import type { Block, Norm } from "../blocks.js";
 import type { Decoder, Residual } from "../description.js";
+import type { ModelConfig } from "../model-config.js";
 import { decoderOf, type FamilyInput, gated, groupedQuery, residual, rmsNormOf, rotateAll } from "../parts.js";
 import { type Rope, readRope } from "../rope.js";
 import { readActivation, readSizes, type Sizes } from "../sizes.js";
@@ -21,12 +22,14 @@ export function describeGranite(input: FamilyInput): Decoder {
 }
 
 /** What Granite's families differ in. */
-interface GraniteLike {
+export interface GraniteLike {
   readonly sizes: Sizes;
   readonly ropes: readonly Rope[];
   readonly attention: (names: LayerNames, index: number) => Parameters<typeof groupedQuery>[3];
   /** What logits are multiplied with. */
   readonly logits: number;
+  /** Absent: gated, with `intermediate_size`. */
+  readonly feedForward?: (names: LayerNames) => Block;
   /** Names of norms behind attention and feed-forward, where there are any. */
   readonly postNorms?: readonly [string, string];
   readonly epsilon?: number;
@@ -40,11 +43,7 @@ export function graniteLike(input: FamilyInput, family: GraniteLike): Decoder {
   const norm = rmsNormOf(config, "rms_norm_eps", family.epsilon);
   const bias = config.boolean("attention_bias", false);
   const multiplier = config.positiveNumber("residual_multiplier", 1);
-  const inner = {
-    intermediate: config.positiveInteger("intermediate_size"),
-    activation: readActivation(config),
-    bias: config.boolean("mlp_bias", false),
-  };
+  const feedForward = family.feedForward ?? gatedAsSaid(config, sizes.hidden);
   return decoderOf(input, {
     sizes,
     ropes: family.ropes,
@@ -54,13 +53,22 @@ export function graniteLike(input: FamilyInput, family: GraniteLike): Decoder {
       const after = postNorms?.map((name) => norm(layer.of(name), sizes.hidden)) ?? [];
       return [
         around(norm(layer.attentionNorm, sizes.hidden), attention, after[0], multiplier),
-        around(norm(layer.feedForwardNorm, sizes.hidden), gated(layer, sizes.hidden, inner), after[1], multiplier),
+        around(norm(layer.feedForwardNorm, sizes.hidden), feedForward(layer), after[1], multiplier),
       ];
     },
     finalNorm: norm(names.finalNorm, sizes.hidden),
     logits: { multiplier: family.logits },
     tied: family.tied ?? false,
   });
+}
+
+function gatedAsSaid(config: ModelConfig, hidden: number): (names: LayerNames) => Block {
+  const inner = {
+    intermediate: config.positiveInteger("intermediate_size"),
+    activation: readActivation(config),
+    bias: config.boolean("mlp_bias", false),
+  };
+  return (layer) => gated(layer, hidden, inner);
 }
 
 /** x + multiplier · postNorm(block(norm(x))) */

@@ -2,8 +2,9 @@
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";
+import type { ModelConfig } from "../model-config.js";
 import type { FamilyInput } from "../parts.js";
-import { readSizes } from "../sizes.js";
+import { readSizes, type Sizes } from "../sizes.js";
 import { LLAMA_NAMES, type NameTable } from "../tensor-names.js";
 
 export const HUNYUAN_NAMES: NameTable = { ...LLAMA_NAMES, queryNorm: "query_layernorm", keyNorm: "key_layernorm" };
@@ -13,11 +14,7 @@ const AS_HERE = "what this family is anyway";
 export function describeHunyuanV1Dense(input: FamilyInput): Decoder {
   const { config } = input;
   const sizes = readSizes(config);
-  config.ignoreIf("attention_head_dim", [sizes.headDim], "says the same as head_dim");
-  config.ignoreIf("use_qk_norm", [true], AS_HERE);
-  config.ignoreIf("use_rotary_pos_emb", [true], AS_HERE);
-  config.ignoreIf("norm_type", ["rms"], AS_HERE);
-  config.ignore("cla_share_factor", "only use_cla has a use for it, and is refused unless false");
+  ignoreHunyuanKeys(config, sizes);
   const bias = config.boolean("attention_bias", false);
   return llamaLike(input, {
     sizes,
@@ -26,4 +23,13 @@ export function describeHunyuanV1Dense(input: FamilyInput): Decoder {
     rope: { hasAlpha: true },
     epsilon: 1e-5,
   });
+}
+
+/** What both kinds of Hunyuan say beside what transformers reads. */
+export function ignoreHunyuanKeys(config: ModelConfig, sizes: Sizes): void {
+  config.ignoreIf("attention_head_dim", [sizes.headDim], "says the same as head_dim");
+  config.ignoreIf("use_qk_norm", [true], AS_HERE);
+  config.ignoreIf("use_rotary_pos_emb", [true], AS_HERE);
+  config.ignoreIf("norm_type", ["rms"], AS_HERE);
+  config.ignore("cla_share_factor", "only use_cla has a use for it, and is refused unless false");
 }

@@ -23,6 +23,7 @@ export function describeQwen3Moe(input: FamilyInput): Decoder {
   const window = isWindowUsed ? uniformWindow(config, 4096) : undefined;
   if (!isWindowUsed) config.ignore("sliding_window", "use_sliding_window is false");
   config.ignore("max_window_layers", "all layers have the same window in this family");
+  config.ignoreIf("use_qk_norm", [true], "norms of q and k are what this family has anyway");
   config.ignoreIf("shared_expert_intermediate_size", [0], "no shared expert is what this family has anyway");
   const experts = readMixture(config, sizes.hidden);
   const weights = normalisedAsSaid(config, false);

@@ -1,0 +1,33 @@
+// GLM 4.5 and later: a sigmoid router with groups, a shared expert, half of each head rotated, dense layers first, and
+// layers at the end that predict further tokens.
+
+import type { Decoder } from "../description.js";
+import { llamaLike } from "../llama-like.js";
+import { behindDense, expertsOf, gatedAt, mixture, mixtureOrDense, readMixture, sigmoidRouter } from "../moe-parts.js";
+import type { FamilyInput } from "../parts.js";
+import { readSizes } from "../sizes.js";
+
+export function describeGlm4Moe(input: FamilyInput): Decoder {
+  const { config } = input;
+  const sizes = readSizes(config, { kvHeads: 8 });
+  const { hidden, layers } = sizes;
+  const experts = readMixture(config, hidden, { experts: ["n_routed_experts", "num_local_experts"] });
+  const router = sigmoidRouter(config, experts, { normalised: true, multiplier: 1 });
+  const intermediate = experts.intermediate * config.positiveInteger("n_shared_experts", 1);
+  const nextTokenKey = config.has("num_nextn_predict_layers") ? "num_nextn_predict_layers" : "num_mtp_layers";
+  const decoder = llamaLike(input, {
+    sizes,
+    attentionBias: { qkv: config.boolean("attention_bias", false) },
+    ...(config.boolean("use_qk_norm", false) && { queryKeyNorms: "before-rotation" }),
+    epsilon: 1e-5,
+    rope: { partial: 0.5 },
+    feedForward: mixtureOrDense(config, hidden, behindDense(config, layers, 1), ({ feedForward }) =>
+      mixture(
+        router(`${feedForward}.gate`, `${feedForward}.gate.e_score_correction_bias`),
+        expertsOf(`${feedForward}.experts`, experts),
+        { feedForward: gatedAt(`${feedForward}.shared_experts`, hidden, { ...experts, intermediate }) },
+      ),
+    ),
+  });
+  return { ...decoder, nextTokenLayers: config.count(nextTokenKey, 1) };
+}
