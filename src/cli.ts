@@ -8,7 +8,7 @@ import { addDiffCommand } from "./commands/diff.js";
 import { addInspectCommand } from "./commands/inspect.js";
 import { addProvidersCommand } from "./commands/providers.js";
 import { addVerifyCommand } from "./commands/verify.js";
-import { isFolderGone, KvScalesError, messageOf, throwIfAborted, UsageError } from "./errors.js";
+import { isFolderGone, isOutOfFileHandles, KvScalesError, messageOf, throwIfAborted, UsageError } from "./errors.js";
 import { EXIT_INTERRUPTED, type Interrupts, listenForInterrupts } from "./interrupts.js";
 import { TOOL_VERSION } from "./pipeline/calibration-record.js";
 import { showLine } from "./report/shown-text.js";
@@ -16,6 +16,7 @@ import { TextOutput } from "./report/text-output.js";
 
 const EXIT_BUG = 1;
 const EXIT_USAGE = 2;
+const EXIT_UNREADABLE = 3;
 
 /** Characters of an error's message. It may name several paths. */
 const MESSAGE_LIMIT = 4000;
@@ -108,6 +109,10 @@ function reportError(error: unknown, stderr: TextOutput): number {
     // Messages quote files, names and servers.
     stderr.write(`Error: ${showLine(error.message.trimEnd(), MESSAGE_LIMIT)}\n`);
     return error.exitCode;
+  }
+  if (isOutOfFileHandles(error)) {
+    stderr.write(`Error: ${messageOf(error)}\n`);
+    return EXIT_UNREADABLE;
   }
   stderr.write(`This is a bug in create-kv-scales, please report it with these lines:\n${describeBug(error)}\n`);
   return EXIT_BUG;

@@ -73,10 +73,22 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 /** The message of anything that was thrown, for use inside another message. */
 export function messageOf(error: unknown): string {
   if (isFolderGone(error)) return "the current folder has been deleted, so relative paths lead nowhere";
+  if (isOutOfFileHandles(error)) return "this process may not open more files. Allow more: ulimit -n 1024";
   return error instanceof Error ? error.message : String(error);
 }
 
 /** Whether a path was to begin at the current folder, and that has been deleted: Node names the call that failed alone. */
 export function isFolderGone(error: unknown): boolean {
   return error instanceof Error && "syscall" in error && error.syscall === "uv_cwd";
+}
+
+/** Whether too many files were open, in this process or the whole system, to open another or to start a process. */
+export function isOutOfFileHandles(error: unknown): boolean {
+  return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
+}
+
+/** The system's name of an error, such as ENOENT. */
+export function codeOf(error: unknown): string | undefined {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return typeof code === "string" ? code : undefined;
 }

@@ -23,15 +23,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pipeline/verify",
     "pipeline/verify-result",
   ],
+  "import-in-turn": [],
   cli: ["commands", "pipeline/calibration-record", "report/shown-text", "report/text-output", "interrupts"],
   commands: ["pipeline", "report", "checkpoint/output-formats", "checkpoint/place-file", "numerics/float8"],
   report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],
   pipeline: [
     ...["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],
-    "interrupts",
+    ...["interrupts", "import-in-turn"],
   ],
-  hub: ["checkpoint/make-folders", "checkpoint/open-checkpoint"],
-  prompts: ["checkpoint/open-checkpoint"],
+  hub: ["checkpoint/json-text", "checkpoint/make-folders", "checkpoint/open-checkpoint", "checkpoint/text-files"],
+  prompts: ["checkpoint/json-text", "checkpoint/plain-file", "checkpoint/text-files"],
   graphs: ["architectures", "onnx", "numerics"],
   checkpoint: ["numerics"],
   runtime: ["graphs/arithmetic"],
@@ -133,7 +134,7 @@ test("the imports are read: this is what a few files are known to have", () => {
   expect(of("index")).toContain("pipeline/calibrate");
   const types = (module: string) =>
     IMPORTS.find((entry) => entry.module === "pipeline/segment-plan" && entry.imported === module)?.typeOnly;
-  expect([types("graphs/segment"), types("architectures/description")]).toEqual([false, true]);
+  expect([types("graphs/segment-parts"), types("architectures/description")]).toEqual([false, true]);
 });
 
 test("every part has a row, and every row a part", () => {

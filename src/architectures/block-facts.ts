@@ -2,7 +2,7 @@
 // can go token by token. The one table of kinds; the compiler keeps it complete. Computes nothing.
 
 import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
-import { branchesOf, type DecoderLayer, type Embedding, type Residual } from "./description.js";
+import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
 import { elementsOf, storedTensors, type WeightSource } from "./weight-source.js";
 
@@ -38,6 +38,16 @@ export function factsOf(block: Block): BlockFacts {
       return feedForwardFacts(block);
     case "experts":
       return expertsFacts(block);
+    case "low-rank":
+      return {
+        ...{ linears: [block.left, block.right], norms: [block.norm], others: [] },
+        ...{ widest: block.right.outputs, activations: 3 * block.right.outputs, canStep: true },
+      };
+    case "per-layer-input":
+      return {
+        ...{ linears: [block.gate, block.projection], norms: [], others: [] },
+        ...{ widest: block.gate.outputs, activations: 3 * block.gate.outputs, canStep: false },
+      };
   }
 }
 
@@ -71,7 +81,7 @@ function weightsOfActivation(activation: FeedForward["activation"]): WeightSourc
 }
 
 /** A token passes through some of the experts only. */
-function expertsFacts({ router, experts, shared }: Experts): BlockFacts {
+function expertsFacts({ router, norm, experts, shared }: Experts): BlockFacts {
   const { logits, perToken } = router;
   const each = experts.map(feedForwardFacts);
   const always = shared && feedForwardFacts(shared.feedForward);
@@ -81,8 +91,8 @@ function expertsFacts({ router, experts, shared }: Experts): BlockFacts {
   return {
     linears: [...besides, ...each.flatMap(({ linears }) => linears)],
     products: multiplications(besides) + perToken * perExpert,
-    norms: [],
-    others: router.kind === "scores" ? present(router.correction) : [],
+    norms: present(norm, router.kind === "scores" ? router.input?.norm : undefined),
+    others: router.kind === "scores" ? present(router.correction, router.perExpert) : [],
     widest: Math.max(logits.outputs * perToken, perToken * Math.max(widest, logits.inputs), always?.widest ?? 0),
     activations: perToken * (4 * logits.inputs + 3 * widest) + (always?.activations ?? 0),
     canStep: true,
@@ -99,16 +109,31 @@ function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
 
 /** Every weight of some residuals, with what the branches have beside their blocks. */
 function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
-  return residuals.flatMap(({ branches }) =>
-    branches.flatMap(({ norm, block, postNorm }) => {
+  return residuals.flatMap(({ branches, postNorm: behind, scale }) => [
+    ...branches.flatMap(({ norm, block, postNorm }) => {
       const { linears, norms, others } = factsOf(block);
       return [
-        ...linears.flatMap(({ weight, bias }) => present(weight, bias)),
+        ...linears.flatMap(weightsOfLinear),
         ...present(norm, postNorm, ...norms).flatMap(weightsOfNorm),
         ...others,
       ];
     }),
-  );
+    ...present(behind).flatMap(weightsOfNorm),
+    ...(typeof scale === "object" ? [scale] : []),
+  ]);
+}
+
+function weightsOfAltUp({ routerNorm, modalities, prediction, correction, last, lastScale }: AltUp): WeightSource[] {
+  return [
+    ...[modalities, prediction, correction].flatMap(weightsOfLinear),
+    ...weightsOfNorm(routerNorm),
+    ...weightsOfResiduals([{ branches: [last] }]),
+    ...present(lastScale),
+  ];
+}
+
+function weightsOfLinear({ weight, bias }: Linear): WeightSource[] {
+  return present(weight, bias);
 }
 
 /** The weights of a norm that has any. */
@@ -116,9 +141,30 @@ export function weightsOfNorm(norm: Norm): WeightSource[] {
   return present(norm.weight, norm.kind === "layer" ? norm.bias : undefined);
 }
 
-/** Numbers that the weights of some residuals are. */
-export function weightElements(residuals: readonly Residual[]): number {
-  const distinct = new Map(weightsOfResiduals(residuals).map((source) => [JSON.stringify(source), source]));
+/** What comes before the first layer and right behind the last: the weights beside tables that rows are taken of. */
+export function weightsAroundLayers({ embedding, perLayerInputs, streams }: Decoder): WeightSource[] {
+  const linears = [
+    ...(perLayerInputs?.projections ?? []),
+    ...(streams?.projections ?? []),
+    ...(streams?.projectionsBack ?? []),
+  ];
+  return [...present(embedding.norm, perLayerInputs?.norm).flatMap(weightsOfNorm), ...linears.flatMap(weightsOfLinear)];
+}
+
+/** The tables of [tokens, …] that rows are taken of, by name. */
+export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): Map<string, readonly number[]> {
+  const { weight, positions } = embedding;
+  const tables = new Map([[weight, [sizes.vocabularySize, sizes.hiddenSize]]]);
+  if (positions !== undefined) tables.set(positions.weight, [positions.offset + positions.tokens, sizes.hiddenSize]);
+  if (perLayerInputs === undefined) return tables;
+  const { table, size } = perLayerInputs;
+  return tables.set(table.name, [table.tokens, table.layers * size]);
+}
+
+/** Numbers that the weights of some residuals are, and those around them. */
+export function weightElements(residuals: readonly Residual[], altUp?: AltUp): number {
+  const sources = [...weightsOfResiduals(residuals), ...present(altUp).flatMap(weightsOfAltUp)];
+  const distinct = new Map(sources.map((source) => [JSON.stringify(source), source]));
   return [...distinct.values()].reduce((sum, source) => sum + elementsOf(source), 0);
 }
 
@@ -130,7 +176,7 @@ export function productsOf(residuals: readonly Residual[]): number {
 
 /** Every tensor that a layer uses, with the shape that the description expects. */
 export function tensorsOfLayer(layer: DecoderLayer): Map<string, readonly number[]> {
-  return tensorShapes(weightsOfResiduals(layer.residuals));
+  return tensorShapes([...weightsOfResiduals(layer.residuals), ...present(layer.altUp).flatMap(weightsOfAltUp)]);
 }
 
 /** The tensors that weights are parts of. */
@@ -139,12 +185,8 @@ export function tensorShapes(sources: readonly WeightSource[]): Map<string, read
 }
 
 /** The first block of a decoder that no step can compute, by kind. */
-export function blockWithoutStep(layers: readonly DecoderLayer[]): Block["kind"] | undefined {
+export function blockWithoutStep(layers: readonly DecoderLayer[]): string | undefined {
   const blocks = layers.flatMap((layer) => branchesOf(layer).map(({ block }) => block));
-  return blocks.find((block) => !factsOf(block).canStep)?.kind;
-}
-
-/** The tensors that turn token ids into hidden states. */
-export function tensorsOfEmbedding({ weight, positions }: Embedding): string[] {
-  return positions === undefined ? [weight] : [weight, positions.weight];
+  const found = blocks.find((block) => !factsOf(block).canStep);
+  return found?.kind === "attention" ? "attention in chunks of positions" : found?.kind;
 }

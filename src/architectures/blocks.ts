@@ -5,7 +5,7 @@ import type { Experts } from "./experts.js";
 import type { WeightSource } from "./weight-source.js";
 
 /** What a residual branch may hold. A new kind needs its facts in block-facts.ts and its nodes in graphs/record-block.ts. */
-export type Block = Attention | SharedAttention | FeedForward | Experts;
+export type Block = Attention | SharedAttention | FeedForward | PerLayerInput | LowRank | Experts;
 
 /** softmax(q · kᵀ · scale) · v of grouped heads, causal, with a KV cache of its own. */
 export interface Attention extends AttentionReading {
@@ -22,7 +22,7 @@ export interface Attention extends AttentionReading {
   readonly valueMultiplier?: number;
 }
 
-/** Attention that reads the cache of an earlier layer and writes none. Not computed yet: describing one is refused. */
+/** Attention that reads the cache of an earlier layer, as that one does, and writes none. */
 export interface SharedAttention extends AttentionReading {
   readonly kind: "shared-attention";
   /** The layer whose cache it reads. */
@@ -86,9 +86,32 @@ export interface OutputGate {
 export interface FeedForward {
   readonly kind: "feed-forward";
   readonly activation: Activation | Xielu | ClampedSwiglu;
+  /**
+   * What a gate's outputs of a token are lowered by before the activation: their mean and so many of their standard
+   * deviations. Below it they become 0.
+   */
+  readonly gateCutoff?: number;
   readonly gate?: Linear;
   readonly up: Linear;
   readonly down: Linear;
+}
+
+/** x + norm(right(left(x))): a residual of low rank (LAuReL, arXiv 2411.07501). */
+export interface LowRank {
+  readonly kind: "low-rank";
+  readonly left: Linear;
+  readonly right: Linear;
+  readonly norm: Norm;
+}
+
+/** projection(activation(gate(x)) · e), e being what the decoder's embeddings per layer say of a token in one layer. */
+export interface PerLayerInput {
+  readonly kind: "per-layer-input";
+  /** Whose embeddings it takes. */
+  readonly layer: number;
+  readonly activation: Activation;
+  readonly gate: Linear;
+  readonly projection: Linear;
 }
 
 /**

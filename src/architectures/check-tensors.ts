@@ -2,7 +2,7 @@
 // type that is computed with, and its layers have no other. Reads no numbers.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import { tensorShapes, tensorsOfLayer, weightsOfNorm } from "./block-facts.js";
+import { tablesOf, tensorShapes, tensorsOfLayer, weightsAroundLayers, weightsOfNorm } from "./block-facts.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 
@@ -26,7 +26,7 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
     if (!packed) continue;
     const method = config.optionalObject("quantization_config")?.raw("quant_method");
     throw new UnsupportedModelError(
-      `Quantized weights (${String(method ?? "unknown method")}, tensor "${name}") are not supported: calibrate the 16-bit checkpoint they were made from`,
+      `Quantized weights (${typeof method === "string" ? method : "unknown method"}, tensor "${name}") are not supported: calibrate the 16-bit checkpoint they were made from`,
     );
   }
 }
@@ -37,16 +37,13 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
  * place
  */
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
-  const { embedding, vocabularySize, hiddenSize } = decoder;
-  checkTensor(tensors, embedding.weight, [vocabularySize, hiddenSize]);
-  const { positions } = embedding;
-  if (positions) checkTensor(tensors, positions.weight, [positions.offset + positions.tokens, hiddenSize]);
-  if (embedding.norm) checkAll(tensors, tensorShapes(weightsOfNorm(embedding.norm)));
+  checkAll(tensors, tablesOf(decoder));
+  checkAll(tensors, tensorShapes(weightsAroundLayers(decoder)));
   const known = new Set<string>();
   for (const layer of decoder.layers) {
     const shapes = tensorsOfLayer(layer);
     checkAll(tensors, shapes);
-    for (const name of shapes.keys()) known.add(name);
+    for (const name of [...shapes.keys(), ...(layer.unread ?? [])]) known.add(name);
   }
   const isOfNextTokens = (name: string) => {
     const index = Number.parseInt(name.slice(layersPrefix.length), 10) - decoder.layers.length;

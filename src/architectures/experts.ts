@@ -1,13 +1,15 @@
 // A mixture of experts as pure data: which experts a token is sent to, what each computes, and what is added for every
 // token. Knows neither ONNX nor files.
 
-import type { FeedForward, Linear } from "./blocks.js";
+import type { FeedForward, Linear, Norm } from "./blocks.js";
 import type { WeightSource } from "./weight-source.js";
 
 /** Σ weight · expert(x) over the experts that the router chooses for a token; plus the shared expert. */
 export interface Experts {
   readonly kind: "experts";
   readonly router: Router;
+  /** Of what goes into experts; the router reads x itself. */
+  readonly norm?: Norm;
   readonly experts: readonly FeedForward[];
   /** What the router's weight multiplies: what goes into an expert, or what comes out. */
   readonly weighted: "input" | "output";
@@ -26,6 +28,8 @@ export type Router = ScoreRouter | SparseMixer;
 /** Chooses the experts with the best scores, and weighs them by these. */
 export interface ScoreRouter {
   readonly kind: "scores";
+  /** The router reads multiplier · norm(x); absent: x. */
+  readonly input?: { readonly norm: Norm; readonly multiplier: number };
   /** x → one logit for each expert. */
   readonly logits: Linear;
   /** Experts that a token is sent to. */
@@ -41,6 +45,8 @@ export interface ScoreRouter {
   readonly normalised?: { readonly p: number; readonly epsilon: number; readonly floor: number };
   /** Multiplies every weight. */
   readonly multiplier: number;
+  /** Multiplies the weights of each expert, last. [experts] */
+  readonly perExpert?: WeightSource;
 }
 
 /**

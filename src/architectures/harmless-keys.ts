@@ -18,6 +18,7 @@ const NEXT_TOKENS: Harmless = { reason: "of layers that predict further tokens, 
 const PICTURES: Harmless = { reason: "of pictures: prompts are text" };
 const TOKEN: Harmless = { reason: "the id of a token: prompts come from the tokenizer" };
 const GENERATION: Harmless = { reason: "a default of generation" };
+const NOT_TEXT: Harmless = { reason: "of images and sound: prompts are text" };
 const PROVENANCE: Harmless = { reason: "says where the checkpoint comes from" };
 const RUNNER: Harmless = { reason: "how the original code ran" };
 const BY_TENSORS: Harmless = { reason: "seen in the tensors: one that the description has no place for is refused" };
@@ -49,6 +50,13 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   decoder_start_token_id: TOKEN,
   image_token_id: TOKEN,
   image_token_index: TOKEN,
+  boi_token_index: TOKEN,
+  eoi_token_index: TOKEN,
+  boi_token_id: TOKEN,
+  eoi_token_id: TOKEN,
+  boa_token_id: TOKEN,
+  eoa_token_id: TOKEN,
+  eoa_token_index: TOKEN,
   video_token_id: TOKEN,
   audio_token_id: TOKEN,
   vision_start_token_id: TOKEN,
@@ -57,6 +65,7 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   tokenizer_class: { reason: "prompts come from tokenizer.json" },
 
   use_cache: GENERATION,
+  cache_implementation: { reason: "how transformers keeps its cache: the numbers are the same" },
   temperature: GENERATION,
   top_k: GENERATION,
   top_p: GENERATION,
@@ -106,6 +115,11 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   id2label: { reason: "names of classes" },
   label2id: { reason: "names of classes" },
   num_labels: { reason: "a head for classes" },
+  vision_config: NOT_TEXT,
+  audio_config: NOT_TEXT,
+  mm_tokens_per_image: NOT_TEXT,
+  vision_soft_tokens_per_image: NOT_TEXT,
+  audio_soft_tokens_per_image: NOT_TEXT,
   problem_type: { reason: "a head for classes" },
   chunk_size_feed_forward: { reason: "the same sums, in pieces" },
   pretraining_tp: { reason: "the same sums, in pieces" },
@@ -149,6 +163,8 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   pad_key_length: RUNNER,
   pre_allocate_kv_cache: RUNNER,
   validate_runner_input: RUNNER,
+  load_balance_coeff: training("a loss"),
+  use_grouped_mm: { reason: "the same sums, by another kernel" },
   emb_pdrop: training("dropout"),
   expert_dropout: training("dropout"),
   input_jitter_noise: training("jitter"),

@@ -124,6 +124,13 @@ export class ModelConfig {
     return isList ? (value as number[]) : this.#fail(key, "a list of numbers");
   }
 
+  /** A list of one number per layer. @param isValid what each must be */
+  numbersOfLayers(key: string, layers: number, isValid: (value: number) => boolean): number[] {
+    const list = this.optionalNumbers(key);
+    if (list?.length === layers && list.every(isValid)) return list;
+    return this.#fail(key, `a list of ${layers} numbers in their range, one per layer`);
+  }
+
   /** The object counts as read key by key. */
   optionalObject(key: string): ModelConfig | undefined {
     const value = this.#value(key);

@@ -13,7 +13,16 @@ import type {
   RmsNorm,
   RopeUse,
 } from "./blocks.js";
-import type { Branch, Decoder, DecoderLayer, ModelEnd, Residual } from "./description.js";
+import type {
+  AltUp,
+  Branch,
+  Decoder,
+  DecoderLayer,
+  ModelEnd,
+  PerLayerInputs,
+  Residual,
+  Streams,
+} from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import type { Rope } from "./rope.js";
 import type { Sizes } from "./sizes.js";
@@ -227,29 +236,74 @@ export interface DecoderParts {
   readonly sizes: Sizes;
   readonly ropes: readonly Rope[];
   readonly layer: (names: LayerNames, index: number) => readonly Residual[];
+  readonly unread?: (names: LayerNames, index: number) => readonly string[];
+  readonly perLayerInputs?: PerLayerInputs;
+  readonly streams?: Streams;
+  readonly altUp?: (names: LayerNames, index: number) => AltUp;
   readonly embedding?: Omit<Decoder["embedding"], "weight">;
   readonly finalNorm: Norm;
   readonly logits?: Pick<ModelEnd, "bias" | "multiplier" | "softcap">;
   /** What transformers takes when `tie_word_embeddings` is absent. */
   readonly tied?: boolean;
+  /** What it takes when `vocab_size` is absent. */
+  readonly vocabulary?: number;
 }
 
 /** Puts a description together. */
 export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): Decoder {
   const layers = Array.from({ length: parts.sizes.layers }, (_, index): DecoderLayer => {
-    return { index, residuals: parts.layer(names.layer(index), index) };
+    const layer = names.layer(index);
+    const unread = parts.unread?.(layer, index) ?? [];
+    return {
+      ...{ index, residuals: parts.layer(layer, index) },
+      ...(parts.altUp && { altUp: parts.altUp(layer, index) }),
+      ...(unread.length > 0 && { unread }),
+    };
   });
   const embedding = `${names.embedding}.weight`;
   const isTied = config.boolean("tie_word_embeddings", parts.tied ?? false);
   return {
     modelType: config.string("model_type"),
     hiddenSize: parts.sizes.hidden,
-    vocabularySize: config.positiveInteger("vocab_size"),
+    vocabularySize: config.positiveInteger("vocab_size", parts.vocabulary),
     embedding: { weight: embedding, ...parts.embedding },
+    ...(parts.perLayerInputs && { perLayerInputs: parts.perLayerInputs }),
+    ...(parts.streams && { streams: parts.streams }),
     ropes: parts.ropes,
     layers,
     end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },
   };
+}
+
+/** An RMS norm that stores its weight − 1, as Gemma's do. */
+export function plusOneNormOf(config: ModelConfig): (name: string, size: number) => RmsNorm {
+  const norm = rmsNormOf(config);
+  return (name, size) => ({ ...norm(name, size), plusOne: true });
+}
+
+/** The same norm without a weight. */
+export function withoutWeight({ weight: _, ...norm }: RmsNorm): RmsNorm {
+  return norm;
+}
+
+/** Gemma's order: a norm before and one behind each block, by the names of Gemma 2. @param norm of a whole name */
+export function sandwiches(
+  layer: LayerNames,
+  norm: (name: string) => Norm,
+  attention: Block,
+  feedForward: Block,
+): [Residual, Residual] {
+  return [
+    sandwich(norm(layer.attentionNorm), attention, norm(layer.of("post_attention_layernorm"))),
+    sandwich(norm(layer.of("pre_feedforward_layernorm")), feedForward, norm(layer.of("post_feedforward_layernorm"))),
+  ];
+}
+
+/** A soft cap; null is none. @param fallback what transformers takes when the key is absent, not null */
+export function softcapOf(config: ModelConfig, key: string, fallback?: number): { readonly softcap?: number } {
+  const isSaid = config.mentions(key) || fallback === undefined;
+  const softcap = isSaid ? config.optionalPositiveNumber(key) : config.positiveNumber(key, fallback);
+  return softcap === undefined ? {} : { softcap };
 }
 
 /** down(activation(gate(x)) · up(x)) with gate and up in one tensor, gate_up_proj. */

@@ -19,6 +19,11 @@ import { describeExaoneMoe } from "./families/exaone-moe.js";
 import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
 import { describeFlexOlmo } from "./families/flex-olmo.js";
+import { describeGemma } from "./families/gemma.js";
+import { describeGemma2, describeVaultGemma } from "./families/gemma2.js";
+import { describeGemma3 } from "./families/gemma3.js";
+import { describeGemma3n } from "./families/gemma3n.js";
+import { describeGemma4 } from "./families/gemma4.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
 import { describeGlm4Moe } from "./families/glm4-moe.js";
 import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
@@ -82,10 +87,16 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   arcee: { describe: describeArcee },
   cohere: { describe: describeCohere },
   cwm: { describe: describeCwm },
+  gemma: { describe: describeGemma },
+  gemma2: { describe: describeGemma2 },
+  gemma3_text: { describe: describeGemma3 },
+  gemma3n_text: { describe: describeGemma3n },
+  gemma4_text: { describe: describeGemma4 },
   granite: { describe: describeGranite },
   olmo2: { describe: describeOlmo2 },
   phi3: { describe: describePhi3, names: PHI3_NAMES },
   starcoder2: { describe: describeStarcoder2, names: STARCODER2_NAMES },
+  vaultgemma: { describe: describeVaultGemma },
 
   seed_oss: { describe: describeSeedOss },
   smollm3: { describe: describeSmolLm3 },
@@ -142,7 +153,12 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */
-const WRAPPERS: Readonly<Record<string, string>> = {};
+const WRAPPERS: Readonly<Record<string, string>> = {
+  gemma3: "text_config",
+  gemma3n: "text_config",
+  gemma4: "text_config",
+  llama4: "text_config",
+};
 
 export interface DescribeOptions {
   /** Keys of config.json that the user says change nothing, with dots where objects are nested. */

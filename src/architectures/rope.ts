@@ -7,8 +7,6 @@ import { ModelConfig } from "./model-config.js";
 
 export type RopeScaling =
   | { readonly type: "default" }
-  /** Nothing turns: for what growth alone does. No config.json says so. */
-  | { readonly type: "still" }
   | { readonly type: "linear"; readonly factor: number }
   | { readonly type: "dynamic"; readonly factor: number; readonly maxPositions: number }
   /** theta · alpha^(dimensions / (dimensions − 2)) in place of theta. */
@@ -38,7 +36,9 @@ export type RopeScaling =
       readonly attentionFactor: number;
       /** For longer prompts than the trained length; absent: the same. */
       readonly longAttentionFactor?: number;
-    };
+    }
+  /** The first pairs turn, with the frequencies that they would have if all did; the share of them in all pairs. */
+  | { readonly type: "proportional"; readonly factor: number; readonly share: number };
 
 export interface Rope {
   readonly theta: number;
@@ -57,11 +57,9 @@ export interface RopeTables {
   readonly sin: Float32Array; // [positions, dimensions / 2]
 }
 
-/** What config.json may say. */
-type WrittenType = Exclude<RopeScaling["type"], "still">;
 type ScalingReader = (parameters: ModelConfig, config: ModelConfig) => RopeScaling;
 
-const SCALING_READERS: Record<WrittenType, { keys: readonly string[]; read: ScalingReader }> = {
+const SCALING_READERS: Record<RopeScaling["type"], { keys: readonly string[]; read: ScalingReader }> = {
   default: { keys: [], read: () => ({ type: "default" }) },
   linear: { keys: ["factor"], read: (p) => ({ type: "linear", factor: p.positiveNumber("factor") }) },
   dynamic: {
@@ -100,6 +98,8 @@ const SCALING_READERS: Record<WrittenType, { keys: readonly string[]; read: Scal
     keys: ["factor", "original_max_position_embeddings", "attention_factor", "short_factor", "long_factor"],
     read: readLongRope,
   },
+  // partial_rotary_factor is no key of this type alone: others do not pass over it.
+  proportional: { keys: ["factor"], read: readProportional },
 };
 
 /** How a family reads its rotation where it differs from Llama's. */
@@ -132,7 +132,6 @@ export function readRope(config: ModelConfig, headDim: number, reading: RopeRead
 /**
  * The same of one object of RoPE parameters, where a config has several: one per type of layer.
  * @param parameters undefined: all is at its default, or beside them in `config`
- * @public for families
  */
 export function readRopeFrom(
   parameters: ModelConfig | undefined,
@@ -157,7 +156,7 @@ export function readRopeFrom(
       `${parameters.nameOf("rope_type")}: RoPE type "${type}" is not supported; supported: ${known}`,
     );
   }
-  const reader = SCALING_READERS[type as WrittenType];
+  const reader = SCALING_READERS[type as RopeScaling["type"]];
   const read = reader.read(parameters, config);
   const scaling = reading.hasMscales && read.type === "longrope" ? withMscales(parameters, read) : read;
   // transformers passes over keys that belong to another type.
@@ -288,6 +287,16 @@ function withMscales(parameters: ModelConfig, scaling: Extract<RopeScaling, { ty
   };
 }
 
+function readProportional(parameters: ModelConfig): RopeScaling {
+  const share = parameters.number("partial_rotary_factor", 1);
+  if (share < 0 || share > 1) {
+    throw new CheckpointError(
+      `${parameters.nameOf("partial_rotary_factor")}: expected a number from 0 to 1, found ${share}`,
+    );
+  }
+  return { type: "proportional", factor: parameters.positiveNumber("factor", 1), share };
+}
+
 /** YaRN (arXiv 2309.00071), equation 22, with DeepSeek's mscale and mscale_all_dim. */
 function yarnAttentionFactor(parameters: ModelConfig, factor: number): number {
   const magnitude = (mscale: number) => (factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1);
@@ -329,14 +338,16 @@ export function inverseFrequencies(rope: Rope, length: number): Float32Array {
     frequencies[pair] = 1 / wave;
   }
   switch (scaling.type) {
-    case "still":
-      return frequencies.fill(0);
     case "default":
     case "dynamic":
     case "ntk_alpha":
       return frequencies;
     case "linear":
       return frequencies.map((frequency) => frequency / scaling.factor);
+    case "proportional": {
+      const turning = Math.floor(Math.floor(scaling.share * dimensions) / 2);
+      return frequencies.map((frequency, pair) => (pair < turning ? frequency / scaling.factor : 0));
+    }
     case "llama3":
       return frequencies.map((frequency) => llama3Frequency(frequency, scaling));
     case "yarn":

@@ -30,13 +30,14 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
 
 /**
  * Sizes under Llama's keys.
- * @param defaults what transformers takes when a key is absent: num_key_value_heads (else as many as heads), head_dim
+ * @param defaults what transformers takes when a key is absent; without one, num_key_value_heads is as many as heads and
+ * head_dim their share of hidden_size, and the others must be there
  * @throws CheckpointError naming the key
  */
-export function readSizes(config: ModelConfig, defaults: { kvHeads?: number; headDim?: number } = {}): Sizes {
-  const layers = readLayers(config, "num_hidden_layers");
-  const hidden = config.positiveInteger("hidden_size");
-  const heads = config.positiveInteger("num_attention_heads");
+export function readSizes(config: ModelConfig, defaults: Partial<Sizes> = {}): Sizes {
+  const layers = readLayers(config, "num_hidden_layers", defaults.layers);
+  const hidden = config.positiveInteger("hidden_size", defaults.hidden);
+  const heads = config.positiveInteger("num_attention_heads", defaults.heads);
   // null means as many as heads, and heads that fill hidden_size; absent means the family's default, where it has one.
   const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (defaults.kvHeads ?? heads);
   const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
@@ -73,8 +74,8 @@ export function readGptSizes(config: ModelConfig, keys = GPT_KEYS, kvHeads?: num
   return { hidden, layers, heads, kvHeads: kvHeads ?? heads, headDim: hidden / heads };
 }
 
-function readLayers(config: ModelConfig, key: string): number {
-  const layers = config.positiveInteger(key);
+function readLayers(config: ModelConfig, key: string, fallback?: number): number {
+  const layers = config.positiveInteger(key, fallback);
   if (layers <= MAX_LAYERS) return layers;
   throw new CheckpointError(`${config.nameOf(key)}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`);
 }

@@ -69,6 +69,39 @@ export function windowsOfUpperLayers(config: ModelConfig, layers: number): (numb
   });
 }
 
+export type AttentionType = "full_attention" | "sliding_attention";
+
+/**
+ * `layer_types`; where it is absent, every layer slides whose number does not divide by the pattern, counted from 1.
+ * @param pattern that transformers takes
+ */
+export function typesByPattern(config: ModelConfig, layers: number, pattern: number): readonly AttentionType[] {
+  return (
+    layerTypes<AttentionType>(config, layers, ["full_attention", "sliding_attention"]) ??
+    Array.from({ length: layers }, (_, index) => ((index + 1) % pattern === 0 ? "full_attention" : "sliding_attention"))
+  );
+}
+
+/**
+ * The window of each layer by its type.
+ * @param fallback what transformers takes when `sliding_window` is absent
+ * @throws CheckpointError when layers slide and config.json says there is no window
+ */
+export function windowsByType(
+  config: ModelConfig,
+  types: readonly AttentionType[],
+  fallback: number,
+): (number | undefined)[] {
+  const window = uniformWindow(config, fallback);
+  return types.map((type, layer) => {
+    if (type === "full_attention") return undefined;
+    if (window !== undefined) return window;
+    throw new CheckpointError(
+      `${config.nameOf("sliding_window")}: expected a positive integer, because layer ${layer} is "${type}", found null`,
+    );
+  });
+}
+
 /**
  * The window in the layers that `layer_types` calls sliding, or where that is absent, in those that the family says.
  * @param window undefined: none

@@ -4,6 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { applyEdits, findNodeAtLocation, modify, parseTree } from "jsonc-parser";
 import { UnsupportedModelError } from "../errors.js";
+import { isObject } from "./json-text.js";
 import { OUTPUT_FORMATS, type OutputFormat } from "./output-formats.js";
 
 /**
@@ -20,14 +21,16 @@ export function patchConfigText(
       `config.json: has a quantization_config already (${quantizationMethod(config)}), and this format needs one of its own. Use --format tgi or tgi-separate, which leave it as it is.`,
     );
   }
-  let patched = text;
+  // White space at the end would be walked over for each key.
+  let patched = text.trimEnd();
+  const rest = text.slice(patched.length);
   for (const key of keysOfAllFormats()) {
     if (key in config && !(key in keys) && (key !== "quantization_config" || hasOwnQuantization(config))) {
       patched = removeKey(patched, key);
     }
   }
   for (const [key, value] of Object.entries(keys)) patched = setKey(patched, key, value);
-  return patched;
+  return patched + rest;
 }
 
 /** Whether config.json has a quantization_config that this program did not write. */
@@ -40,8 +43,8 @@ function hasOwnQuantization(config: Readonly<Record<string, unknown>>): boolean 
 }
 
 function quantizationMethod(config: Readonly<Record<string, unknown>>): string {
-  const block = config.quantization_config as { quant_method?: unknown };
-  return String(block.quant_method ?? "of unknown method");
+  const block = config.quantization_config;
+  return isObject(block) && typeof block.quant_method === "string" ? block.quant_method : "of unknown method";
 }
 
 function keysOfAllFormats(): Set<string> {

@@ -2,7 +2,9 @@
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
-import { type Checkpoint, parseJsonObject, readOptionalTextFile } from "./open-checkpoint.js";
+import { parseJsonObject, showJson } from "./json-text.js";
+import type { Checkpoint } from "./open-checkpoint.js";
+import { readOptionalTextFile } from "./text-files.js";
 
 const GENERATION_CONFIG = "generation_config.json";
 
@@ -22,7 +24,5 @@ function idsOf(value: unknown, path: string): readonly number[] | undefined {
   if (value === undefined || value === null) return undefined;
   const ids = Array.isArray(value) ? value : [value];
   if (ids.every((id) => Number.isSafeInteger(id) && id >= 0)) return ids;
-  throw new CheckpointError(
-    `${path}: eos_token_id: expected a token id or a list of them, found ${JSON.stringify(value).slice(0, 80)}`,
-  );
+  throw new CheckpointError(`${path}: eos_token_id: expected a token id or a list of them, found ${showJson(value)}`);
 }

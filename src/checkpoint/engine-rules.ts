@@ -12,7 +12,8 @@ import {
   unknown,
   unscaled,
 } from "./engine-verdicts.js";
-import type { ScaleTensor } from "./read-scales.js";
+import { isObject, showJson } from "./json-text.js";
+import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
 import type { Quantization, ScaleFacts } from "./scale-facts.js";
 import type { ScaleKind } from "./scale-names.js";
 
@@ -41,8 +42,9 @@ function judgeDocumentedTgi(facts: ScaleFacts): EngineVerdict {
   if (shared.length > 0 && typeof facts.kvCacheDtype !== "string") {
     return ignored(facts, "config.json lacks kv_cache_torch_dtype, which says what the scales are for");
   }
+  const scalesOf = scalesByAttention(shared);
   return loadedWith(facts, (attention) => {
-    const scale = shared.find((tensor) => tensor.attention === attention);
+    const [scale] = scalesOf(attention);
     return { k: scale, v: scale };
   });
 }
@@ -52,9 +54,9 @@ function judgeTgi(facts: ScaleFacts): EngineVerdict {
   if (facts.duplicate) return refused(sayDuplicate(facts.duplicate));
   const refusal = blockRefusedByTgi(facts.quantization);
   if (refusal) return refused(refusal);
-  const plain = facts.scales.filter(({ form }) => form === "attention");
+  const scalesOf = scalesByAttention(facts.scales.filter(({ form }) => form === "attention"));
   const read = (attention: string): FoundScales => {
-    const find = (kind: ScaleKind) => plain.find((scale) => scale.attention === attention && scale.kind === kind);
+    const find = (kind: ScaleKind) => scalesOf(attention).find((scale) => scale.kind === kind);
     const [k, v, shared] = [find("k_scale"), find("v_scale"), find("kv_scale")];
     return k && v ? { k, v } : { k: shared, v: shared };
   };
@@ -97,15 +99,15 @@ function judgeVllm(facts: ScaleFacts): EngineVerdict {
   const refusal = schemeRefusedByVllm(quantization) ?? quarkRefusedByVllm(quantization);
   if (refusal) return refused(refusal);
   const readsOutputs = method === "fp8" || method === "quark";
-  const stray = scales.find(
-    ({ attention, form }) => !isAttention(facts, attention) || (form === "output" && !readsOutputs),
-  );
+  const known = new Set(facts.attentions.values());
+  const stray = scales.find(({ attention, form }) => !known.has(attention) || (form === "output" && !readsOutputs));
   if (stray) return refused(`the model has no "${stray.name}"`);
   const elements = quantization.kvCacheScheme?.strategy === "attn_head" ? facts.kvHeads : 1;
   const wrong = scales.find((scale) => elementsOf(scale) !== elements);
   if (wrong) return refused(sayElements(wrong, elements));
   if (method !== "compressed-tensors") return judgePairs(facts, scales);
-  return loadedWith(facts, (attention) => lastWritten(scales, attention));
+  const scalesOf = scalesByAttention(scales);
+  return loadedWith(facts, (attention) => lastWritten(scalesOf(attention)));
 }
 
 /** Of a compressed-tensors block alone. */
@@ -122,11 +124,11 @@ function quarkRefusedByVllm({ method, block }: Quantization): string | undefined
   const groups = Array.isArray(block.export.kv_cache_group) ? block.export.kv_cache_group : [];
   const layers = isObject(block.layer_quant_config) ? block.layer_quant_config : {};
   for (const group of groups) {
-    const layer = layers[group];
+    const layer = typeof group === "string" ? layers[group] : undefined;
     const cache = isObject(layer) && isObject(layer.output_tensors) ? layer.output_tensors : {};
     if (cache.dtype !== undefined && cache.dtype !== "fp8_e4m3") return "the cache of the quark block is not fp8_e4m3";
     if (cache.qscheme !== undefined && cache.qscheme !== "per_tensor") {
-      return `the cache of the quark block has qscheme ${JSON.stringify(cache.qscheme)} instead of "per_tensor"`;
+      return `the cache of the quark block has qscheme ${showJson(cache.qscheme)} instead of "per_tensor"`;
     }
   }
   return undefined;
@@ -143,8 +145,9 @@ function judgeSglang(facts: ScaleFacts): EngineVerdict {
   if (quantization && !["compressed-tensors", "fp8"].includes(quantization.method)) return unknown(quantization);
   const output = named.find(({ form }) => form === "output");
   if (output) return refused(`no projection has "${output.name}"`);
+  const known = new Set(facts.attentions.values());
   const scales = named.filter(
-    ({ attention, form }) => isAttention(facts, attention) && (form === "attention" || form === "projection"),
+    ({ attention, form }) => known.has(attention) && (form === "attention" || form === "projection"),
   );
   if (scales.length === 0) return unscaled(facts);
   if (quantization === undefined) return ignored(facts, "without a quantization_config it passes over scales");
@@ -156,8 +159,9 @@ function judgeSglang(facts: ScaleFacts): EngineVerdict {
 
 /** A layer with one sound scale uses it for both sides, unless it is V's; one with none stays at 1.0. */
 function judgePairs(facts: ScaleFacts, scales: readonly ScaleTensor[]): EngineVerdict {
+  const scalesOf = scalesByAttention(scales);
   const read = (attention: string): FoundScales => {
-    const { k, v } = lastWritten(scales, attention);
+    const { k, v } = lastWritten(scalesOf(attention));
     return { k: k && isSound(k) ? k : undefined, v: v && isSound(v) ? v : undefined };
   };
   const lone = [...facts.attentions.values()].map(read).find(({ k, v }) => !k && v)?.v;
@@ -188,15 +192,17 @@ function judgeTransformers(facts: ScaleFacts): EngineVerdict {
   const refusal = strategyRefused(scheme);
   if (refusal) return refused(refusal);
   const own = inOrderOfWriting(loaded).filter(({ kind, form }) => kind !== "kv_scale" && form === "attention");
+  const order = new Map(own.map((scale, place) => [scale, place]));
+  const scalesOf = scalesByAttention(own);
   // Names of a base model, without "model.", find their place too.
-  const named = (name: string) =>
-    own.map((scale) => (name.endsWith(`.${scale.attention}`) ? { ...scale, attention: name } : scale));
-  return loadedWith(facts, (attention) => lastWritten(named(attention), attention), "unwritten");
+  const named = (name: string) => endingsOf(name).flatMap(scalesOf);
+  const written = (name: string) => named(name).sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+  return loadedWith(facts, (attention) => lastWritten(written(attention)), "unwritten");
 }
 
 function strategyRefused({ strategy }: Readonly<Record<string, unknown>>): string | undefined {
   if (strategy === "tensor" || strategy === "attn_head") return undefined;
-  return `the kv_cache_scheme has strategy ${JSON.stringify(strategy)} instead of "tensor"`;
+  return `the kv_cache_scheme has strategy ${showJson(strategy)} instead of "tensor"`;
 }
 
 function sayElements(scale: ScaleTensor, expected: number | undefined): string {
@@ -207,8 +213,10 @@ function absentFile({ namedFiles, files }: ScaleFacts): string | undefined {
   return [...(namedFiles ?? [])].find((file) => !files.includes(file));
 }
 
-function isAttention({ attentions }: ScaleFacts, name: string): boolean {
-  return [...attentions.values()].includes(name);
+/** The name whole, and without its first parts. */
+function endingsOf(name: string): string[] {
+  const parts = name.split(".");
+  return parts.map((_, first) => parts.slice(first).join("."));
 }
 
 /** Scales of the files that the index names, of all files without an index. */
@@ -222,12 +230,7 @@ function inOrderOfWriting(scales: readonly ScaleTensor[]): ScaleTensor[] {
   return [...scales].sort((a, b) => byFile.compare(a.file, b.file) || (a.name < b.name ? -1 : 1));
 }
 
-/** Each tensor is written over the one before it. kv_scale is written where k_scale is. */
-function lastWritten(scales: readonly ScaleTensor[], attention: string): FoundScales {
-  const own = scales.filter((scale) => scale.attention === attention);
+/** Each tensor is written over the one before it. kv_scale is written where k_scale is. @param own of one attention */
+function lastWritten(own: readonly ScaleTensor[]): FoundScales {
   return { k: own.findLast(({ kind }) => kind !== "v_scale"), v: own.findLast(({ kind }) => kind === "v_scale") };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

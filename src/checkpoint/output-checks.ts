@@ -3,12 +3,12 @@
 
 import { lstat, open, readdir, readFile, realpath, stat, statfs, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { OutputExistsError, OutputWriteError, UsageError } from "../errors.js";
+import { codeOf, OutputExistsError, OutputWriteError, UsageError } from "../errors.js";
 import { type FileIdentity, identifyFile, isSameFile } from "./file-identity.js";
 import { makeFolders } from "./make-folders.js";
 import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
 import { layOutCheckpoint, refuseExistingScales } from "./output-layout.js";
-import { codeOf, placeFile, temporaryFile } from "./place-file.js";
+import { placeFile, temporaryFile } from "./place-file.js";
 import { hasRecordOfOurs, type InputWeights, listForeign, RECORD_FILE } from "./result-record.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { holdsOnlyScales } from "./scale-names.js";

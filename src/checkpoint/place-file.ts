@@ -6,6 +6,7 @@ import { copyFile, link, lstat, open, rename, rm, stat, unlink, utimes, writeFil
 import { dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { codeOf } from "../errors.js";
 import { exchangePaths } from "./exchange-paths.js";
 import { type FileIdentity, identifyFile, identityIn, isUnchanged } from "./file-identity.js";
 import { temporaryTag } from "./process-identity.js";
@@ -200,9 +201,4 @@ export async function syncPath(path: string): Promise<void> {
 
 function isOutOfSpace(error: unknown): boolean {
   return codeOf(error) === "ENOSPC";
-}
-
-/** The code of a system's error. */
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }

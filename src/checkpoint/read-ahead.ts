@@ -1,7 +1,7 @@
 // Brings parts of files into the operating system's page cache before they are needed, so that whoever maps them next
 // does not wait for the disk. Keeps nothing of what it reads.
 
-import { type FileHandle, open } from "node:fs/promises";
+import { openPlainFile } from "./plain-file.js";
 
 export interface ByteRange {
   readonly file: string;
@@ -12,26 +12,38 @@ export interface ByteRange {
 /** So much is asked for at a time: the answers need the main thread, which may be busy computing. */
 const PIECE_BYTES = 16 * 2 ** 20;
 
+/** So many files are open at a time. */
+const MAX_FILES = 8;
+
 /**
- * Reads all ranges in the background, in the order they are given.
+ * Reads all ranges in the background: those of a file together, in the order they are given.
  * @returns when all are read. Never fails: whoever needs the bytes meets the error, with more to say about it
  */
 export async function readAhead(ranges: readonly ByteRange[]): Promise<void> {
   const scratch = new Uint8Array(PIECE_BYTES); // every piece lands here, on top of the last
-  const handles = new Map<string, Promise<FileHandle>>();
-  const handleOf = (file: string) => {
-    const handle = handles.get(file) ?? open(file, "r");
-    handles.set(file, handle);
-    return handle;
-  };
-  const pieces = ranges.flatMap(({ file, offset, byteLength }) =>
+  const files = [...new Set(ranges.map(({ file }) => file))];
+  for (let first = 0; first < files.length; first += MAX_FILES) {
+    const together = files.slice(first, first + MAX_FILES);
+    await Promise.allSettled(
+      together.map((file) =>
+        readPieces(
+          file,
+          ranges.filter((range) => range.file === file),
+          scratch,
+        ),
+      ),
+    );
+  }
+}
+
+async function readPieces(path: string, ranges: readonly ByteRange[], scratch: Uint8Array): Promise<void> {
+  const { handle } = await openPlainFile(path);
+  const pieces = ranges.flatMap(({ offset, byteLength }) =>
     Array.from({ length: Math.ceil(byteLength / PIECE_BYTES) }, (_, index) => {
       const start = index * PIECE_BYTES;
-      return { file, position: offset + start, length: Math.min(PIECE_BYTES, byteLength - start) };
+      return { position: offset + start, length: Math.min(PIECE_BYTES, byteLength - start) };
     }),
   );
-  await Promise.allSettled(
-    pieces.map(async ({ file, position, length }) => (await handleOf(file)).read(scratch, 0, length, position)),
-  );
-  await Promise.allSettled([...handles.values()].map(async (handle) => (await handle).close()));
+  await Promise.allSettled(pieces.map(({ position, length }) => handle.read(scratch, 0, length, position)));
+  await handle.close();
 }

@@ -1,12 +1,13 @@
 // Reads the scales of the KV cache: names, shapes, dtypes and values. The only tensor data that is ever read in JavaScript,
 // and little of it. Judges nothing but what cannot be a scale in `scalesAsRead`.
 
-import { type FileHandle, open } from "node:fs/promises";
-import { CheckpointError, messageOf } from "../errors.js";
+import { CheckpointError } from "../errors.js";
 import { decodeBits16 } from "../numerics/bits16.js";
 import type { Checkpoint } from "./open-checkpoint.js";
+import { type PlainFile, withPlainFile } from "./plain-file.js";
 import type { TensorEntry } from "./safetensors-header.js";
 import { parseScaleName, type ScaleKind, type ScaleName } from "./scale-names.js";
+import { takeTurns } from "./take-turns.js";
 
 export interface ScaleTensor extends ScaleName {
   readonly name: string;
@@ -20,6 +21,9 @@ export interface ScaleTensor extends ScaleName {
 
 /** More than any layer has KV heads. What claims to be larger is not a scale, and is not read. */
 const MAX_ELEMENTS = 1024;
+
+/** A thousand layers with ten scales each. More would take long to read and to compare. */
+const MAX_SCALES = 10_000;
 
 type Decode = (data: DataView, element: number) => number;
 
@@ -41,48 +45,69 @@ interface ScalesFile {
  * @throws CheckpointError when a file cannot be read
  */
 export async function readScales(files: readonly ScalesFile[]): Promise<ScaleTensor[]> {
-  const read = await Promise.all(files.map(readFileScales));
+  const found = files.map(({ name, path, header }) => ({ file: name, path, entries: scaleEntries(header.tensors) }));
+  const count = found.reduce((sum, { entries }) => sum + entries.length, 0);
+  if (count > MAX_SCALES) {
+    throw new CheckpointError(
+      `${found[0]?.path}: expected at most ${MAX_SCALES} scales of the KV cache, found ${count} in ${files.length} files: no model has so many`,
+    );
+  }
+  const read = await takeTurns(found, readFileScales);
   return read.flat();
 }
 
-async function readFileScales({ name: file, path, header }: ScalesFile): Promise<ScaleTensor[]> {
-  const found = header.tensors.flatMap((entry) => {
+interface FoundScale {
+  readonly entry: TensorEntry;
+  readonly parsed: ScaleName;
+}
+
+function scaleEntries(tensors: readonly TensorEntry[]): FoundScale[] {
+  return tensors.flatMap((entry) => {
     const parsed = parseScaleName(entry.name);
     return parsed === undefined ? [] : [{ entry, parsed }];
   });
-  if (found.length === 0) return [];
-  return withFile(path, async (handle) => {
+}
+
+async function readFileScales({
+  file,
+  path,
+  entries,
+}: {
+  readonly file: string;
+  readonly path: string;
+  readonly entries: readonly FoundScale[];
+}): Promise<ScaleTensor[]> {
+  if (entries.length === 0) return [];
+  return withPlainFile(path, async (opened) => {
     const scales: ScaleTensor[] = [];
-    for (const { entry, parsed } of found) {
+    for (const { entry, parsed } of entries) {
       const { name, dtype, shape } = entry;
-      scales.push({ name, ...parsed, file, dtype, shape, values: await readValues(handle, entry) });
+      scales.push({ name, ...parsed, file, dtype, shape, values: await readValues(opened, entry) });
     }
     return scales;
   });
 }
 
-async function withFile<Result>(path: string, read: (handle: FileHandle) => Promise<Result>): Promise<Result> {
-  try {
-    const handle = await open(path, "r");
-    try {
-      return await read(handle);
-    } finally {
-      await handle.close();
-    }
-  } catch (cause) {
-    throw new CheckpointError(`${path}: the scales cannot be read: ${messageOf(cause)}`, { cause });
-  }
-}
-
-async function readValues(handle: FileHandle, entry: TensorEntry): Promise<number[] | undefined> {
+async function readValues({ read }: PlainFile, entry: TensorEntry): Promise<number[] | undefined> {
   const decode = Object.hasOwn(DECODERS, entry.dtype) ? DECODERS[entry.dtype] : undefined;
   const elements = entry.shape.reduce((product, size) => product * size, 1);
   if (decode === undefined || elements > MAX_ELEMENTS) return undefined;
-  const bytes = Buffer.alloc(entry.byteLength);
-  const { bytesRead } = await handle.read(bytes, 0, entry.byteLength, entry.offset);
-  if (bytesRead < entry.byteLength) throw new Error(`the file ends inside tensor "${entry.name}"`);
+  const bytes = await read(entry.offset, entry.byteLength);
   const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: elements }, (_, element) => decode(data, element));
+}
+
+/** The scales of an attention by its name, in the order that they are given. */
+export function scalesByAttention(
+  scales: readonly ScaleTensor[],
+): (attention: string | undefined) => readonly ScaleTensor[] {
+  const groups = new Map<string | undefined, ScaleTensor[]>();
+  for (const scale of scales) {
+    const group = groups.get(scale.attention);
+    if (group === undefined) groups.set(scale.attention, [scale]);
+    else group.push(scale);
+  }
+  return (attention) => groups.get(attention) ?? [];
 }
 
 export interface ScalesAsRead {
@@ -103,8 +128,8 @@ export async function scalesAsRead(
 ): Promise<ScalesAsRead | undefined> {
   const scales = await readScales(checkpoint.shards);
   if (scales.length === 0) return undefined;
-  const find = (attention: string, kind: ScaleKind) =>
-    scales.find((scale) => scale.attention === attention && scale.kind === kind);
+  const scalesOf = scalesByAttention(scales);
+  const find = (attention: string, kind: ScaleKind) => scalesOf(attention).find((scale) => scale.kind === kind);
   const attentionNames = places.map(({ name }) => name);
   const withoutPair = attentionNames.filter((name) => !find(name, "k_scale") || !find(name, "v_scale"));
   const withoutShared = attentionNames.filter((name) => !find(name, "kv_scale"));

@@ -5,8 +5,10 @@ import { createHash } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { lstat, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { codeOf } from "../errors.js";
 import type { FileIdentity } from "./file-identity.js";
-import { codeOf, isTimeOfCopy } from "./place-file.js";
+import { parseJson } from "./json-text.js";
+import { isTimeOfCopy } from "./place-file.js";
 
 /** What a run leaves in its output: only a folder with this file is replaced by --force. */
 export const RECORD_FILE = "kv_scales.json";
@@ -77,7 +79,7 @@ async function readRecordText(folder: string): Promise<string | undefined> {
 
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
-    const json: unknown = JSON.parse(text);
+    const json = parseJson(RECORD_FILE, text);
     return typeof json === "object" && json !== null && !Array.isArray(json) ? { ...json } : undefined;
   } catch {
     return undefined;

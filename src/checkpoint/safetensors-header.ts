@@ -1,9 +1,9 @@
 // Reads and checks the header of a safetensors file: 8 bytes of length, then JSON that says where each tensor lies.
 // Never reads tensor data. Each broken rule of the format has its own error, naming file and tensor.
 
-import { type FileHandle, open } from "node:fs/promises";
-import { visit } from "jsonc-parser";
-import { CheckpointError, messageOf } from "../errors.js";
+import { CheckpointError } from "../errors.js";
+import { findDuplicateKey, isObject, parseJsonObject, showJson } from "./json-text.js";
+import { type PlainFile, withPlainFile } from "./plain-file.js";
 
 /** Bytes per element of the dtypes of the format. F4 and F6 types are left out: they pack several elements. */
 const BYTES_PER_ELEMENT: ReadonlyMap<string, number> = new Map(
@@ -30,11 +30,17 @@ const BYTES_PER_ELEMENT: ReadonlyMap<string, number> = new Map(
   }),
 );
 
-/** The limit of the reference implementation: a longer header is an attack or a damaged file. */
-const MAX_HEADER_BYTES = 100_000_000;
+/**
+ * The format allows 100 MB, padded with spaces. The largest model's tensors, 280,000 in 200 files, would have 40 MB if they
+ * were in one. A longer header is an attack or a damaged file, and would take seconds and gigabytes to parse.
+ */
+const MAX_HEADER_BYTES = 50_000_000;
 
-/** The limit of the reference implementation's JSON parser. Far deeper ones would exhaust the stack here. */
-export const MAX_NESTING = 128;
+/** Names are joined from those of modules; the longest known have 150 characters. */
+const MAX_NAME_CHARACTERS = 1024;
+
+/** Neither PyTorch nor NumPy has tensors of more. */
+const MAX_DIMENSIONS = 64;
 
 export interface TensorEntry {
   readonly name: string;
@@ -56,30 +62,17 @@ export interface SafetensorsHeader {
  * @throws CheckpointError naming the file, the tensor and the broken rule
  */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
-  let file: FileHandle;
-  try {
-    file = await open(path, "r");
-  } catch (cause) {
-    throw new CheckpointError(`${path}: cannot be opened: ${messageOf(cause)}`, { cause });
-  }
-  try {
-    const found = await file.stat();
-    if (!found.isFile()) throw new CheckpointError(`${path}: expected a safetensors file, found a folder`);
-    const { size } = found;
-    return parseHeader(path, await readHeaderText(file, path, size), size);
-  } finally {
-    await file.close();
-  }
+  return withPlainFile(path, async (file) => parseHeader(path, await readHeaderText(file), file.stats.size));
 }
 
-async function readHeaderText(file: FileHandle, path: string, fileBytes: number): Promise<string> {
+async function readHeaderText({ path, stats, read }: PlainFile): Promise<string> {
+  const fileBytes = stats.size;
   if (fileBytes < 8) {
     throw new CheckpointError(
       `${path}: expected a safetensors file, which begins with 8 bytes of header length; the file has ${fileBytes} bytes. Download it again.`,
     );
   }
-  const prefix = Buffer.alloc(8);
-  await file.read(prefix, 0, 8, 0);
+  const prefix = await read(0, 8);
   if (prefix.toString("latin1").startsWith("version ")) {
     throw new CheckpointError(
       `${path}: this is a Git LFS pointer, not the weights. Run "git lfs pull" in the checkpoint's folder.`,
@@ -88,7 +81,7 @@ async function readHeaderText(file: FileHandle, path: string, fileBytes: number)
   const headerBytes = prefix.readBigUInt64LE();
   if (headerBytes > BigInt(MAX_HEADER_BYTES)) {
     throw new CheckpointError(
-      `${path}: the header claims ${headerBytes} bytes; the format allows at most ${MAX_HEADER_BYTES}. The file is damaged or not safetensors.`,
+      `${path}: the header claims ${headerBytes} bytes; expected at most ${MAX_HEADER_BYTES}, which is more than any model needs. The file is damaged or not safetensors.`,
     );
   }
   const length = Number(headerBytes);
@@ -97,8 +90,7 @@ async function readHeaderText(file: FileHandle, path: string, fileBytes: number)
       `${path}: the header claims ${length} bytes, but only ${fileBytes - 8} follow. The file is truncated: download it again.`,
     );
   }
-  const bytes = Buffer.alloc(length);
-  await file.read(bytes, 0, length, 8);
+  const bytes = await read(8, length);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
@@ -107,7 +99,12 @@ async function readHeaderText(file: FileHandle, path: string, fileBytes: number)
 }
 
 function parseHeader(path: string, text: string, fileBytes: number): SafetensorsHeader {
-  const json = parseJsonObject(path, text);
+  if (!text.startsWith("{")) throw new CheckpointError(`${path}: the header must begin with "{"`);
+  const json = parseJsonObject(`${path}: the header`, text);
+  const duplicate = findDuplicateKey(text, json);
+  if (duplicate !== undefined) {
+    throw new CheckpointError(`${path}: tensor "${duplicate}" is in the header twice`);
+  }
   const dataStart = 8 + Buffer.byteLength(text);
   const tensors: TensorEntry[] = [];
   for (const [name, value] of Object.entries(json)) {
@@ -115,47 +112,6 @@ function parseHeader(path: string, text: string, fileBytes: number): Safetensors
   }
   checkLayout(path, tensors, dataStart, fileBytes);
   return { metadata: parseMetadata(path, json.__metadata__), tensors, fileBytes };
-}
-
-function parseJsonObject(path: string, text: string): Record<string, unknown> {
-  if (!text.startsWith("{")) throw new CheckpointError(`${path}: the header must begin with "{"`);
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new CheckpointError(`${path}: the header is not valid JSON: ${messageOf(cause)}`, { cause });
-  }
-  const duplicate = findDuplicateKey(path, text);
-  if (duplicate !== undefined) {
-    throw new CheckpointError(`${path}: tensor "${duplicate}" is in the header twice`);
-  }
-  return json as Record<string, unknown>;
-}
-
-/** JSON.parse keeps the last of two equal keys without a word, so the text is walked once more. */
-function findDuplicateKey(path: string, text: string): string | undefined {
-  const seen = new Set<string>();
-  let depth = 0;
-  let duplicate: string | undefined;
-  const enter = () => {
-    depth++;
-    if (depth > MAX_NESTING) throw new CheckpointError(`${path}: the header nests deeper than ${MAX_NESTING} levels`);
-  };
-  const leave = () => {
-    depth--;
-  };
-  visit(text, {
-    onObjectBegin: enter,
-    onObjectEnd: leave,
-    onArrayBegin: enter,
-    onArrayEnd: leave,
-    onObjectProperty: (name) => {
-      if (depth !== 1) return;
-      if (seen.has(name)) duplicate ??= name;
-      seen.add(name);
-    },
-  });
-  return duplicate;
 }
 
 function parseMetadata(path: string, value: unknown): Record<string, string> {
@@ -173,6 +129,11 @@ function parseTensorEntry(
   dataStart: number,
   fileBytes: number,
 ): TensorEntry {
+  if (name.length > MAX_NAME_CHARACTERS) {
+    throw new CheckpointError(
+      `${path}: tensor "${name.slice(0, 80)}…": expected a name of at most ${MAX_NAME_CHARACTERS} characters, found ${name.length}`,
+    );
+  }
   const fail = (problem: string): never => {
     throw new CheckpointError(`${path}: tensor "${name}": ${problem}`);
   };
@@ -180,13 +141,16 @@ function parseTensorEntry(
   const { dtype, shape, data_offsets: offsets } = value;
   const bytesPerElement = typeof dtype === "string" ? BYTES_PER_ELEMENT.get(dtype) : undefined;
   if (typeof dtype !== "string" || bytesPerElement === undefined) {
-    return fail(`unknown dtype ${JSON.stringify(dtype)}`);
+    return fail(`unknown dtype ${showJson(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
-    return fail(`its shape must be a list of non-negative integers, found ${JSON.stringify(shape)}`);
+    return fail(`its shape must be a list of non-negative integers, found ${showJson(shape)}`);
+  }
+  if (shape.length > MAX_DIMENSIONS) {
+    return fail(`expected a shape of at most ${MAX_DIMENSIONS} dimensions, found ${shape.length}`);
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
-    return fail(`data_offsets must be two non-negative integers, found ${JSON.stringify(offsets)}`);
+    return fail(`data_offsets must be two non-negative integers, found ${showJson(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
   if (end < begin) return fail(`data_offsets end (${end}) before they begin (${begin})`);
@@ -195,11 +159,12 @@ function parseTensorEntry(
       `its data ends at byte ${dataStart + end}, but the file has ${fileBytes} bytes. The file is truncated: download it again.`,
     );
   }
-  const elements = shape.reduce((product: number, size: number) => product * size, 1);
-  if (elements * bytesPerElement !== end - begin) {
-    return fail(
-      `shape [${shape.join(", ")}] of ${dtype} needs ${elements * bytesPerElement} bytes, but data_offsets span ${end - begin}`,
-    );
+  const bytes = shape.includes(0)
+    ? 0
+    : shape.reduce((product: number, size: number) => product * size, bytesPerElement);
+  if (bytes !== end - begin) {
+    const needed = Number.isSafeInteger(bytes) ? bytes : "too many";
+    return fail(`shape [${shape.join(", ")}] of ${dtype} needs ${needed} bytes, but data_offsets span ${end - begin}`);
   }
   return { name, dtype, shape, offset: dataStart + begin, byteLength: end - begin };
 }
@@ -224,10 +189,6 @@ function checkLayout(path: string, tensors: readonly TensorEntry[], dataStart: n
   if (end !== fileBytes) {
     throw new CheckpointError(`${path}: ${fileBytes - end} bytes after ${previous} belong to no tensor`);
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isSize(value: unknown): value is number {

@@ -4,6 +4,7 @@
 import { CheckpointError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { attentionNames } from "./attention-names.js";
+import { isObject, showJson } from "./json-text.js";
 import { readScales, type ScaleTensor } from "./read-scales.js";
 import { isScaleName } from "./scale-names.js";
 import type { Survey } from "./survey-checkpoint.js";
@@ -35,14 +36,23 @@ export interface Quantization {
   readonly kvCacheScheme: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** @throws CheckpointError when the scales cannot be read */
+/** Far beyond any real model. */
+const MAX_LAYERS = 10_000;
+
+/** @throws CheckpointError when the scales cannot be read, or there are more layers than any model has */
 export async function gatherScaleFacts(survey: Survey): Promise<ScaleFacts> {
   const { files, weightMap, config } = survey;
   const names = files.flatMap(({ header }) => header.tensors.map(({ name }) => name));
   const text = isObject(config.text_config) ? config.text_config : {};
   const kvHeads = config.num_key_value_heads ?? text.num_key_value_heads;
+  const attentions = attentionNames(names);
+  if (attentions.size > MAX_LAYERS) {
+    throw new CheckpointError(
+      `${survey.folder}: expected at most ${MAX_LAYERS} layers with attention, found ${attentions.size}: no model is so deep`,
+    );
+  }
   return {
-    attentions: attentionNames(names),
+    attentions,
     scales: await readScales(files),
     files: files.map(({ name }) => name),
     namedFiles: weightMap && new Set(weightMap.values()),
@@ -63,7 +73,7 @@ export function scaleDtype(config: Readonly<Record<string, unknown>>): Float8Nam
   if (!isFloat8Name(dtype)) {
     const known = Object.keys(FLOAT8_FORMATS).join(" or ");
     throw new CheckpointError(
-      `config.json: kv_cache_torch_dtype: expected ${known}, found ${JSON.stringify(dtype)}. Correct it to the dtype that the scales were made for.`,
+      `config.json: kv_cache_torch_dtype: expected ${known}, found ${showJson(dtype)}. Correct it to the dtype that the scales were made for.`,
     );
   }
   if (dtype !== "float8_e4m3fn" && quantizationOf(config) !== undefined) {
@@ -102,8 +112,4 @@ function quantizationOf(config: Readonly<Record<string, unknown>>): Quantization
   if (!isObject(block)) return undefined;
   const method = typeof block.quant_method === "string" ? block.quant_method : "of unknown method";
   return { method, block, kvCacheScheme: isObject(block.kv_cache_scheme) ? block.kv_cache_scheme : undefined };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -4,7 +4,8 @@
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerNames } from "../numerics/layer-names.js";
 import { elementsOf, isSound } from "./engine-verdicts.js";
-import type { ScaleTensor } from "./read-scales.js";
+import { showJson } from "./json-text.js";
+import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
 import type { ScaleFacts } from "./scale-facts.js";
 
 /** Names are stable: scripts may look for them. */
@@ -74,8 +75,8 @@ function missingLayer({ attentions, scales }: ScaleFacts): string | undefined {
 }
 
 function loneScale({ scales }: ScaleFacts): string | undefined {
-  const has = (attention: string, kind: string) =>
-    scales.some((scale) => scale.attention === attention && scale.kind === kind);
+  const scalesOf = scalesByAttention(scales);
+  const has = (attention: string, kind: string) => scalesOf(attention).some((scale) => scale.kind === kind);
   const alone = scales.filter(
     ({ attention, kind }) =>
       (kind === "k_scale" && !has(attention, "v_scale")) || (kind === "v_scale" && !has(attention, "k_scale")),
@@ -111,7 +112,8 @@ function indexContradictsFiles({ misplaced }: ScaleFacts): string | undefined {
 }
 
 function duplicateScale({ scales }: ScaleFacts): string | undefined {
-  const twice = scales.filter(({ name }, index) => scales.findIndex((other) => other.name === name) < index);
+  const seen = new Set<string>();
+  const twice = scales.filter(({ name }) => seen.size === seen.add(name).size);
   return sayOf(twice, ({ file }) => `is in ${file} and in another file: TGI refuses it, others take the last`);
 }
 
@@ -146,7 +148,7 @@ function unknownCacheDtype({ kvCacheDtype }: ScaleFacts): string | undefined {
     return undefined;
   }
   const known = Object.keys(FLOAT8_FORMATS).join(" or ");
-  return `config.json: kv_cache_torch_dtype: expected ${known}, found ${JSON.stringify(kvCacheDtype)}.`;
+  return `config.json: kv_cache_torch_dtype: expected ${known}, found ${showJson(kvCacheDtype)}.`;
 }
 
 function missingCacheDtype({ scales, quantization, kvCacheDtype }: ScaleFacts): string | undefined {

@@ -5,10 +5,9 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, open, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join, relative, sep } from "node:path";
-import { CheckpointError, messageOf } from "../errors.js";
+import { CheckpointError, codeOf, messageOf } from "../errors.js";
 import { type FileIdentity, identifyFile, identityIn, isUnchanged } from "./file-identity.js";
 import { changedWhileUsed } from "./input-changes.js";
-import { codeOf } from "./place-file.js";
 import { RECORD_FILE, type WrittenFile } from "./result-record.js";
 
 export interface SideFile {

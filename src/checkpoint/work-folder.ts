@@ -3,8 +3,8 @@
 
 import { lstat, mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { codeOf } from "../errors.js";
 import { identifyFile } from "./file-identity.js";
-import { codeOf } from "./place-file.js";
 import { makerOfTag, type ProcessIdentity, stateOf, temporaryTag, thisProcess } from "./process-identity.js";
 import { type InputWeights, listForeign, RECORD_FILE } from "./result-record.js";
 

@@ -4,14 +4,14 @@
 import { renameSync } from "node:fs";
 import { lstat, readdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { KvScalesError, messageOf, OutputExistsError, OutputWriteError, throwIfAborted } from "../errors.js";
+import { codeOf, KvScalesError, messageOf, OutputExistsError, OutputWriteError, throwIfAborted } from "../errors.js";
 import { exchangePaths } from "./exchange-paths.js";
 import { changedWhileUsed, refuseChangedInput } from "./input-changes.js";
 import { makeFolders } from "./make-folders.js";
 import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
 import { checkOutputFolder, inputWeights, targetOf } from "./output-checks.js";
 import { layOutCheckpoint, type OutputLayout } from "./output-layout.js";
-import { codeOf, isPlaced, type Placement, placeFile, syncPath } from "./place-file.js";
+import { isPlaced, type Placement, placeFile, syncPath } from "./place-file.js";
 import { RECORD_FILE, type WrittenFile, withFiles, writtenFile } from "./result-record.js";
 import { encodeSafetensors, type Float32Tensor } from "./safetensors-writer.js";
 import { copySideFile, findSideFiles, type SideFiles } from "./side-files.js";

@@ -1,7 +1,6 @@
 // An error of the system while something is written, as one that the reader can act on. Knows no file.
 
-import { KvScalesError, messageOf, OutputWriteError } from "../errors.js";
-import { codeOf } from "./place-file.js";
+import { codeOf, KvScalesError, messageOf, OutputWriteError } from "../errors.js";
 
 const ADVICE: Readonly<Record<string, string>> = {
   ENOSPC: "The disk is full: make room, or choose another place with -o.",

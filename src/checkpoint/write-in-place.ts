@@ -4,14 +4,14 @@
 import { renameSync } from "node:fs";
 import { link, lstat, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { CheckpointError } from "../errors.js";
+import { CheckpointError, codeOf } from "../errors.js";
 import { patchConfigText } from "./config-text.js";
 import { identifyFile, isUnchanged } from "./file-identity.js";
 import { changedWhileUsed, refuseChangedInput } from "./input-changes.js";
 import { type Checkpoint, INDEX_FILE, SINGLE_FILE } from "./open-checkpoint.js";
 import { checkInPlace, inputWeights } from "./output-checks.js";
 import { layOutCheckpoint } from "./output-layout.js";
-import { codeOf, ReplacedMeanwhileError, removeFile, replaceFile, syncPath, tagOfTemporaryFile } from "./place-file.js";
+import { ReplacedMeanwhileError, removeFile, replaceFile, syncPath, tagOfTemporaryFile } from "./place-file.js";
 import { makerOfTag, stateOf } from "./process-identity.js";
 import { filesOfOurs, RECORD_FILE, type WrittenFile, withFiles, writtenFile } from "./result-record.js";
 import { encodeSafetensors } from "./safetensors-writer.js";

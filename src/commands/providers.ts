@@ -1,14 +1,18 @@
-// The command `providers`: says where this machine can compute, and what stands in the way elsewhere.
+// The command `providers`: says where this machine can compute and what stands in the way elsewhere, and installs what is
+// missing.
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import pc from "picocolors";
+import { type ExpectedDownload, INSTALLABLE_PROVIDERS, installCuda } from "../pipeline/install-provider.js";
 import { listProviders } from "../pipeline/list-providers.js";
+import { downloadNotice, installReport } from "../report/install-report.js";
 import { providersJson, providersReport } from "../report/providers-report.js";
 import type { CommandContext } from "./command-context.js";
 import { withProgress } from "./with-progress.js";
 
 interface ProvidersFlags {
   readonly json?: boolean;
+  readonly install?: string;
 }
 
 export function addProvidersCommand(program: Command, context: CommandContext): void {
@@ -16,7 +20,14 @@ export function addProvidersCommand(program: Command, context: CommandContext): 
     .command("providers")
     .description("say where this machine can compute, and what stands in the way elsewhere")
     .option("--json", "print the result as JSON")
-    .action((flags: ProvidersFlags) => runProviders(flags, context));
+    .addOption(
+      new Option("--install <provider>", "download what this provider needs and npm does not bring")
+        .choices(INSTALLABLE_PROVIDERS)
+        .conflicts("json"),
+    )
+    .action((flags: ProvidersFlags) =>
+      flags.install === undefined ? runProviders(flags, context) : runInstall(context),
+    );
 }
 
 async function runProviders({ json }: ProvidersFlags, context: CommandContext): Promise<void> {
@@ -24,4 +35,11 @@ async function runProviders({ json }: ProvidersFlags, context: CommandContext): 
   const list = await withProgress(context, false, (onProgress) => listProviders({ signal, onProgress }));
   const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   stdout.write(json ? providersJson(list) : providersReport(list, colors));
+}
+
+async function runInstall(context: CommandContext): Promise<void> {
+  const { stdout, stderr, signal } = context;
+  const onStart = (expected: ExpectedDownload) => stderr.write(downloadNotice(expected));
+  const installed = await withProgress(context, false, (onProgress) => installCuda({ signal, onStart, onProgress }));
+  stdout.write(installReport(installed));
 }

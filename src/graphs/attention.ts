@@ -1,7 +1,14 @@
 // Attention as the engines compute it, with K and V measured where they enter the cache: K after norm and rotation, V as
 // projected, padding set to zero. Knows no family by name.
 
-import { type Attention, type HeadNorm, type RopeUse, valueDimOf } from "../architectures/blocks.js";
+import {
+  type Attention,
+  type AttentionReading,
+  type HeadNorm,
+  type RopeUse,
+  type SharedAttention,
+  valueDimOf,
+} from "../architectures/blocks.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import { attend } from "./attend.js";
 import { type GraphContext, linear, mergeHeads, type Range, rangeOf, splitHeads } from "./blocks.js";
@@ -37,9 +44,11 @@ export type CacheReading = (entering: KeysAndValues) => Omit<QueriesKeysValues, 
 const ROTATED_HEAD_DIM_MULTIPLE = 16;
 
 /**
- * Grouped-query attention, and the ranges of the K and V that enter its cache.
+ * Grouped-query attention, the ranges of the K and V that enter its cache, and what is read of it: what `sharedAttention`
+ * of other layers takes.
  * @param x [batch, tokens, hidden]
  * @param read what is read of the cache; without it, all that entered
+ * @param isShared whether others read the cache, too; if not, the operator may rotate, and nobody sees K
  */
 export function attention(
   context: GraphContext,
@@ -47,11 +56,25 @@ export function attention(
   inputs: BatchInputs,
   x: Value,
   read?: CacheReading,
-): { readonly output: Value; readonly ranges: KeyValueRanges } {
-  if (read === undefined && canRotate(context, description))
+  isShared = false,
+): { readonly output: Value; readonly ranges: KeyValueRanges; readonly cached?: KeysAndValues } {
+  if (read === undefined && !isShared && canRotate(context, description))
     return attentionThatRotates(context, description, inputs, x);
-  const { output, entering } = cachedAttention(context, description, inputs, x, read ?? keepAll);
-  return { output, ranges: rangesOf(context, description, entering) };
+  const { output, entering, cached } = cachedAttention(context, description, inputs, x, read ?? keepAll);
+  return { output, ranges: rangesOf(context, description, entering), cached };
+}
+
+/** Attention over the cache of an earlier layer. @param x [batch, tokens, hidden] @param cached what is read of it */
+export function sharedAttention(
+  context: GraphContext,
+  description: SharedAttention,
+  inputs: BatchInputs,
+  x: Value,
+  cached: KeysAndValues,
+): Value {
+  const query = rotatedQueries(context, description, inputs, x);
+  const entering = { query, ...cached, ...sinksOf(context, description) };
+  return outputOf(context, description, x, attend(context, description, inputs, entering).attended);
 }
 
 /**
@@ -65,15 +88,21 @@ export function cachedAttention(
   inputs: BatchInputs,
   x: Value,
   read: CacheReading,
-): { readonly output: Value; readonly entering: KeysAndValues; readonly present: CacheBuffers | undefined } {
+): {
+  readonly output: Value;
+  readonly entering: KeysAndValues;
+  readonly cached: KeysAndValues;
+  readonly present: CacheBuffers | undefined;
+} {
   const query = rotatedQueries(context, description, inputs, x);
   const entering = keysAndValues(context, description, inputs, x);
+  const cached = read(entering);
   const { attended, present } = attend(context, description, inputs, {
     query,
-    ...read(entering),
+    ...cached,
     ...sinksOf(context, description),
   });
-  return { output: outputOf(context, description, x, attended), entering, present };
+  return { output: outputOf(context, description, x, attended), entering, cached, present };
 }
 
 const keepAll: CacheReading = (entering) => entering;
@@ -140,15 +169,18 @@ function keysAndValues(context: GraphContext, description: Attention, inputs: Ba
   };
 }
 
+/** Attention, whoever writes its cache: a layer that writes none has no clip of its own. */
+type QueryReading = AttentionReading & Pick<Attention, "clip">;
+
 /** [batch, tokens, heads × head_dim] */
-function rotatedQueries(context: GraphContext, description: Attention, inputs: BatchInputs, x: Value): Value {
+function rotatedQueries(context: GraphContext, description: QueryReading, inputs: BatchInputs, x: Value): Value {
   const { queryNorm, heads, headDim, rope, queryRope = rope } = description;
   const rotated = rotate(context, inputs, queries(context, description, x), heads, { rope: queryRope, headDim });
   return normedHeads(context, rotated, heads, headDim, queryNorm, "after-rotation");
 }
 
 /** Before rotation. [batch, tokens, heads × head_dim] */
-function queries(context: GraphContext, { query, queryNorm, heads, headDim, clip }: Attention, x: Value): Value {
+function queries(context: GraphContext, { query, queryNorm, heads, headDim, clip }: QueryReading, x: Value): Value {
   const normed = normedHeads(context, linear(context, query, x), heads, headDim, queryNorm, "before-rotation");
   return clipped(context, clip, normed);
 }
@@ -226,12 +258,12 @@ function normedHeads(
   return mergeHeads(builder, norm(context, headNorm.norm, splitHeads(builder, x, heads, headDim)));
 }
 
-function sinksOf({ weights, arithmetic }: GraphContext, { sinks }: Attention): { readonly sinks?: Value } {
+function sinksOf({ weights, arithmetic }: GraphContext, { sinks }: AttentionReading): { readonly sinks?: Value } {
   return sinks === undefined ? {} : { sinks: weights.as(arithmetic.elementType, sinks) };
 }
 
 /** The output projection, behind the gate where there is one. @param attended [batch, tokens, heads × value_dim] */
-function outputOf(context: GraphContext, description: Attention, x: Value, attended: Value): Value {
+function outputOf(context: GraphContext, description: AttentionReading, x: Value, attended: Value): Value {
   const { gate, output, heads } = description;
   if (gate === undefined) return linear(context, output, attended);
   const { builder } = context;

@@ -1,7 +1,7 @@
 // The small pieces that blocks are made of: linear, activation, feed-forward, absmax. Each takes a description and appends
 // nodes. Knows no family by name.
 
-import type { Activation, ClampedSwiglu, FeedForward, Linear, Xielu } from "../architectures/blocks.js";
+import type { Activation, ClampedSwiglu, FeedForward, Linear, PerLayerInput, Xielu } from "../architectures/blocks.js";
 import { outputsAxis, type WeightSource } from "../architectures/weight-source.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic } from "./arithmetic.js";
@@ -52,10 +52,15 @@ function notConstant(builder: GraphBuilder, matrix: Value, input: Value): Value 
 }
 
 /** down(activation(gate(x)) · up(x)), or down(activation(up(x))) */
-export function feedForward(context: GraphContext, { activation, gate, up, down }: FeedForward, x: Value): Value {
+export function feedForward(
+  context: GraphContext,
+  { activation, gate, gateCutoff, up, down }: FeedForward,
+  x: Value,
+): Value {
   const { builder, arithmetic } = context;
   if (gate === undefined) return linear(context, down, activated(context, activation, linear(context, up, x)));
-  const [open, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
+  const [opened, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
+  const open = gateCutoff === undefined ? opened : aboveCutoff(context, opened, gateCutoff);
   if (isClamped(activation)) return linear(context, down, clampedSwiglu(context, activation, open, passed));
   const gated =
     activation === "silu" && arithmetic.gate === "fused"
@@ -82,6 +87,28 @@ function clampedSwiglu(
   const glu = builder.op("QuickGelu", [gate], { domain: MICROSOFT_DOMAIN, attributes: { alpha: { float: alpha } } });
   const gated = builder.op("Mul", [glu, builder.op("Add", [up, builder.float32(1)])]);
   return cast(builder, gated, "float32", elementType);
+}
+
+/** relu(x − mean − deviations · standard deviation), of each token's numbers, in float32 as sums of many are. */
+function aboveCutoff({ builder, arithmetic: { elementType } }: GraphContext, x: Value, deviations: number): Value {
+  const wide = cast(builder, x, elementType, "float32");
+  const meanOf = (of: Value) => builder.op("ReduceMean", [of, builder.int64s([-1])], { attributes: { keepdims: 1 } }); // [batch, tokens, 1]
+  const centred = builder.op("Sub", [wide, meanOf(wide)]);
+  const deviation = builder.op("Sqrt", [meanOf(builder.op("Mul", [centred, centred]))]);
+  const cutoff = builder.op("Mul", [deviation, builder.float32(deviations)]);
+  return cast(builder, builder.op("Relu", [builder.op("Sub", [centred, cutoff])]), "float32", elementType);
+}
+
+/** projection(activation(gate(x)) · embedded) @param embedded [batch, tokens, size] */
+export function perLayerInput(
+  context: GraphContext,
+  { activation, gate, projection }: PerLayerInput,
+  x: Value,
+  embedded: Value,
+): Value {
+  const { builder } = context;
+  const open = activate(builder, activation, linear(context, gate, x));
+  return linear(context, projection, builder.op("Mul", [open, embedded]));
 }
 
 /**

@@ -9,10 +9,12 @@ import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, type CacheReading, cachedAttention } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
+import { embed, tokenIdsInput } from "./crossing-values.js";
 import { type BlockRecorder, type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
 import { experts } from "./experts.js";
 import { type CacheRounding, keptByCache, type Side, scaleAt } from "./kv-cache.js";
-import { residualsOfPart, rotationInputs, SEGMENT_VALUES, type SegmentPart, segmentInput } from "./segment.js";
+import { rotationInputs, SEGMENT_VALUES } from "./segment.js";
+import { residualsOfPart, type SegmentPart } from "./segment-parts.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** A rounding whose results are stored as codes. */
@@ -48,7 +50,7 @@ export function buildDecodeStep(
   let stream: ResidualStream = {
     hidden:
       parts[0]?.kind === "embedding"
-        ? segmentInput(context, decoder, parts[0])
+        ? embed(context, decoder, tokenIdsInput(builder))
         : toComputed(context, builder.input(SEGMENT_VALUES.hidden, "float32", shape)),
   };
   if (parts.some((part) => part.kind === "layer")) {

@@ -1,12 +1,11 @@
 // The residual structure of a layer, whatever its branches hold: norms before and behind blocks, blocks side by side,
 // multipliers, and the stream past all of it. Knows neither segments nor steps nor caches.
 
-import type { Attention, Block, Norm } from "../architectures/blocks.js";
+import type { Attention, Block, LowRank, Norm, SharedAttention } from "../architectures/blocks.js";
 import type { Branch, DecoderLayer, Residual } from "../architectures/description.js";
 import type { Experts } from "../architectures/experts.js";
-import { UnsupportedModelError } from "../errors.js";
 import type { Value } from "../onnx/graph-builder.js";
-import { feedForward, type GraphContext } from "./blocks.js";
+import { feedForward, type GraphContext, linear, perLayerInput } from "./blocks.js";
 import { norm, normOfSum } from "./norm.js";
 import { cast } from "./weights.js";
 
@@ -22,6 +21,10 @@ export interface BlockRecorder {
   readonly attention: (block: Attention, x: Value) => Value;
   /** Experts, which leave padding out and may count what they compute. */
   readonly experts: (block: Experts, x: Value) => Value;
+  /** Attention over the cache of an earlier layer. Absent: not to be had here. */
+  readonly sharedAttention?: (block: SharedAttention, x: Value) => Value;
+  /** What the embeddings per layer say. [batch, tokens, size] Absent: not to be had here. */
+  readonly perLayerInput?: (layer: number) => Value;
 }
 
 /** The switch: a case per kind of block. @param x [batch, tokens, hidden] */
@@ -30,13 +33,17 @@ function recordBlock(context: GraphContext, block: Block, x: Value, recorder: Bl
     case "attention":
       return recorder.attention(block, x);
     case "shared-attention":
-      throw new UnsupportedModelError(
-        `"${block.name}" reads the KV cache of layer ${block.cacheOf}: layers that share a cache are not computed yet`,
-      );
+      if (recorder.sharedAttention === undefined) throw new RangeError(`no cache of layer ${block.cacheOf} to share`);
+      return recorder.sharedAttention(block, x);
     case "feed-forward":
       return feedForward(context, block, x);
     case "experts":
       return recorder.experts(block, x);
+    case "low-rank":
+      return lowRank(context, block, x);
+    case "per-layer-input":
+      if (recorder.perLayerInput === undefined) throw new RangeError(`no embeddings of layer ${block.layer}`);
+      return perLayerInput(context, block, x, recorder.perLayerInput(block.layer));
   }
 }
 
@@ -50,25 +57,40 @@ export function recordResiduals(
   return residuals.reduce((before, residual) => recordResidual(context, residual, before, recorder), stream);
 }
 
-/** x + multiplier · Σ branch(x) */
+/** (x + multiplier · postNorm(Σ branch(x))) · scale */
 function recordResidual(
   context: GraphContext,
-  { branches, multiplier }: Residual,
+  { branches, postNorm, multiplier, scale }: Residual,
   stream: ResidualStream,
   recorder: BlockRecorder,
 ): ResidualStream {
   const { builder } = context;
   const inputs = new BranchInputs(context, stream);
-  const outputs = branches.map((branch) => {
-    const y = recordBlock(context, branch.block, inputs.of(branch), recorder);
-    return multiplied(
-      context,
-      branch.postNorm === undefined ? y : norm(context, branch.postNorm, y),
-      branch.multiplier,
-    );
-  });
-  const added = outputs.reduce((sum, output) => builder.op("Add", [sum, output]));
-  return { hidden: inputs.sum(), addend: multiplied(context, added, multiplier) };
+  const outputs = branches.map((branch) => recordBranch(context, branch, inputs.of(branch), recorder));
+  const summed = outputs.reduce((sum, output) => builder.op("Add", [sum, output]));
+  const added = postNorm === undefined ? summed : norm(context, postNorm, summed);
+  const after = { hidden: inputs.sum(), addend: multiplied(context, added, multiplier) };
+  if (scale === undefined) return after;
+  const sum = sumOfStream(context, after);
+  if (typeof scale === "number") return { hidden: multiplied(context, sum, scale) };
+  return { hidden: builder.op("Mul", [sum, context.weights.as(context.arithmetic.elementType, scale)]) };
+}
+
+/** multiplier · postNorm(block(x)) @param x what the branch's norm has given */
+export function recordBranch(
+  context: GraphContext,
+  { block, postNorm, multiplier }: Branch,
+  x: Value,
+  recorder: BlockRecorder,
+): Value {
+  const y = recordBlock(context, block, x, recorder);
+  return multiplied(context, postNorm === undefined ? y : norm(context, postNorm, y), multiplier);
+}
+
+/** x + norm(right(left(x))) */
+function lowRank(context: GraphContext, { left, right, norm: description }: LowRank, x: Value): Value {
+  const y = linear(context, right, linear(context, left, x));
+  return context.builder.op("Add", [x, norm(context, description, y)]);
 }
 
 /** What the branches of a residual read. The first norm is fused with the sum before it; a norm of two branches is one. */
@@ -116,17 +138,11 @@ export function attentionInput(
   stream: ResidualStream,
   recorder: BlockRecorder,
 ): Value {
-  const residualsBefore = residualsBeforeCache(layer);
-  const branch = layer.residuals[residualsBefore.length]?.branches.find(writesCache);
+  const number = layer.residuals.findIndex(({ branches }) => branches.some(writesCache));
+  const branch = layer.residuals[number]?.branches.find(writesCache);
   if (branch === undefined) throw new RangeError(`layer ${layer.index} has no attention`);
-  const before = recordResiduals(context, residualsBefore, stream, recorder);
+  const before = recordResiduals(context, layer.residuals.slice(0, number), stream, recorder);
   return new BranchInputs(context, before).of(branch);
-}
-
-/** The residuals before the one that has a layer's cache. */
-export function residualsBeforeCache({ residuals }: DecoderLayer): readonly Residual[] {
-  const number = residuals.findIndex(({ branches }) => branches.some(writesCache));
-  return number < 0 ? residuals : residuals.slice(0, number);
 }
 
 function writesCache({ block }: Branch): boolean {

@@ -4,6 +4,7 @@
 import type { Experts, SharedExpert } from "../architectures/experts.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import { feedForward, type GraphContext, linear } from "./blocks.js";
+import { norm } from "./norm.js";
 import { type Routing, route } from "./router.js";
 import { cast } from "./weights.js";
 
@@ -23,7 +24,8 @@ export function experts(context: GraphContext, description: Experts, x: Value, m
   const rows = rowsOf(builder, x, router.logits.inputs); // [tokens, hidden]
   const routing = route(context, router, rows);
   const sentTo = mask === undefined ? routing.experts : onlyTokens(context, description, routing.experts, mask);
-  const { output, tokens } = routed(context, description, rows, { ...routing, experts: sentTo });
+  const entering = description.norm === undefined ? rows : norm(context, description.norm, rows);
+  const { output, tokens } = routed(context, description, entering, { ...routing, experts: sentTo });
   const sum = shared === undefined ? output : builder.op("Add", [output, sharedExpert(context, shared, rows)]);
   return { output: builder.op("Reshape", [sum, builder.op("Shape", [x])]), tokens };
 }

@@ -9,6 +9,7 @@ import { ELEMENT_TYPES, type Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { type BatchInputs, cachedAttention } from "./attention.js";
 import { type GraphContext, sizeOf } from "./blocks.js";
+import { embed } from "./crossing-values.js";
 import type { CodedRounding } from "./decode-step.js";
 import { type BlockRecorder, type ResidualStream, recordResiduals, sumOfStream } from "./decoder-layer.js";
 import { experts } from "./experts.js";
@@ -23,7 +24,7 @@ import {
   readOperatorCache,
   requireBufferType,
 } from "./operator-cache.js";
-import { embed, rotationInputs } from "./segment.js";
+import { rotationInputs } from "./segment.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs. */

@@ -16,17 +16,31 @@ export const HIDDEN_VALUES = {
   nextHiddenScale: "next_hidden_scale", // float32 [batch, tokens, 1]
 } as const;
 
+/** The same four of another value that crosses as hidden states do. */
+export function namesOfCrossing(name: string): Record<keyof typeof HIDDEN_VALUES, string> {
+  return {
+    ...{ hidden: name, nextHidden: `next_${name}` },
+    ...{ hiddenScale: `${name}_scale`, nextHiddenScale: `next_${name}_scale` },
+  };
+}
+
 /** What hidden states cross as: no wider than what is computed. */
 export function hiddenTypeOf({ elementType }: Arithmetic): HiddenType {
   return elementType === "float32" ? "float32" : "float16";
 }
 
-/** Hidden states from outside, in the type that the graph computes in. */
-export function hiddenInput(builder: GraphBuilder, arithmetic: Arithmetic, hiddenSize: number): Value {
+/** Hidden states from outside, or what crosses like them, in the type that the graph computes in. */
+export function hiddenInput(
+  builder: GraphBuilder,
+  arithmetic: Arithmetic,
+  size: number,
+  name: string = HIDDEN_VALUES.hidden,
+): Value {
   const type = hiddenTypeOf(arithmetic);
-  const hidden = builder.input(HIDDEN_VALUES.hidden, type, ["batch", "tokens", hiddenSize]);
+  const names = namesOfCrossing(name);
+  const hidden = builder.input(names.hidden, type, ["batch", "tokens", size]);
   if (type === "float32") return hidden;
-  const scale = builder.input(HIDDEN_VALUES.hiddenScale, "float32", ["batch", "tokens", 1]);
+  const scale = builder.input(names.hiddenScale, "float32", ["batch", "tokens", 1]);
   const wide = builder.op("Mul", [cast(builder, hidden, type, "float32"), scale]);
   return cast(builder, wide, "float32", arithmetic.elementType);
 }
@@ -34,13 +48,20 @@ export function hiddenInput(builder: GraphBuilder, arithmetic: Arithmetic, hidde
 /** Float32 has no smaller normal number: what divides by it does not overflow. */
 const SMALLEST_SCALE = 2 ** -126;
 
-/** Gives hidden states out. */
-export function hiddenOutput(builder: GraphBuilder, { elementType }: Arithmetic, hidden: Value, hiddenSize: number) {
-  const shape = ["batch", "tokens", hiddenSize];
-  if (elementType === "float32") return builder.output(hidden, HIDDEN_VALUES.nextHidden, "float32", shape);
+/** Gives hidden states out, or what crosses like them. */
+export function hiddenOutput(
+  builder: GraphBuilder,
+  { elementType }: Arithmetic,
+  hidden: Value,
+  size: number,
+  name: string = HIDDEN_VALUES.hidden,
+) {
+  const shape = ["batch", "tokens", size];
+  const names = namesOfCrossing(name);
+  if (elementType === "float32") return builder.output(hidden, names.nextHidden, "float32", shape);
   const { scaled, scale } = scaleTokens(builder, hidden, elementType);
-  builder.output(cast(builder, scaled, "float32", "float16"), HIDDEN_VALUES.nextHidden, "float16", shape);
-  builder.output(scale, HIDDEN_VALUES.nextHiddenScale, "float32", ["batch", "tokens", 1]);
+  builder.output(cast(builder, scaled, "float32", "float16"), names.nextHidden, "float16", shape);
+  builder.output(scale, names.nextHiddenScale, "float32", ["batch", "tokens", 1]);
 }
 
 function scaleTokens(builder: GraphBuilder, hidden: Value, type: ComputeType) {

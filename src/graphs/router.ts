@@ -4,6 +4,7 @@
 import type { Router, ScoreRouter, SparseMixer } from "../architectures/experts.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import { type GraphContext, multiply } from "./blocks.js";
+import { norm } from "./norm.js";
 import { cast } from "./weights.js";
 
 export interface Routing {
@@ -18,12 +19,19 @@ export function route(context: GraphContext, router: Router, x: Value): Routing 
   return router.kind === "scores" ? bestScores(context, router, logits) : sparseMixer(context.builder, router, logits);
 }
 
-function logitsOf(context: GraphContext, { logits: { weight, bias } }: Router, x: Value): Value {
+function logitsOf(context: GraphContext, router: Router, x: Value): Value {
+  const { weight, bias } = router.logits;
   const { builder, weights, arithmetic } = context;
   const wide = cast(builder, x, arithmetic.elementType, "float32");
   const float32: GraphContext = { ...context, arithmetic: { ...arithmetic, elementType: "float32" } };
-  const logits = multiply(float32, wide, weight);
+  const logits = multiply(float32, read(float32, router, wide), weight);
   return bias === undefined ? logits : builder.op("Add", [logits, weights.as("float32", bias)]);
+}
+
+/** What the router reads of x. */
+function read(context: GraphContext, router: Router, x: Value): Value {
+  if (router.kind !== "scores" || router.input === undefined) return x;
+  return multiplied(context.builder, norm(context, router.input.norm, x), router.input.multiplier);
 }
 
 function bestScores(context: GraphContext, router: ScoreRouter, rawLogits: Value): Routing {
@@ -35,7 +43,10 @@ function bestScores(context: GraphContext, router: ScoreRouter, rawLogits: Value
       : builder.op("Sigmoid", [logits]);
   const [, experts] = topK(builder, choosable(context, router, logits, scores), router.perToken);
   const weights = valuesAt(builder, scores, experts);
-  return { experts, weights: multiplied(builder, normalised(builder, router, weights), router.multiplier) };
+  const scaled = multiplied(builder, normalised(builder, router, weights), router.multiplier);
+  if (router.perExpert === undefined) return { experts, weights: scaled };
+  const factors = builder.op("Gather", [context.weights.as("float32", router.perExpert), experts]);
+  return { experts, weights: builder.op("Mul", [scaled, factors]) };
 }
 
 function softcapped(builder: GraphBuilder, logits: Value, softcap: number): Value {

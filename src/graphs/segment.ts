@@ -2,75 +2,49 @@
 // ids, at the first part) and go out; the ranges of K and V of each cache come out beside them.
 
 import type { Attention } from "../architectures/blocks.js";
-import { attentionOf, requireAttention } from "../architectures/cache-sites.js";
-import type { Decoder, DecoderLayer, LearnedPositions, Residual } from "../architectures/description.js";
+import { requireAttention } from "../architectures/cache-sites.js";
+import { blocksOf, type Decoder } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
+import { activeStream, altUpLayer, closeStreams } from "./alt-up.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { COUNT_VALUES } from "./attend.js";
-import { attention, type BatchInputs, type CacheReading, type KeyValueRanges, keyValueRanges } from "./attention.js";
-import { type GraphContext, sizeOf } from "./blocks.js";
+import {
+  attention,
+  type BatchInputs,
+  type CacheReading,
+  type KeyValueRanges,
+  keyValueRanges,
+  sharedAttention,
+} from "./attention.js";
+import type { GraphContext } from "./blocks.js";
+import { CrossingValues, TOKEN_IDS } from "./crossing-values.js";
 import {
   attentionInput,
   type BlockRecorder,
-  multiplied,
   type ResidualStream,
   recordResiduals,
-  residualsBeforeCache,
   sumOfStream,
 } from "./decoder-layer.js";
 import { experts } from "./experts.js";
 import type { Rotation } from "./fused-attention.js";
-import { HIDDEN_VALUES, hiddenInput, hiddenOutput } from "./hidden-states.js";
+import { HIDDEN_VALUES, hiddenOutput } from "./hidden-states.js";
 import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
-import { norm } from "./norm.js";
+import {
+  type CrossingValue,
+  cacheLayersOf,
+  endsDecoder,
+  hiddenWidthBehind,
+  residualsOfPart,
+  type SegmentPart,
+} from "./segment-parts.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
-
-/** A step of the forward pass. `keys-values` is a layer of which only K and V are computed, and what they need. */
-export type SegmentPart =
-  | { readonly kind: "embedding" }
-  /** A layer, or some of its residuals: a segment may end between two of them. */
-  | { readonly kind: "layer"; readonly layer: DecoderLayer; readonly residuals?: ResidualRange }
-  | { readonly kind: "keys-values"; readonly layer: DecoderLayer };
-
-/** From `start` to before `end`. */
-export interface ResidualRange {
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The residuals of a layer that a part consists of. */
-export function residualsOfPart({ layer, residuals }: Extract<SegmentPart, { kind: "layer" }>): readonly Residual[] {
-  return residuals === undefined ? layer.residuals : layer.residuals.slice(residuals.start, residuals.end);
-}
-
-/** The layer whose cache is written in a part; undefined where none is. */
-function cacheLayerOfPart(part: SegmentPart): number | undefined {
-  if (part.kind === "embedding") return undefined;
-  const residuals = part.kind === "layer" ? residualsOfPart(part) : part.layer.residuals;
-  return attentionOf({ index: part.layer.index, residuals }) && part.layer.index;
-}
-
-/** Layers whose caches are written in some parts, ascending. */
-export function cacheLayersOf(parts: readonly SegmentPart[]): number[] {
-  return parts.flatMap((part) => cacheLayerOfPart(part) ?? []);
-}
-
-/** Layers whose experts are computed in some parts, ascending. */
-export function expertLayersOf(parts: readonly SegmentPart[]): number[] {
-  return parts.flatMap((part) => {
-    if (part.kind === "embedding") return [];
-    const residuals = part.kind === "layer" ? residualsOfPart(part) : residualsBeforeCache(part.layer);
-    const blocks = residuals.flatMap(({ branches }) => branches.map(({ block }) => block));
-    return blocks.some(({ kind }) => kind === "experts") ? [part.layer.index] : [];
-  });
-}
 
 /** Names of the inputs and outputs of a segment's graph. */
 export const SEGMENT_VALUES = {
   ...HIDDEN_VALUES,
   ...COUNT_VALUES,
-  tokenIds: "token_ids", // int64 [batch, tokens]
+  tokenIds: TOKEN_IDS, // int64 [batch, tokens]
   mask: "mask", // [batch, tokens, 1]
   /** The tables of the decoder's first rotation; those of others carry their number. */
   cos: "cos", // [tokens, dimensions / 2]
@@ -94,85 +68,88 @@ export function buildSegment(
   decoder: Decoder,
   parts: readonly SegmentPart[],
   locate: LocateWeight,
-  { roundings, arithmetic = FLOAT32_ARITHMETIC }: SegmentOptions = {},
+  { roundings, arithmetic = FLOAT32_ARITHMETIC, gives = [] }: SegmentOptions = {},
 ): Graph {
   const builder = new GraphBuilder();
   const context: GraphContext = { builder, weights: new GraphWeights(builder, locate), arithmetic };
-  let stream: ResidualStream = { hidden: segmentInput(context, decoder, parts[0]) };
+  const values = new CrossingValues(context, decoder, parts);
+  let stream: ResidualStream = { hidden: values.hidden };
   if (parts.some(({ kind }) => kind !== "embedding")) {
     const inputs = batchInputs(context, decoder);
     const caches = cacheLayersOf(parts);
-    const choices = roundings && builder.input(SEGMENT_VALUES.roundings, "int32", [caches.length]);
+    const isRounded = roundings !== undefined && caches.length > 0;
+    const choices = isRounded ? builder.input(SEGMENT_VALUES.roundings, "int32", [caches.length]) : undefined;
     const cacheOf = (layer: number): CacheReading | undefined => {
       if (roundings === undefined || choices === undefined) return undefined;
       const place = builder.int64s([caches.indexOf(layer)]);
       return readThroughCache(context, roundings, layer, builder.op("Gather", [choices, place]));
     };
+    const shared = sharedCaches(parts, gives);
     const recorderOf = (layer: number): BlockRecorder => ({
       attention: (block, x) => {
-        const { output, ranges } = attention(context, block, inputs, x, cacheOf(layer));
+        const isShared = shared.has(layer);
+        const { output, ranges, cached } = attention(context, block, inputs, x, cacheOf(layer), isShared);
+        if (cached !== undefined) values.setCached(layer, cached);
         outputRanges(builder, layer, block, ranges);
         return output;
       },
+      sharedAttention: (block, x) => sharedAttention(context, block, inputs, x, values.cached(block.cacheOf)),
       experts: (block, x) => {
         const { output, tokens } = experts(context, block, x, inputs.mask);
         const counts = cast(builder, tokens, "int64", "float32");
         builder.output(counts, SEGMENT_VALUES.expertTokens(layer), "float32", [block.experts.length]);
         return output;
       },
+      perLayerInput: (of) => values.perLayerInput(of),
     });
     for (const part of parts) {
       if (part.kind === "embedding") continue;
       const { layer } = part;
       if (part.kind === "layer") {
-        stream = recordResiduals(context, residualsOfPart(part), stream, recorderOf(layer.index));
+        stream = recordLayer(context, decoder, part, stream, recorderOf(layer.index));
       } else {
-        const x = attentionInput(context, layer, stream, recorderOf(layer.index));
+        const own = layer.altUp === undefined ? stream : activeStream(context, decoder, layer.altUp, stream);
+        const x = attentionInput(context, layer, own, recorderOf(layer.index));
         const last = requireAttention(layer);
         outputRanges(builder, layer.index, last, keyValueRanges(context, last, inputs, x));
       }
     }
   }
+  values.give(gives);
   if (parts.at(-1)?.kind !== "keys-values") {
-    hiddenOutput(builder, arithmetic, sumOfStream(context, stream), decoder.hiddenSize);
+    const { streams } = decoder;
+    const hidden = sumOfStream(context, stream);
+    const isClosed = streams !== undefined && endsDecoder(decoder, parts);
+    const last = isClosed ? closeStreams(context, streams, hidden, decoder.hiddenSize) : hidden;
+    hiddenOutput(builder, arithmetic, last, hiddenWidthBehind(decoder, parts));
   }
   return builder.finish();
+}
+
+/** Layers whose caches others read, in these parts or later. */
+function sharedCaches(parts: readonly SegmentPart[], gives: readonly CrossingValue[]): ReadonlySet<number> {
+  const readers = parts.flatMap((part) => (part.kind === "embedding" ? [] : blocksOf(part.layer)));
+  const within = readers.flatMap((block) => (block.kind === "shared-attention" ? [block.cacheOf] : []));
+  return new Set([...within, ...gives.flatMap((value) => (value.kind === "cached" ? [value.layer] : []))]);
+}
+
+function recordLayer(
+  context: GraphContext,
+  decoder: Decoder,
+  part: Extract<SegmentPart, { kind: "layer" }>,
+  stream: ResidualStream,
+  recorder: BlockRecorder,
+): ResidualStream {
+  const { altUp } = part.layer;
+  if (altUp !== undefined) return altUpLayer(context, decoder, { ...part.layer, altUp }, stream, recorder);
+  return recordResiduals(context, residualsOfPart(part), stream, recorder);
 }
 
 export interface SegmentOptions {
   readonly roundings?: readonly CacheRounding[] | undefined;
   readonly arithmetic?: Arithmetic | undefined;
-}
-
-/** Token ids through the embedding, or the hidden states of the segment before. */
-export function segmentInput(context: GraphContext, decoder: Decoder, first: SegmentPart | undefined): Value {
-  const { builder, arithmetic } = context;
-  if (first?.kind !== "embedding") return hiddenInput(builder, arithmetic, decoder.hiddenSize);
-  return embed(context, decoder, builder.input(SEGMENT_VALUES.tokenIds, "int64", ["batch", "tokens"]));
-}
-
-/** Hidden states of tokens. @param ids int64 [batch, tokens] */
-export function embed(context: GraphContext, { embedding }: Decoder, ids: Value): Value {
-  const { builder, weights, arithmetic } = context;
-  // Rows are gathered as stored, then cast: the table, often the largest tensor, is never held in another type.
-  const rows = builder.op("Gather", [weights.stored(embedding.weight), ids]);
-  const computed = cast(builder, rows, weights.storedType(embedding.weight), arithmetic.elementType);
-  const scaled = multiplied(context, computed, embedding.multiplier);
-  const { positions } = embedding;
-  const placed = positions === undefined ? scaled : builder.op("Add", [scaled, positionsOf(context, positions, ids)]);
-  return embedding.norm === undefined ? placed : norm(context, embedding.norm, placed);
-}
-
-/** Of as many tokens as the longest prompt has, from the first on: a step behind others has no place for them. */
-function positionsOf(
-  { builder, weights, arithmetic }: GraphContext,
-  { weight, offset }: LearnedPositions,
-  ids: Value,
-): Value {
-  const start = builder.int64s([offset]);
-  const end = builder.op("Add", [sizeOf(builder, ids, 1), start]);
-  const rows = builder.op("Slice", [weights.stored(weight), start, end, builder.int64s([0])]); // [tokens, hidden]
-  return cast(builder, rows, weights.storedType(weight), arithmetic.elementType);
+  /** What later segments read beside hidden states. */
+  readonly gives?: readonly CrossingValue[] | undefined;
 }
 
 function batchInputs({ builder, arithmetic }: GraphContext, decoder: Decoder): BatchInputs {

@@ -2,7 +2,8 @@
 // Cannot say whether side files are missing: only a listing of the repository could.
 
 import { join } from "node:path";
-import { INDEX_FILE, readTextFile, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
+import { INDEX_FILE, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
+import { readTextFile } from "../checkpoint/text-files.js";
 import { HubError } from "../errors.js";
 import { shardNames } from "./checkpoint-files.js";
 import { cachedCommit, fileSize, snapshotFolder } from "./hub-cache.js";

@@ -1,7 +1,7 @@
 // Decides which files of a repository belong to a checkpoint: the safetensors weights and the small files beside them.
 // Looks at names and sizes alone; reads no file but the index of shards, and knows neither network nor cache.
 
-import { parseJsonObject } from "../checkpoint/open-checkpoint.js";
+import { parseJsonObject } from "../checkpoint/json-text.js";
 import { HubError } from "../errors.js";
 import { asked, type HubQuestion, shown } from "./hub-errors.js";
 import type { HubLimits } from "./hub-limits.js";

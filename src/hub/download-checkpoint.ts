@@ -4,7 +4,8 @@
 import { writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { makeFolders } from "../checkpoint/make-folders.js";
-import { INDEX_FILE, readTextFile, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
+import { INDEX_FILE, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
+import { readTextFile } from "../checkpoint/text-files.js";
 import { HubError, throwIfAborted, UsageError } from "../errors.js";
 import { findCachedCheckpoint } from "./cached-checkpoint.js";
 import { describeOtherWeights, type RepoFile, selectSideFiles, shardNames, toRepoFile } from "./checkpoint-files.js";

@@ -42,7 +42,8 @@ const living = new Set<ChildProcess>();
 
 /** @throws ProviderError when the system refuses another process */
 export function startChild({ module, args = [], execArgv = [], env = process.env, cwd }: ChildOptions): RunningChild {
-  const channel = forkOrThrow(fileURLToPath(module), [String(process.pid), ...args], {
+  const start = fileURLToPath(new URL("./start-child.js", import.meta.url));
+  const channel = forkOrThrow(start, [module.href, String(process.pid), ...args], {
     serialization: "advanced",
     execArgv: [...execArgv],
     env: { ...env },
@@ -73,11 +74,17 @@ export function startChild({ module, args = [], execArgv = [], env = process.env
 }
 
 function forkOrThrow(...[module, args, options]: Required<Parameters<typeof fork>>): ChildProcess {
+  let child: ChildProcess;
   try {
-    return fork(module, args, options);
+    child = fork(module, args, options);
   } catch (cause) {
     throw new ProviderError(`A process that computes cannot be started: ${messageOf(cause)}`, { cause });
   }
+  if (child.pid !== undefined) return child;
+  child.on("error", () => {}); // tells later what is known now
+  throw new ProviderError(
+    "A process that computes cannot be started: the system allows no more processes (ulimit -u) or files (ulimit -n)",
+  );
 }
 
 /** However this process ends, short of being killed; their watchdogs see to that. */

@@ -7,7 +7,8 @@ import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import type { CacheRounding, Side } from "../graphs/kv-cache.js";
-import { buildSegment, cacheLayersOf, SEGMENT_VALUES } from "../graphs/segment.js";
+import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
+import { cacheLayersOf } from "../graphs/segment-parts.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -15,10 +16,10 @@ import type { Batch } from "../prompts/batches.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
 import { evaluateHead } from "./evaluate-head.js";
-import { HiddenStates } from "./hidden-states.js";
 import { tokensOf } from "./measure-ranges.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
 import { productsOfParts, type Segment } from "./segment-plan.js";
+import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
 import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
@@ -70,13 +71,15 @@ async function evaluateOnce(request: EvaluateRequest): Promise<Pick<Evaluation, 
   const evaluated = batches.flatMap(({ prompts }) => prompts).toSorted((a, b) => a - b);
   const { folder, locate } = weightLocations(checkpoint);
   const losses = arms.map(() => new LossCollector(decoder));
-  const start = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
-  let states: readonly HiddenStates[] = arms.map(() => start);
+  const start = SegmentStates.of(decoder, batches, hiddenTypeOf(arithmetic));
+  let states: readonly SegmentStates[] = arms.map(() => start);
   const progress = new WorkCounter(request, batches, segments);
   for (const segment of segments) {
     throwIfAborted(request.signal);
     const model = encodeModelProto(
-      buildSegment(decoder, segment.parts, locate, { roundings: request.roundings, arithmetic }),
+      buildSegment(decoder, segment.parts, locate, {
+        ...{ roundings: request.roundings, arithmetic, gives: segment.gives },
+      }),
     );
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose: segment.purpose });
     try {
@@ -86,7 +89,7 @@ async function evaluateOnce(request: EvaluateRequest): Promise<Pick<Evaluation, 
     }
   }
   const onTile = (share: number) => progress.headDone(share);
-  const positions = await evaluateHead({ ...request, evaluated, states, onTile });
+  const positions = await evaluateHead({ ...request, evaluated, states: states.map(({ hidden }) => hidden), onTile });
   const finished = positions.map((armPositions, arm) => ({
     positions: armPositions,
     layers: losses[arm]?.finish() ?? [],
@@ -98,24 +101,22 @@ interface SegmentRun {
   readonly request: EvaluateRequest;
   readonly batches: readonly Batch[];
   /** By arm; arms that have kept the same so far have the same object. */
-  readonly states: readonly HiddenStates[];
+  readonly states: readonly SegmentStates[];
   readonly losses: readonly LossCollector[];
   readonly progress: WorkCounter;
 }
 
 /** Runs a segment for every group of arms that keep the same up to its end. Gives back the states by arm. */
-async function runSegment(session: Session, segment: Segment, run: SegmentRun): Promise<HiddenStates[]> {
-  const { request, batches, states } = run;
+async function runSegment(session: Session, segment: Segment, run: SegmentRun): Promise<SegmentStates[]> {
+  const { request, states } = run;
   const { decoder } = request;
   const next = [...states];
   const groups = groupArms(request.arms, sitesUpTo(decoder, segment));
   for (const [number, group] of groups.entries()) {
-    const from = states[group[0] ?? 0] as HiddenStates;
+    const from = states[group[0] ?? 0] as SegmentStates;
     // The last group that reads these states may write over them; the others need states of their own.
     const isNeededLater = groups.slice(number + 1).some((other) => states[other[0] ?? 0] === from);
-    const into = isNeededLater
-      ? new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(request.plan.arithmetic))
-      : from;
+    const into = from.behind(segment, isNeededLater);
     await runGroup(session, segment, group, { from, into }, run);
     for (const arm of group) next[arm] = into;
   }
@@ -124,12 +125,13 @@ async function runSegment(session: Session, segment: Segment, run: SegmentRun): 
 
 async function runGroup(
   session: Session,
-  { parts }: Segment,
+  segment: Segment,
   group: readonly number[],
-  { from, into }: { readonly from: HiddenStates; readonly into: HiddenStates },
+  { from, into }: { readonly from: SegmentStates; readonly into: SegmentStates },
   { request, batches, losses, progress }: SegmentRun,
 ): Promise<void> {
   const { decoder, arms, windows } = request;
+  const { parts } = segment;
   const layers = cacheLayersOf(parts);
   const sites = cacheSites(decoder).map(({ layer }) => layer);
   const choices = Int32Array.from(layers, (layer) => roundingAt(arms[group[0] ?? 0], sites.indexOf(layer)));
@@ -138,14 +140,15 @@ async function runGroup(
     throwIfAborted(request.signal);
     const startsWithIds = parts[0]?.kind === "embedding";
     const inputs = {
-      ...(startsWithIds ? tokenInputs(batch, windows) : from.current(index)),
-      ...(parts.some(({ kind }) => kind !== "embedding") && {
-        ...layerInputs(batch, tables.of(batch.width)),
+      ...(startsWithIds && tokenInputs(batch, windows)),
+      ...from.inputs(index, segment),
+      ...(parts.some(({ kind }) => kind !== "embedding") && layerInputs(batch, tables.of(batch.width))),
+      ...(layers.length > 0 && {
         [SEGMENT_VALUES.roundings]: { type: "int32", data: choices, shape: [layers.length] } as const,
       }),
     };
-    const outputs = await session.run(inputs, into.next(index));
-    into.advance(index);
+    const outputs = await session.run(inputs, into.outputs(index, segment));
+    into.advance(index, segment);
     for (const layer of layers) for (const arm of group) losses[arm]?.add(layer, batch, outputs);
     progress.batchDone(batch, parts, group.length);
   }

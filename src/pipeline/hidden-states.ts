@@ -1,8 +1,8 @@
-// The hidden states of every batch between two segments, in one block of memory. Outputs are written into a second
+// The hidden states of every batch between two segments, or another value that crosses, in one block of memory. Outputs are written into a second
 // buffer and copied back: memory that is allocated for each batch would lie scattered among the weights of the segments
 // that come and go, and keep the process from giving theirs back.
 
-import { HIDDEN_VALUES, type HiddenType } from "../graphs/hidden-states.js";
+import { HIDDEN_VALUES, type HiddenType, namesOfCrossing } from "../graphs/hidden-states.js";
 import { decodeBits16 } from "../numerics/bits16.js";
 import type { Batch } from "../prompts/batches.js";
 import type { NamedTensors, TensorData } from "../runtime/session.js";
@@ -10,6 +10,7 @@ import type { NamedTensors, TensorData } from "../runtime/session.js";
 type States = Float32Array | Uint16Array;
 
 export class HiddenStates {
+  readonly #names: ReturnType<typeof namesOfCrossing>;
   readonly #batches: readonly Batch[];
   readonly #hiddenSize: number;
   readonly #offsets: readonly number[]; // of each batch, in tokens
@@ -18,9 +19,13 @@ export class HiddenStates {
   /** Of float16 alone: what the states of each token are divided by. */
   readonly #scales: Float32Array;
   readonly #nextScales: Float32Array;
+  readonly #isWrittenOnce: boolean;
   readonly #places = new Map<number, { readonly batch: number; readonly row: number }>();
 
-  constructor(batches: readonly Batch[], hiddenSize: number, type: HiddenType) {
+  /** @param name of another value than hidden states: it is written once, where it stays */
+  constructor(batches: readonly Batch[], hiddenSize: number, type: HiddenType, name: string = HIDDEN_VALUES.hidden) {
+    this.#names = namesOfCrossing(name);
+    this.#isWrittenOnce = name !== HIDDEN_VALUES.hidden;
     this.#batches = batches;
     this.#hiddenSize = hiddenSize;
     const sizes = batches.map((batch) => batch.prompts.length * batch.width);
@@ -32,7 +37,7 @@ export class HiddenStates {
     for (const [batch, { prompts }] of batches.entries()) {
       for (const [row, prompt] of prompts.entries()) this.#places.set(prompt, { batch, row });
     }
-    const largest = Math.max(0, ...sizes);
+    const largest = this.#isWrittenOnce ? 0 : Math.max(0, ...sizes);
     const StatesArray = type === "float32" ? Float32Array : Uint16Array;
     this.#states = new StatesArray(total * hiddenSize);
     this.#next = new StatesArray(largest * hiddenSize);
@@ -42,19 +47,24 @@ export class HiddenStates {
 
   /** What a segment reads, by the names of its graph. */
   current(batch: number): NamedTensors {
-    const { hidden, hiddenScale } = HIDDEN_VALUES;
+    const { hidden, hiddenScale } = this.#names;
     const offset = this.#offsets[batch] ?? 0;
     return this.#tensors(batch, hidden, this.#states, hiddenScale, this.#scales, offset);
   }
 
   /** Where a segment writes. */
   next(batch: number): NamedTensors {
-    const { nextHidden, nextHiddenScale } = HIDDEN_VALUES;
+    const { nextHidden, nextHiddenScale } = this.#names;
+    if (this.#isWrittenOnce) {
+      const offset = this.#offsets[batch] ?? 0;
+      return this.#tensors(batch, nextHidden, this.#states, nextHiddenScale, this.#scales, offset);
+    }
     return this.#tensors(batch, nextHidden, this.#next, nextHiddenScale, this.#nextScales, 0);
   }
 
   /** Makes what was written the batch's current states. */
   advance(batch: number): void {
+    if (this.#isWrittenOnce) return;
     const offset = this.#offsets[batch] ?? 0;
     const tokens = this.#tokensOf(batch);
     this.#states.set(this.#next.subarray(0, tokens * this.#hiddenSize), offset * this.#hiddenSize);

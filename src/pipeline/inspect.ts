@@ -3,7 +3,7 @@
 
 import { ENGINES, type EngineName } from "../checkpoint/engine-rules.js";
 import type { ScaleUse, SideScale } from "../checkpoint/engine-verdicts.js";
-import type { ScaleTensor } from "../checkpoint/read-scales.js";
+import { type ScaleTensor, scalesByAttention } from "../checkpoint/read-scales.js";
 import { gatherScaleFacts, type ScaleFacts } from "../checkpoint/scale-facts.js";
 import { findScaleProblems, type ProblemKind } from "../checkpoint/scale-problems.js";
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
@@ -66,6 +66,7 @@ async function inspectFolder(folder: string): Promise<Inspection> {
   const { attentions, scales, quantization, kvCacheDtype } = facts;
   const engines = (Object.keys(ENGINES) as EngineName[]).map((engine) => judge(engine, facts));
   const known = new Set(attentions.values());
+  const scalesOf = scalesByAttention(scales);
   const modelType = survey.config.model_type;
   return {
     folder,
@@ -75,7 +76,7 @@ async function inspectFolder(folder: string): Promise<Inspection> {
     layers: [...attentions].map(([layer, name]) => ({
       layer,
       name,
-      scales: scales.filter(({ attention }) => attention === name),
+      scales: scalesOf(name),
     })),
     strayScales: scales.filter(({ attention }) => !known.has(attention)),
     engines,
@@ -97,8 +98,9 @@ function judge(engine: EngineName, facts: ScaleFacts): InspectedEngine {
 async function contradictingRecord(folder: string, scales: readonly ScaleTensor[]): Promise<InspectionProblem[]> {
   const record = await readScaleRecord(folder);
   if (record === undefined || scales.length === 0) return [];
+  const recordOf = new Map(record.layers.toReversed().map((entry) => [entry.layer, entry]));
   const differing = scales.filter(({ layer, kind, values }) => {
-    const recorded = record.layers.find((entry) => entry.layer === layer)?.[kind];
+    const recorded = layer === undefined ? undefined : recordOf.get(layer)?.[kind];
     return recorded !== undefined && values?.length === 1 && values[0] !== recorded;
   });
   const [first] = differing;

@@ -1,7 +1,7 @@
 // The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
-import { tensorsOfEmbedding, tensorsOfLayer } from "../architectures/block-facts.js";
+import { tablesOf, tensorShapes, tensorsOfLayer, weightsAroundLayers } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -9,7 +9,8 @@ import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
-import { buildSegment, cacheLayersOf, expertLayersOf, SEGMENT_VALUES } from "../graphs/segment.js";
+import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
+import { cacheLayersOf, expertLayersOf } from "../graphs/segment-parts.js";
 import { type ExpertTokens, ExpertTokensCollector } from "../numerics/expert-tokens.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -17,9 +18,9 @@ import type { Batch } from "../prompts/batches.js";
 import { PROVIDERS } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
-import { HiddenStates } from "./hidden-states.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
 import type { Segment } from "./segment-plan.js";
+import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
 import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
 
@@ -73,20 +74,23 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
   const collectors = new RangeCollectors(decoder, tokenIds.length);
   const experts = new ExpertTokensCollector();
   const progress = new ProgressCounter(request, batches);
-  const hidden = new HiddenStates(batches, decoder.hiddenSize, hiddenTypeOf(arithmetic));
+  let states = SegmentStates.of(decoder, batches, hiddenTypeOf(arithmetic));
   let openSeconds = 0;
   let computeSeconds = 0;
-  for (const [index, { parts, purpose }] of segments.entries()) {
+  for (const [index, segment] of segments.entries()) {
+    const { parts, purpose, gives } = segment;
     throwIfAborted(request.signal);
     const start = performance.now();
-    const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
+    const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic, gives }));
     const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
     const opened = performance.now();
     openSeconds += (opened - start) / 1000;
     // While the device computes, the processor has time to fetch what comes next.
     if (PROVIDERS[provider].usesDevice) void readAhead(bytesOfSegment(checkpoint, decoder, segments[index + 1]));
     try {
-      await runSegment(session, { parts, purpose }, { request, batches, hidden, collectors, experts, progress });
+      const next = states.behind(segment);
+      await runSegment(session, segment, { request, batches, from: states, into: next, collectors, experts, progress });
+      states = next;
       computeSeconds += (performance.now() - opened) / 1000;
     } finally {
       await session.release();
@@ -98,8 +102,9 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
 
 /** Where the weights of a segment lie. */
 function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
+  const namesBeforeLayers = [...tablesOf(decoder).keys(), ...tensorShapes(weightsAroundLayers(decoder)).keys()];
   const names = (segment?.parts ?? []).flatMap((part) =>
-    part.kind === "embedding" ? tensorsOfEmbedding(decoder.embedding) : [...tensorsOfLayer(part.layer).keys()],
+    part.kind === "embedding" ? namesBeforeLayers : [...tensorsOfLayer(part.layer).keys()],
   );
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
@@ -107,17 +112,18 @@ function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segm
 interface SegmentRun {
   readonly request: MeasureRequest;
   readonly batches: readonly Batch[];
-  readonly hidden: HiddenStates;
+  readonly from: SegmentStates;
+  readonly into: SegmentStates;
   readonly collectors: RangeCollectors;
   readonly experts: ExpertTokensCollector;
   readonly progress: ProgressCounter;
 }
 
 /** Runs every batch through one session. */
-async function runSegment(session: Session, { parts }: Segment, run: SegmentRun): Promise<void> {
-  const { request, batches, hidden, collectors, experts, progress } = run;
+async function runSegment(session: Session, segment: Segment, run: SegmentRun): Promise<void> {
+  const { request, batches, from, into, collectors, experts, progress } = run;
+  const { parts } = segment;
   const startsWithIds = parts[0]?.kind === "embedding";
-  const endsWithHidden = parts.at(-1)?.kind !== "keys-values";
   const caches = cacheLayersOf(parts);
   const expertLayers = expertLayersOf(parts);
   const layers = layersOf(parts);
@@ -125,11 +131,12 @@ async function runSegment(session: Session, { parts }: Segment, run: SegmentRun)
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
     const inputs = {
-      ...(startsWithIds ? tokenInputs(batch, request.tokenIds) : hidden.current(index)),
+      ...(startsWithIds && tokenInputs(batch, request.tokenIds)),
+      ...from.inputs(index, segment),
       ...(layers > 0 && layerInputs(batch, tables.of(batch.width))),
     };
-    const outputs = await session.run(inputs, endsWithHidden ? hidden.next(index) : {});
-    if (endsWithHidden) hidden.advance(index);
+    const outputs = await session.run(inputs, into.outputs(index, segment));
+    into.advance(index, segment);
     for (const layer of caches) collectors.add(layer, batch, outputs);
     for (const layer of expertLayers) experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? []);
     progress.batchDone(batch, layers);

@@ -1,10 +1,11 @@
 // Reads kv_scales.json, the record that a calibration leaves beside its scales, and writes it anew for converted ones. The
-// record may come from anywhere: what is not as expected makes it no record.
+// record may come from anywhere: what is not as expected makes it no record. What cannot be read at all is an error.
 
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isObject, parseJson } from "../checkpoint/json-text.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
 import { RECORD_FILE, withoutFiles } from "../checkpoint/result-record.js";
+import { readOptionalTextFile } from "../checkpoint/text-files.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import { TOOL_VERSION } from "./calibration-record.js";
@@ -27,14 +28,17 @@ export interface ScaleRecord {
   readonly json: Readonly<Record<string, unknown>>;
 }
 
-/** The record beside a checkpoint; undefined when there is none, or none that this program wrote. */
+/**
+ * The record beside a checkpoint; undefined when there is none, or none that this program wrote.
+ * @throws CheckpointError when there is a file of that name that cannot be read as JSON
+ */
 export async function readScaleRecord(folder: string): Promise<ScaleRecord | undefined> {
-  const text = await readFile(join(folder, RECORD_FILE), "utf8").catch(() => undefined);
-  return text === undefined ? undefined : parseScaleRecord(text);
+  const path = join(folder, RECORD_FILE);
+  const text = await readOptionalTextFile(path);
+  return text === undefined ? undefined : parseScaleRecord(parseJson(path, text));
 }
 
-function parseScaleRecord(text: string): ScaleRecord | undefined {
-  const json = parseJson(text);
+function parseScaleRecord(json: unknown): ScaleRecord | undefined {
   if (!isObject(json) || json.tool !== "create-kv-scales" || !isFloat8Name(json.dtype)) return undefined;
   if (!Array.isArray(json.layers) || !json.layers.every(isRecordedLayer)) return undefined;
   const headroom = typeof json.headroom === "number" ? json.headroom : undefined;
@@ -65,14 +69,6 @@ export function convertedRecord(
   };
 }
 
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 function isRecordedLayer(value: unknown): value is RecordedLayer {
   if (!isObject(value) || !Number.isSafeInteger(value.layer)) return false;
   const numbers = [value.k_scale, value.v_scale, value.kv_scale, value.k_absmax, value.v_absmax];
@@ -81,8 +77,4 @@ function isRecordedLayer(value: unknown): value is RecordedLayer {
 
 function isFloat8Name(value: unknown): value is Float8Name {
   return typeof value === "string" && Object.hasOwn(FLOAT8_FORMATS, value);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,16 +1,27 @@
 // Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
 
-import { productsOf, tensorsOfEmbedding, weightElements } from "../architectures/block-facts.js";
-import { attentionOf, cacheSites, requireAttention } from "../architectures/cache-sites.js";
-import type { Decoder, DecoderLayer } from "../architectures/description.js";
+import { productsOf, tablesOf, weightElements, weightsAroundLayers } from "../architectures/block-facts.js";
+import { cacheSites } from "../architectures/cache-sites.js";
+import type { Decoder } from "../architectures/description.js";
 import { elementsOf } from "../architectures/weight-source.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
-import { residualsOfPart, type SegmentPart } from "../graphs/segment.js";
+import {
+  beforeCache,
+  type CrossingValue,
+  crossingInto,
+  crossingOutOf,
+  residualsOfPart,
+  type SegmentPart,
+} from "../graphs/segment-parts.js";
 
 export interface Segment {
   readonly parts: readonly SegmentPart[];
   /** Such as "the embedding and layers 0–7". */
   readonly purpose: string;
+  /** Beside hidden states: what it takes of earlier segments, what it makes for later ones, and all that those take. */
+  readonly reads: readonly CrossingValue[];
+  readonly gives: readonly CrossingValue[];
+  readonly readLater: readonly CrossingValue[];
 }
 
 export const BYTES_OF_COMPUTE_TYPE: Readonly<Record<ComputeType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
@@ -47,7 +58,13 @@ export function planSegments(
       used = bytes;
     }
   }
-  return groups.map((parts) => ({ parts, purpose: describePurpose(parts) }));
+  return groups.map((parts, index) => {
+    const later = groups.slice(index + 1).flat();
+    return {
+      ...{ parts, purpose: describePurpose(parts), reads: crossingInto(parts) },
+      ...{ gives: crossingOutOf(parts, later), readLater: crossingInto(later) },
+    };
+  });
 }
 
 /** Bytes of weights of the whole decoder in memory, its end not among them. */
@@ -70,7 +87,7 @@ function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer"): SegmentP
   ];
 }
 
-/** The embedding stays as stored; layers are held as what is computed in. */
+/** Tables stay as stored; layers are held as what is computed in. */
 function bytesInMemory(
   decoder: Decoder,
   part: SegmentPart,
@@ -78,22 +95,17 @@ function bytesInMemory(
   bytesOf: (tensor: string) => number,
 ): number {
   if (part.kind !== "embedding") return bytesOfLayer(part, elementType);
-  return tensorsOfEmbedding(decoder.embedding).reduce((sum, name) => sum + bytesOf(name), 0);
+  const tables = [...tablesOf(decoder).keys()].reduce((sum, name) => sum + bytesOf(name), 0);
+  const others = weightsAroundLayers(decoder).reduce((sum, source) => sum + elementsOf(source), 0);
+  return tables + BYTES_OF_COMPUTE_TYPE[elementType] * others;
 }
 
 function bytesOfLayer(part: Exclude<SegmentPart, { kind: "embedding" }>, elementType: ComputeType): number {
   const bytes = BYTES_OF_COMPUTE_TYPE[elementType];
-  if (part.kind === "layer") return bytes * weightElements(residualsOfPart(part));
+  if (part.kind === "layer") return bytes * weightElements(residualsOfPart(part), part.layer.altUp);
   const { before, attention } = beforeCache(part.layer);
   const keysValues = elementsOf(attention.key.weight) + elementsOf(attention.value.weight);
-  return bytes * (weightElements(before) + keysValues);
-}
-
-/** What of a layer comes before its cache is written. */
-function beforeCache({ index, residuals }: DecoderLayer) {
-  const number = residuals.findIndex((residual) => attentionOf({ index, residuals: [residual] }) !== undefined);
-  const attention = requireAttention({ index, residuals });
-  return { before: residuals.slice(0, number), attention };
+  return bytes * (weightElements(before, part.layer.altUp) + keysValues);
 }
 
 /** Multiplications per token of some parts. */

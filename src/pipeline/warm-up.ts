@@ -6,12 +6,13 @@ import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment } from "../graphs/segment.js";
+import { crossingInto, type SegmentPart } from "../graphs/segment-parts.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import type { Batch } from "../prompts/batches.js";
 import { openSession } from "../runtime/session.js";
 import { layerInputs, RopeTableCache } from "./batch-inputs.js";
 import type { ComputePlan } from "./compute-plan.js";
-import { HiddenStates } from "./hidden-states.js";
+import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
 
 export interface WarmUpRequest {
@@ -30,13 +31,15 @@ export async function warmUp({ checkpoint, decoder, plan }: WarmUpRequest): Prom
   if (layer === undefined) return;
   const { arithmetic, provider } = plan;
   const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
-  const model = encodeModelProto(buildSegment(decoder, [{ kind: "layer", layer }], locate, { arithmetic }));
+  const parts: readonly SegmentPart[] = [{ kind: "layer", layer }];
+  const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
   const session = await openSession({ model, externalDataFolder, provider, purpose: "layer 0, to warm up" });
   try {
     const batch = emptyBatch(plan.batchTokens);
-    const hidden = new HiddenStates([batch], decoder.hiddenSize, hiddenTypeOf(arithmetic));
+    const crossing = { parts, reads: crossingInto(parts), gives: [], readLater: [] };
+    const states = SegmentStates.of(decoder, [batch], hiddenTypeOf(arithmetic), crossing.reads);
     const tables = new RopeTableCache(decoder).of(batch.width);
-    await session.run({ ...hidden.current(0), ...layerInputs(batch, tables) }, hidden.next(0));
+    await session.run({ ...states.inputs(0, crossing), ...layerInputs(batch, tables) }, states.outputs(0, crossing));
   } finally {
     await session.release();
   }

@@ -2,6 +2,7 @@
 
 import { dirname, join, relative, sep } from "node:path";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { requireStillPlain } from "../checkpoint/plain-file.js";
 import { CheckpointError } from "../errors.js";
 import type { LocateWeight } from "../graphs/weights.js";
 import type { ElementType } from "../onnx/model-proto.js";
@@ -19,6 +20,7 @@ export interface WeightLocations {
   readonly locate: LocateWeight;
 }
 
+/** `locate` looks at the file each time: a graph is built of its answers, and then ONNX Runtime opens the file. */
 export function weightLocations(checkpoint: Checkpoint): WeightLocations {
   const folder = commonFolder(checkpoint.shards.map((shard) => dirname(shard.path)));
   const locate: LocateWeight = (name) => {
@@ -26,6 +28,7 @@ export function weightLocations(checkpoint: Checkpoint): WeightLocations {
     const elementType = ELEMENT_TYPE_OF_DTYPE[tensor?.dtype ?? ""];
     if (tensor === undefined || elementType === undefined) throw new CheckpointError(`Tensor "${name}" is missing`);
     const { file, shape, offset, byteLength } = tensor;
+    requireStillPlain(file, offset + byteLength);
     // ONNX wants "/" on every platform.
     const location = relative(folder, file).split(sep).join("/");
     return { elementType, shape, data: { location, offset, byteLength } };

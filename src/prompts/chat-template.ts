@@ -3,7 +3,8 @@
 
 import { join } from "node:path";
 import { Template } from "@huggingface/jinja";
-import { readOptionalTextFile } from "../checkpoint/open-checkpoint.js";
+import { isObject, showJson } from "../checkpoint/json-text.js";
+import { readOptionalTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf, PromptDataError } from "../errors.js";
 import type { Message } from "./read-prompts.js";
 
@@ -28,8 +29,9 @@ export async function findChatTemplate(
   const path = join(folder, "chat_template.jinja");
   const ofFile = await readOptionalTextFile(path);
   if (ofFile !== undefined) return { path, source: ofFile };
-  const ofConfig = templateOfConfig(tokenizerConfig.chat_template);
-  return ofConfig === undefined ? undefined : { path: join(folder, "tokenizer_config.json"), source: ofConfig };
+  const configPath = join(folder, "tokenizer_config.json");
+  const ofConfig = templateOfConfig(configPath, tokenizerConfig.chat_template);
+  return ofConfig === undefined ? undefined : { path: configPath, source: ofConfig };
 }
 
 /**
@@ -50,16 +52,16 @@ export function parseChatTemplate(
 }
 
 /** A template, or a list of named ones of which "default" is for conversation. */
-function templateOfConfig(value: unknown): string | undefined {
+function templateOfConfig(path: string, value: unknown): string | undefined {
+  if (value === undefined || value === null) return undefined;
   if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return undefined;
-  const named: unknown[] = value;
-  const { template } = named.map(asNamed).find(({ name }) => name === "default") ?? asNamed(named[0]);
-  return typeof template === "string" ? template : undefined;
-}
-
-function asNamed(value: unknown): { readonly name?: unknown; readonly template?: unknown } {
-  return typeof value === "object" && value !== null ? value : {};
+  const named: readonly unknown[] = Array.isArray(value) ? value : [];
+  const chosen = named.find((entry) => isObject(entry) && entry.name === "default") ?? named[0];
+  if (isObject(chosen) && typeof chosen.template === "string") return chosen.template;
+  if (Array.isArray(value) && value.length === 0) return undefined;
+  throw new CheckpointError(
+    `${path}: chat_template: expected a template or a list of objects with "name" and "template", found ${showJson(value)}`,
+  );
 }
 
 function parseTemplate(path: string, source: string): Template {

@@ -3,9 +3,11 @@
 
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { parseJsonObject, readOptionalTextFile, readTextFile } from "../checkpoint/open-checkpoint.js";
+import { parseJsonObject } from "../checkpoint/json-text.js";
+import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf } from "../errors.js";
 import { findChatTemplate, parseChatTemplate, renderTranscript } from "./chat-template.js";
+import { refuseFalseLengths } from "./false-lengths.js";
 import type { Prompt } from "./read-prompts.js";
 
 /** Its functions run what the checkpoint's files say, and take as long as those like. */
@@ -41,7 +43,10 @@ export async function openTokenizer(
   const configText = await readOptionalTextFile(configPath);
   const config = configText === undefined ? {} : parseJsonObject(configPath, configText);
   await onStep(path, "loading the tokenizer");
-  const tokenizer = createTokenizer(path, parseJsonObject(path, json), config);
+  const tokenizerJson = parseJsonObject(path, json);
+  refuseFalseLengths(path, tokenizerJson);
+  refuseFalseLengths(configPath, config);
+  const tokenizer = createTokenizer(path, tokenizerJson, config);
   const template = await findChatTemplate(folder, config);
   if (template !== undefined) await onStep(template.path, "parsing the chat template");
   const renderChat = template === undefined ? undefined : parseChatTemplate(template, config);

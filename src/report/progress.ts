@@ -3,6 +3,7 @@
 
 import ora, { type Ora } from "ora";
 import type { CalibrationProgress } from "../pipeline/calibrate.js";
+import type { InstallProgress } from "../pipeline/install-provider.js";
 import type { ProbeProgress } from "../pipeline/list-providers.js";
 import type { VerificationProgress } from "../pipeline/verify.js";
 import { showLine } from "./shown-text.js";
@@ -16,7 +17,7 @@ const BAR_WIDTH = 16;
 const LINE_LIMIT = 200;
 
 /** Whatever a command reports while it works. */
-export type Progress = CalibrationProgress | VerificationProgress | ProbeProgress;
+export type Progress = CalibrationProgress | VerificationProgress | ProbeProgress | InstallProgress;
 
 export interface ProgressDisplay {
   update(progress: Progress): void;
@@ -104,6 +105,8 @@ function createDescriber(): (progress: Progress) => string {
         return describeGenerating(progress);
       case "probe":
         return `Trying ${progress.provider}`;
+      case "install":
+        return `Downloading and unpacking · ${formatBytes(progress.receivedBytes)}`;
       case "write":
         return `Copying weights ${barOf(progress.copiedBytes, progress.totalBytes)} ${formatBytes(progress.copiedBytes)} of ${formatBytes(progress.totalBytes)}`;
     }

@@ -50,6 +50,9 @@ export function hasNoGpu(name: ProviderName, system: System = thisSystem()): boo
 
 const CUDA_LIBRARY = "libonnxruntime_providers_cuda.so";
 
+/** Through npx, which takes the installed program where there is one. */
+const INSTALL_CUDA = ["npx", "create-kv-scales", "providers", "--install", "cuda"] as const;
+
 /** The library that onnxruntime-node loads for CUDA. It is too large for the npm registry, so the package lacks it. */
 export function cudaLibraryPath({ packageFolder, platform, arch }: System): string {
   return join(packageFolder, "bin", "napi-v6", platform, arch, CUDA_LIBRARY);
@@ -57,16 +60,10 @@ export function cudaLibraryPath({ packageFolder, platform, arch }: System): stri
 
 function missingCudaLibrary(system: System): Obstacle | undefined {
   if (system.exists(cudaLibraryPath(system))) return undefined;
-  const script = join(system.packageFolder, "script", "install.js");
   return {
-    what: `onnxruntime-node was installed without ${CUDA_LIBRARY}; beside it, CUDA 12 and cuDNN 9 are needed`,
-    command: ["node", quoted(script), "--onnxruntime-node-install=cuda12"],
+    what: `${CUDA_LIBRARY} is not installed, which is too large for the npm registry; CUDA 12 and cuDNN 9 are needed, too`,
+    command: INSTALL_CUDA,
   };
-}
-
-/** A path as a shell takes it. */
-function quoted(path: string): string {
-  return /^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** Device nodes of NVIDIA's driver, of the kernel's render drivers, and of Windows' GPUs inside WSL. */

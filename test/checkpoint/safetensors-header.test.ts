@@ -29,7 +29,7 @@ describe("the frame", () => {
   test.each<[rule: string, bytes: Uint8Array, ...message: string[]]>([
     ["an empty file", Buffer.from([]), "0 bytes"],
     ["a file shorter than the 8 bytes of the header's length", Buffer.from([2, 0, 0, 0, 0, 0, 0]), "7 bytes"],
-    ["a header over the limit", Buffer.from([0x01, 0xe1, 0xf5, 0x05, 0, 0, 0, 0]), "100000001", "at most 100000000"],
+    ["a header over the limit", Buffer.from([0x81, 0xf0, 0xfa, 0x02, 0, 0, 0, 0]), "50000001", "at most 50000000"],
     ["the longest header that 8 bytes can say", Buffer.alloc(8, 0xff), "18446744073709551615"],
     ["a header longer than the file", Buffer.from([3, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0x7d]), "claims 3", "only 2 follow"],
     ["a header that is not UTF-8", file(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d])), "not valid UTF-8"],

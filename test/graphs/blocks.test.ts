@@ -181,6 +181,16 @@ describe("a weight is multiplied wherever its numbers are", () => {
       rangeOfNumbers(0, 12).map((output) => rangeOfNumbers(12, 24).map((at) => row("stacked", at)[output] ?? 0)),
     ],
     [
+      "an expert of those whose rows lie one behind the other",
+      { kind: "expert", of: fused, index: 1, count: 3 },
+      rangeOfNumbers(6, 12).map((at) => row("fused", at)),
+    ],
+    [
+      "every second output of an expert stored inputs first",
+      { kind: "interleaved", of: turnedExpert, groups: 6, start: 1, end: 2 },
+      [1, 3, 5, 7, 9, 11].map((output) => rangeOfNumbers(12, 24).map((at) => row("stacked", at)[output] ?? 0)),
+    ],
+    [
       "half an expert",
       { kind: "rows", of: expert, start: 6, end: 12 },
       rangeOfNumbers(18, 24).map((at) => row("stacked", at)),

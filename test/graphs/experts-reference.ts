@@ -1,7 +1,7 @@
 // A mixture of experts in plain float64 arithmetic, one token at a time: what the graphs are held against. Written from
 // the routers' formulas as transformers has them, not from the graphs.
 
-import type { FeedForward, Linear } from "../../src/architectures/blocks.js";
+import type { FeedForward, Linear, Norm } from "../../src/architectures/blocks.js";
 import type { Experts, Router, ScoreRouter } from "../../src/architectures/experts.js";
 import { storedTensor, type WeightSource } from "../../src/architectures/weight-source.js";
 import { ACTIVATION_REFERENCES, linearReference, type Vector } from "./reference.js";
@@ -14,9 +14,9 @@ interface Choice {
 
 /** The output for a token, and the experts that it was sent to. */
 export function expertsReference(
-  { router, experts, weighted, shared }: Experts,
+  { router, norm, experts, weighted, shared }: Experts,
   tensors: Tensors,
-  x: Vector,
+  given: Vector,
 ): { readonly output: number[]; readonly chosen: number[] } {
   const linear = ({ weight, bias }: Linear, y: Vector) =>
     linearReference(y, matrix(tensors, weight), bias === undefined ? undefined : vector(tensors, bias));
@@ -29,7 +29,10 @@ export function expertsReference(
       linear(gate, y).map((value, index) => ACTIVATION_REFERENCES[activation](value) * (passed[index] ?? Number.NaN)),
     );
   };
-  const choices = routeReference(router, tensors, linear(router.logits, x));
+  const input = router.kind === "scores" ? router.input : undefined;
+  const read = input === undefined ? given : normed(input.norm, tensors, given).map((v) => v * input.multiplier);
+  const choices = routeReference(router, tensors, linear(router.logits, read));
+  const x = norm === undefined ? given : normed(norm, tensors, given);
   const outputs = choices.map(({ expert, weight }) => {
     const description = experts[expert];
     if (description === undefined) throw new Error(`no expert ${expert}`);
@@ -48,12 +51,18 @@ export function expertsReference(
   return { output, chosen: choices.map(({ expert }) => expert) };
 }
 
+function normed({ weight, epsilon }: Norm, tensors: Tensors, x: Vector): number[] {
+  const factors = weight === undefined ? x.map(() => 1) : vector(tensors, weight);
+  const root = Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length + epsilon);
+  return x.map((value, at) => (value / root) * (factors[at] ?? Number.NaN));
+}
+
 function routeReference(router: Router, tensors: Tensors, logits: readonly number[]): readonly Choice[] {
   return router.kind === "scores" ? bestScores(router, tensors, logits) : sparseMixer(router.jitter, logits);
 }
 
 function bestScores(router: ScoreRouter, tensors: Tensors, raw: readonly number[]): readonly Choice[] {
-  const { softcap, correction, groups, normalised, perToken, multiplier } = router;
+  const { softcap, correction, groups, normalised, perToken, multiplier, perExpert } = router;
   const logits = softcap === undefined ? raw : raw.map((logit) => softcap * Math.tanh(logit / softcap));
   const scores = router.score === "softmax" ? softmax(logits) : logits.map(sigmoid);
   const bias = correction === undefined ? scores.map(() => 0) : vector(tensors, correction);
@@ -67,9 +76,10 @@ function bestScores(router: ScoreRouter, tensors: Tensors, raw: readonly number[
           weights.reduce((sum, weight) => sum + weight ** normalised.p, 0) ** (1 / normalised.p) + normalised.epsilon,
           normalised.floor,
         );
+  const factors = perExpert === undefined ? scores.map(() => 1) : vector(tensors, perExpert);
   return best.map(({ expert }, place) => ({
     expert,
-    weight: (multiplier * (weights[place] ?? Number.NaN)) / divisor,
+    weight: ((multiplier * (weights[place] ?? Number.NaN)) / divisor) * (factors[expert] ?? Number.NaN),
   }));
 }
 

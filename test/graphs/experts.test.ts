@@ -1,6 +1,7 @@
 // A mixture of experts, run in ONNX Runtime, against the formulas in float64.
 
 import { describe, expect, test } from "vitest";
+import type { Norm } from "../../src/architectures/blocks.js";
 import type { Experts, Router, ScoreRouter } from "../../src/architectures/experts.js";
 import { tensorSource } from "../../src/architectures/weight-source.js";
 import { experts } from "../../src/graphs/experts.js";
@@ -33,6 +34,7 @@ const TENSORS: Tensors = {
   // Large enough to choose other experts than the scores would.
   correction: randomTensor([EXPERTS], 4, 1),
   "shared.gate": randomTensor([1, HIDDEN], 5),
+  norm: randomTensor([HIDDEN], 7, 2),
   ...Object.fromEntries(
     [...names, "shared"].flatMap((name, number) => [
       [`${name}.gate`, randomTensor([WIDTH, HIDDEN], 10 + 3 * number)],
@@ -45,6 +47,7 @@ const TENSORS: Tensors = {
 
 const LOGITS = linear("router", HIDDEN, EXPERTS);
 const CORRECTION = tensorSource("correction", [EXPERTS]);
+const NORM: Norm = { kind: "rms", weight: tensorSource("norm", [HIDDEN]), size: HIDDEN, epsilon: 1e-3 };
 const softmaxRouter: ScoreRouter = {
   kind: "scores",
   logits: LOGITS,
@@ -72,6 +75,8 @@ const ROUTERS: readonly (readonly [rule: string, router: Router])[] = [
   ["groups by corrected scores", { ...sigmoidRouter, correction: CORRECTION, groups: { count: 2, chosen: 1 } }],
   ["logits within a soft cap", { ...sigmoidRouter, softcap: 0.8 }],
   ["weights that are multiplied", { ...sigmoidRouter, normalised: SUM_TO_ONE, multiplier: 2.5 }],
+  ["a norm of what the router reads", { ...softmaxRouter, input: { norm: NORM, multiplier: 0.4 } }],
+  ["a factor for each expert", { ...softmaxRouter, normalised: SUM_TO_ONE, perExpert: CORRECTION }],
   ["the sparse mixer", { kind: "sparse-mixer", logits: LOGITS, perToken: 2, jitter: 0.2 }],
 ];
 
@@ -129,6 +134,7 @@ describe("an expert's weight and the shared expert", () => {
   const shared = { feedForward: feedForward("shared", "gelu") };
   const cases: readonly (readonly [rule: string, description: Experts])[] = [
     ["the weight may multiply what enters an expert", { ...PLAIN, router: sigmoidRouter, weighted: "input" }],
+    ["a norm may be over what enters experts, and not over what the router reads", { ...PLAIN, norm: NORM }],
     ["a shared expert is added for every token", { ...PLAIN, shared }],
     ["a shared expert may have a gate", { ...PLAIN, shared: { ...shared, gate: linear("shared.open", HIDDEN, 1) } }],
   ];

@@ -3,7 +3,8 @@
 import { describe, expect, test } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { buildSegment, SEGMENT_VALUES, type SegmentPart } from "../../src/graphs/segment.js";
+import { buildSegment, SEGMENT_VALUES } from "../../src/graphs/segment.js";
+import type { SegmentPart } from "../../src/graphs/segment-parts.js";
 import { planSegments } from "../../src/pipeline/segment-plan.js";
 import { weightLocations } from "../../src/pipeline/weight-locations.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";

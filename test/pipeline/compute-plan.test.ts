@@ -18,7 +18,7 @@ const tiny = describeModel(checkpoint.config, checkpoint.tensors);
 const large: typeof tiny = {
   ...withBlocks(tiny, (block) => {
     if (block.kind === "feed-forward") return { ...block, up: { ...block.up, inputs: 4096, outputs: 14336 } };
-    if (block.kind === "experts") return block;
+    if (block.kind !== "attention") return block;
     return { ...block, kvHeads: 8, headDim: 128, query: { ...block.query, inputs: 4096, outputs: 4096 } };
   }),
   hiddenSize: 4096,

@@ -73,56 +73,57 @@ function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]):
   }
 }
 
-// A window, q/k norms and four layers; rotation that depends on the length of the prompt; learned positions; queries that grow.
-describe.each(["qwen3-sliding", "llama-rope-dynamic", "opt-plain", "ministral3-window"])(
-  "the ranges of %s are the same",
-  (name) => {
-    const folder = goldenFolder(name);
-    const { token_ids: prompts } = expectedOf(name);
+// A window, q/k norms and four layers; rotation that depends on the length of the prompt; embeddings per layer; streams;
+// learned positions; queries that grow.
+describe.each([
+  ...["qwen3-sliding", "llama-rope-dynamic", "gemma4_text-e-model", "gemma3n_text-shared"],
+  ...["opt-plain", "ministral3-window"],
+])("the ranges of %s are the same", (name) => {
+  const folder = goldenFolder(name);
+  const { token_ids: prompts } = expectedOf(name);
 
-    test("whether all layers are one segment or each is its own", async () => {
-      const apart = await measureFolder(folder, prompts, { segmentBytes: 1 });
-      expectSameRanges(apart, await measureFolder(folder, prompts, { segmentBytes: 2 ** 30 }));
-    });
+  test("whether all layers are one segment or each is its own", async () => {
+    const apart = await measureFolder(folder, prompts, { segmentBytes: 1 });
+    expectSameRanges(apart, await measureFolder(folder, prompts, { segmentBytes: 2 ** 30 }));
+  });
 
-    test("whether prompts share a batch or run alone: the maxima of a prompt are its own", async () => {
-      const together = await measureFolder(folder, prompts);
-      for (const [index, prompt] of prompts.entries()) {
-        const ofPrompt = together.map(({ layer, k, v }) => ({
-          layer,
-          k: { absmax: k.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [k.perPrompt[index] ?? Number.NaN] },
-          v: { absmax: v.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [v.perPrompt[index] ?? Number.NaN] },
-        }));
-        expectSameRanges(await measureFolder(folder, [prompt]), ofPrompt, ["absmax", "perPrompt"]);
-      }
-    });
-
-    test("whatever the order of the prompts", async () => {
-      const forward = await measureFolder(folder, prompts);
-      const backward = await measureFolder(folder, prompts.toReversed());
-      const turned = backward.map(({ layer, k, v }) => ({
+  test("whether prompts share a batch or run alone: the maxima of a prompt are its own", async () => {
+    const together = await measureFolder(folder, prompts);
+    for (const [index, prompt] of prompts.entries()) {
+      const ofPrompt = together.map(({ layer, k, v }) => ({
         layer,
-        k: { ...k, perPrompt: k.perPrompt.toReversed() },
-        v: { ...v, perPrompt: v.perPrompt.toReversed() },
+        k: { absmax: k.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [k.perPrompt[index] ?? Number.NaN] },
+        v: { absmax: v.perPrompt[index] ?? Number.NaN, perHead: [], perPrompt: [v.perPrompt[index] ?? Number.NaN] },
       }));
-      expectSameRanges(turned, forward);
-    });
+      expectSameRanges(await measureFolder(folder, [prompt]), ofPrompt, ["absmax", "perPrompt"]);
+    }
+  });
 
-    test("when the prompts fill many batches", async () => {
-      const copies = 12;
-      const many = Array.from({ length: copies }, () => prompts).flat();
-      const once = await measureFolder(folder, prompts);
-      const repeated = await measureFolder(folder, many, { segmentBytes: 1 });
-      expectSameRanges(repeated, once, ["absmax", "perHead"]);
-      const perPrompt = (side: SideRange) => ({
-        ...side,
-        perPrompt: Array.from({ length: copies }, () => side.perPrompt).flat(),
-      });
-      const expected = once.map(({ layer, k, v }) => ({ layer, k: perPrompt(k), v: perPrompt(v) }));
-      expectSameRanges(repeated, expected, ["perPrompt"]);
+  test("whatever the order of the prompts", async () => {
+    const forward = await measureFolder(folder, prompts);
+    const backward = await measureFolder(folder, prompts.toReversed());
+    const turned = backward.map(({ layer, k, v }) => ({
+      layer,
+      k: { ...k, perPrompt: k.perPrompt.toReversed() },
+      v: { ...v, perPrompt: v.perPrompt.toReversed() },
+    }));
+    expectSameRanges(turned, forward);
+  });
+
+  test("when the prompts fill many batches", async () => {
+    const copies = 12;
+    const many = Array.from({ length: copies }, () => prompts).flat();
+    const once = await measureFolder(folder, prompts);
+    const repeated = await measureFolder(folder, many, { segmentBytes: 1 });
+    expectSameRanges(repeated, once, ["absmax", "perHead"]);
+    const perPrompt = (side: SideRange) => ({
+      ...side,
+      perPrompt: Array.from({ length: copies }, () => side.perPrompt).flat(),
     });
-  },
-);
+    const expected = once.map(({ layer, k, v }) => ({ layer, k: perPrompt(k), v: perPrompt(v) }));
+    expectSameRanges(repeated, expected, ["perPrompt"]);
+  });
+});
 
 test("padding is never measured, even where token 0, which pads, has the larger values", async () => {
   const folder = goldenFolder("llama-gqa");

@@ -56,6 +56,18 @@ describe.each<HiddenType>(["float32", "float16"])("as %s", (type) => {
     expect(dataOf(states.current(0), "hidden").every((value) => value === 7)).toBe(true);
   });
 
+  test("another value than hidden states is written once, where it is read", () => {
+    const states = new HiddenStates(BATCHES, HIDDEN, type, "cached_k_3");
+    for (const batch of [0, 1]) {
+      const into = states.next(batch);
+      dataOf(into, "next_cached_k_3").fill(batch + 1);
+      states.advance(batch);
+    }
+    const values = [0, 1].map((batch) => [...new Set(dataOf(states.current(batch), "cached_k_3"))]);
+    expect(values).toEqual([[1], [2]]);
+    expect("cached_k_3_scale" in states.current(0)).toBe(type === "float16");
+  });
+
   test("tensors have the batch's shape; scales are there with float16 alone", () => {
     const states = new HiddenStates(BATCHES, HIDDEN, type);
     const shapes = (tensors: NamedTensors) =>

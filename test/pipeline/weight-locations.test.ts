@@ -1,9 +1,23 @@
 // Where ONNX Runtime finds a checkpoint's bytes: below one folder, by paths that never leave it.
 
-import { describe, expect, test } from "vitest";
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Checkpoint, Shard, TensorLocation } from "../../src/checkpoint/open-checkpoint.js";
 import { CheckpointError } from "../../src/errors.js";
 import { weightLocations } from "../../src/pipeline/weight-locations.js";
+import { makePipe } from "../helpers/odd-files.js";
+import { temporaryFolder } from "../helpers/run-cli-folders.js";
+
+// The files of most of these tests are names alone.
+vi.mock(import("../../src/checkpoint/plain-file.js"), async (original) => {
+  const actual = await original();
+  const requireStillPlain: typeof actual.requireStillPlain = (path, bytes) => {
+    if (looksAtFiles()) actual.requireStillPlain(path, bytes);
+  };
+  return { ...actual, requireStillPlain };
+});
+const looksAtFiles = vi.hoisted(() => vi.fn(() => false));
 
 /** A checkpoint with a tensor in each file, named after it. */
 function checkpointOf(files: readonly string[], dtype = "BF16"): Checkpoint {
@@ -68,3 +82,27 @@ describe("the element type of a tensor", () => {
     expect(locate).toThrow(`"${name}"`);
   });
 });
+
+describe.skipIf(process.platform === "win32")(
+  "a file that is another by the time its weights are needed is refused",
+  () => {
+    const TENSOR_END = 84;
+    test.each<[string, (path: string) => void, RegExp]>([
+      ["gone", () => {}, /found nothing/],
+      ["shorter", (path) => writeFileSync(path, "x".repeat(TENSOR_END - 1)), /at least 84 bytes .* found one of 83/],
+      ["a pipe", (path) => makePipe(path), /found a named pipe/],
+      ["a link to a device", (path) => symlinkSync("/dev/zero", path), /found a device/],
+    ])("%s", (_kind, make, says) => {
+      looksAtFiles.mockReturnValue(true);
+      onTestFinished(() => void looksAtFiles.mockReset());
+      const path = join(temporaryFolder(), "shard");
+      const { locate } = weightLocations(checkpointOf([path]));
+      writeFileSync(path, "x".repeat(TENSOR_END));
+      expect(locate(path).data.byteLength).toBe(12);
+      rmSync(path);
+      make(path);
+      expect(() => locate(path)).toThrow(CheckpointError);
+      expect(() => locate(path)).toThrow(says);
+    });
+  },
+);

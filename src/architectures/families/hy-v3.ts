@@ -39,7 +39,7 @@ export function describeHyV3(input: FamilyInput): Decoder {
     const shared = { feedForward: gatedAt(`${prefix}.shared_mlp`, hidden, inner) };
     return mixture(router, expertsOf(`${prefix}.experts`, experts), shared);
   };
-  return llamaLike(input, {
+  const decoder = llamaLike(input, {
     sizes,
     attentionBias: { qkv: attentionBias, output: attentionBias },
     queryKeyNorms: "before-rotation",
@@ -47,4 +47,5 @@ export function describeHyV3(input: FamilyInput): Decoder {
     rope: { defaultTheta: 11_158_840 },
     feedForward: mixtureOrDense(config, hidden, hasExperts, ({ feedForward }) => mixtureAt(feedForward), bias),
   });
+  return { ...decoder, nextTokenLayers: config.count("num_nextn_predict_layers", 1) };
 }

@@ -14,6 +14,9 @@ import { layerTypes } from "../windows.js";
 
 export const LLAMA4_NAMES: NameTable = { ...LLAMA_NAMES, feedForward: "feed_forward" };
 
+/** For queries that grow by their position, and do not rotate. */
+const NOTHING_TURNS: Rope["scaling"] = { type: "proportional", factor: 1, share: 0 };
+
 export function describeLlama4Text(input: FamilyInput): Decoder {
   const { config, names } = input;
   const sizes = readSizes(config, { kvHeads: 8, headDim: 128 });
@@ -46,10 +49,7 @@ export function describeLlama4Text(input: FamilyInput): Decoder {
   };
   return decoderOf(input, {
     sizes,
-    ropes: [
-      rope,
-      ...(growth ? [{ theta: rope.theta, dimensions: headDim, scaling: { type: "still" } as const, growth }] : []),
-    ],
+    ropes: [rope, ...(growth ? [{ theta: rope.theta, dimensions: headDim, scaling: NOTHING_TURNS, growth }] : [])],
     layer: (layer, index) => normsBefore(layer, hidden, norm, [attention(layer, index), feedForward(layer, index)]),
     finalNorm: norm(names.finalNorm, hidden),
   });

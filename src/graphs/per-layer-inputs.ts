@@ -1,0 +1,53 @@
+// What the embeddings per layer say of tokens: rows of a table, joined with a projection of the first hidden states. Knows no
+// layer's blocks.
+
+import type { PerLayerInputs } from "../architectures/description.js";
+import type { Value } from "../onnx/graph-builder.js";
+import { ELEMENT_TYPES } from "../onnx/model-proto.js";
+import { type GraphContext, linear } from "./blocks.js";
+import { multiplied } from "./decoder-layer.js";
+import { norm } from "./norm.js";
+import { cast } from "./weights.js";
+
+/** The inputs of layers, each recorded when it is asked for. */
+export class PerLayerInputSource {
+  readonly #context: GraphContext;
+  readonly #description: PerLayerInputs;
+  readonly #rows: Value;
+  readonly #hidden: Value;
+
+  /**
+   * @param ids int64 [batch, tokens] @param vocabulary tokens that there are
+   * @param hidden what the first layer reads [batch, tokens, hidden]
+   */
+  constructor(context: GraphContext, description: PerLayerInputs, vocabulary: number, ids: Value, hidden: Value) {
+    this.#context = context;
+    this.#description = description;
+    this.#hidden = hidden;
+    const { table } = description;
+    const known = table.tokens < vocabulary ? knownIds(context, ids, table.tokens) : ids;
+    this.#rows = context.builder.op("Gather", [context.weights.stored(table.name), known]); // [batch, tokens, layers × size]
+  }
+
+  /** [batch, tokens, size] */
+  of(layer: number): Value {
+    const context = this.#context;
+    const { builder, weights, arithmetic } = context;
+    const { size, table, projections, tokenMultiplier, projectionMultiplier, multiplier } = this.#description;
+    const projection = projections[layer];
+    if (projection === undefined) throw new RangeError(`no embeddings of layer ${layer}`);
+    const range = [layer * size, (layer + 1) * size, -1].map((number) => builder.int64s([number]));
+    const stored = builder.op("Slice", [this.#rows, ...range]);
+    const embedded = cast(builder, stored, weights.storedType(table.name), arithmetic.elementType);
+    const projected = multiplied(context, linear(context, projection, this.#hidden), projectionMultiplier);
+    const normed = norm(context, this.#description.norm, projected);
+    const sum = builder.op("Add", [normed, multiplied(context, embedded, tokenMultiplier)]);
+    return multiplied(context, sum, multiplier);
+  }
+}
+
+/** 0 for ids that the table has no row for. */
+function knownIds({ builder }: GraphContext, ids: Value, tokens: number): Value {
+  const isKnown = builder.op("Less", [ids, builder.int64s([tokens])]);
+  return builder.op("Mul", [ids, builder.op("Cast", [isKnown], { attributes: { to: ELEMENT_TYPES.int64 } })]);
+}

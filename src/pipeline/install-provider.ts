@@ -1,0 +1,61 @@
+// Brings what a provider needs and the npm package lacks: today the libraries of CUDA. Decides whether there is something
+// to do, and says whether the result can be loaded. How the libraries come is runtime/cuda-libraries.
+
+import { dirname } from "node:path";
+import { ProviderError } from "../errors.js";
+import { CUDA_DOWNLOAD, type CudaLibrary, downloadCudaLibraries } from "../runtime/cuda-libraries.js";
+import { loadFailure } from "../runtime/provider-library.js";
+import { cudaLibraryPath, obstacleOf, thisSystem } from "../runtime/provider-obstacles.js";
+
+/** Providers with something to install. */
+export const INSTALLABLE_PROVIDERS = ["cuda"] as const;
+
+export interface InstallProviderOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Called once, before the first byte. */
+  readonly onStart?: ((expected: ExpectedDownload) => void) | undefined;
+  readonly onProgress?: ((progress: InstallProgress) => void) | undefined;
+}
+
+export interface ExpectedDownload {
+  readonly host: string;
+  /** Both rounded, of 10^6 bytes. */
+  readonly downloadMegabytes: number;
+  readonly diskMegabytes: number;
+  readonly folder: string;
+}
+
+export interface InstallProgress {
+  readonly stage: "install";
+  readonly receivedBytes: number;
+}
+
+export interface InstalledProvider {
+  readonly folder: string;
+  /** None when they were there already. */
+  readonly libraries: readonly CudaLibrary[];
+  /** Why the system's loader refuses the library, in its words; undefined when it loads. */
+  readonly loadFailure: string | undefined;
+}
+
+/**
+ * Installs the libraries of CUDA into the package onnxruntime-node, wherever that is.
+ * @throws ProviderError when this platform has no CUDA, or the download fails
+ * @throws OutputWriteError when the package's folder cannot be written
+ * @throws InterruptedError
+ */
+export async function installCuda(options: InstallProviderOptions = {}): Promise<InstalledProvider> {
+  const { signal, onStart, onProgress } = options;
+  const system = thisSystem();
+  const path = cudaLibraryPath(system);
+  const folder = dirname(path);
+  const obstacle = obstacleOf("cuda", system);
+  if (obstacle === undefined) return { folder, libraries: [], loadFailure: loadFailure(path) };
+  if (obstacle.command === undefined) throw new ProviderError(`cuda cannot be installed: ${obstacle.what}`);
+  onStart?.({ ...CUDA_DOWNLOAD, folder });
+  const libraries = await downloadCudaLibraries({
+    ...{ system, signal },
+    onProgress: (receivedBytes) => onProgress?.({ stage: "install", receivedBytes }),
+  });
+  return { folder, libraries, loadFailure: loadFailure(path) };
+}

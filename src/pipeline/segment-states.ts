@@ -1,0 +1,102 @@
+// All that waits between two segments, of every batch: hidden states, and beside them what layers further on read of earlier
+// ones. Knows no session.
+
+import type { Decoder } from "../architectures/description.js";
+import type { HiddenType } from "../graphs/hidden-states.js";
+import {
+  type CrossingValue,
+  hiddenWidth,
+  hiddenWidthBehind,
+  nameOfCrossing,
+  widthOfCrossing,
+} from "../graphs/segment-parts.js";
+import type { Batch } from "../prompts/batches.js";
+import type { NamedTensors } from "../runtime/session.js";
+import { HiddenStates } from "./hidden-states.js";
+import type { Segment } from "./segment-plan.js";
+
+/** What every block of memory is made for. */
+interface Memory {
+  readonly decoder: Decoder;
+  readonly batches: readonly Batch[];
+  readonly type: HiddenType;
+}
+
+function named({ decoder, batches, type }: Memory, value: CrossingValue): [string, HiddenStates] {
+  const name = nameOfCrossing(value);
+  return [name, new HiddenStates(batches, widthOfCrossing(decoder, value), type, name)];
+}
+
+type Crossing = Pick<Segment, "parts" | "reads" | "gives" | "readLater">;
+
+export class SegmentStates {
+  readonly hidden: HiddenStates;
+  readonly #memory: Memory;
+  /** By name. Each is written once: states that part later share what was written before. */
+  readonly #carried: ReadonlyMap<string, HiddenStates>;
+
+  private constructor(memory: Memory, hidden: HiddenStates, carried: ReadonlyMap<string, HiddenStates>) {
+    this.#memory = memory;
+    this.hidden = hidden;
+    this.#carried = carried;
+  }
+
+  /** @param holds values that are there already; zeros */
+  static of(
+    decoder: Decoder,
+    batches: readonly Batch[],
+    type: HiddenType,
+    holds: readonly CrossingValue[] = [],
+  ): SegmentStates {
+    const memory: Memory = { decoder, batches, type };
+    const hidden = new HiddenStates(batches, hiddenWidth(decoder), type);
+    return new SegmentStates(memory, hidden, new Map(holds.map((value) => named(memory, value))));
+  }
+
+  /**
+   * What a segment writes: over these hidden states, unless they are needed once more or of another width.
+   * @param isNeededLater whether others start from these states, too
+   */
+  behind({ parts, gives, readLater }: Crossing, isNeededLater = false): SegmentStates {
+    const { decoder, batches, type } = this.#memory;
+    const width = hiddenWidthBehind(decoder, parts);
+    const isOther = isNeededLater || width !== hiddenWidth(decoder);
+    const hidden = isOther ? new HiddenStates(batches, width, type) : this.hidden;
+    const wanted = new Set(readLater.map(nameOfCrossing));
+    const kept = [...this.#carried].filter(([name]) => wanted.has(name));
+    return new SegmentStates(
+      this.#memory,
+      hidden,
+      new Map([...kept, ...gives.map((value) => named(this.#memory, value))]),
+    );
+  }
+
+  /** What a segment reads of a batch, by the names of its graph; of the first, without token ids. */
+  inputs(batch: number, { parts, reads }: Crossing): NamedTensors {
+    const tensors = reads.map((value) => this.#of(value).current(batch));
+    return Object.assign({}, parts[0]?.kind === "embedding" ? {} : this.hidden.current(batch), ...tensors);
+  }
+
+  /** Where a segment writes. */
+  outputs(batch: number, { parts, gives }: Crossing): NamedTensors {
+    const tensors = gives.map((value) => this.#of(value).next(batch));
+    return Object.assign({}, endsWithHidden(parts) ? this.hidden.next(batch) : {}, ...tensors);
+  }
+
+  /** Makes what a segment wrote the batch's current states. */
+  advance(batch: number, { parts, gives }: Crossing): void {
+    if (endsWithHidden(parts)) this.hidden.advance(batch);
+    for (const value of gives) this.#of(value).advance(batch);
+  }
+
+  #of(value: CrossingValue): HiddenStates {
+    const name = nameOfCrossing(value);
+    const states = this.#carried.get(name);
+    if (states === undefined) throw new RangeError(`no segment has given ${name}`);
+    return states;
+  }
+}
+
+function endsWithHidden(parts: Segment["parts"]): boolean {
+  return parts.at(-1)?.kind !== "keys-values";
+}
