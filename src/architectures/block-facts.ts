@@ -59,7 +59,8 @@ function readingFacts(block: AttentionReading): BlockFacts {
     others: present(sinks),
     widest: heads * Math.max(headDim, valueDimOf(block)),
     activations: 3 * query.outputs + 8 * kvHeads * headDim,
-    canStep: true,
+    // A step would have to cut the past where the new token's chunk begins.
+    canStep: block.chunkSize === undefined,
   };
 }
 
@@ -67,14 +68,16 @@ function feedForwardFacts({ activation, gate, up, down }: FeedForward): BlockFac
   return {
     linears: [...present(gate), up, down],
     norms: [],
-    others:
-      typeof activation === "string"
-        ? []
-        : [activation.positive, activation.negative, activation.beta, activation.epsilon],
+    others: weightsOfActivation(activation),
     widest: up.outputs,
     activations: 3 * up.outputs,
     canStep: true,
   };
+}
+
+function weightsOfActivation(activation: FeedForward["activation"]): WeightSource[] {
+  if (typeof activation === "string" || activation.kind !== "xielu") return [];
+  return [activation.positive, activation.negative, activation.beta, activation.epsilon];
 }
 
 /** A token passes through some of the experts only. */
@@ -182,7 +185,8 @@ export function tensorShapes(sources: readonly WeightSource[]): Map<string, read
 }
 
 /** The first block of a decoder that no step can compute, by kind. */
-export function blockWithoutStep(layers: readonly DecoderLayer[]): Block["kind"] | undefined {
+export function blockWithoutStep(layers: readonly DecoderLayer[]): string | undefined {
   const blocks = layers.flatMap((layer) => branchesOf(layer).map(({ block }) => block));
-  return blocks.find((block) => !factsOf(block).canStep)?.kind;
+  const found = blocks.find((block) => !factsOf(block).canStep);
+  return found?.kind === "attention" ? "attention in chunks of positions" : found?.kind;
 }

@@ -52,6 +52,8 @@ export interface AttentionReading {
   readonly softcap?: number;
   /** A token sees itself and this many − 1 tokens before it; absent: all tokens before it. */
   readonly slidingWindow?: number;
+  /** A token sees those before it in its own chunk alone: positions are cut into chunks of so many. Absent: no chunks. */
+  readonly chunkSize?: number;
   /** A score of each head that stands for no token. [heads] */
   readonly sinks?: WeightSource;
   /** What comes out is multiplied with activation(projection(x)) before the output projection. */
@@ -83,7 +85,7 @@ export interface OutputGate {
 /** down(activation(gate(x)) · up(x)), or without a gate down(activation(up(x))). */
 export interface FeedForward {
   readonly kind: "feed-forward";
-  readonly activation: Activation | Xielu;
+  readonly activation: Activation | Xielu | ClampedSwiglu;
   /**
    * What a gate's outputs of a token are lowered by before the activation: their mean and so many of their standard
    * deviations. Below it they become 0.
@@ -122,6 +124,13 @@ export interface Xielu {
   readonly negative: WeightSource;
   readonly beta: WeightSource;
   readonly epsilon: WeightSource;
+}
+
+/** g · sigmoid(alpha · g) · (u + 1), where g is gate(x) cut at limit and u is up(x) cut at ±limit, as in GPT-OSS. */
+export interface ClampedSwiglu {
+  readonly kind: "clamped-swiglu";
+  readonly alpha: number;
+  readonly limit: number;
 }
 
 /** y = x · weightᵀ + bias */

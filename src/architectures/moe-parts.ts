@@ -8,7 +8,7 @@ import type { ModelConfig } from "./model-config.js";
 import { gated, linear, rowsOfFused } from "./parts.js";
 import { readActivation } from "./sizes.js";
 import type { LayerNames } from "./tensor-names.js";
-import { tensorSource, type WeightSource } from "./weight-source.js";
+import { type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
 import { layerTypes } from "./windows.js";
 
 /** How a mixture is cut. */
@@ -84,7 +84,7 @@ export const OVER_SUM: NonNullable<ScoreRouter["normalised"]> = { p: 1, epsilon:
 /** A router that weighs by scores: logits by one matrix without bias. @param name of its tensor, without `.weight` */
 export function scoreRouter(
   name: string,
-  { hidden, experts, perToken }: MixtureSizes,
+  { hidden, experts, perToken }: Pick<MixtureSizes, "hidden" | "experts" | "perToken">,
   differences: Partial<Omit<ScoreRouter, "kind">> = {},
 ): ScoreRouter {
   const logits = linear(name, hidden, experts);
@@ -162,14 +162,15 @@ export function expertsOf(
 
 /**
  * Experts of two tensors: gate and up of all in one, [experts, 2 × intermediate, hidden], down in the other,
- * [experts, hidden, intermediate].
+ * [experts, hidden, intermediate]; or both with the last two axes turned.
  */
 export function expertsOfStacks(
   { gateUp, down }: { readonly gateUp: string; readonly down: string },
   { hidden, experts, intermediate, activation }: MixtureSizes,
+  stored: TensorSource["stored"] = "outputs-first",
 ): FeedForward[] {
-  const gateUps = tensorSource(gateUp, [experts, 2 * intermediate, hidden]);
-  const downs = tensorSource(down, [experts, hidden, intermediate]);
+  const gateUps = stackOf(gateUp, experts, [2 * intermediate, hidden], stored);
+  const downs = stackOf(down, experts, [hidden, intermediate], stored);
   return Array.from({ length: experts }, (_, index): FeedForward => {
     const of: WeightSource = { kind: "expert", of: gateUps, index };
     const rows = (start: number): WeightSource => ({ kind: "rows", of, start, end: start + intermediate });
@@ -181,6 +182,17 @@ export function expertsOfStacks(
       down: { weight: { kind: "expert", of: downs, index }, inputs: intermediate, outputs: hidden },
     };
   });
+}
+
+/** One tensor with a matrix of each expert. @param sizes outputs and inputs of a matrix */
+export function stackOf(
+  name: string,
+  experts: number,
+  [outputs, inputs]: readonly [number, number],
+  stored: TensorSource["stored"],
+): TensorSource {
+  const shape = stored === "outputs-first" ? [outputs, inputs] : [inputs, outputs];
+  return { ...tensorSource(name, [experts, ...shape]), stored };
 }
 
 /** A feed-forward with Llama's names behind a prefix: a shared expert. */

@@ -4,11 +4,14 @@
 import { UnsupportedModelError } from "../errors.js";
 import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } from "./check-tensors.js";
 import type { Decoder, ModelEnd } from "./description.js";
+import { describeAfmoe } from "./families/afmoe.js";
 import { APERTUS_NAMES, describeApertus } from "./families/apertus.js";
 import { describeArcee } from "./families/arcee.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCohere2 } from "./families/cohere2.js";
+import { describeCohere2Moe } from "./families/cohere2-moe.js";
 import { describeCwm } from "./families/cwm.js";
+import { DBRX_NAMES, describeDbrx } from "./families/dbrx.js";
 import { describeDots1 } from "./families/dots1.js";
 import { describeErnie45 } from "./families/ernie4-5.js";
 import { describeErnie45Moe } from "./families/ernie4-5-moe.js";
@@ -24,6 +27,7 @@ import { describeGemma4 } from "./families/gemma4.js";
 import { describeGlm, describeGlm4 } from "./families/glm.js";
 import { describeGlm4Moe } from "./families/glm4-moe.js";
 import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
+import { describeGptOss } from "./families/gpt-oss.js";
 import { describeGpt2, describeGptBigCode } from "./families/gpt2.js";
 import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
@@ -32,10 +36,14 @@ import { describeGraniteSwa } from "./families/granite-swa.js";
 import { describeHelium } from "./families/helium.js";
 import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
 import { describeHunyuanV1Moe } from "./families/hunyuan-v1-moe.js";
+import { describeHyV3 } from "./families/hy-v3.js";
 import { describeHyperClovaX } from "./families/hyperclovax.js";
 import { describeJais2 } from "./families/jais2.js";
+import { describeLaguna } from "./families/laguna.js";
 import { describeLlama } from "./families/llama.js";
+import { describeLlama4Text, LLAMA4_NAMES } from "./families/llama4-text.js";
 import { describeMellum } from "./families/mellum.js";
+import { describeMimoV2Flash } from "./families/mimo-v2-flash.js";
 import { describeMiniMaxM2 } from "./families/minimax-m2.js";
 import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
@@ -48,6 +56,7 @@ import { describeOlmoe } from "./families/olmoe.js";
 import { describeOpt, OPT_NAMES } from "./families/opt.js";
 import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
+import { describePhimoe } from "./families/phimoe.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen2Moe } from "./families/qwen2-moe.js";
 import { describeQwen3 } from "./families/qwen3.js";
@@ -111,6 +120,7 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   gpt_neox: { describe: describeGptNeoX, names: GPT_NEOX_NAMES },
   gptj: { describe: describeGptJ, names: GPTJ_NAMES },
   falcon: { describe: describeFalcon, names: FALCON_NAMES },
+
   gpt2: { describe: describeGpt2, names: GPT_NAMES },
   gpt_bigcode: { describe: describeGptBigCode, names: GPT_NAMES },
   opt: { describe: describeOpt, names: OPT_NAMES },
@@ -130,6 +140,16 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   ernie4_5_moe: { describe: describeErnie45Moe },
   hunyuan_v1_moe: { describe: describeHunyuanV1Moe, names: HUNYUAN_NAMES },
   mellum: { describe: describeMellum },
+
+  afmoe: { describe: describeAfmoe },
+  laguna: { describe: describeLaguna },
+  hy_v3: { describe: describeHyV3 },
+  cohere2_moe: { describe: describeCohere2Moe },
+  mimo_v2_flash: { describe: describeMimoV2Flash },
+  phimoe: { describe: describePhimoe },
+  dbrx: { describe: describeDbrx, names: DBRX_NAMES },
+  llama4_text: { describe: describeLlama4Text, names: LLAMA4_NAMES },
+  gpt_oss: { describe: describeGptOss },
 };
 
 /** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */
@@ -137,6 +157,7 @@ const WRAPPERS: Readonly<Record<string, string>> = {
   gemma3: "text_config",
   gemma3n: "text_config",
   gemma4: "text_config",
+  llama4: "text_config",
 };
 
 export interface DescribeOptions {

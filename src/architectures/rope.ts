@@ -34,6 +34,8 @@ export type RopeScaling =
       readonly longFactors: readonly number[];
       readonly originalMaxPositions: number;
       readonly attentionFactor: number;
+      /** For longer prompts than the trained length; absent: the same. */
+      readonly longAttentionFactor?: number;
     }
   /** The first pairs turn, with the frequencies that they would have if all did; the share of them in all pairs. */
   | { readonly type: "proportional"; readonly factor: number; readonly share: number };
@@ -44,10 +46,10 @@ export interface Rope {
   readonly dimensions: number;
   readonly scaling: RopeScaling;
   /**
-   * cos and sin of a position are multiplied with 1 + beta · ln(1 + ⌊position / every⌋): what queries of Ministral 3 are
-   * multiplied with, all of whose dimensions rotate.
+   * cos and sin of a position are multiplied with 1 + beta · ln(1 + ⌊(position + offset) / every⌋): what queries of
+   * Ministral 3 and Llama 4 are multiplied with, all of whose dimensions have a place in the tables.
    */
-  readonly growth?: { readonly beta: number; readonly every: number };
+  readonly growth?: { readonly beta: number; readonly every: number; readonly offset?: number };
 }
 
 export interface RopeTables {
@@ -111,6 +113,8 @@ export interface RopeReading {
   readonly partialKey?: string;
   /** Whether "dynamic" with an `alpha` means "ntk_alpha", as in Hunyuan; else `alpha` is not understood. */
   readonly hasAlpha?: boolean;
+  /** Whether longrope has `short_mscale` and `long_mscale`, as in Phi 3.5 MoE; else they are not understood. */
+  readonly hasMscales?: boolean;
   /** The RoPE parameters that transformers takes when config.json has none; then it passes over `rope_theta`. */
   readonly absent?: Readonly<Record<string, unknown>>;
 }
@@ -133,8 +137,9 @@ export function readRopeFrom(
   parameters: ModelConfig | undefined,
   config: ModelConfig,
   headDim: number,
-  { defaultTheta = 10000, thetaKey = "rope_theta", partial, partialKey, hasAlpha = false }: RopeReading = {},
+  reading: RopeReading = {},
 ): Rope {
+  const { defaultTheta = 10000, thetaKey = "rope_theta", partial, partialKey, hasAlpha = false } = reading;
   const theta = readTheta(parameters, config, thetaKey, defaultTheta);
   const dimensions = partial === undefined ? headDim : readDimensions(parameters, config, headDim, partial, partialKey);
   if (parameters === undefined || parameters.keys().length === 0) {
@@ -152,13 +157,41 @@ export function readRopeFrom(
     );
   }
   const reader = SCALING_READERS[type as RopeScaling["type"]];
-  const scaling = reader.read(parameters, config);
+  const read = reader.read(parameters, config);
+  const scaling = reading.hasMscales && read.type === "longrope" ? withMscales(parameters, read) : read;
   // transformers passes over keys that belong to another type.
   const others = Object.values(SCALING_READERS).flatMap(({ keys }) => keys);
   for (const key of others) {
     if (!reader.keys.includes(key)) parameters.ignore(key, `RoPE of type ${type} has no use for it`);
   }
   return { theta, dimensions, scaling };
+}
+
+/**
+ * Two rotations: that of layers without a window, and that of layers with one, from `rope_parameters` by type of layer.
+ * @throws CheckpointError when there are parameters, but none for a type that layers have
+ */
+export function readRopesByWindow(
+  config: ModelConfig,
+  headDim: number,
+  windows: readonly (number | undefined)[],
+  readings: Readonly<Record<"full" | "sliding", RopeReading>>,
+): readonly [full: Rope, sliding: Rope] {
+  const parameters = config.optionalObject("rope_parameters");
+  parameters?.ignore("original_max_position_embeddings", "each type of layers has its own");
+  const read = (key: string, isUsed: boolean, reading: RopeReading) => {
+    if (!isUsed) parameters?.ignore(key, "no layer is of this type");
+    const absent = parameters === undefined && reading.absent ? new ModelConfig(reading.absent, key) : undefined;
+    return readRopeFrom(isUsed ? (parameters?.object(key) ?? absent) : absent, config, headDim, reading);
+  };
+  return [
+    read("full_attention", windows.includes(undefined), readings.full),
+    read(
+      "sliding_attention",
+      windows.some((window) => window !== undefined),
+      readings.sliding,
+    ),
+  ];
 }
 
 function readTheta(
@@ -238,6 +271,19 @@ function readLongRope(parameters: ModelConfig, config: ModelConfig): RopeScaling
     longFactors: factors("long_factor"),
     originalMaxPositions,
     attentionFactor: parameters.optionalPositiveNumber("attention_factor") ?? grown,
+  };
+}
+
+/**
+ * What transformers makes of `short_mscale` and `long_mscale`: what is rotated is multiplied with one or the other, by the
+ * length of the prompt, and frequencies are divided by the short factors whatever the length.
+ */
+function withMscales(parameters: ModelConfig, scaling: Extract<RopeScaling, { type: "longrope" }>): RopeScaling {
+  return {
+    ...scaling,
+    longFactors: scaling.shortFactors,
+    attentionFactor: parameters.positiveNumber("short_mscale"),
+    longAttentionFactor: parameters.positiveNumber("long_mscale"),
   };
 }
 
@@ -382,20 +428,23 @@ function yarnCorrectionRange(rope: Rope, scaling: Extract<RopeScaling, { type: "
 }
 
 /** What cos and sin are multiplied with; K in the cache includes it. */
-export function ropeAttentionFactor(rope: Rope): number {
+export function ropeAttentionFactor(rope: Rope, length = 0): number {
   const { scaling } = rope;
+  if (scaling.type === "longrope" && length > scaling.originalMaxPositions) {
+    return scaling.longAttentionFactor ?? scaling.attentionFactor;
+  }
   return scaling.type === "yarn" || scaling.type === "longrope" ? scaling.attentionFactor : 1;
 }
 
 function growthAt({ growth }: Rope, position: number): number {
   if (growth === undefined) return 1;
-  return Math.fround(1 + growth.beta * Math.log(1 + Math.floor(position / growth.every)));
+  return Math.fround(1 + growth.beta * Math.log(1 + Math.floor((position + (growth.offset ?? 0)) / growth.every)));
 }
 
 /** cos and sin of every position below `length`. */
 export function ropeTables(rope: Rope, length: number): RopeTables {
   const frequencies = inverseFrequencies(rope, length);
-  const attentionFactor = Math.fround(ropeAttentionFactor(rope));
+  const attentionFactor = Math.fround(ropeAttentionFactor(rope, length));
   const pairs = frequencies.length;
   const cos = new Float32Array(length * pairs);
   const sin = new Float32Array(length * pairs);

@@ -54,16 +54,24 @@ export function readSizes(config: ModelConfig, defaults: Partial<Sizes> = {}): S
   return { hidden, layers, heads, kvHeads, headDim };
 }
 
+const GPT_KEYS = { layers: "n_layer", hidden: "n_embd", heads: "n_head" };
+
 /**
- * Sizes under GPT-2's keys, all heads with K and V of their own.
+ * Sizes under GPT-2's keys, or others of this kind.
+ * @param kvHeads absent: all heads have K and V of their own
  * @throws CheckpointError naming the key
  */
-export function readGptSizes(config: ModelConfig): Sizes {
-  const layers = readLayers(config, "n_layer");
-  const hidden = config.positiveInteger("n_embd");
-  const heads = config.positiveInteger("n_head");
-  if (hidden % heads === 0) return { hidden, layers, heads, kvHeads: heads, headDim: hidden / heads };
-  throw new CheckpointError(`${config.nameOf("n_head")}: ${heads} does not divide n_embd (${hidden})`);
+export function readGptSizes(config: ModelConfig, keys = GPT_KEYS, kvHeads?: number): Sizes {
+  const layers = readLayers(config, keys.layers);
+  const hidden = config.positiveInteger(keys.hidden);
+  const heads = config.positiveInteger(keys.heads);
+  if (hidden % heads !== 0) {
+    throw new CheckpointError(`${config.nameOf(keys.heads)}: ${heads} does not divide ${keys.hidden} (${hidden})`);
+  }
+  if (kvHeads !== undefined && heads % kvHeads !== 0) {
+    throw new CheckpointError(`${config.nameOf(keys.heads)}: ${heads} heads cannot share ${kvHeads} heads of K and V`);
+  }
+  return { hidden, layers, heads, kvHeads: kvHeads ?? heads, headDim: hidden / heads };
 }
 
 function readLayers(config: ModelConfig, key: string, fallback?: number): number {

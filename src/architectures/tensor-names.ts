@@ -23,7 +23,7 @@ export interface NameTable {
   readonly attentionNorm: string;
   readonly feedForwardNorm: string;
   readonly finalNorm: string;
-  /** Stands without the prefix. */
+  /** Stands where the `model.` of the prefix does. */
   readonly head: string;
 }
 
@@ -86,8 +86,9 @@ export class TensorNames {
     return `${this.#prefix}${this.#table.finalNorm}`;
   }
 
+  /** Beside the decoder: a multimodal model has both in one part, or the head by itself. */
   get head(): string {
-    return this.#table.head;
+    return `${/^(.*\.)?model\.$/.exec(this.#prefix)?.[1] ?? ""}${this.#table.head}`;
   }
 
   /** What all tensors of layers begin with. */

@@ -17,8 +17,11 @@ export type WeightSource =
       readonly start: number;
       readonly end: number;
     }
-  /** One matrix of a stack of them: a byte range. */
-  | { readonly kind: "expert"; readonly of: TensorSource; readonly index: number }
+  /**
+   * One matrix of a stack of them: a byte range. The first axis counts them; or it has the rows of `count` matrices, one
+   * behind the other.
+   */
+  | { readonly kind: "expert"; readonly of: TensorSource; readonly index: number; readonly count?: number }
   /** Tensors of one shape, a new axis before theirs: one for each head, where heads have weights of their own. */
   | { readonly kind: "stacked"; readonly of: readonly [TensorSource, ...TensorSource[]] };
 
@@ -54,7 +57,7 @@ export function shapeOf(source: WeightSource): readonly number[] {
     case "tensor":
       return source.shape;
     case "expert":
-      return source.of.shape.slice(1);
+      return shapeOfExpert(source);
     case "stacked":
       return [source.of.length, ...source.of[0].shape];
     case "rows":
@@ -62,6 +65,11 @@ export function shapeOf(source: WeightSource): readonly number[] {
     case "interleaved":
       return withOutputs(source.of, source.groups * (source.end - source.start));
   }
+}
+
+function shapeOfExpert({ of, count }: Extract<WeightSource, { kind: "expert" }>): readonly number[] {
+  const [first = 0, ...rest] = of.shape;
+  return count === undefined ? rest : [first / count, ...rest];
 }
 
 /** Which axis of `shapeOf` the outputs are. */

@@ -60,7 +60,8 @@ function choose(
   const branch = (of: (inner: AttendContext) => Value) =>
     context.builder.subgraph((body) => {
       const attended = of({ ...context, builder: body });
-      body.output(attended, "attended", "float32", ["batch", "tokens", shape.heads * valueDimOf(shape)]);
+      const axes = context.axes ?? ["batch", "tokens"];
+      body.output(attended, "attended", "float32", [...axes, shape.heads * valueDimOf(shape)]);
     });
   return context.builder.op("If", [condition], {
     attributes: { then_branch: branch(record.whenTrue), else_branch: branch(record.whenFalse) },

@@ -6,7 +6,7 @@ import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { attentionInChunks } from "./attend-in-chunks.js";
-import { mergeHeads, splitHeads } from "./blocks.js";
+import { mergeHeads, sizeOf, splitHeads } from "./blocks.js";
 import {
   type AttendContext,
   type Attended,
@@ -27,10 +27,56 @@ export function attend(
 ): Attended {
   // The other forms are for whole prompts: they have no place for a past.
   const hasPast = entering.past !== undefined || entering.buffers !== undefined;
+  if (shape.chunkSize !== undefined) {
+    if (hasPast) throw new RangeError("attention in chunks of positions is for whole prompts");
+    return { attended: attendByChunk(context, shape, shape.chunkSize, entering), present: undefined };
+  }
   const form = hasPast ? "fused" : context.arithmetic.attention;
   if (form === "fused") return fusedAttention(context, shape, counts, entering);
   const record = form === "in-chunks" ? attentionInChunks : writtenOutAttention;
   return { attended: record(context, shape, counts, entering), present: undefined };
+}
+
+/**
+ * Attention of each chunk of positions by itself: chunks are prompts of their own to it. The last is filled up with zeros,
+ * which no token sees: they lie behind all.
+ */
+function attendByChunk(
+  context: AttendContext,
+  { chunkSize: _, ...shape }: AttentionShape,
+  chunkSize: number,
+  { query, key, value, sinks }: QueriesKeysValues,
+): Value {
+  const { builder } = context;
+  const { heads, kvHeads, headDim } = shape;
+  const [tokens, one] = [sizeOf(builder, query, 1), builder.int64s([1])];
+  const length = builder.op("Min", [tokens, builder.int64s([chunkSize])]); // of a chunk
+  const chunks = builder.op("Div", [builder.op("Sub", [builder.op("Add", [tokens, length]), one]), length]);
+  const missing = builder.op("Sub", [builder.op("Mul", [chunks, length]), tokens]);
+  const concat = (parts: readonly Value[]) => builder.op("Concat", parts, { attributes: { axis: 0 } });
+  const pads = concat([builder.int64s([0, 0, 0, 0]), missing, builder.int64s([0])]);
+  const cut = (x: Value, width: number) => {
+    const shapeOfChunks = concat([builder.int64s([-1]), length, builder.int64s([width])]);
+    return builder.op("Reshape", [builder.op("Pad", [x, pads]), shapeOfChunks]); // [batch × chunks, length, width]
+  };
+  const prompts = builder.op("Mul", [sizeOf(builder, query, 0), chunks]);
+  const last = cast(builder, builder.op("Sub", [length, one]), "int64", "int32");
+  const counts: TokenCounts = {
+    lastPositions: builder.op("Expand", [last, prompts]),
+    totalTokens: cast(builder, length, "int64", "int32"),
+  };
+  const width = valueDimOf(shape);
+  const entering = {
+    query: cut(query, heads * headDim),
+    key: cut(key, kvHeads * headDim),
+    value: cut(value, kvHeads * width),
+    ...(sinks && { sinks }),
+  };
+  const axes = [`chunks_of_${chunkSize}`, `tokens_of_${chunkSize}`] as const;
+  const { attended } = attend({ ...context, axes }, shape, counts, entering); // [batch × chunks, length, heads × value_dim]
+  const whole = concat([builder.int64s([-1]), builder.op("Mul", [chunks, length]), builder.int64s([heads * width])]);
+  const joined = builder.op("Reshape", [attended, whole]);
+  return builder.op("Slice", [joined, builder.int64s([0]), tokens, one]);
 }
 
 /**
@@ -134,7 +180,8 @@ const UNSEEN = 1e30;
  * Arithmetic on floats, because providers lack comparisons of integers.
  */
 function distanceMask(builder: GraphBuilder, totalTokens: Value, slidingWindow: number | undefined): Value {
-  const range = builder.op("Range", [builder.int32(0), totalTokens, builder.int32(1)]);
+  const count = builder.op("Squeeze", [totalTokens]);
+  const range = builder.op("Range", [builder.int32(0), count, builder.int32(1)]);
   const positions = cast(builder, range, "int32", "float32"); // [tokens]
   const rows = builder.op("Unsqueeze", [positions, builder.int64s([1])]);
   const distance = builder.op("Sub", [rows, positions]); // [tokens, tokens]: how far behind the row's token

@@ -109,8 +109,9 @@ const keepAll: CacheReading = (entering) => entering;
 
 /** Whether the operator can rotate, and nothing but its rotation lies between the projections and the cache. */
 function canRotate({ arithmetic }: GraphContext, description: Attention): boolean {
-  const { headDim, rope, queryRope, queryNorm, keyNorm } = description;
-  const isFused = arithmetic.attention === "fused" && arithmetic.rotation === "fused" && queryRope === undefined;
+  const { headDim, rope, queryRope, queryNorm, keyNorm, chunkSize } = description;
+  const hasOneRotation = queryRope === undefined && chunkSize === undefined;
+  const isFused = arithmetic.attention === "fused" && arithmetic.rotation === "fused" && hasOneRotation;
   const isWhole = rope?.dimensions === headDim && rope.pairing === "halves" && valueDimOf(description) === headDim;
   const isLast = [queryNorm, keyNorm].every((each) => each?.when !== "after-rotation");
   return isFused && isWhole && isLast && headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;

@@ -1,7 +1,7 @@
 // The small pieces that blocks are made of: linear, activation, feed-forward, absmax. Each takes a description and appends
 // nodes. Knows no family by name.
 
-import type { Activation, FeedForward, Linear, PerLayerInput, Xielu } from "../architectures/blocks.js";
+import type { Activation, ClampedSwiglu, FeedForward, Linear, PerLayerInput, Xielu } from "../architectures/blocks.js";
 import { outputsAxis, type WeightSource } from "../architectures/weight-source.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic } from "./arithmetic.js";
@@ -61,11 +61,32 @@ export function feedForward(
   if (gate === undefined) return linear(context, down, activated(context, activation, linear(context, up, x)));
   const [opened, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
   const open = gateCutoff === undefined ? opened : aboveCutoff(context, opened, gateCutoff);
+  if (isClamped(activation)) return linear(context, down, clampedSwiglu(context, activation, open, passed));
   const gated =
     activation === "silu" && arithmetic.gate === "fused"
       ? fusedSiluGate(context, open, passed, up.outputs)
       : builder.op("Mul", [activated(context, activation, open), passed]);
   return linear(context, down, gated); // [batch, tokens, hidden]
+}
+
+function isClamped(activation: FeedForward["activation"]): activation is ClampedSwiglu {
+  return typeof activation !== "string" && activation.kind === "clamped-swiglu";
+}
+
+/** In float32, whatever else is computed in, as the fused kernels of engines do it. */
+function clampedSwiglu(
+  { builder, arithmetic: { elementType } }: GraphContext,
+  { alpha, limit }: ClampedSwiglu,
+  open: Value,
+  passed: Value,
+): Value {
+  const wide = (x: Value) => cast(builder, x, elementType, "float32");
+  const [low, high] = [builder.float32(-limit), builder.float32(limit)];
+  const gate = builder.op("Min", [wide(open), high]);
+  const up = builder.op("Max", [builder.op("Min", [wide(passed), high]), low]);
+  const glu = builder.op("QuickGelu", [gate], { domain: MICROSOFT_DOMAIN, attributes: { alpha: { float: alpha } } });
+  const gated = builder.op("Mul", [glu, builder.op("Add", [up, builder.float32(1)])]);
+  return cast(builder, gated, "float32", elementType);
 }
 
 /** relu(x − mean − deviations · standard deviation), of each token's numbers, in float32 as sums of many are. */
@@ -102,7 +123,9 @@ function fusedSiluGate({ builder, arithmetic }: GraphContext, open: Value, passe
 }
 
 function activated(context: GraphContext, activation: FeedForward["activation"], x: Value): Value {
-  return typeof activation === "string" ? activate(context.builder, activation, x) : xielu(context, activation, x);
+  if (typeof activation === "string") return activate(context.builder, activation, x);
+  if (activation.kind === "xielu") return xielu(context, activation, x);
+  throw new RangeError(`${activation.kind} needs a gate`);
 }
 
 /** In float32: near 0, exp(x) − 1 would lose most of its digits in 16 bits, and some of them in 32, so it is made of tanh. */

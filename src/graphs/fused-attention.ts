@@ -10,7 +10,7 @@ import type { Side } from "./kv-cache.js";
 /** What attention is, without its weights. */
 export type AttentionShape = Pick<
   Attention,
-  "heads" | "kvHeads" | "headDim" | "valueDim" | "slidingWindow" | "scale" | "softcap"
+  "heads" | "kvHeads" | "headDim" | "valueDim" | "slidingWindow" | "chunkSize" | "scale" | "softcap"
 >;
 
 /** What scores are multiplied with. */
@@ -67,6 +67,8 @@ export interface Rotation {
 export interface AttendContext {
   readonly builder: GraphBuilder;
   readonly arithmetic: Arithmetic;
+  /** What the axes of prompts and tokens are called: one name is one size in all of a graph. Absent: batch and tokens. */
+  readonly axes?: readonly [batch: string, tokens: string];
 }
 
 /**

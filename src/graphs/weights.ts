@@ -74,10 +74,9 @@ export class GraphWeights {
         return this.#located(source.name);
       case "expert": {
         const { shape, ...stack } = this.#located(source.of.name);
-        const [one, ...rest] = [shape[0] ?? 1, ...shape.slice(1)];
-        const bytes = stack.data.byteLength / one;
+        const bytes = stack.data.byteLength / (source.count ?? shape[0] ?? 1);
         const data = { ...stack.data, offset: stack.data.offset + source.index * bytes, byteLength: bytes };
-        return { ...stack, name: `${stack.name}[${source.index}]`, shape: rest, data };
+        return { ...stack, name: `${stack.name}[${source.index}]`, shape: shapeOf(source), data };
       }
       case "rows": {
         if (outputsAxis(source.of) !== 0) return undefined;

@@ -63,6 +63,9 @@ const CASES: readonly (readonly [string, Partial<Attention>])[] = [
   ["a soft cap", { softcap: 1.5, scale: 0.7 }],
   ["sinks", { sinks }],
   ["sinks and a window", { sinks, slidingWindow: 3 }],
+  ["chunks of positions", { chunkSize: 3, rope: rotated("halves") }],
+  ["chunks of positions, sinks, a soft cap, V narrower than K", { ...NARROW, chunkSize: 2, sinks, softcap: 2 }],
+  ["a chunk longer than the prompt, and a window", { chunkSize: 9, slidingWindow: 3 }],
   ["V narrower than K", NARROW],
   ["V narrower than K, sinks, a soft cap", { ...NARROW, sinks, softcap: 2 }],
   ["a norm over all of q", { queryNorm: { norm: wideNorm, over: "projection", when: "before-rotation" } }],
@@ -138,7 +141,8 @@ function reference(given: Attention) {
   );
   const output = q.map((queries, token) => {
     const attended = queries.map((query, head) => {
-      const first = Math.max(0, token + 1 - (given.slidingWindow ?? TOKENS));
+      const chunk = given.chunkSize === undefined ? 0 : token - (token % given.chunkSize);
+      const first = Math.max(chunk, token + 1 - (given.slidingWindow ?? TOKENS));
       const kvHead = Math.floor(head / (heads / kvHeads));
       const scores = k.slice(first, token + 1).map((keys) => {
         const dot = (keys[kvHead] ?? []).reduce((sum, value, at) => sum + value * (query[at] ?? 0), 0);

@@ -181,6 +181,16 @@ describe("a weight is multiplied wherever its numbers are", () => {
       rangeOfNumbers(0, 12).map((output) => rangeOfNumbers(12, 24).map((at) => row("stacked", at)[output] ?? 0)),
     ],
     [
+      "an expert of those whose rows lie one behind the other",
+      { kind: "expert", of: fused, index: 1, count: 3 },
+      rangeOfNumbers(6, 12).map((at) => row("fused", at)),
+    ],
+    [
+      "every second output of an expert stored inputs first",
+      { kind: "interleaved", of: turnedExpert, groups: 6, start: 1, end: 2 },
+      [1, 3, 5, 7, 9, 11].map((output) => rangeOfNumbers(12, 24).map((at) => row("stacked", at)[output] ?? 0)),
+    ],
+    [
       "half an expert",
       { kind: "rows", of: expert, start: 6, end: 12 },
       rangeOfNumbers(18, 24).map((at) => row("stacked", at)),
@@ -267,6 +277,33 @@ describe("the feed-forward is down(activation(gate(x)) · up(x))", () => {
       expect(largestDifference(y, expected)).toBeLessThan(1e-4 * Math.max(...expected.map(Math.abs)) * 0.1);
     },
   );
+
+  test("with a clamped SwiGLU, beyond its limit on both sides", async () => {
+    const [alpha, limit] = [1.702, 0.9];
+    const activation = { kind: "clamped-swiglu", alpha, limit } as const;
+    const { y } = await runBlocks(
+      (context, input) => {
+        const y = feedForward(context, { kind: "feed-forward", activation, ...description(true) }, input("x"));
+        context.builder.output(y, "y", "float32", [...BATCH_TOKENS, 12]);
+      },
+      { x: X },
+      { gate, up, down, "gate.bias": biases.gate, "up.bias": biases.up, "down.bias": biases.down },
+    );
+    const [opens, raises] = [gate, up].map((weight, part) =>
+      rowsOf(X).map((row) => linearReference(row, rowsOf(weight), [...(part === 0 ? biases.gate : biases.up).data])),
+    ) as [number[][], number[][]];
+    for (const side of [opens, raises].map((values) => values.flat())) {
+      expect(side.some((value) => value > limit) && side.some((value) => value < -limit)).toBe(true);
+    }
+    const expected = opens.flatMap((open, at) => {
+      const gated = open.map((value, i) => {
+        const glu = Math.min(value, limit) / (1 + Math.exp(-alpha * Math.min(value, limit)));
+        return glu * (Math.max(-limit, Math.min(raises[at]?.[i] ?? Number.NaN, limit)) + 1);
+      });
+      return linearReference(gated, rowsOf(down), [...biases.down.data]);
+    });
+    expect(largestDifference(y, expected)).toBeLessThan(1e-5);
+  });
 
   // [arXiv 2411.13010], with small numbers on both sides of 0, where exp(x) − 1 − x has few digits left.
   test("with xIELU and its learned numbers, without a gate", async () => {

@@ -15,7 +15,7 @@ import { weightLocations } from "../../src/pipeline/weight-locations.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../../src/runtime/providers.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
 
-/** Head sizes with and without padding, q/k norms, windows, biases, other gates, long rotations, tied weights; streams, embeddings per layer. */
+/** Head sizes with and without padding, q/k norms, windows, chunks, biases, other gates, sinks, experts, long rotations, tied weights; streams, embeddings per layer. */
 const CHECKPOINTS = [
   "llama-gqa",
   "llama-head-dim",
@@ -26,6 +26,9 @@ const CHECKPOINTS = [
   "mistral-sliding-window",
   "qwen2-large-key-bias",
   "qwen3-qk-norm",
+  "gpt_oss-plain",
+  "llama4_text-chunked",
+  "mimo_v2_flash-plain",
   "gemma3_text-plain",
   "gemma4_text-e-model-bare",
   "gemma3n_text-shared",

@@ -1,8 +1,9 @@
 // Command R: attention and feed-forward side by side behind one layer norm without bias, neighbours rotated, logits scaled.
 
 import type { Attention, Norm } from "../blocks.js";
-import type { Decoder } from "../description.js";
-import { decoderOf, type FamilyInput, gated, groupedQuery, layerNormOf, rotateAll, sideBySide } from "../parts.js";
+import type { Branch, Decoder } from "../description.js";
+import type { ModelConfig } from "../model-config.js";
+import { decoderOf, type FamilyInput, gated, groupedQuery, layerNormOf, residual, rotateAll } from "../parts.js";
 import { type RopeReading, readRope } from "../rope.js";
 import { readActivation, readSizes, type Sizes } from "../sizes.js";
 import type { LayerNames } from "../tensor-names.js";
@@ -26,21 +27,25 @@ interface CohereLike {
   readonly windows?: readonly (number | undefined)[];
   /** Which layers rotate; absent: all. */
   readonly rotates?: (layer: number) => boolean;
+  /** Absent: layer norms without bias. */
+  readonly norm?: (name: string, size: number) => Norm;
+  /** Absent: gated, with `intermediate_size`. */
+  readonly feedForward?: (names: LayerNames, layer: number) => Omit<Branch, "norm">;
 }
 
 /** Attention and feed-forward side by side behind one norm. */
 export function cohereLike(input: FamilyInput, family: CohereLike): Decoder {
   const { config, names } = input;
   const { hidden, heads, kvHeads, headDim } = family.sizes;
-  const norm = layerNormOf(config, "layer_norm_eps", { bias: false });
+  const layerNorm = layerNormOf(config, "layer_norm_eps", { bias: false });
+  const norm = family.norm ?? layerNorm;
   const rope = readRope(config, headDim, family.rope);
   const bias = config.boolean("attention_bias", false);
-  const intermediate = config.positiveInteger("intermediate_size");
-  const activation = readActivation(config);
+  const feedForward = family.feedForward ?? gatedAsSaid(config, hidden);
   /** A weight of its own for each head. */
   const headNorm = (name: string, count: number) => {
     const weight = tensorSource(`${name}.weight`, [count, headDim]);
-    const each: Norm = { ...norm(name, headDim), weight };
+    const each: Norm = { ...layerNorm(name, headDim), weight };
     return { norm: each, over: "head", when: "before-rotation" } as const;
   };
   const headNorms = (layer: LayerNames): Pick<Attention, "queryNorm" | "keyNorm"> => ({
@@ -62,11 +67,20 @@ export function cohereLike(input: FamilyInput, family: CohereLike): Decoder {
           ...(family.queryKeyNorms && headNorms(layer)),
         },
       );
-      const feedForward = gated(layer, hidden, { intermediate, activation });
-      return [sideBySide(before, [attention, feedForward])];
+      return [
+        residual([
+          { norm: before, block: attention },
+          { norm: before, ...feedForward(layer, index) },
+        ]),
+      ];
     },
     finalNorm: norm(names.finalNorm, hidden),
     logits: { multiplier: config.positiveNumber("logit_scale", 0.0625) },
     tied: true,
   });
+}
+
+function gatedAsSaid(config: ModelConfig, hidden: number): (names: LayerNames) => Omit<Branch, "norm"> {
+  const inner = { intermediate: config.positiveInteger("intermediate_size"), activation: readActivation(config) };
+  return (names) => ({ block: gated(names, hidden, inner) });
 }
