@@ -2,6 +2,7 @@
 // run. Before every call of the file system, in each way to write, or at random moments.
 //
 //   npm run build && node test/attack/kill-writes.js [--model FOLDER] [--every N] [--random N] [--no-exchange] [--seed N]
+//     [--faults kill,EIO,ENOSPC]
 //
 // --every 1 tries every call, 10 every tenth. --no-exchange hides the programs that exchange two folders at once, so that
 // the way of other systems is taken: there an old result may stand aside for a moment, and the next run brings it back.
@@ -245,6 +246,7 @@ const { values } = parseArgs({
     random: { type: "string", default: "250" },
     "no-exchange": { type: "boolean", default: false },
     seed: { type: "string", default: "1" },
+    faults: { type: "string", default: FAULTS.join(",") },
   },
 });
 // Weights are linked, so all lies on the model's own disk; the example is copied first.
@@ -270,7 +272,7 @@ try {
     const expected = await undisturbed(setting, way);
     calls.push(`${way.name} ${expected.calls}`);
     const every = Number(values.every);
-    for (const fault of every === 0 ? [] : FAULTS) {
+    for (const fault of every === 0 ? [] : FAULTS.filter((name) => values.faults.split(",").includes(name))) {
       const first = 1 + Math.floor(random() * every);
       for (let call = first; call <= expected.calls; call += every) {
         await disturb(setting, way, expected, `${fault}:${call}`, undefined, tally);
