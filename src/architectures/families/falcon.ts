@@ -73,12 +73,17 @@ function refuseAlibi(config: ModelConfig): void {
 }
 
 function readKvHeads(config: ModelConfig, heads: number, isNew: boolean): number {
-  const given = config.positiveInteger("num_kv_heads", heads);
-  const isMultiQuery = config.boolean("multi_query", true);
-  const kvHeads = isNew ? given : isMultiQuery ? 1 : heads;
-  if (heads % kvHeads === 0) return kvHeads;
+  if (isNew) config.ignore("multi_query", "with new_decoder_architecture, num_kv_heads says it");
+  else if (config.boolean("multi_query", true)) {
+    config.ignore("num_kv_heads", "with multi_query there is one");
+    return 1;
+  }
+  const kvHeads = config.positiveInteger("num_kv_heads", heads);
+  if (isNew ? heads % kvHeads === 0 : kvHeads === heads) return kvHeads;
   throw new UnsupportedModelError(
-    `${config.nameOf("num_kv_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`,
+    isNew
+      ? `${config.nameOf("num_kv_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`
+      : `${config.nameOf("num_kv_heads")}: ${kvHeads} is not supported with multi_query false: transformers has such layers with num_attention_heads (${heads}) alone`,
   );
 }
 
