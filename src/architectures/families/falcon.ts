@@ -5,7 +5,7 @@ import { UnsupportedModelError } from "../../errors.js";
 import type { Block, Norm } from "../blocks.js";
 import type { Decoder, Residual } from "../description.js";
 import { plainAsSaid } from "../llama-like.js";
-import type { ModelConfig } from "../model-config.js";
+import { type ModelConfig, shortJson } from "../model-config.js";
 import {
   decoderOf,
   type FamilyInput,
@@ -43,6 +43,11 @@ export function describeFalcon(input: FamilyInput): Decoder {
   config.ignoreIf("n_layer", [layers], "says the same as num_hidden_layers");
   const isNew = config.boolean("new_decoder_architecture", false);
   const kvHeads = readKvHeads(config, heads, isNew);
+  if (config.has("num_key_value_heads") && config.peek("num_key_value_heads") !== kvHeads) {
+    throw new UnsupportedModelError(
+      `${config.nameOf("num_key_value_heads")}: ${shortJson(config.peek("num_key_value_heads"))} is not understood: by the keys of model_type "falcon" there are ${kvHeads} KV heads`,
+    );
+  }
   const sizes = { ...common, kvHeads };
   const norm = layerNormOf(config, "layer_norm_epsilon");
   const rope = readRope(config, headDim);

@@ -38,6 +38,11 @@ export function describeMiniMaxM2(input: FamilyInput): Decoder {
       return mixture(router, expertsOf(`${prefix}.experts`, experts, MIXTRAL_EXPERT));
     },
   });
+  if (config.has("rotary_dim") && decoder.ropes.some(({ dimensions }) => dimensions !== rotated)) {
+    throw new UnsupportedModelError(
+      `${config.nameOf("rotary_dim")}: ${rotated} is not what partial_rotary_factor says: not supported`,
+    );
+  }
   return { ...decoder, nextTokenLayers: config.count("num_mtp_modules", 0) };
 }
 
