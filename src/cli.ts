@@ -1,6 +1,7 @@
 // The command line: the commander program, and the one place where errors become exit codes.
 
 import { Command, CommanderError } from "commander";
+import { addArchitecturesCommand } from "./commands/architectures.js";
 import { addCalibrateCommand } from "./commands/calibrate.js";
 import type { CommandContext } from "./commands/command-context.js";
 import { addConvertCommand } from "./commands/convert.js";
@@ -89,6 +90,7 @@ function createProgram(context: CommandContext): Command {
   addDiffCommand(program, context);
   addVerifyCommand(program, context);
   addProvidersCommand(program, context);
+  addArchitecturesCommand(program, context);
   return program;
 }
 

@@ -156,9 +156,9 @@ export class ModelConfig {
     });
   }
 
-  /** Paths that were read, whether they have a value or not. */
+  /** Paths that were read and not ignored, whether they have a value or not. */
   readPaths(): string[] {
-    return [...this.#memory.read];
+    return [...this.#memory.read].filter((path) => !this.#memory.ignored.has(path));
   }
 
   /** How a key is called in messages. */

@@ -24,8 +24,11 @@ export function readPerLayerEmbeddings(
   activation: Activation,
 ): PerLayerEmbeddings | undefined {
   const size = config.count("hidden_size_per_layer_input", DEFAULTS.size);
+  if (size === 0) {
+    config.ignore("vocab_size_per_layer_input", "hidden_size_per_layer_input is 0: there are none");
+    return undefined;
+  }
   const tokens = config.positiveInteger("vocab_size_per_layer_input", DEFAULTS.tokens);
-  if (size === 0) return undefined;
   const all = linear(names.of("per_layer_model_projection"), hidden, layers * size);
   const rows = (start: number, end: number): WeightSource => ({ kind: "rows", of: all.weight, start, end });
   return {

@@ -70,8 +70,11 @@ import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
 import type { FamilyInput } from "./parts.js";
 import { readQuantization } from "./quantization.js";
 import { findPrefix, GPT_NAMES, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
+import { refuseModelType } from "./unsupported.js";
 
 interface Family {
+  /** What people know it by: names of checkpoints, and what of them is not meant. */
+  readonly covers: string;
   readonly describe: (input: FamilyInput) => Decoder;
   /** Absent: Llama's. */
   readonly names?: NameTable;
@@ -79,85 +82,93 @@ interface Family {
 
 /** By model_type. Two that are the same have a line each. */
 export const ARCHITECTURES: Readonly<Record<string, Family>> = {
-  llama: { describe: describeLlama },
-  mistral: { describe: describeMistral },
-  qwen2: { describe: describeQwen2 },
-  qwen3: { describe: describeQwen3 },
+  llama: {
+    covers: "Llama 1–3, SmolLM2, Yi, Vicuna, TinyLlama, DeepSeek-R1-Distill-Llama and what saves itself as Llama",
+    describe: describeLlama,
+  },
+  mistral: { covers: "Mistral 7B, Mistral Nemo, Mistral Small 3, Zephyr", describe: describeMistral },
+  qwen2: { covers: "Qwen1.5, Qwen2, Qwen2.5, QwQ, DeepSeek-R1-Distill-Qwen", describe: describeQwen2 },
+  qwen3: { covers: "Qwen3 (dense)", describe: describeQwen3 },
 
-  arcee: { describe: describeArcee },
-  cohere: { describe: describeCohere },
-  cwm: { describe: describeCwm },
-  gemma: { describe: describeGemma },
-  gemma2: { describe: describeGemma2 },
-  gemma3_text: { describe: describeGemma3 },
-  gemma3n_text: { describe: describeGemma3n },
-  gemma4_text: { describe: describeGemma4 },
-  granite: { describe: describeGranite },
-  olmo2: { describe: describeOlmo2 },
-  phi3: { describe: describePhi3, names: PHI3_NAMES },
-  starcoder2: { describe: describeStarcoder2, names: STARCODER2_NAMES },
-  vaultgemma: { describe: describeVaultGemma },
+  arcee: { covers: "Arcee AFM-4.5B", describe: describeArcee },
+  cohere: { covers: "Command R, Aya 23", describe: describeCohere },
+  cwm: { covers: "Code World Model (CWM)", describe: describeCwm },
+  gemma: { covers: "Gemma 1, CodeGemma", describe: describeGemma },
+  gemma2: { covers: "Gemma 2", describe: describeGemma2 },
+  gemma3_text: { covers: "Gemma 3 (text): 270M, 1B", describe: describeGemma3 },
+  gemma3n_text: { covers: "Gemma 3n (text)", describe: describeGemma3n },
+  gemma4_text: { covers: "Gemma 4 (text)", describe: describeGemma4 },
+  granite: { covers: "Granite 3 (dense)", describe: describeGranite },
+  olmo2: { covers: "OLMo 2", describe: describeOlmo2 },
+  phi3: { covers: "Phi-3, Phi-3.5-mini, Phi-4, Phi-4-mini", describe: describePhi3, names: PHI3_NAMES },
+  starcoder2: { covers: "StarCoder2", describe: describeStarcoder2, names: STARCODER2_NAMES },
+  vaultgemma: { covers: "VaultGemma", describe: describeVaultGemma },
 
-  seed_oss: { describe: describeSeedOss },
-  smollm3: { describe: describeSmolLm3 },
-  olmo: { describe: describeOlmo },
-  olmo3: { describe: describeOlmo3 },
-  exaone4: { describe: describeExaone4 },
-  glm: { describe: describeGlm },
-  glm4: { describe: describeGlm4 },
-  cohere2: { describe: describeCohere2 },
-  hunyuan_v1_dense: { describe: describeHunyuanV1Dense, names: HUNYUAN_NAMES },
-  ministral3: { describe: describeMinistral3 },
-  granite_swa: { describe: describeGraniteSwa },
-  hyperclovax: { describe: describeHyperClovaX },
-  ernie4_5: { describe: describeErnie45 },
-  apertus: { describe: describeApertus, names: APERTUS_NAMES },
-  phi: { describe: describePhi, names: PHI_NAMES },
-  stablelm: { describe: describeStableLm, names: STABLELM_NAMES },
-  nemotron: { describe: describeNemotron },
-  jais2: { describe: describeJais2 },
-  helium: { describe: describeHelium },
-  gpt_neox: { describe: describeGptNeoX, names: GPT_NEOX_NAMES },
-  gptj: { describe: describeGptJ, names: GPTJ_NAMES },
-  falcon: { describe: describeFalcon, names: FALCON_NAMES },
+  seed_oss: { covers: "Seed-OSS", describe: describeSeedOss },
+  smollm3: { covers: "SmolLM3", describe: describeSmolLm3 },
+  olmo: { covers: "OLMo 1", describe: describeOlmo },
+  olmo3: { covers: "OLMo 3, OLMo 3.1", describe: describeOlmo3 },
+  exaone4: { covers: "EXAONE 4.0", describe: describeExaone4 },
+  glm: { covers: "GLM-4-9B (chat-hf)", describe: describeGlm },
+  glm4: { covers: "GLM-4-0414, GLM-Z1", describe: describeGlm4 },
+  cohere2: { covers: "Command R7B, Command A", describe: describeCohere2 },
+  hunyuan_v1_dense: { covers: "Hunyuan (dense), Hunyuan-MT", describe: describeHunyuanV1Dense, names: HUNYUAN_NAMES },
+  ministral3: { covers: "Ministral 3, Devstral 2 (text part)", describe: describeMinistral3 },
+  granite_swa: { covers: "Granite with sliding windows (dense)", describe: describeGraniteSwa },
+  hyperclovax: { covers: "HyperCLOVA X", describe: describeHyperClovaX },
+  ernie4_5: { covers: "ERNIE 4.5 (dense)", describe: describeErnie45 },
+  apertus: { covers: "Apertus", describe: describeApertus, names: APERTUS_NAMES },
+  phi: { covers: "Phi-1, Phi-1.5, Phi-2", describe: describePhi, names: PHI_NAMES },
+  stablelm: { covers: "StableLM 3B, StableLM 2", describe: describeStableLm, names: STABLELM_NAMES },
+  nemotron: { covers: "Nemotron-4, Minitron", describe: describeNemotron },
+  jais2: { covers: "Jais 2", describe: describeJais2 },
+  helium: { covers: "Helium 1", describe: describeHelium },
+  gpt_neox: { covers: "GPT-NeoX-20B, Pythia, RedPajama-INCITE", describe: describeGptNeoX, names: GPT_NEOX_NAMES },
+  gptj: { covers: "GPT-J", describe: describeGptJ, names: GPTJ_NAMES },
+  falcon: { covers: "Falcon 7B, 40B, 180B, Falcon 2 (without ALiBi)", describe: describeFalcon, names: FALCON_NAMES },
+  gpt2: { covers: "GPT-2", describe: describeGpt2, names: GPT_NAMES },
+  gpt_bigcode: { covers: "StarCoder, SantaCoder", describe: describeGptBigCode, names: GPT_NAMES },
+  opt: { covers: "OPT", describe: describeOpt, names: OPT_NAMES },
 
-  gpt2: { describe: describeGpt2, names: GPT_NAMES },
-  gpt_bigcode: { describe: describeGptBigCode, names: GPT_NAMES },
-  opt: { describe: describeOpt, names: OPT_NAMES },
+  qwen3_moe: { covers: "Qwen3 (mixture of experts), Qwen3-Coder", describe: describeQwen3Moe },
+  mixtral: { covers: "Mixtral", describe: describeMixtral },
+  qwen2_moe: { covers: "Qwen1.5-MoE, Qwen2-57B-A14B", describe: describeQwen2Moe },
+  olmoe: { covers: "OLMoE", describe: describeOlmoe },
+  flex_olmo: { covers: "FlexOlmo", describe: describeFlexOlmo },
+  granitemoe: { covers: "Granite 3 (mixture of experts)", describe: describeGraniteMoe },
+  granitemoeshared: { covers: "Granite mixture of experts with a shared expert", describe: describeGraniteMoeShared },
+  granitemoe_swa: { covers: "Granite mixture of experts with sliding windows", describe: describeGraniteMoeSwa },
+  glm4_moe: { covers: "GLM-4.5, GLM-4.6, GLM-4.7", describe: describeGlm4Moe },
+  dots1: { covers: "dots.llm1", describe: describeDots1 },
+  exaone_moe: { covers: "K-EXAONE", describe: describeExaoneMoe },
+  minimax_m2: { covers: "MiniMax-M2", describe: describeMiniMaxM2 },
+  ernie4_5_moe: { covers: "ERNIE 4.5 (mixture of experts)", describe: describeErnie45Moe },
+  hunyuan_v1_moe: { covers: "Hunyuan-A13B", describe: describeHunyuanV1Moe, names: HUNYUAN_NAMES },
+  mellum: { covers: "Mellum 2", describe: describeMellum },
 
-  qwen3_moe: { describe: describeQwen3Moe },
-  mixtral: { describe: describeMixtral },
-  qwen2_moe: { describe: describeQwen2Moe },
-  olmoe: { describe: describeOlmoe },
-  flex_olmo: { describe: describeFlexOlmo },
-  granitemoe: { describe: describeGraniteMoe },
-  granitemoeshared: { describe: describeGraniteMoeShared },
-  granitemoe_swa: { describe: describeGraniteMoeSwa },
-  glm4_moe: { describe: describeGlm4Moe },
-  dots1: { describe: describeDots1 },
-  exaone_moe: { describe: describeExaoneMoe },
-  minimax_m2: { describe: describeMiniMaxM2 },
-  ernie4_5_moe: { describe: describeErnie45Moe },
-  hunyuan_v1_moe: { describe: describeHunyuanV1Moe, names: HUNYUAN_NAMES },
-  mellum: { describe: describeMellum },
-
-  afmoe: { describe: describeAfmoe },
-  laguna: { describe: describeLaguna },
-  hy_v3: { describe: describeHyV3 },
-  cohere2_moe: { describe: describeCohere2Moe },
-  mimo_v2_flash: { describe: describeMimoV2Flash },
-  phimoe: { describe: describePhimoe },
-  dbrx: { describe: describeDbrx, names: DBRX_NAMES },
-  llama4_text: { describe: describeLlama4Text, names: LLAMA4_NAMES },
-  gpt_oss: { describe: describeGptOss },
+  afmoe: { covers: "Trinity", describe: describeAfmoe },
+  laguna: { covers: "Laguna", describe: describeLaguna },
+  hy_v3: { covers: "Hunyuan 3", describe: describeHyV3 },
+  cohere2_moe: { covers: "Command A (mixture of experts)", describe: describeCohere2Moe },
+  mimo_v2_flash: { covers: "MiMo V2 Flash (16-bit weights)", describe: describeMimoV2Flash },
+  phimoe: { covers: "Phi-3.5-MoE, Phi-mini-MoE", describe: describePhimoe },
+  dbrx: { covers: "DBRX", describe: describeDbrx, names: DBRX_NAMES },
+  llama4_text: { covers: "Llama 4 (text decoder alone)", describe: describeLlama4Text, names: LLAMA4_NAMES },
+  gpt_oss: { covers: "GPT-OSS in 16 bits", describe: describeGptOss },
 };
 
-/** Multimodal models, by model_type: the key of config.json that has the config of their decoder. */
-const WRAPPERS: Readonly<Record<string, string>> = {
-  gemma3: "text_config",
-  gemma3n: "text_config",
-  gemma4: "text_config",
-  llama4: "text_config",
+interface Wrapper {
+  readonly covers: string;
+  /** The key of config.json that has the config of the decoder. */
+  readonly decoderKey: string;
+}
+
+/** Multimodal models, by model_type. */
+export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
+  gemma3: { covers: "Gemma 3: 4B, 12B, 27B (text decoder)", decoderKey: "text_config" },
+  gemma3n: { covers: "Gemma 3n (text decoder)", decoderKey: "text_config" },
+  gemma4: { covers: "Gemma 4 (text decoder)", decoderKey: "text_config" },
+  llama4: { covers: "Llama 4 Scout, Maverick (text decoder)", decoderKey: "text_config" },
 };
 
 export interface DescribeOptions {
@@ -179,28 +190,61 @@ export function describeModel(
 ): Decoder {
   const whole = new ModelConfig(configJson);
   const config = decoderConfig(whole);
+  const family = familyOf(config);
+  refuseQuantizedWeights(whole, tensors);
+  const names = namesOf(family, tensors.keys());
+  const decoder = describeFamily({ whole, config, family, names, assumeHarmless });
+  checkTensors(decoder, tensors, names.layers);
+  return decoder;
+}
+
+/**
+ * What config.json alone says, held against no tensor.
+ * @returns the decoder with Llama's prefix before its tensors' names, and the keys that were read for it
+ * @throws UnsupportedModelError as describeModel
+ */
+export function describeConfig(
+  configJson: Readonly<Record<string, unknown>>,
+  { assumeHarmless = [] }: DescribeOptions = {},
+): { readonly decoder: Decoder; readonly readPaths: readonly string[] } {
+  const whole = new ModelConfig(configJson);
+  const config = decoderConfig(whole);
+  const family = familyOf(config);
+  const names = namesOf(family, [`model.${(family.names ?? LLAMA_NAMES).anchor}`]);
+  const decoder = describeFamily({ whole, config, family, names, assumeHarmless });
+  return { decoder, readPaths: whole.readPaths() };
+}
+
+function familyOf(config: ModelConfig): Family {
   const modelType = config.string("model_type");
   const family = Object.hasOwn(ARCHITECTURES, modelType) ? ARCHITECTURES[modelType] : undefined;
-  if (family === undefined) {
-    const known = Object.keys(ARCHITECTURES).join(", ");
-    throw new UnsupportedModelError(`config.json: model_type "${modelType}" is not supported; supported: ${known}`);
-  }
-  refuseQuantizedWeights(whole, tensors);
+  return family ?? refuseModelType(modelType, [...Object.keys(ARCHITECTURES), ...Object.keys(WRAPPERS)]);
+}
+
+function namesOf({ names = LLAMA_NAMES }: Family, tensorNames: Iterable<string>): TensorNames {
+  return new TensorNames(names, findPrefix(names, tensorNames));
+}
+
+interface FamilyConfig extends FamilyInput {
+  /** All of config.json, of which `config` may be a part. */
+  readonly whole: ModelConfig;
+  readonly family: Family;
+  readonly assumeHarmless: readonly string[];
+}
+
+function describeFamily({ whole, config, family, names, assumeHarmless }: FamilyConfig): Decoder {
   if (!assumeHarmless.includes("quantization_config")) readQuantization(whole);
-  const table = family.names ?? LLAMA_NAMES;
-  const names = new TensorNames(table, findPrefix(table, tensors.keys()));
   const decoder = family.describe({ config, names });
   refuseBidirectional(config, assumeHarmless);
-  refuseLeftOver(whole.leftOver(), modelType, assumeHarmless);
-  checkTensors(decoder, tensors, names.layers);
+  refuseLeftOver(whole.leftOver(), decoder.modelType, assumeHarmless);
   return decoder;
 }
 
 /** Where the decoder is described: in most models the whole of config.json. */
 function decoderConfig(whole: ModelConfig): ModelConfig {
   const modelType = whole.string("model_type");
-  const key = Object.hasOwn(WRAPPERS, modelType) ? WRAPPERS[modelType] : undefined;
-  return key === undefined ? whole : whole.object(key);
+  const wrapper = Object.hasOwn(WRAPPERS, modelType) ? WRAPPERS[modelType] : undefined;
+  return wrapper === undefined ? whole : whole.object(wrapper.decoderKey);
 }
 
 /** The one key whose `false` says something in every family, and no family reads. */

@@ -1,7 +1,7 @@
 // Which layers of a decoder have a sliding window, as config.json says it. Pure data out; knows no block.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import type { ModelConfig } from "./model-config.js";
+import { type ModelConfig, shortJson } from "./model-config.js";
 
 /** No layer has a window: `layer_types`, where it is written down, says so, too. */
 export function noWindows(config: ModelConfig): void {
@@ -17,6 +17,17 @@ export function uniformWindow(config: ModelConfig, fallback?: number): number | 
   return config.mentions("sliding_window") || fallback === undefined
     ? config.optionalPositiveInteger("sliding_window")
     : config.positiveInteger("sliding_window", fallback);
+}
+
+/** The same where `use_sliding_window` says so: otherwise there is none. */
+export function windowIfUsed(config: ModelConfig, fallback?: number): number | undefined {
+  if (config.mentions("sliding_window") && !config.has("sliding_window")) {
+    config.ignore("use_sliding_window", "sliding_window is null: there is none to use");
+    return undefined;
+  }
+  if (config.boolean("use_sliding_window", false)) return uniformWindow(config, fallback);
+  config.ignore("sliding_window", "use_sliding_window is false");
+  return undefined;
 }
 
 /**
@@ -51,11 +62,15 @@ export function layerTypes<Type extends string>(
  * @throws UnsupportedModelError when a layer is to have a window that is not there
  */
 export function windowsOfUpperLayers(config: ModelConfig, layers: number): (number | undefined)[] {
-  const isUsed = config.boolean("use_sliding_window", false);
-  const window = isUsed ? uniformWindow(config, 4096) : undefined;
-  if (!isUsed) config.ignore("sliding_window", "use_sliding_window is false");
   const types = layerTypes(config, layers, ["full_attention", "sliding_attention"]);
+  if (types?.every((type) => type === "full_attention")) {
+    const because = "layer_types says that no layer has a window";
+    for (const key of ["use_sliding_window", "sliding_window", "max_window_layers"]) config.ignore(key, because);
+    return types.map(() => undefined);
+  }
+  const window = windowIfUsed(config, 4096);
   if (types === undefined) {
+    if (window === undefined) config.ignore("max_window_layers", "no layer has a window");
     const first = config.count("max_window_layers", 28);
     return Array.from({ length: layers }, (_, layer) => (layer >= first ? window : undefined));
   }
@@ -64,7 +79,7 @@ export function windowsOfUpperLayers(config: ModelConfig, layers: number): (numb
     if (type === "full_attention") return undefined;
     if (window !== undefined) return window;
     throw new UnsupportedModelError(
-      `${config.nameOf("layer_types")}: layer ${layer} is "${type}" with use_sliding_window ${isUsed}: not supported`,
+      `${config.nameOf("layer_types")}: layer ${layer} is "${type}" with use_sliding_window ${shortJson(config.peek("use_sliding_window") ?? false)}: not supported`,
     );
   });
 }

@@ -277,8 +277,8 @@ function retype(tensors: Tensors, name: string, dtype: string): void {
 test.each<[string, Json, string, typeof CheckpointError | typeof UnsupportedModelError]>([
   [
     "an unknown model_type",
-    { model_type: "bloom" },
-    'model_type "bloom" is not supported; supported: llama, mistral',
+    { model_type: "lama" },
+    'model_type "lama" is not supported. Did you mean "llama"?',
     UnsupportedModelError,
   ],
   [

@@ -84,7 +84,7 @@ const INCONSISTENT: readonly [keys: Record<string, unknown>, exitCode: number, s
   [{ layer_types: [1, 2, 3] }, 3, /layer_types: expected a list of strings/],
 ];
 
-const UNKNOWN_MODEL_TYPES = ["gpt2", "Llama", "llama4", "mixtral", "", "constructor", "__proto__", "toString"];
+const UNKNOWN_MODEL_TYPES = ["gpt5", "Llama", "lama", "t5", "", "constructor", "__proto__", "toString"];
 const UNKNOWN_ACTIVATIONS = ["gelu_fast", "SiLU", "", "constructor", "toString", "__proto__"];
 
 const ROPES: readonly [rope: unknown, exitCode: number, says: RegExp][] = [
@@ -187,7 +187,7 @@ export const BROKEN_CONFIGS: readonly BrokenInput[] = [
   ...UNKNOWN_MODEL_TYPES.map((value) => ({
     name: `config.json: model_type is ${shown(value)}`,
     exitCode: MODEL_NOT_SUPPORTED,
-    says: /model_type ".*" is not supported; supported: llama/,
+    says: /model_type ".*" is not supported.* `create-kv-scales architectures` lists what is\./,
     damage: setConfig({ model_type: value }),
   })),
   ...UNKNOWN_ACTIVATIONS.map((value) => ({

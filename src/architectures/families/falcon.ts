@@ -5,7 +5,7 @@ import { UnsupportedModelError } from "../../errors.js";
 import type { Block, Norm } from "../blocks.js";
 import type { Decoder, Residual } from "../description.js";
 import { plainAsSaid } from "../llama-like.js";
-import type { ModelConfig } from "../model-config.js";
+import { type ModelConfig, shortJson } from "../model-config.js";
 import {
   decoderOf,
   type FamilyInput,
@@ -43,6 +43,11 @@ export function describeFalcon(input: FamilyInput): Decoder {
   config.ignoreIf("n_layer", [layers], "says the same as num_hidden_layers");
   const isNew = config.boolean("new_decoder_architecture", false);
   const kvHeads = readKvHeads(config, heads, isNew);
+  if (config.has("num_key_value_heads") && config.peek("num_key_value_heads") !== kvHeads) {
+    throw new UnsupportedModelError(
+      `${config.nameOf("num_key_value_heads")}: ${shortJson(config.peek("num_key_value_heads"))} is not understood: by the keys of model_type "falcon" there are ${kvHeads} KV heads`,
+    );
+  }
   const sizes = { ...common, kvHeads };
   const norm = layerNormOf(config, "layer_norm_epsilon");
   const rope = readRope(config, headDim);
@@ -73,12 +78,17 @@ function refuseAlibi(config: ModelConfig): void {
 }
 
 function readKvHeads(config: ModelConfig, heads: number, isNew: boolean): number {
-  const given = config.positiveInteger("num_kv_heads", heads);
-  const isMultiQuery = config.boolean("multi_query", true);
-  const kvHeads = isNew ? given : isMultiQuery ? 1 : heads;
-  if (heads % kvHeads === 0) return kvHeads;
+  if (isNew) config.ignore("multi_query", "with new_decoder_architecture, num_kv_heads says it");
+  else if (config.boolean("multi_query", true)) {
+    config.ignore("num_kv_heads", "with multi_query there is one");
+    return 1;
+  }
+  const kvHeads = config.positiveInteger("num_kv_heads", heads);
+  if (isNew ? heads % kvHeads === 0 : kvHeads === heads) return kvHeads;
   throw new UnsupportedModelError(
-    `${config.nameOf("num_kv_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`,
+    isNew
+      ? `${config.nameOf("num_kv_heads")}: ${kvHeads} does not divide num_attention_heads (${heads})`
+      : `${config.nameOf("num_kv_heads")}: ${kvHeads} is not supported with multi_query false: transformers has such layers with num_attention_heads (${heads}) alone`,
   );
 }
 

@@ -47,7 +47,9 @@ export function describeGemma4(input: FamilyInput): Decoder {
   const windows = windowsByType(config, types, 512);
   const owners = cacheOwners(config, types, 0);
   const bias = config.boolean("attention_bias", false);
-  const isDoubleWide = config.boolean("use_double_wide_mlp", false);
+  const isSharing = owners.some((owner) => owner !== undefined);
+  const isDoubleWide = isSharing && config.boolean("use_double_wide_mlp", false);
+  if (!isSharing) config.ignore("use_double_wide_mlp", "of layers that share a cache: there are none");
   const intermediate = config.positiveInteger("intermediate_size", 9216);
   const activation = readActivation(config, "hidden_activation", "gelu_pytorch_tanh");
   config.ignore("hidden_act", "hidden_activation is read");

@@ -23,7 +23,13 @@ export function graniteSwaLike(
   const sizes = readSizes(config, kvHeads === undefined ? {} : { kvHeads });
   const windows = slidingWindows(config, sizes.layers, uniformWindow(config, 128), (layer) => layer % 4 !== 0);
   const common = readRope(config, sizes.headDim);
-  const thetas = readThetas(config, sizes.layers) ?? Array.from({ length: sizes.layers }, () => common.theta);
+  const ownThetas = readThetas(config, sizes.layers);
+  if (ownThetas !== undefined) {
+    for (const where of [config, config.has("rope_parameters") ? config.object("rope_parameters") : undefined]) {
+      where?.ignore("rope_theta", "layer_rope_theta says it for each layer");
+    }
+  }
+  const thetas = ownThetas ?? Array.from({ length: sizes.layers }, () => common.theta);
   const distinct = [...new Set(thetas)].filter((theta) => theta !== 0);
   const scale = config.positiveNumber("attention_multiplier", 1);
   return graniteLike(input, {

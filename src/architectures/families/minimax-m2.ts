@@ -19,7 +19,7 @@ export function describeMiniMaxM2(input: FamilyInput): Decoder {
   config.ignoreIf("scoring_func", ["sigmoid"], AS_HERE);
   config.ignoreIf("use_routing_bias", [true], AS_HERE);
   config.ignoreIf("shared_intermediate_size", [0], AS_HERE);
-  refuseOtherAttention(config);
+  refuseOtherAttention(config, sizes.layers);
   const norm = rmsNormOf(config);
   const rotated = config.positiveInteger("rotary_dim", sizes.headDim);
   const experts = readMixture(config, sizes.hidden, {
@@ -38,12 +38,19 @@ export function describeMiniMaxM2(input: FamilyInput): Decoder {
       return mixture(router, expertsOf(`${prefix}.experts`, experts, MIXTRAL_EXPERT));
     },
   });
+  if (config.has("rotary_dim") && decoder.ropes.some(({ dimensions }) => dimensions !== rotated)) {
+    throw new UnsupportedModelError(
+      `${config.nameOf("rotary_dim")}: ${rotated} is not what partial_rotary_factor says: not supported`,
+    );
+  }
   return { ...decoder, nextTokenLayers: config.count("num_mtp_modules", 0) };
 }
 
 /** `attn_type_list`: 1 is attention; 0 was linear attention in MiniMax's earlier models. */
-function refuseOtherAttention(config: ModelConfig): void {
-  const other = config.optionalNumbers("attn_type_list")?.find((type) => type !== 1);
+function refuseOtherAttention(config: ModelConfig, layers: number): void {
+  if (!config.has("attn_type_list")) return;
+  const types = config.numbersOfLayers("attn_type_list", layers, (type) => Number.isSafeInteger(type) && type >= 0);
+  const other = types.find((type) => type !== 1);
   if (other === undefined) return;
   throw new UnsupportedModelError(
     `${config.nameOf("attn_type_list")}: ${other} is not understood for model_type "minimax_m2"; understood: 1`,

@@ -14,16 +14,14 @@ import {
 } from "../moe-parts.js";
 import { type FamilyInput, linear } from "../parts.js";
 import { readSizes } from "../sizes.js";
-import { slidingWindows, uniformWindow } from "../windows.js";
+import { slidingWindows, windowIfUsed } from "../windows.js";
 
 export function describeQwen2Moe(input: FamilyInput): Decoder {
   const { config } = input;
   const sizes = readSizes(config, { kvHeads: 16 });
   const { hidden, layers } = sizes;
-  const isWindowUsed = config.boolean("use_sliding_window", false);
-  const window = isWindowUsed ? uniformWindow(config, 4096) : undefined;
-  if (!isWindowUsed) config.ignore("sliding_window", "use_sliding_window is false");
-  const isCountRead = isWindowUsed && !config.has("layer_types");
+  const window = windowIfUsed(config, 4096);
+  const isCountRead = window !== undefined && !config.has("layer_types");
   if (!isCountRead) config.ignore("max_window_layers", "no layer has a window, or layer_types says which");
   const end = isCountRead ? config.count("max_window_layers", 28) : 0;
   const experts = readMixture(config, hidden);

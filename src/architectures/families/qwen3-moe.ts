@@ -13,15 +13,13 @@ import {
 } from "../moe-parts.js";
 import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
-import { uniformWindow } from "../windows.js";
+import { windowIfUsed } from "../windows.js";
 
 export function describeQwen3Moe(input: FamilyInput): Decoder {
   const { config } = input;
   const sizes = readSizes(config, { kvHeads: 4 });
   const bias = config.boolean("attention_bias", false);
-  const isWindowUsed = config.boolean("use_sliding_window", false);
-  const window = isWindowUsed ? uniformWindow(config, 4096) : undefined;
-  if (!isWindowUsed) config.ignore("sliding_window", "use_sliding_window is false");
+  const window = windowIfUsed(config, 4096);
   config.ignore("max_window_layers", "all layers have the same window in this family");
   config.ignoreIf("use_qk_norm", [true], "norms of q and k are what this family has anyway");
   config.ignoreIf("shared_expert_intermediate_size", [0], "no shared expert is what this family has anyway");

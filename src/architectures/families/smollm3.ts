@@ -3,17 +3,15 @@
 import { CheckpointError } from "../../errors.js";
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";
-import type { ModelConfig } from "../model-config.js";
+import { type ModelConfig, shortJson } from "../model-config.js";
 import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
-import { slidingWindows, uniformWindow } from "../windows.js";
+import { slidingWindows, windowIfUsed } from "../windows.js";
 
 export function describeSmolLm3(input: FamilyInput): Decoder {
   const { config } = input;
   const sizes = readSizes(config, { kvHeads: 4 });
-  const isUsed = config.boolean("use_sliding_window", false);
-  const window = isUsed ? uniformWindow(config) : undefined;
-  if (!isUsed) config.ignore("sliding_window", "use_sliding_window is false");
+  const window = windowIfUsed(config);
   config.ignore("max_window_layers", "a key of Qwen: in SmolLM 3, layer_types says which layers have the window");
   const rotates = rotatingLayers(config, sizes.layers);
   const bias = config.boolean("attention_bias", false);
@@ -36,8 +34,8 @@ function rotatingLayers(config: ModelConfig, layers: number): (layer: number) =>
     return (layer) => (layer + 1) % interval !== 0;
   }
   config.ignore("no_rope_layer_interval", "no_rope_layers says which layers rotate");
-  if (list.length >= layers) return (layer) => list[layer] !== 0;
+  if (list.length >= layers && list.every((entry) => entry === 0 || entry === 1)) return (layer) => list[layer] === 1;
   throw new CheckpointError(
-    `${config.nameOf("no_rope_layers")}: expected an entry for each of ${layers} layers, found ${list.length}`,
+    `${config.nameOf("no_rope_layers")}: expected 0 or 1 for each of ${layers} layers, found ${shortJson(list)}`,
   );
 }

@@ -1,0 +1,98 @@
+// Architectures that are known and cannot be calibrated, each with the reason, and what to say about a model_type that is
+// not known at all. Knows no description.
+
+import { UnsupportedModelError } from "../errors.js";
+
+const MLA =
+  "its attention is multi-head latent attention (MLA): the cache holds one latent vector per token instead of K and V, and engines load no scales for it";
+const SPARSE_MLA =
+  "its attention is sparse multi-head latent attention (MLA): the cache holds latent vectors, which engines scale by themselves while they run";
+const HYBRID =
+  "it is a hybrid: most of its layers are recurrent or convolutional instead of attention, and those layers are not computed here";
+const PARALLEL_HYBRID =
+  "it is a hybrid: its layers have a state-space model beside attention, and that is not computed here";
+const NO_ATTENTION = "it has no attention, so it has no KV cache and nothing to scale";
+const ENCODER_DECODER =
+  "it is an encoder-decoder: only models that are a decoder alone (causal language models) are supported";
+const ENCODER = "it is an encoder: it generates no text and keeps no KV cache";
+const ALIBI =
+  "it uses ALiBi: each attention score has a bias that grows with the distance, and attention here has no place for it";
+const SPARSE =
+  "its attention is sparse: an indexer chooses the tokens that are attended to, and that is not computed here";
+const MULTIMODAL = "it is multimodal, and its wrapper is not read: give a checkpoint of its text decoder alone";
+
+/** Why not, by model_type: what follows "is not supported:". */
+export const UNSUPPORTED: Readonly<Record<string, string>> = {
+  ...reasonOf(MLA, ["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe_lite", "longcat_flash"]),
+  ...reasonOf(MLA, ["minicpm3", "axk1", "mistral4", "dots3_note", "youtu"]),
+  ...reasonOf(SPARSE_MLA, ["deepseek_v32", "deepseek_v4", "glm_moe_dsa", "glm5_next", "hy_v4"]),
+  ...reasonOf(HYBRID, ["qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text", "qwen4_exp"]),
+  ...reasonOf(HYBRID, ["nemotron_h", "granitemoehybrid", "jamba", "bamba", "zamba", "zamba2", "lfm2", "lfm2_moe"]),
+  ...reasonOf(HYBRID, ["olmo_hybrid", "kimi_linear", "minimax", "recurrent_gemma", "lfm2_vl", "plamo2"]),
+  ...reasonOf(PARALLEL_HYBRID, ["falcon_h1", "hymba"]),
+  ...reasonOf(NO_ATTENTION, ["mamba", "mamba2", "falcon_mamba", "rwkv", "rwkv5", "rwkv6", "rwkv7", "xlstm"]),
+  ...reasonOf(ENCODER_DECODER, ["t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma", "t5gemma2", "bart"]),
+  ...reasonOf(ENCODER_DECODER, ["mbart", "pegasus", "marian", "m2m_100", "nllb-moe", "led", "whisper", "cohere_asr"]),
+  ...reasonOf(ENCODER_DECODER, ["blenderbot", "prophetnet", "seamless_m4t", "speech_to_text", "florence2"]),
+  ...reasonOf(ENCODER, ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "albert", "electra", "deberta"]),
+  ...reasonOf(ENCODER, ["deberta-v2", "mpnet", "modernbert", "nomic_bert", "eurobert", "clip", "siglip", "vit"]),
+  ...reasonOf(ALIBI, ["bloom", "mpt", "baichuan"]),
+  ...reasonOf(SPARSE, ["minimax_m3_vl"]),
+  ...reasonOf(MULTIMODAL, ["qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "qwen2_audio", "qwen3_vl", "qwen3_vl_moe"]),
+  ...reasonOf(MULTIMODAL, ["qwen3_omni_moe", "llava", "llava_next", "llava_onevision", "idefics3", "smolvlm"]),
+  ...reasonOf(MULTIMODAL, ["internvl", "internvl_chat", "paligemma", "glm4v", "glm4v_moe", "cohere2_vision", "mllama"]),
+  ...reasonOf(MULTIMODAL, ["exaone4_5", "granite_speech", "ernie4_5_vl_moe", "phi4_multimodal", "voxtral", "aria"]),
+};
+
+function reasonOf(reason: string, modelTypes: readonly string[]): Record<string, string> {
+  return Object.fromEntries(modelTypes.map((modelType) => [modelType, reason]));
+}
+
+/** @param supported model types that are, among which one may have been meant */
+export function refuseModelType(modelType: string, supported: readonly string[]): never {
+  const reason = Object.hasOwn(UNSUPPORTED, modelType) ? UNSUPPORTED[modelType] : undefined;
+  const why = reason === undefined ? suggestionOf(modelType, supported) : `: ${reason}. `;
+  throw new UnsupportedModelError(
+    `config.json: model_type "${modelType}" is not supported${why}\`create-kv-scales architectures\` lists what is.`,
+  );
+}
+
+const SUGGESTIONS = 3;
+/** Longer names are compared no further: no model_type is as long. */
+const LONGEST_NAME = 64;
+
+function suggestionOf(modelType: string, supported: readonly string[]): string {
+  const near = nearestNames(modelType, supported);
+  return near.length === 0 ? ". " : `. Did you mean ${near.map((name) => `"${name}"`).join(" or ")}? `;
+}
+
+/** Names that begin as the other does, or are a few characters from it; the nearest first. */
+function nearestNames(modelType: string, names: readonly string[]): string[] {
+  const asked = modelType.toLowerCase().replaceAll(/[-.\s]/g, "_");
+  if (asked === "" || asked.length > LONGEST_NAME) return [];
+  return names
+    .map((name) => ({ name, distance: editDistance(asked, name) }))
+    .filter(({ name, distance }) => distance <= Math.max(1, Math.floor(asked.length / 3)) || isExtended(asked, name))
+    .toSorted((a, b) => a.distance - b.distance)
+    .slice(0, SUGGESTIONS)
+    .map(({ name }) => name);
+}
+
+/** Whether one name is the other and one word more, such as `qwen3_moe` and `qwen3`. */
+function isExtended(a: string, b: string): boolean {
+  return a.startsWith(`${b}_`) || b.startsWith(`${a}_`);
+}
+
+/** Levenshtein's: characters to insert, delete or replace. */
+function editDistance(a: string, b: string): number {
+  let above = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (const [row, character] of [...a].entries()) {
+    const current = [row + 1];
+    for (const [column, other] of [...b].entries()) {
+      const replaced = (above[column] ?? 0) + (character === other ? 0 : 1);
+      current.push(Math.min(replaced, (above[column + 1] ?? 0) + 1, (current[column] ?? 0) + 1));
+    }
+    above = current;
+  }
+  return above.at(-1) ?? 0;
+}

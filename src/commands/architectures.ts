@@ -1,0 +1,23 @@
+// The command `architectures`: says which models can be calibrated, and of known ones that cannot, why.
+
+import type { Command } from "commander";
+import pc from "picocolors";
+import { listArchitectures } from "../pipeline/list-architectures.js";
+import { architecturesJson, architecturesReport } from "../report/architectures-report.js";
+import type { CommandContext } from "./command-context.js";
+
+interface ArchitecturesFlags {
+  readonly json?: boolean;
+}
+
+export function addArchitecturesCommand(program: Command, { stdout }: CommandContext): void {
+  program
+    .command("architectures")
+    .description("list the models that can be calibrated, by model_type in config.json")
+    .option("--json", "print the result as JSON")
+    .action(({ json }: ArchitecturesFlags) => {
+      const list = listArchitectures();
+      const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
+      stdout.write(json ? architecturesJson(list) : architecturesReport(list, colors));
+    });
+}

@@ -1,0 +1,71 @@
+// What is supported is said from the registry: on the terminal, as JSON and in the README.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import pc from "picocolors";
+import { describe, expect, test } from "vitest";
+import { ARCHITECTURES, WRAPPERS } from "../../src/architectures/registry.js";
+import { listArchitectures } from "../../src/pipeline/list-architectures.js";
+import { architecturesJson, architecturesReport } from "../../src/report/architectures-report.js";
+import { REPOSITORY, runMain } from "../helpers/run-cli.js";
+
+const LIST = listArchitectures();
+const NAMES = [...Object.keys(ARCHITECTURES), ...Object.keys(WRAPPERS)].sort();
+
+describe("the report", () => {
+  const lines = architecturesReport(LIST, pc.createColors(false)).split("\n");
+
+  test("has a line for each architecture, with what it covers", () => {
+    for (const { modelType, covers } of LIST.supported) {
+      const line = lines.find((one) => one.startsWith(`${modelType} `));
+      expect(line).toContain(covers.split(" ")[0]);
+    }
+  });
+
+  test("says why others are not supported", () => {
+    const text = lines.join(" ").replaceAll(/\s+/g, " ");
+    expect(text).toMatch(/bloom, mpt it uses ALiBi/);
+    expect(text).toMatch(/deepseek_v3, .*multi-head latent attention/);
+  });
+
+  test("fits a terminal of 80 columns", () => {
+    expect(lines.filter((line) => line.length > 80)).toEqual([]);
+  });
+});
+
+test("each architecture and each wrapper is listed once, by name", () => {
+  expect(LIST.supported.map(({ modelType }) => modelType)).toEqual(NAMES);
+});
+
+test("each says in a few words what it covers", () => {
+  for (const { covers } of LIST.supported) {
+    expect(covers).toMatch(/^\S.{1,110}[^.\s]$/);
+    expect(covers).not.toMatch(/[|`]/);
+  }
+});
+
+test("JSON has every fact", () => {
+  const json = JSON.parse(architecturesJson(LIST)) as { supported: unknown[]; unsupported: unknown[] };
+  expect(json.supported).toContainEqual({ model_type: "arcee", covers: "Arcee AFM-4.5B", decoder_key: null });
+  expect(json.supported).toContainEqual(expect.objectContaining({ model_type: "gemma3", decoder_key: "text_config" }));
+  expect(json.supported).toHaveLength(NAMES.length);
+  expect(json.unsupported).toContainEqual({ model_type: "t5", reason: expect.stringContaining("encoder-decoder") });
+});
+
+test.each([[["--json"]], [[]]])("the command prints it, and nothing on stderr: %j", async (flags: string[]) => {
+  const result = await runMain(["architectures", ...flags]);
+  const expected = flags.length > 0 ? architecturesJson(LIST) : architecturesReport(LIST, pc.createColors(false));
+  expect(result).toMatchObject({ exitCode: 0, stdout: expected, stderr: "" });
+});
+
+test("the README's table is this list", () => {
+  const readme = readFileSync(join(REPOSITORY, "README.md"), "utf8");
+  const section = readme.slice(readme.indexOf("\n## Architectures\n")).split("\n## ")[1] ?? "";
+  const [, body = ""] = section.split(/^\| -+ \| -+ \|$/m);
+  const rows = body.split("\n").flatMap((line) => {
+    const cells = /^\| `(?<modelType>[^`]+)`\s*\| (?<covers>.*?)\s*\|$/.exec(line)?.groups;
+    return cells === undefined ? [] : [`| \`${cells.modelType}\` | ${cells.covers} |`];
+  });
+  // When this fails, these are the rows to put there.
+  expect(rows).toEqual(LIST.supported.map(({ modelType, covers }) => `| \`${modelType}\` | ${covers} |`));
+});
