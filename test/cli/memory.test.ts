@@ -50,8 +50,8 @@ async function peakMemory(model: string): Promise<number> {
     await sleep(10);
   }
   expect((await finished).exitCode).toBe(0);
-  // The program, the process that measures and the one that tokenizes.
-  expect(peaks.size).toBe(3);
+  // The program, the process that measures and the one that tokenizes; and what exchanges two folders, if it is seen.
+  expect(peaks.size).toBeGreaterThanOrEqual(3);
   return [...peaks.values()].reduce((sum, peak) => sum + peak, 0);
 }
 

@@ -85,7 +85,7 @@ const INCONSISTENT: readonly [keys: Record<string, unknown>, exitCode: number, s
 ];
 
 const UNKNOWN_MODEL_TYPES = ["gpt5", "Llama", "lama", "t5", "", "constructor", "__proto__", "toString"];
-const UNKNOWN_ACTIVATIONS = ["gelu_fast", "SiLU", "", "constructor", "toString", "__proto__"];
+const UNKNOWN_ACTIVATIONS = ["gelu_10", "SiLU", "", "constructor", "toString", "__proto__"];
 
 const ROPES: readonly [rope: unknown, exitCode: number, says: RegExp][] = [
   ["default", 3, /expected an object/],

@@ -44,7 +44,7 @@ describe("what was asked for is tried alone", () => {
   });
 
   test.each<[ProviderChoice, System, RegExp]>([
-    ["cuda", LINUX, /^cuda cannot be used: .*This brings it: node \/ort\/script\/install\.js .*=cuda12$/],
+    ["cuda", LINUX, /^cuda cannot be used: .*This brings it: npx create-kv-scales providers --install cuda$/],
     ["cuda", WINDOWS, /^cuda cannot be used: .*linux-x64 only, and this is win32-x64$/],
     ["dml", MACOS, /^dml cannot be used: .*and this is darwin-arm64$/],
     ["coreml", LINUX, /^coreml cannot be used: /],

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { ProviderError } from "../../src/errors.js";
+import { CheckpointError } from "../../src/errors.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { measureRanges } from "../../src/pipeline/measure-ranges.js";
 import { warmUp } from "../../src/pipeline/warm-up.js";
@@ -31,7 +31,7 @@ describe.each(["llama-gqa", "mistral-sliding-window", "qwen3-qk-norm"])("a layer
   });
 });
 
-test("a layer whose weights cannot be read is a ProviderError", async () => {
+test("a layer whose weights cannot be read is an error that names the file", async () => {
   const request = await requestOf("llama-gqa");
   const moved = new Map(
     [...request.checkpoint.tensors].map(([tensor, place]) => [
@@ -40,5 +40,7 @@ test("a layer whose weights cannot be read is a ProviderError", async () => {
     ]),
   );
   const checkpoint = { ...request.checkpoint, tensors: moved };
-  await expect(warmUp({ ...request, checkpoint })).rejects.toBeInstanceOf(ProviderError);
+  const run = warmUp({ ...request, checkpoint });
+  await expect(run).rejects.toBeInstanceOf(CheckpointError);
+  await expect(run).rejects.toThrow(/gone: /);
 });
