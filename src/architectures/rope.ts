@@ -158,7 +158,7 @@ export function readRopeFrom(
   }
   const reader = SCALING_READERS[type as RopeScaling["type"]];
   const read = reader.read(parameters, config);
-  const scaling = reading.hasMscales && read.type === "longrope" ? withMscales(parameters, read) : read;
+  const scaling = reading.hasMscales && read.type === "longrope" ? withMscales(parameters, config, read) : read;
   // transformers passes over keys that belong to another type.
   const others = Object.values(SCALING_READERS).flatMap(({ keys }) => keys);
   for (const key of others) {
@@ -278,7 +278,14 @@ function readLongRope(parameters: ModelConfig, config: ModelConfig): RopeScaling
  * What transformers makes of `short_mscale` and `long_mscale`: what is rotated is multiplied with one or the other, by the
  * length of the prompt, and frequencies are divided by the short factors whatever the length.
  */
-function withMscales(parameters: ModelConfig, scaling: Extract<RopeScaling, { type: "longrope" }>): RopeScaling {
+function withMscales(
+  parameters: ModelConfig,
+  config: ModelConfig,
+  scaling: Extract<RopeScaling, { type: "longrope" }>,
+): RopeScaling {
+  const because = "short_mscale, long_mscale and short_factor are all that is taken";
+  for (const key of ["long_factor", "factor", "attention_factor"]) parameters.ignore(key, because);
+  config.ignore("max_position_embeddings", because);
   return {
     ...scaling,
     longFactors: scaling.shortFactors,

@@ -10,16 +10,9 @@ import { configOf, DIALECTS, GOLDEN_NAMES, type Json } from "../helpers/golden-c
 
 /** Keys that are read where some other values change nothing, as `model_type: path`, each with the reason. */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
+  "cohere2_moe: prefix_dense_sliding_window_pattern": "where layer_types is there, it matters only whether this is 1",
   "ernie4_5_moe: moe_layer_start_index": "a layer that moe_layer_interval leaves out has no experts in any case",
   "ernie4_5_moe: moe_layer_end_index": "behind the last layer there is none",
-  "cohere2_moe: norm_topk_prob": "a softmax over the chosen experts sums to one by itself",
-  "cohere2_moe: layer_norm_eps": "where the norms are RMS norms, rms_norm_eps is theirs",
-  "cohere2_moe: prefix_dense_sliding_window_pattern": "only 1 says something: that dense layers are rotated",
-  "laguna: num_attention_heads": "num_attention_heads_per_layer says it for every layer",
-  "llama4_text: no_rope_layers": "every number but 0 says that the layer is rotated",
-  "phimoe: max_position_embeddings": "the original length decides which multiplier counts",
-  "phimoe: rope_parameters.long_factor": "transformers takes the short factors at every length",
-  "phimoe: rope_scaling.long_factor": "transformers takes the short factors at every length",
 };
 
 /** Values of the same kind that a person might write instead. */

@@ -20,7 +20,7 @@ const ofDbrx = (part: string, changes: Json): Json => ({
 test.each([
   ["gpt_oss-plain", { num_experts_per_tok: 7 }, "num_experts_per_tok: expected at most 6"],
   ["gpt_oss-plain", { hidden_act: "gelu" }, 'hidden_act: "gelu" is not understood'],
-  ["llama4_text-plain", { no_rope_layers: [1, 0] }, "no_rope_layers: expected an entry for each of 4 layers"],
+  ["llama4_text-plain", { no_rope_layers: [1, 0] }, "no_rope_layers: expected 0 or 1 for each of 4 layers"],
   ["llama4_text-plain", { layer_types: ["sliding_attention", 0, 0, 0] }, "layer_types: expected a list of strings"],
   ["phimoe-plain", { num_experts_per_tok: 3 }, "num_experts_per_tok: 3 is not supported"],
   ["phimoe-plain", { rope_parameters: { rope_type: "linear", factor: 2 } }, 'RoPE of type "linear" is not supported'],

@@ -18,6 +18,7 @@ export function describeCohere2Moe(input: FamilyInput): Decoder {
   const dense = readDenseLayers(config, layers);
   const prefixPeriod = config.positiveInteger("prefix_dense_sliding_window_pattern", 1);
   const windows = readWindows(config, layers, prefixPeriod);
+  if (config.has("rms_norm_eps")) config.ignore("layer_norm_eps", "the norms are RMS norms, with rms_norm_eps");
   return cohereLike(input, {
     sizes,
     windows,
@@ -54,7 +55,8 @@ function readFeedForwards(config: ModelConfig, { hidden }: Sizes, dense: readonl
   const { intermediate, activation } = experts;
   const wide = config.positiveInteger("prefix_dense_intermediate_size", intermediate);
   const score = readChoice(config, "expert_selection_fn", ["softmax", "sigmoid"] as const);
-  const isNormalised = config.boolean("norm_topk_prob", true) || score === "softmax";
+  const isNormalised = score === "softmax" || config.boolean("norm_topk_prob", true);
+  if (score === "softmax") config.ignore("norm_topk_prob", "a softmax over the chosen experts has the sum 1");
   const sharedWidth = intermediate * config.count("num_shared_experts", 0);
   const isAverage = readChoice(config, "shared_expert_combination_strategy", ["average", "sum"] as const) === "average";
   return (layer: LayerNames, index: number): Omit<Branch, "norm"> => {

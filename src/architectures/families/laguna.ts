@@ -63,6 +63,7 @@ export function describeLaguna(input: FamilyInput): Decoder {
 /** `num_attention_heads_per_layer`, or as many in all. */
 function readHeads(config: ModelConfig, { layers, heads, kvHeads }: Sizes): readonly number[] {
   const key = "num_attention_heads_per_layer";
+  if (config.has(key)) config.ignore("num_attention_heads", "num_attention_heads_per_layer says it for each layer");
   const list = config.optionalNumbers(key) ?? Array.from({ length: layers }, () => heads);
   if (list.length === layers && list.every((count) => count > 0 && count % kvHeads === 0)) return list;
   throw new CheckpointError(

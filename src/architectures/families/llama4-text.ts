@@ -4,7 +4,7 @@
 import { CheckpointError } from "../../errors.js";
 import type { Attention, Block, HeadNorm } from "../blocks.js";
 import type { Decoder } from "../description.js";
-import type { ModelConfig } from "../model-config.js";
+import { type ModelConfig, shortJson } from "../model-config.js";
 import { expertsOfStacks, gatedAt, mixture, readMixture, scoreRouter } from "../moe-parts.js";
 import { decoderOf, type FamilyInput, gated, groupedQuery, normsBefore, rmsNormOf } from "../parts.js";
 import { type Rope, readRope } from "../rope.js";
@@ -76,9 +76,11 @@ function readRotatingLayers(config: ModelConfig, layers: number): readonly boole
     return Array.from({ length: layers }, (_, layer) => (layer + 1) % interval !== 0);
   }
   config.ignore("no_rope_layer_interval", "no_rope_layers says which layers rotate");
-  if (list.length >= layers) return list.slice(0, layers).map((entry) => entry !== 0);
+  if (list.length >= layers && list.every((entry) => entry === 0 || entry === 1)) {
+    return list.slice(0, layers).map((entry) => entry === 1);
+  }
   throw new CheckpointError(
-    `${config.nameOf("no_rope_layers")}: expected an entry for each of ${layers} layers, found ${list.length}`,
+    `${config.nameOf("no_rope_layers")}: expected 0 or 1 for each of ${layers} layers, found ${shortJson(list)}`,
   );
 }
 
