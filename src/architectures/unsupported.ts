@@ -8,7 +8,7 @@ const MLA =
 const SPARSE_MLA =
   "its attention is sparse multi-head latent attention (MLA): the cache holds latent vectors, which engines scale by themselves while they run";
 const HYBRID =
-  "it is a hybrid: most of its layers are recurrent or convolutional instead of attention, and those layers are not computed here";
+  "it is a hybrid: it has recurrent or convolutional layers in place of attention, and those are not computed here";
 const PARALLEL_HYBRID =
   "it is a hybrid: its layers have a state-space model beside attention, and that is not computed here";
 const NO_ATTENTION = "it has no attention, so it has no KV cache and nothing to scale";
@@ -36,7 +36,7 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...reasonOf(ENCODER_DECODER, ["blenderbot", "prophetnet", "seamless_m4t", "speech_to_text", "florence2"]),
   ...reasonOf(ENCODER, ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "albert", "electra", "deberta"]),
   ...reasonOf(ENCODER, ["deberta-v2", "mpnet", "modernbert", "nomic_bert", "eurobert", "clip", "siglip", "vit"]),
-  ...reasonOf(ALIBI, ["bloom", "mpt", "baichuan"]),
+  ...reasonOf(ALIBI, ["bloom", "mpt"]),
   ...reasonOf(SPARSE, ["minimax_m3_vl"]),
   ...reasonOf(MULTIMODAL, ["qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "qwen2_audio", "qwen3_vl", "qwen3_vl_moe"]),
   ...reasonOf(MULTIMODAL, ["qwen3_omni_moe", "llava", "llava_next", "llava_onevision", "idefics3", "smolvlm"]),
