@@ -15,6 +15,8 @@ interface Memory {
   readonly read: Set<string>;
   readonly opened: Set<string>;
   readonly ignored: Map<string, string>;
+  /** Keys that a family understands with some values, and that have another. */
+  readonly contradicting: Set<string>;
 }
 
 export class ModelConfig {
@@ -25,7 +27,7 @@ export class ModelConfig {
   constructor(values: Readonly<Record<string, unknown>>, path = "", memory?: Memory) {
     this.#values = values;
     this.#path = path;
-    this.#memory = memory ?? { read: new Set(), opened: new Set(), ignored: new Map() };
+    this.#memory = memory ?? { read: new Set(), opened: new Set(), ignored: new Map(), contradicting: new Set() };
   }
 
   /** Whether the key has a value. To ask is not to read. */
@@ -49,7 +51,7 @@ export class ModelConfig {
   }
 
   raw(key: string): unknown {
-    this.#memory.read.add(this.#pathOf(key));
+    this.#memory.read.add(this.pathOf(key));
     return this.#value(key);
   }
 
@@ -58,12 +60,13 @@ export class ModelConfig {
    * @param because why not: a fact about this family that the reader of its file can check
    */
   ignore(key: string, because: string): void {
-    this.#memory.ignored.set(this.#pathOf(key), because);
+    this.#memory.ignored.set(this.pathOf(key), because);
   }
 
-  /** The same where the key has one of some values. Any other is left over, and refused by name. */
+  /** The same where the key has one of some values. Any other is left over, and refused by name: false and [], too. */
   ignoreIf(key: string, values: readonly unknown[], because: string): void {
     if (values.includes(this.#value(key))) this.ignore(key, because);
+    else this.#memory.contradicting.add(this.pathOf(key));
   }
 
   positiveInteger(key: string, fallback?: number): number {
@@ -136,21 +139,25 @@ export class ModelConfig {
     const value = this.#value(key);
     if (value === undefined) return this.#absent(key);
     if (typeof value !== "object" || Array.isArray(value)) return this.#fail(key, "an object");
-    this.#memory.opened.add(this.#pathOf(key));
-    return new ModelConfig(value as Record<string, unknown>, this.#pathOf(key), this.#memory);
+    this.#memory.opened.add(this.pathOf(key));
+    return new ModelConfig(value as Record<string, unknown>, this.pathOf(key), this.#memory);
   }
 
   object(key: string): ModelConfig {
     return this.optionalObject(key) ?? this.#fail(key, "an object");
   }
 
-  /** Keys with a value, here and in the objects that were opened, that were neither read nor ignored. */
+  /**
+   * Keys with a value, here and in the objects that were opened, that were neither read nor ignored. Values that say
+   * nothing in every family are left out, unless a family understands the key with others alone.
+   */
   leftOver(): LeftOverKey[] {
-    const { read, opened, ignored } = this.#memory;
+    const { read, opened, ignored, contradicting } = this.#memory;
     return Object.keys(this.#values).flatMap((key): LeftOverKey[] => {
-      const path = this.#pathOf(key);
+      const path = this.pathOf(key);
       const value = this.#value(key);
-      if (ignored.has(path) || read.has(path) || isNothing(value)) return [];
+      if (ignored.has(path) || read.has(path) || value === undefined) return [];
+      if (isNothing(value) && !contradicting.has(path)) return [];
       if (!opened.has(path)) return [{ path, value }];
       return new ModelConfig(value as Record<string, unknown>, path, this.#memory).leftOver();
     });
@@ -163,19 +170,20 @@ export class ModelConfig {
 
   /** How a key is called in messages. */
   nameOf(key: string): string {
-    return `config.json: ${this.#pathOf(key)}`;
+    return `config.json: ${this.pathOf(key)}`;
   }
 
   #value(key: string): unknown {
     return (Object.hasOwn(this.#values, key) ? this.#values[key] : undefined) ?? undefined;
   }
 
-  #pathOf(key: string): string {
+  /** The key with dots where objects are nested. */
+  pathOf(key: string): string {
     return this.#path === "" ? key : `${this.#path}.${key}`;
   }
 
   #absent(key: string): undefined {
-    this.#memory.read.add(this.#pathOf(key));
+    this.#memory.read.add(this.pathOf(key));
     return undefined;
   }
 

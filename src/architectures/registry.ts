@@ -1,7 +1,7 @@
 // Every supported architecture by the `model_type` of config.json, and the way from a checkpoint to its description.
 // Refuses what it does not know; never guesses.
 
-import { UnsupportedModelError } from "../errors.js";
+import { UnsupportedModelError, UsageError } from "../errors.js";
 import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } from "./check-tensors.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import { describeAfmoe } from "./families/afmoe.js";
@@ -181,6 +181,7 @@ export interface DescribeOptions {
  * layer has a tensor that the description does not use.
  * @throws UnsupportedModelError for an architecture, a setting or a dtype that is not supported, and for a key of
  * config.json that nobody read
+ * @throws UsageError for a key to assume harmless that config.json does not have
  * @throws CheckpointError for missing tensors and wrong shapes
  */
 export function describeModel(
@@ -188,6 +189,7 @@ export function describeModel(
   tensors: TensorShapes,
   { assumeHarmless = [] }: DescribeOptions = {},
 ): Decoder {
+  requireKeysOfConfig(assumeHarmless, configJson);
   const whole = new ModelConfig(configJson);
   const config = decoderConfig(whole);
   const family = familyOf(config);
@@ -207,6 +209,7 @@ export function describeConfig(
   configJson: Readonly<Record<string, unknown>>,
   { assumeHarmless = [] }: DescribeOptions = {},
 ): { readonly decoder: Decoder; readonly readPaths: readonly string[] } {
+  requireKeysOfConfig(assumeHarmless, configJson);
   const whole = new ModelConfig(configJson);
   const config = decoderConfig(whole);
   const family = familyOf(config);
@@ -235,7 +238,7 @@ interface FamilyConfig extends FamilyInput {
 function describeFamily({ whole, config, family, names, assumeHarmless }: FamilyConfig): Decoder {
   if (!assumeHarmless.includes("quantization_config")) readQuantization(whole);
   const decoder = family.describe({ config, names });
-  refuseBidirectional(config, assumeHarmless);
+  for (const each of new Set([whole, config])) refuseBidirectional(each, assumeHarmless);
   refuseLeftOver(whole.leftOver(), decoder.modelType, assumeHarmless);
   return decoder;
 }
@@ -249,9 +252,28 @@ function decoderConfig(whole: ModelConfig): ModelConfig {
 
 /** The one key whose `false` says something in every family, and no family reads. */
 function refuseBidirectional(config: ModelConfig, assumed: readonly string[]): void {
-  if (assumed.includes("is_causal") || config.boolean("is_causal", true)) return;
+  const path = config.pathOf("is_causal");
+  if (assumed.includes(path) || config.boolean("is_causal", true)) return;
   throw new UnsupportedModelError(
-    `${config.nameOf("is_causal")}: false is not understood: tokens would see those behind them, and K and V would be others. If the checkpoint is served with causal attention, accept it with --assume-harmless is_causal.`,
+    `config.json: ${path}: false is not understood: tokens would see those behind them, and K and V would be others. If the checkpoint is served with causal attention, accept it with --assume-harmless ${path}.`,
+  );
+}
+
+/** A key that is misspelled would be on record as accepted, and nothing would have been. */
+function requireKeysOfConfig(keys: readonly string[], configJson: Readonly<Record<string, unknown>>): void {
+  const missing = keys.find((key) => !hasPath(configJson, key));
+  if (missing === undefined) return;
+  throw new UsageError(
+    `--assume-harmless: config.json has no key ${JSON.stringify(missing)}. Name keys as config.json spells them, with dots where objects are nested, such as rope_scaling.factor.`,
+  );
+}
+
+/** Keys may have dots of their own. */
+function hasPath(value: unknown, path: string): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (Object.hasOwn(value, path)) return true;
+  return Object.entries(value).some(
+    ([key, inner]) => path.startsWith(`${key}.`) && hasPath(inner, path.slice(key.length + 1)),
   );
 }
 

@@ -144,7 +144,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     scales,
     experts,
     names,
-    assumeHarmless: options.assumeHarmless ?? [],
+    assumeHarmless: [...new Set(options.assumeHarmless)],
   };
   const content: CheckpointContent = {
     scales: scaleTensors(format, scales, names),

@@ -13,7 +13,7 @@ export interface ModelOptions {
 export interface ComputeOptions {
   /**
    * Keys of config.json, with dots where objects are nested, that are not understood and that you know to change neither K
-   * and V nor logits.
+   * and V nor logits. One that config.json does not have is a UsageError.
    */
   readonly assumeHarmless?: readonly string[] | undefined;
   /** Where to compute; the best that works by default. */

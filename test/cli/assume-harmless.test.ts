@@ -1,13 +1,14 @@
 // A key of config.json that is not understood, end to end: refused by name, and accepted when the user answers for it,
 // which is on record.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { calibrationOf, type ExampleFolder, makeExample } from "../helpers/example-checkpoint.js";
 import { runMain } from "../helpers/run-cli.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";
 
+const WRONG_USAGE = 2;
 const NOT_SUPPORTED = 4;
 const VERIFICATION_FAILED = 6;
 const ACCEPTED = ["--assume-harmless", "layer_scale", "--assume-harmless", "deep"];
@@ -60,4 +61,28 @@ test("it changes no scale, and without it nothing is recorded", async () => {
   const accepted = await scalesOf({ layer_scale: 2 }, "--assume-harmless", "layer_scale");
   expect(plain).not.toHaveProperty("assumed_harmless");
   expect(accepted.layers).toEqual(plain.layers);
+});
+
+test("a key that config.json does not have is wrong usage, and nothing is written", async () => {
+  const example = exampleWith({ layer_scale: 2 });
+  const misspelled = ["--assume-harmless", "layer_scal", "--provider", "cpu", "--quiet"];
+  const message = 'Error: --assume-harmless: config.json has no key "layer_scal".';
+  const calibrated = await runMain([...calibrationOf(example), ...misspelled]);
+  expect(calibrated).toMatchObject({ exitCode: WRONG_USAGE, stdout: "", stderr: expect.stringContaining(message) });
+  expect(existsSync(example.output)).toBe(false);
+  const verified = await runMain(["verify", example.model, "--data", example.prompts, ...misspelled]);
+  expect(verified).toMatchObject({ exitCode: WRONG_USAGE, stdout: "", stderr: expect.stringContaining(message) });
+});
+
+test("what was accepted, once however often it was said, stays on record when scales are converted", async () => {
+  const example = exampleWith({ layer_scale: 2, deep: { gain: 3 } });
+  const twice = [...ACCEPTED, ...ACCEPTED];
+  const calibration = [...calibrationOf(example), "--format", "vllm", "--provider", "cpu", "--quiet"];
+  expect(await runMain([...calibration, ...twice])).toMatchObject({ exitCode: 0 });
+  const converted = join(temporaryFolder(), "converted");
+  expect(await runMain(["convert", example.output, "--format", "tgi", "-o", converted])).toMatchObject({ exitCode: 0 });
+  for (const folder of [example.output, converted]) {
+    expect(readJson(folder, "kv_scales.json")).toMatchObject({ assumed_harmless: ["layer_scale", "deep"] });
+    expect(await runMain(["inspect", folder])).toMatchObject({ exitCode: 0, stderr: "" });
+  }
 });
