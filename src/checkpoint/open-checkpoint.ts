@@ -3,11 +3,13 @@
 
 import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
+import { collectTensors, type RepeatedTensor } from "./collect-tensors.js";
 import { type FileIdentity, identifyFiles } from "./file-identity.js";
 import { isObject, parseJsonObject, showJson } from "./json-text.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors-header.js";
 import { holdsOnlyScales, isScaleName } from "./scale-names.js";
+import { judgeIndexBesideSingle } from "./single-beside-index.js";
 import { readTextFile } from "./text-files.js";
 
 export const SINGLE_FILE = "model.safetensors";
@@ -41,6 +43,8 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorLocation>;
   /** Absent when the weights are one file. */
   readonly index: CheckpointIndex | undefined;
+  /** What the reader should know of the input, in sentences. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -54,23 +58,34 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   });
   const configText = await readTextFile(join(folder, "config.json"));
   const config = parseJsonObject(join(folder, "config.json"), configText);
-  const index = await readIndex(folder, inFolder);
+  const { index, warning } = await readIndex(folder, inFolder, files);
   const names = index === undefined ? [SINGLE_FILE] : [...new Set(Object.values(index.weightMap))].sort();
   const shards = await openShards(folder, names);
-  const tensors = collectTensors(shards);
+  const { tensors, repeated } = await collectTensors(shards, index?.weightMap ?? {});
   if (index !== undefined) checkIndexAgainstShards(folder, index, tensors, shards);
-  return { folder, files, configText, config, shards, tensors, index };
+  const warnings = [...(warning === undefined ? [] : [warning]), ...repeatedWarning(repeated)];
+  return { folder, files, configText, config, shards, tensors, index, warnings };
 }
 
-async function readIndex(folder: string, files: readonly string[]): Promise<CheckpointIndex | undefined> {
-  // transformers prefers the single file when both exist, so this does too.
-  if (files.includes(SINGLE_FILE)) return undefined;
+/** The index, absent where the weights are one file; and what is wrong with one that is passed over. */
+async function readIndex(
+  folder: string,
+  inFolder: readonly string[],
+  files: ReadonlyMap<string, FileIdentity>,
+): Promise<{ readonly index?: CheckpointIndex; readonly warning?: string | undefined }> {
   const path = join(folder, INDEX_FILE);
-  if (!files.includes(INDEX_FILE)) throw new CheckpointError(describeMissingWeights(folder, files));
+  const hasIndex = inFolder.includes(INDEX_FILE);
+  if (inFolder.includes(SINGLE_FILE)) {
+    if (!hasIndex) return {};
+    const weightMap = readWeightMap(path, parseJsonObject(path, await readTextFile(path)));
+    const facts = { single: SINGLE_FILE, index: INDEX_FILE, named: weightMap.values() };
+    return { warning: await judgeIndexBesideSingle(folder, facts, files) };
+  }
+  if (!hasIndex) throw new CheckpointError(describeMissingWeights(folder, inFolder));
   const json = parseJsonObject(path, await readTextFile(path));
   const weightMap = readWeightMap(path, json);
   if (weightMap.size === 0) throw new CheckpointError(`${path}: "weight_map" is empty`);
-  const there = new Set(files);
+  const there = new Set(inFolder);
   for (const [tensor, file] of weightMap) {
     if (file !== basename(file) || !file.endsWith(".safetensors")) throw notAFileName(path, tensor, file);
     if (!there.has(file)) {
@@ -79,7 +94,17 @@ async function readIndex(folder: string, files: readonly string[]): Promise<Chec
       );
     }
   }
-  return { weightMap: Object.fromEntries(weightMap), metadata: isObject(json.metadata) ? json.metadata : {} };
+  const metadata = isObject(json.metadata) ? json.metadata : {};
+  return { index: { weightMap: Object.fromEntries(weightMap), metadata } };
+}
+
+function repeatedWarning(repeated: readonly RepeatedTensor[]): string[] {
+  const [first] = repeated;
+  if (first === undefined) return [];
+  const more = repeated.length === 1 ? "" : ` (and ${repeated.length - 1} more like it)`;
+  return [
+    `Tensor "${first.name}" is in ${first.shards.join(" and in ")}, with the same bytes${more}. vLLM, SGLang and transformers load such files; TGI refuses them. Save the checkpoint again to serve it with TGI.`,
+  ];
 }
 
 /** `weight_map` of an index: tensor to file, in its order. @throws CheckpointError for values that are no strings */
@@ -113,20 +138,6 @@ function describeMissingWeights(folder: string, files: readonly string[]): strin
     return `${folder}: has weights in PyTorch's format only (${pickled[0]}), which can run code when read. Convert them to safetensors first.`;
   }
   return `${folder}: has neither ${SINGLE_FILE} nor ${INDEX_FILE}. Give a checkpoint folder with safetensors weights.`;
-}
-
-function collectTensors(shards: readonly Shard[]): Map<string, TensorLocation> {
-  const tensors = new Map<string, TensorLocation>();
-  for (const shard of shards) {
-    for (const tensor of shard.header.tensors) {
-      const other = tensors.get(tensor.name);
-      if (other !== undefined) {
-        throw new CheckpointError(`${shard.path}: tensor "${tensor.name}" is also in ${other.shard}`);
-      }
-      tensors.set(tensor.name, { ...tensor, file: shard.path, shard: shard.name });
-    }
-  }
-  return tensors;
 }
 
 function checkIndexAgainstShards(

@@ -45,6 +45,8 @@ export function layOutCheckpoint(checkpoint: Checkpoint, scales: readonly Float3
   let totalBytes = 0;
   for (const { shard, name } of weights) {
     for (const tensor of shard.header.tensors) {
+      // A tensor that two shards have counts once, where it is read from.
+      if (checkpoint.tensors.get(tensor.name)?.shard !== shard.name) continue;
       weightMap.set(tensor.name, name);
       totalBytes += tensor.byteLength;
     }

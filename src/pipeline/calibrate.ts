@@ -169,6 +169,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     sequenceLength: settings.sequenceLength,
   });
   warnings.unshift(
+    ...checkpoint.warnings,
     ...measured.warnings,
     ...untestedWarning(provider),
     ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [result.elementType]),

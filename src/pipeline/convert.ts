@@ -97,7 +97,11 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
     dtype,
     placement: written?.placement,
     scales,
-    warnings: [...warningsOf(known, { source, format, config: content.configText }), ...(written?.warnings ?? [])],
+    warnings: [
+      ...checkpoint.warnings,
+      ...warningsOf(known, { source, format, config: content.configText }),
+      ...(written?.warnings ?? []),
+    ],
   };
 }
 

@@ -244,6 +244,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     verdict,
     generation: generated?.generation,
     warnings: [
+      ...checkpoint.warnings,
       ...new Set([...computeWarnings, ...(generated?.warnings ?? [])]),
       ...untestedWarning(usedProvider),
       ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [...computedIn]),

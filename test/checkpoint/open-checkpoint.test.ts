@@ -1,7 +1,8 @@
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { link, mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import { layOutCheckpoint } from "../../src/checkpoint/output-layout.js";
 import { CheckpointError } from "../../src/errors.js";
 import {
   rawSafetensors,
@@ -57,10 +58,69 @@ describe("what is read", () => {
     expect(checkpoint.tensors.get("b")?.shard).toBe(SECOND);
   });
 
-  test("one file wins over an index, as in transformers", async () => {
-    await writeFiles(folder(), { ...SHARDED, ...SINGLE });
+  test.each<[rule: string, index: object, more: Record<string, Uint8Array>, warnings: unknown[]]>([
+    ["an index that names it alone", { a: "model.safetensors", b: "model.safetensors" }, {}, []],
+    [
+      "an index whose weights are not there, with a warning",
+      { a: FIRST, b: SECOND },
+      {},
+      [expect.stringMatching(/names files that are not there \(model-00001-of-00002.*, model-00002-of-00002.*\)/)],
+    ],
+    [
+      "an index that names a file of scales, too",
+      { a: "model.safetensors", "x.k_scale": "scales.safetensors" },
+      { "scales.safetensors": safetensorsOf([scale("x.k_scale", 1)]) },
+      [],
+    ],
+  ])("one file is read beside %s", async (_rule, weightMap, more, warnings) => {
+    await writeFiles(folder(), { ...SINGLE, ...more, "model.safetensors.index.json": index(weightMap) });
     const checkpoint = await openCheckpoint(folder());
     expect(checkpoint.shards.map(({ name }) => name)).toEqual(["model.safetensors"]);
+    expect(checkpoint.warnings).toEqual(warnings);
+  });
+
+  test("one file is read beside an index that a killed run made for a link to it", async () => {
+    await writeFiles(folder(), { ...SINGLE, "model.safetensors.index.json": index({ a: FIRST, b: FIRST }) });
+    await link(join(folder(), "model.safetensors"), join(folder(), FIRST));
+    expect(await openCheckpoint(folder())).toMatchObject({ index: undefined, warnings: [] });
+  });
+
+  describe("a tensor that two shards store with the same bytes", () => {
+    const long = (fill: number, last = fill) => {
+      const data = new Uint8Array(2 * 3_000_000).fill(fill);
+      data[data.length - 1] = last;
+      return { name: "a", dtype: "BF16", shape: [1000, 3000], data };
+    };
+
+    test.each([FIRST, SECOND])("is read from %s when the index says so, with a warning of TGI", async (named) => {
+      await writeFiles(folder(), {
+        ...SHARDED,
+        "model.safetensors.index.json": index({ a: named, b: SECOND, c: FIRST }),
+        [FIRST]: safetensorsOf([long(1), weight("c", 3)]),
+        [SECOND]: safetensorsOf([weight("b", 2), long(1)]),
+      });
+      const { tensors, warnings } = await openCheckpoint(folder());
+      expect(tensors.get("a")?.shard).toBe(named);
+      expect(warnings).toEqual([expect.stringMatching(/^Tensor "a" is in .* and in .*TGI refuses/)]);
+    });
+
+    test("is named once by the index of the result, which counts its bytes once", async () => {
+      await writeFiles(folder(), {
+        ...SHARDED,
+        [SECOND]: safetensorsOf([weight("a", 1), weight("b", 2)]),
+      });
+      const { indexText } = layOutCheckpoint(await openCheckpoint(folder()), []);
+      expect(JSON.parse(indexText)).toEqual({ metadata: { total_size: 16 }, weight_map: { a: FIRST, b: SECOND } });
+    });
+
+    test("is refused when the last byte differs", async () => {
+      await writeFiles(folder(), {
+        ...SHARDED,
+        [FIRST]: safetensorsOf([long(1)]),
+        [SECOND]: safetensorsOf([weight("b", 2), long(1, 2)]),
+      });
+      await expectRefusal(folder(), SECOND, '"a" is also in', FIRST, "differ in their bytes");
+    });
   });
 
   test("an index without metadata has none", async () => {
@@ -148,12 +208,43 @@ describe("a folder is refused", () => {
       "truncated",
     ],
     [
-      "when a tensor is in two shards",
-      { ...SHARDED, [SECOND]: safetensorsOf([weight("a", 1), weight("b", 2)]) },
+      "when two shards have a tensor with other bytes",
+      { ...SHARDED, [SECOND]: safetensorsOf([weight("a", 3), weight("b", 2)]) },
       SECOND,
       '"a" is also in',
       FIRST,
+      "differ in their bytes",
     ],
+    [
+      "when two shards have a tensor with other shapes",
+      { ...SHARDED, [SECOND]: safetensorsOf([weight("a", 1, [4]), weight("b", 2)]) },
+      SECOND,
+      '"a" is also in',
+      FIRST,
+      "differ in shape ([2, 2], [4])",
+    ],
+    [
+      "when two shards have a tensor with other dtypes",
+      { ...SHARDED, [SECOND]: safetensorsOf([{ ...weight("a", 1), dtype: "F16" }, weight("b", 2)]) },
+      SECOND,
+      '"a" is also in',
+      FIRST,
+      "differ in dtype (BF16, F16)",
+    ],
+    [
+      "with one file beside an index of other weights",
+      { ...SHARDED, ...SINGLE },
+      "has model.safetensors, which transformers loads",
+      FIRST,
+      "Keep one of the two",
+    ],
+    [
+      "with one file beside an index of other weights, though some are not there",
+      without({ ...SHARDED, ...SINGLE }, SECOND),
+      FIRST,
+      "Keep one of the two",
+    ],
+    ["when the index beside one file is no JSON", { ...SINGLE, [INDEX]: "weight_map" }, INDEX, "not valid JSON"],
     [
       "when the index names the wrong shard",
       { ...SHARDED, [INDEX]: index({ a: SECOND, b: FIRST }) },

@@ -103,8 +103,7 @@ describe("in place", () => {
   test.each(["with", "without"])(
     "weights that have the name of the scales' file are refused, %s force",
     async (how) => {
-      const both = { ...SHARDED, ...SINGLE };
-      await writeFiles(model(), both);
+      await writeFiles(model(), { ...SINGLE, [SECOND]: SHARDED[SECOND] });
       const before = await readTree(model());
       const error = await thrownBy(addInPlace(TGI, how === "with"));
       expect(error).toBeInstanceOf(OutputExistsError);

@@ -58,6 +58,7 @@ const endTokensOf = (folder: string) =>
     shards: [],
     tensors: new Map(),
     index: undefined,
+    warnings: [],
   });
 
 const FILES: readonly ReadFile[] = [

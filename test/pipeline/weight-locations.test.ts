@@ -44,6 +44,7 @@ function checkpointOf(files: readonly string[], dtype = "BF16"): Checkpoint {
     shards,
     tensors: byName,
     index: undefined,
+    warnings: [],
   };
 }
 
