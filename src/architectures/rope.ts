@@ -156,6 +156,8 @@ export function readRopeFrom(
       `${parameters.nameOf("rope_type")}: RoPE type "${type}" is not supported; supported: ${known}`,
     );
   }
+  // In YaRN's own checkpoints, such as Yarn-Mistral-7b-128k.
+  parameters.ignore("finetuned", "says how the checkpoint came to be; neither transformers nor vLLM reads it");
   const reader = SCALING_READERS[type as RopeScaling["type"]];
   const read = reader.read(parameters, config);
   const scaling = reading.hasMscales && read.type === "longrope" ? withMscales(parameters, config, read) : read;

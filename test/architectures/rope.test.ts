@@ -173,6 +173,7 @@ describe("a key that is not understood is left over, to be refused with all othe
     ],
     ["partial rotation", { partial_rotary_factor: 0.5 }, ["rope_parameters.partial_rotary_factor"]],
     ["one of another type alone", { rope_type: "linear", factor: 2, beta_fast: 32 }, []],
+    ["not finetuned, which no engine reads", { rope_type: "yarn", ...YARN, finetuned: true }, []],
   ])("%s", (_rule, rope_parameters, expected) => {
     const config = new ModelConfig({ rope_parameters });
     readRope(config, 64);
