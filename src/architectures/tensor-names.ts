@@ -146,14 +146,34 @@ export class LayerNames {
 const NOT_A_DECODER = /(^|\.)(vision|visual|audio|image|speech|encoder|mtp|draft)[^.]*\./;
 
 /**
+ * What engines know before the names of a decoder's tensors: that of a model with a head, of one without, and of the text
+ * part of a multimodal model. Each is the name of a module in transformers or vLLM.
+ */
+const PREFIXES = new Set([
+  ...["", "model.", "model.decoder.", "decoder.", "transformer.", "gpt_neox.", "backbone."],
+  ...["model.language_model.", "language_model.model.", "language_model.", "model.language_model.model."],
+  ...["model.language_model.transformer.", "language_model.transformer.", "language_model.model.decoder."],
+  ...["model.text_model.", "text_model.model.", "text_model.", "thinker.model.", "llm.model.", "model.llm."],
+  ...["model.language_model.decoder.", "language_model.gpt_neox.", "language_model.backbone."],
+]);
+
+/**
  * `model.` in most checkpoints, nothing in those saved from a base model.
- * @throws CheckpointError when no tensor is the table's anchor
+ * @throws CheckpointError when no tensor is the table's anchor, and when engines do not know what precedes it
  */
 export function findPrefix({ anchor }: NameTable, names: Iterable<string>): string {
+  let unknown: { readonly name: string; readonly prefix: string } | undefined;
   for (const name of names) {
     const prefix = name.slice(0, -anchor.length);
     const isWhole = prefix === "" || prefix.endsWith(".");
-    if (name.endsWith(anchor) && isWhole && !NOT_A_DECODER.test(prefix)) return prefix;
+    if (!name.endsWith(anchor) || !isWhole || NOT_A_DECODER.test(prefix)) continue;
+    if (PREFIXES.has(prefix)) return prefix;
+    unknown ??= { name, prefix };
+  }
+  if (unknown !== undefined) {
+    throw new CheckpointError(
+      `Tensor "${unknown.name}": engines do not know "${unknown.prefix}" before the tensors of a decoder: the model was saved as a part of something else. Save the model alone, or rename its tensors; most models have "model." there.`,
+    );
   }
   throw new CheckpointError(
     `No tensor is named "…${anchor}": the checkpoint lacks its first layer, or names it otherwise`,

@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
 import { collectTensors, type RepeatedTensor } from "./collect-tensors.js";
 import { type FileIdentity, identifyFiles } from "./file-identity.js";
+import { findForeignName } from "./foreign-names.js";
 import { isObject, parseJsonObject, showJson } from "./json-text.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors-header.js";
@@ -63,6 +64,8 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const shards = await openShards(folder, names);
   const { tensors, repeated } = await collectTensors(shards, index?.weightMap ?? {});
   if (index !== undefined) checkIndexAgainstShards(folder, index, tensors, shards);
+  const foreign = findForeignName(tensors.keys());
+  if (foreign !== undefined) throw new CheckpointError(`${folder}: ${foreign.problem}.`);
   const warnings = [...(warning === undefined ? [] : [warning]), ...repeatedWarning(repeated)];
   return { folder, files, configText, config, shards, tensors, index, warnings };
 }
