@@ -200,12 +200,17 @@ function isNothing(value: unknown): boolean {
   return typeof value === "object" && Object.keys(value).length === 0;
 }
 
+function nameNonFinite(_key: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+}
+
 const SHOWN_CHARACTERS = 80;
 
 /** A value as JSON, cut where it is long. */
 export function shortJson(value: unknown): string {
   try {
-    const text = JSON.stringify(value) ?? "nothing";
+    // JSON has no NaN and no Infinity, and would show null.
+    const text = typeof value === "number" ? String(value) : (JSON.stringify(value, nameNonFinite) ?? "nothing");
     return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
   } catch {
     return "a value nested too deep to show";

@@ -4,7 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { applyEdits, findNodeAtLocation, modify, parseTree } from "jsonc-parser";
 import { UnsupportedModelError } from "../errors.js";
-import { isObject } from "./json-text.js";
+import { isObject, withFiniteNumbers } from "./json-text.js";
 import { OUTPUT_FORMATS, type OutputFormat } from "./output-formats.js";
 
 /**
@@ -60,7 +60,7 @@ function allConfigs(): Readonly<Record<string, unknown>>[] {
 }
 
 function removeKey(text: string, key: string): string {
-  return applyEdits(text, modify(text, [key], undefined, {}));
+  return applyEdits(text, modify(withFiniteNumbers(text), [key], undefined, {}));
 }
 
 /** Writes the value as its surroundings are written: on lines of its own with their indentation, or on the same line. */
@@ -68,7 +68,7 @@ function setKey(text: string, key: string, value: unknown): string {
   const [, newline = "", indent = ""] = /(\r?\n)([ \t]+)"/.exec(text) ?? [];
   const valueText = JSON.stringify(value, null, indent).replaceAll("\n", newline + indent);
   const property = `${newline}${indent}${JSON.stringify(key)}: ${valueText}`;
-  const root = parseTree(text);
+  const root = parseTree(withFiniteNumbers(text));
   const present = root && findNodeAtLocation(root, [key]);
   if (present) return splice(text, present.offset, present.length, valueText);
   const last = root?.children?.at(-1);

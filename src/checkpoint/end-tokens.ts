@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
-import { parseJsonObject, showJson } from "./json-text.js";
+import { parsePythonJsonObject, showJson } from "./json-text.js";
 import type { Checkpoint } from "./open-checkpoint.js";
 import { readOptionalTextFile } from "./text-files.js";
 
@@ -16,7 +16,7 @@ const GENERATION_CONFIG = "generation_config.json";
 export async function readEndTokens({ folder, config }: Checkpoint): Promise<readonly number[]> {
   const path = join(folder, GENERATION_CONFIG);
   const text = await readOptionalTextFile(path);
-  const generation = text === undefined ? {} : parseJsonObject(path, text);
+  const generation = text === undefined ? {} : parsePythonJsonObject(path, text);
   return idsOf(generation.eos_token_id, path) ?? idsOf(config.eos_token_id, join(folder, "config.json")) ?? [];
 }
 

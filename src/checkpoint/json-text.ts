@@ -1,6 +1,7 @@
 // Parses JSON that comes from strangers: how deep it nests and how much is in it is known before anything is built of it.
 // Knows nothing of what it means.
 
+import { randomUUID } from "node:crypto";
 import { CheckpointError, messageOf } from "../errors.js";
 import type { RefusalClass } from "./plain-file.js";
 
@@ -34,20 +35,66 @@ export function parseJson(where: string, text: string, Refusal: RefusalClass = C
   }
 }
 
+/**
+ * Parses JSON as Python's json module does: with `NaN`, `Infinity` and `-Infinity`, which it writes for such numbers.
+ * @throws `Refusal` as `parseJson`
+ */
+export function parsePythonJson(where: string, text: string, Refusal: RefusalClass = CheckpointError): unknown {
+  const literals = findNonFinite(text);
+  if (literals.length === 0) return parseJson(where, text, Refusal);
+  // JSON has no NaN at all, but numbers that are too large for a double: "1e999" is Infinity.
+  const standIn = randomUUID();
+  const replacements: Readonly<Record<string, string>> = {
+    NaN: `["${standIn}"]`, // no string: as a key it would be valid
+    Infinity: "1e999",
+    "-Infinity": "-1e999",
+  };
+  let valid = "";
+  let end = 0;
+  for (const { offset, literal } of literals) {
+    valid += text.slice(end, offset) + replacements[literal];
+    end = offset + literal.length;
+  }
+  const json = parseJson(where, valid + text.slice(end), Refusal);
+  return reviveNaN(json, standIn);
+}
+
 /** Parses JSON whose top level is an object. @throws CheckpointError naming the file */
 export function parseJsonObject(where: string, text: string): Record<string, unknown> {
-  const json = parseJson(where, text);
+  return requireObject(where, parseJson(where, text));
+}
+
+/** The same as Python's json module reads it, for files that Python writes. @throws CheckpointError naming the file */
+export function parsePythonJsonObject(where: string, text: string): Record<string, unknown> {
+  return requireObject(where, parsePythonJson(where, text));
+}
+
+function requireObject(where: string, json: unknown): Record<string, unknown> {
   if (!isObject(json)) throw new CheckpointError(`${where}: expected a JSON object at the top level`);
   return json;
+}
+
+/** The text with a number of the same length where Python wrote NaN or Infinity: for tools that know only JSON. */
+export function withFiniteNumbers(text: string): string {
+  let finite = "";
+  let end = 0;
+  for (const { offset, literal } of findNonFinite(text)) {
+    finite += text.slice(end, offset) + (literal.startsWith("-") ? "-1" : "1").padEnd(literal.length, "0");
+    end = offset + literal.length;
+  }
+  return finite + text.slice(end);
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A value as messages show it: JSON, cut. */
+/** A value as messages show it: JSON as Python writes it, cut. */
 export function showJson(value: unknown): string {
-  const text = JSON.stringify(value) ?? "nothing";
+  const marked = JSON.stringify(value, (_key, entry: unknown) =>
+    typeof entry === "number" && !Number.isFinite(entry) ? `\u0000${entry}` : entry,
+  );
+  const text = marked?.replace(/"\\u0000(NaN|-?Infinity)"/g, "$1") ?? "nothing";
   return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
 }
 
@@ -68,6 +115,50 @@ export function findDuplicateKey(text: string, json: Readonly<Record<string, unk
   return duplicate;
 }
 
+interface NonFiniteLiteral {
+  readonly offset: number;
+  readonly literal: string;
+}
+
+const NON_FINITE = ["NaN", "Infinity", "-Infinity"];
+
+/** Where the text has NaN, Infinity or -Infinity outside of strings and apart from other words. */
+function findNonFinite(text: string): NonFiniteLiteral[] {
+  const found: NonFiniteLiteral[] = [];
+  if (!text.includes("NaN") && !text.includes("Infinity")) return found;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      at = endOfString(text, at);
+    } else if (code === CAPITAL_N || code === CAPITAL_I || code === MINUS) {
+      const literal = NON_FINITE.find((word) => text.startsWith(word, at));
+      if (literal === undefined) continue;
+      if (!isPartOfWord(text[at - 1]) && !isPartOfWord(text[at + literal.length])) found.push({ offset: at, literal });
+      at += literal.length - 1;
+    }
+  }
+  return found;
+}
+
+function isPartOfWord(character: string | undefined): boolean {
+  return character !== undefined && /[\w.+-]/.test(character);
+}
+
+/** Puts NaN where the stand-in is. */
+function reviveNaN(json: unknown, standIn: string): unknown {
+  const isNaNHere = (value: unknown) => Array.isArray(value) && value[0] === standIn;
+  if (isNaNHere(json)) return Number.NaN;
+  const waiting = [json];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (typeof next !== "object" || next === null) continue;
+    for (const [key, value] of Object.entries(next)) {
+      if (isNaNHere(value)) Object.defineProperty(next, key, { value: Number.NaN });
+      else if (typeof value === "object" && value !== null) waiting.push(value);
+    }
+  }
+  return json;
+}
+
 interface JsonMeasure {
   readonly nesting: number;
   /** An upper bound, keys left out. */
@@ -75,7 +166,9 @@ interface JsonMeasure {
   readonly topLevelKeys: number;
 }
 
-const [QUOTE, BACKSLASH, COMMA, COLON] = ['"', "\\", ",", ":"].map((character) => character.charCodeAt(0));
+const [QUOTE, BACKSLASH, COMMA, COLON, CAPITAL_N, CAPITAL_I, MINUS] = ['"', "\\", ",", ":", "N", "I", "-"].map(
+  (character) => character.charCodeAt(0),
+);
 const [OPEN_ARRAY, OPEN_OBJECT, CLOSE_ARRAY, CLOSE_OBJECT] = ["[", "{", "]", "}"].map((bracket) =>
   bracket.charCodeAt(0),
 );
@@ -89,10 +182,8 @@ function measureJson(text: string, onTopLevelKey?: (start: number, end: number) 
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
-      start = at++;
-      for (let inside = text.charCodeAt(at); inside !== QUOTE && at < text.length; inside = text.charCodeAt(++at)) {
-        if (inside === BACKSLASH) at++;
-      }
+      start = at;
+      at = endOfString(text, at);
       end = at + 1;
     } else if (code === COMMA) {
       values++;
@@ -107,4 +198,13 @@ function measureJson(text: string, onTopLevelKey?: (start: number, end: number) 
     }
   }
   return { nesting, values, topLevelKeys };
+}
+
+/** Where the string that begins at `start` has its closing quote; the text's length when it has none. */
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  for (let inside = text.charCodeAt(at); inside !== QUOTE && at < text.length; inside = text.charCodeAt(++at)) {
+    if (inside === BACKSLASH) at++;
+  }
+  return at;
 }

@@ -6,7 +6,7 @@ import { CheckpointError, messageOf } from "../errors.js";
 import { collectTensors, type RepeatedTensor } from "./collect-tensors.js";
 import { type FileIdentity, identifyFiles } from "./file-identity.js";
 import { findForeignName } from "./foreign-names.js";
-import { isObject, parseJsonObject, showJson } from "./json-text.js";
+import { isObject, parseJsonObject, parsePythonJsonObject, showJson } from "./json-text.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors-header.js";
 import { holdsOnlyScales, isScaleName } from "./scale-names.js";
@@ -58,7 +58,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
     throw new CheckpointError(`${folder}: cannot be listed: ${messageOf(cause)}`, { cause });
   });
   const configText = await readTextFile(join(folder, "config.json"));
-  const config = parseJsonObject(join(folder, "config.json"), configText);
+  const config = parsePythonJsonObject(join(folder, "config.json"), configText);
   const { index, warning } = await readIndex(folder, inFolder, files);
   const names = index === undefined ? [SINGLE_FILE] : [...new Set(Object.values(index.weightMap))].sort();
   const shards = await openShards(folder, names);

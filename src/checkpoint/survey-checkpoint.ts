@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
-import { parseJsonObject } from "./json-text.js";
+import { parseJsonObject, parsePythonJsonObject } from "./json-text.js";
 import { INDEX_FILE, readWeightMap, type Shard, SINGLE_FILE } from "./open-checkpoint.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import { readTextFile } from "./text-files.js";
@@ -24,7 +24,8 @@ export interface Survey {
  */
 export async function surveyCheckpoint(folder: string): Promise<Survey> {
   const names = await listCheckpointFolder(folder);
-  const config = await readJsonFile(join(folder, "config.json"));
+  const configPath = join(folder, "config.json");
+  const config = parsePythonJsonObject(configPath, await readTextFile(configPath));
   const shards = names.filter((name) => name.endsWith(".safetensors")).sort();
   if (shards.length === 0) {
     throw new CheckpointError(
@@ -33,10 +34,8 @@ export async function surveyCheckpoint(folder: string): Promise<Survey> {
   }
   const files = await openShards(folder, shards);
   const index = join(folder, INDEX_FILE);
-  const weightMap = names.includes(INDEX_FILE) ? readWeightMap(index, await readJsonFile(index)) : undefined;
+  const weightMap = names.includes(INDEX_FILE)
+    ? readWeightMap(index, parseJsonObject(index, await readTextFile(index)))
+    : undefined;
   return { folder, config, files, weightMap };
-}
-
-async function readJsonFile(path: string): Promise<Record<string, unknown>> {
-  return parseJsonObject(path, await readTextFile(path));
 }

@@ -4,6 +4,7 @@
 import { resolve } from "node:path";
 import { attentionNames } from "../checkpoint/attention-names.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
+import { parsePythonJsonObject } from "../checkpoint/json-text.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
 import {
@@ -185,6 +186,6 @@ function warningsOf(
 }
 
 function hasQuantization(configText: string): boolean {
-  const config: { quantization_config?: unknown } = JSON.parse(configText);
+  const config = parsePythonJsonObject("config.json", configText);
   return (config.quantization_config ?? undefined) !== undefined;
 }

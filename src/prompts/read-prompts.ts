@@ -3,7 +3,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isObject, parseJson, showJson } from "../checkpoint/json-text.js";
+import { isObject, parsePythonJson, showJson } from "../checkpoint/json-text.js";
 import { describeFile, readPlainText, requirePlainFile } from "../checkpoint/plain-file.js";
 import { messageOf, PromptDataError } from "../errors.js";
 
@@ -149,7 +149,7 @@ function readTextLine(line: string, source: string): Prompt {
 }
 
 function parseJsonLine(line: string, source: string): Prompt {
-  const row = parseJson(source, line, PromptDataError);
+  const row = parsePythonJson(source, line, PromptDataError);
   if (isObject(row)) {
     const { text, messages, prompt, completion } = row;
     if (typeof text === "string") return { source, text };

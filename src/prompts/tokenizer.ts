@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
-import { parseJsonObject } from "../checkpoint/json-text.js";
+import { parseJsonObject, parsePythonJsonObject } from "../checkpoint/json-text.js";
 import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf } from "../errors.js";
 import { findChatTemplate, parseChatTemplate, renderTranscript } from "./chat-template.js";
@@ -41,7 +41,7 @@ export async function openTokenizer(
   const json = await readTextFile(path);
   const configPath = join(folder, "tokenizer_config.json");
   const configText = await readOptionalTextFile(configPath);
-  const config = configText === undefined ? {} : parseJsonObject(configPath, configText);
+  const config = configText === undefined ? {} : parsePythonJsonObject(configPath, configText);
   await onStep(path, "loading the tokenizer");
   const tokenizerJson = parseJsonObject(path, json);
   refuseFalseLengths(path, tokenizerJson);
