@@ -1,9 +1,9 @@
 // The command `architectures`: says which models can be calibrated, and of known ones that cannot, why.
 
 import type { Command } from "commander";
-import pc from "picocolors";
 import { listArchitectures } from "../pipeline/list-architectures.js";
 import { architecturesJson, architecturesReport } from "../report/architectures-report.js";
+import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 
 interface ArchitecturesFlags {
@@ -17,7 +17,6 @@ export function addArchitecturesCommand(program: Command, { stdout }: CommandCon
     .option("--json", "print the result as JSON")
     .action(({ json }: ArchitecturesFlags) => {
       const list = listArchitectures();
-      const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
-      stdout.write(json ? architecturesJson(list) : architecturesReport(list, colors));
+      stdout.write(json ? architecturesJson(list) : architecturesReport(list, screenOf(stdout)));
     });
 }

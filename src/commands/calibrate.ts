@@ -1,7 +1,6 @@
 // The main command: options in, calibration called, report out. Touches no file itself.
 
 import { type Command, Option } from "commander";
-import pc from "picocolors";
 import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
@@ -9,6 +8,7 @@ import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
+import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
@@ -93,9 +93,8 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
     calibrate({ ...options, model: model ?? EMBEDDED_EXAMPLE, devices: device, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
-  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   const elsewhere = `The result is in ${result.output}.`;
   if (json) stdout.write(calibrationJson(result, seconds), elsewhere);
   else if (quiet) stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
-  else stdout.write(calibrationReport(result, colors, seconds), elsewhere);
+  else stdout.write(calibrationReport(result, screenOf(stdout), seconds), elsewhere);
 }

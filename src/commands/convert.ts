@@ -1,12 +1,12 @@
 // The command `convert`: options in, conversion called, report out. Touches no file itself.
 
 import { type Command, Option } from "commander";
-import pc from "picocolors";
 import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { convert } from "../pipeline/convert.js";
 import { conversionJson, conversionReport } from "../report/convert-report.js";
+import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
@@ -52,9 +52,8 @@ async function runConvert(model: string, flags: ConvertFlags, context: CommandCo
   const conversion = await withProgress(context, quiet, (onProgress) =>
     convert({ ...options, model, signal, onProgress }),
   );
-  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   const elsewhere = `The result is in ${conversion.output}.`;
   if (json) stdout.write(conversionJson(conversion), elsewhere);
   else if (quiet) stdout.write(`${showLine(conversion.output, PATH_LIMIT)}\n`, elsewhere);
-  else stdout.write(conversionReport(conversion, colors), elsewhere);
+  else stdout.write(conversionReport(conversion, screenOf(stdout)), elsewhere);
 }

@@ -1,9 +1,9 @@
 // The command `diff`: compares the scales of two checkpoints. A difference is no failure.
 
 import type { Command } from "commander";
-import pc from "picocolors";
 import { diff } from "../pipeline/diff.js";
 import { differenceJson, differenceReport } from "../report/diff-report.js";
+import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
 import { withProgress } from "./with-progress.js";
@@ -21,6 +21,5 @@ export function addDiffCommand(program: Command, context: CommandContext): void 
 async function runDiff(a: string, b: string, json: boolean, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
   const difference = await withProgress(context, false, (onProgress) => diff({ a, b, signal, onProgress }));
-  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
-  stdout.write(json ? differenceJson(difference) : differenceReport(difference, colors));
+  stdout.write(json ? differenceJson(difference) : differenceReport(difference, screenOf(stdout)));
 }

@@ -1,10 +1,11 @@
 // The command `inspect`: says what scales a checkpoint has and what engines do with them; fails when something is wrong.
 
 import type { Command } from "commander";
-import pc from "picocolors";
+import { counted } from "../counted.js";
 import { CheckpointError } from "../errors.js";
 import { inspect } from "../pipeline/inspect.js";
 import { inspectionJson, inspectionReport } from "../report/inspect-report.js";
+import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
 import { withProgress } from "./with-progress.js";
@@ -29,12 +30,11 @@ async function runInspect(model: string, { json, ...options }: InspectFlags, con
   const inspection = await withProgress(context, false, (onProgress) =>
     inspect({ ...options, model, signal, onProgress }),
   );
-  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
-  stdout.write(json ? inspectionJson(inspection) : inspectionReport(inspection, colors));
+  stdout.write(json ? inspectionJson(inspection) : inspectionReport(inspection, screenOf(stdout)));
   const [first] = inspection.problems;
   if (first === undefined) return;
   const count = inspection.problems.length;
   throw new CheckpointError(
-    `${inspection.folder}: ${count === 1 ? "1 problem" : `${count} problems`} with the KV scales, as listed: ${first.kind}${count === 1 ? "" : ", …"}. Calibrate or convert the checkpoint again.`,
+    `${inspection.folder}: ${counted(count, "problem")} with the KV scales, as listed: ${first.kind}${count === 1 ? "" : ", …"}. Calibrate or convert the checkpoint again.`,
   );
 }

@@ -2,11 +2,11 @@
 // missing.
 
 import { type Command, Option } from "commander";
-import pc from "picocolors";
 import { type ExpectedDownload, INSTALLABLE_PROVIDERS, installCuda } from "../pipeline/install-provider.js";
 import { listProviders } from "../pipeline/list-providers.js";
 import { downloadNotice, installReport } from "../report/install-report.js";
 import { providersJson, providersReport } from "../report/providers-report.js";
+import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 import { withProgress } from "./with-progress.js";
 
@@ -33,8 +33,7 @@ export function addProvidersCommand(program: Command, context: CommandContext): 
 async function runProviders({ json }: ProvidersFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
   const list = await withProgress(context, false, (onProgress) => listProviders({ signal, onProgress }));
-  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
-  stdout.write(json ? providersJson(list) : providersReport(list, colors));
+  stdout.write(json ? providersJson(list) : providersReport(list, screenOf(stdout)));
 }
 
 async function runInstall(context: CommandContext): Promise<void> {

@@ -1,7 +1,6 @@
 // `verify`: options in, verification called, reports out, a failed verdict as an error with its exit code.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import pc from "picocolors";
 import { UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
 import { TOOL_VERSION } from "../pipeline/calibration-record.js";
@@ -10,6 +9,7 @@ import { GENERATION_DEFAULTS } from "../pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
 import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
+import { screenOf } from "../report/screen.js";
 import { verifyHtml } from "../report/verify-html.js";
 import { verifyJson } from "../report/verify-json.js";
 import { verifyJunit } from "../report/verify-junit.js";
@@ -134,10 +134,9 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
     }),
   );
   const seconds = (performance.now() - start) / 1000;
-  const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   if (json) stdout.write(verifyJson(result, seconds));
   else if (quiet) stdout.write(`${result.verdict.name}\n`);
-  else stdout.write(verifyReport(result, colors, seconds));
+  else stdout.write(verifyReport(result, screenOf(stdout), seconds));
   // The verdict first: it decides the exit code, whatever becomes of the reports.
   const failures = await writeReportFiles(reports, { result, seconds });
   if (!result.verdict.passed) {

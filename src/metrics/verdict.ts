@@ -1,5 +1,6 @@
 // From the metrics of the arms to the decision: ship or not, and why. Pure; words for people, a name for machines.
 
+import { nounFor } from "../counted.js";
 import type { ArmMetrics } from "./arm-metrics.js";
 import type { Interval } from "./block-mean.js";
 import { formatNats, formatRange, formatShare } from "./figures.js";
@@ -116,15 +117,12 @@ function failedVerdict(facts: VerdictFacts): Verdict {
   ].filter((hint) => hint !== "");
   if (kept !== undefined && kept.layers.length > 0 && keepsThresholds(kept.metrics, thresholds)) {
     const { divergence, agreement } = kept.metrics;
-    const list = kept.layers.join(", ");
+    const which = `${nounFor(kept.layers.length, "layer")} ${kept.layers.join(", ")}`;
     return {
-      ...verdict(
-        "keep-layers-in-16-bits",
-        `Do not ship it as it is: keep ${layersWord(kept.layers)} ${list} in 16 bits.`,
-      ),
+      ...verdict("keep-layers-in-16-bits", `Do not ship it as it is: keep ${which} in 16 bits.`),
       reasons: [
         ...reasons,
-        `With ${layersWord(kept.layers)} ${list} in 16 bits: mean KL divergence ${formatNats(divergence.mean.value)} nats, the same token at ${formatShare(agreement)}.`,
+        `With ${which} in 16 bits: mean KL divergence ${formatNats(divergence.mean.value)} nats, the same token at ${formatShare(agreement)}.`,
         ...hints,
       ],
       layers: kept.layers,
@@ -152,10 +150,6 @@ function hintOfScale1(extraKl: Interval): string {
 function verdict(name: VerdictName, sentence: string): Verdict {
   const passed = name === "ship" || name === "scale-1-does-as-well";
   return { name, passed, sentence, reasons: [], layers: [], flag: undefined };
-}
-
-function layersWord(layers: readonly number[]): string {
-  return layers.length === 1 ? "layer" : "layers";
 }
 
 /**

@@ -1,5 +1,7 @@
 // Layers as people list them. Pure.
 
+import { nounFor } from "../counted.js";
+
 /** As layerList, at the start of a sentence: "Layer 3", "Layers 3, 5–8" */
 export function layerNames(layers: readonly number[]): string {
   const list = layerList(layers);
@@ -15,5 +17,5 @@ export function layerList(layers: readonly number[]): string {
     else runs.push([layer, layer]);
   }
   const names = runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
-  return `${layers.length === 1 ? "layer" : "layers"} ${names.join(", ")}`;
+  return `${nounFor(layers.length, "layer")} ${names.join(", ")}`;
 }

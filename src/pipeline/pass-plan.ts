@@ -4,6 +4,7 @@
 import type { Decoder } from "../architectures/description.js";
 import { ropeRegimes } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { counted } from "../counted.js";
 import { PromptDataError } from "../errors.js";
 import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
 import type { ComputePlan } from "./compute-plan.js";
@@ -49,6 +50,6 @@ function requirePositions({ embedding }: Decoder, tokenIds: readonly (readonly n
   const longest = tokenIds.reduce((length, ids) => Math.max(length, ids.length), 0);
   if (longest <= most) return;
   throw new PromptDataError(
-    `A prompt has ${longest} tokens, and this model has learned ${most} positions: cut prompts to that (--sequence-length ${most})`,
+    `A prompt has ${counted(longest, "token")}, and this model has learned ${counted(most, "position")}: cut prompts to that (--sequence-length ${most})`,
   );
 }

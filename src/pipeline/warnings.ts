@@ -1,6 +1,7 @@
 // What a user should know about the ranges and scales of a run, as sentences. Pure: decides, prints nothing.
 
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
+import { counted } from "../counted.js";
 import { type ExpertTokens, unreachedExperts } from "../numerics/expert-tokens.js";
 import { layerNames } from "../numerics/layer-names.js";
 import { type LayerRange, riseInLastQuarter } from "../numerics/ranges.js";
@@ -88,8 +89,10 @@ function unequalLayers({ scales }: WarningFacts): string[] {
 
 function truncated({ truncatedPrompts, sequenceLength }: WarningFacts): string[] {
   if (truncatedPrompts === 0) return [];
-  const prompts = truncatedPrompts === 1 ? "1 prompt was" : `${truncatedPrompts} prompts were`;
-  return [`${prompts} cut to ${sequenceLength} tokens (--sequence-length).`];
+  const were = truncatedPrompts === 1 ? "was" : "were";
+  return [
+    `${counted(truncatedPrompts, "prompt")} ${were} cut to ${counted(sequenceLength, "token")} (--sequence-length).`,
+  ];
 }
 
 function percent(fraction: number): string {

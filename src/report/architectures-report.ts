@@ -1,29 +1,28 @@
-// The list of architectures as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+// The list of architectures as people read it in a terminal, and as JSON for machines. Pure: text out.
 
-import type { Colors } from "picocolors/types.js";
 import type { ArchitectureList } from "../pipeline/list-architectures.js";
+import type { Screen } from "./screen.js";
 import { jsonDocument } from "./shown-text.js";
 import { wrapText } from "./wrapped-text.js";
 
-const WIDTH = 80;
 const GAP = 2;
 
 /** Every model_type that is supported, with what it covers; then those that are not, by reason. */
-export function architecturesReport({ supported, unsupported }: ArchitectureList, colors: Colors): string {
+export function architecturesReport({ supported, unsupported }: ArchitectureList, { colors, width }: Screen): string {
   const nameWidth = GAP + Math.max(...supported.map(({ modelType }) => modelType.length));
   const indent = " ".repeat(nameWidth);
   const lines = supported.map(
-    ({ modelType, covers }) => `${colors.bold(modelType.padEnd(nameWidth))}${wrapText(covers, WIDTH, indent)}`,
+    ({ modelType, covers }) => `${colors.bold(modelType.padEnd(nameWidth))}${wrapText(covers, width, indent)}`,
   );
   const reasons = [...new Set(unsupported.map(({ reason }) => reason))];
   const refused = reasons.flatMap((reason) => {
     const names = unsupported.filter((one) => one.reason === reason).map(({ modelType }) => modelType);
-    return [wrapText(names.join(", "), WIDTH), wrapText(`  ${reason}`, WIDTH, "  ")];
+    return [wrapText(names.join(", "), width), wrapText(`  ${reason}`, width, "  ")];
   });
   return [
     ...lines,
     "",
-    wrapText("The name is model_type in config.json. Of multimodal models, the text decoder is calibrated.", WIDTH),
+    wrapText("The name is model_type in config.json. Of multimodal models, the text decoder is calibrated.", width),
     "",
     colors.bold("Not supported, and why:"),
     ...refused,

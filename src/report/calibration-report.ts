@@ -1,67 +1,75 @@
-// The result of a calibration as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+// The result of a calibration as people read it in a terminal, and as JSON for machines. Pure: text out.
 
-import type { Colors } from "picocolors/types.js";
 import { OUTPUT_FORMATS, type OutputFormat } from "../checkpoint/output-formats.js";
+import { counted, formatCount } from "../counted.js";
 import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
+import type { Screen } from "./screen.js";
 import { jsonDocument, PATH_LIMIT, type Shown, shown } from "./shown-text.js";
-import { formatBar, formatCount, formatValue } from "./text.js";
-import { CONTINUED, wrapText, wrapWords } from "./wrapped-text.js";
+import { type Column, tableLines } from "./table.js";
+import { formatBar, formatValue } from "./text.js";
+import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
 
-const WIDTH = 80;
-const BAR_WIDTH = 9;
-const NUMBER_WIDTH = 10;
+/** Above the bars: what a full one is. */
+const BAR_TITLE = "of largest";
 
 /** The table of layers, where the result is, how to start the engines, and the warnings. */
-export function calibrationReport(result: CalibrationResult, colors: Colors, seconds: number): string {
+export function calibrationReport(result: CalibrationResult, screen: Screen, seconds: number): string {
+  const { colors, width } = screen;
   const safe = shown(result);
   return [
-    layerTable(safe, colors),
+    ...layerTable(safe, screen),
     "",
-    summaryLine(safe, seconds),
-    ...expertsLine(safe),
-    outputLine(safe, colors),
-    ...engineLines(result, colors),
+    wrapText(summaryLine(safe, seconds), width),
+    ...expertsLine(safe).map((line) => wrapText(line, width)),
+    outputLine(safe, screen),
+    ...engineLines(result, screen),
     ...safe.warnings.flatMap((warning) => [
       "",
-      ...wrapText(`Warning: ${warning}`, WIDTH, CONTINUED).split("\n").map(colors.yellow),
+      ...wrapText(`Warning: ${warning}`, width, CONTINUED).split("\n").map(colors.yellow),
     ]),
     "",
   ].join("\n");
 }
 
-function layerTable({ ranges, scales, format, dtype }: Shown<CalibrationResult>, colors: Colors): string {
+function layerTable({ ranges, scales, format, dtype }: Shown<CalibrationResult>, screen: Screen): string[] {
   const { sharesScale }: OutputFormat = OUTPUT_FORMATS[format];
-  const scaleTitles = sharesScale ? ["kv_scale"] : ["k_scale", "v_scale"];
-  const title = [
-    "layer",
-    ...barredTitles(["K absmax", "V absmax"]),
-    ...scaleTitles.map((t) => t.padStart(NUMBER_WIDTH)),
-  ];
   const largest = Math.max(...ranges.flatMap(({ k, v }) => [k.absmax, v.absmax]));
   const limit = FLOAT8_FORMATS[dtype].largest;
-  const rows = ranges.map(({ layer, k, v }, index) => {
-    const scale = scales[index];
-    const values = sharesScale ? [scale?.kvScale] : [scale?.kScale, scale?.vScale];
-    const absmaxes = [k.absmax, v.absmax].map((absmax) => {
-      // What exceeds the format's range at scale 1.0 is what makes a checkpoint without scales break.
-      const paint = absmax > limit ? colors.red : (text: string) => text;
-      const text = formatValue(absmax).padStart(NUMBER_WIDTH);
-      return `${paint(text)} ${colors.cyan(formatBar(largest === 0 ? 0 : absmax / largest, BAR_WIDTH))}`;
-    });
+  const absmaxColumns = (side: "k" | "v"): Column[] => {
+    const absmaxes = ranges.map((range) => range[side].absmax);
+    // What exceeds the format's range at scale 1.0 is what makes a checkpoint without scales break.
+    const paint = (absmax: number) => (absmax > limit ? screen.colors.red : undefined);
+    const barOf = (absmax: number) => formatBar(largest === 0 ? 0 : absmax / largest, BAR_TITLE.length);
     return [
-      String(layer).padStart(5),
-      ...absmaxes,
-      ...values.map((value) => formatValue(value ?? 1).padStart(NUMBER_WIDTH)),
+      {
+        title: `${side.toUpperCase()} absmax`,
+        cells: absmaxes.map((absmax) => ({ text: formatValue(absmax), paint: paint(absmax) })),
+      },
+      {
+        title: BAR_TITLE,
+        cells: absmaxes.map((absmax) => ({ text: barOf(absmax), paint: screen.colors.cyan })),
+        isOptional: true,
+      },
     ];
+  };
+  const scaleColumn = (title: string, kind: "kvScale" | "kScale" | "vScale"): Column => ({
+    title,
+    cells: ranges.map((_, index) => formatValue(scales[index]?.[kind] ?? 1)),
   });
-  return [colors.bold(title.join("  ")), ...rows.map((row) => row.join("  "))].map((line) => line.trimEnd()).join("\n");
-}
-
-function barredTitles(titles: readonly string[]): string[] {
-  return titles.map((title) => `${title.padStart(NUMBER_WIDTH)} ${" ".repeat(BAR_WIDTH)}`);
+  return tableLines(
+    [
+      { title: "layer", cells: ranges.map(({ layer }) => String(layer)) },
+      ...absmaxColumns("k"),
+      ...absmaxColumns("v"),
+      ...(sharesScale
+        ? [scaleColumn("kv_scale", "kvScale")]
+        : [scaleColumn("k_scale", "kScale"), scaleColumn("v_scale", "vScale")]),
+    ],
+    screen,
+  );
 }
 
 function summaryLine(
@@ -69,30 +77,32 @@ function summaryLine(
   seconds: number,
 ): string {
   const where = provider === "cpu" ? provider : `${provider}, ${computedIn}`;
-  return `${ranges.length} layers · ${formatCount(samples)} prompts · ${formatCount(tokens)} tokens · ${where} · ${seconds.toFixed(1)} s`;
+  return `${counted(ranges.length, "layer")} · ${counted(samples, "prompt")} · ${counted(tokens, "token")} · ${where} · ${seconds.toFixed(1)} s`;
 }
 
 function expertsLine({ experts }: Shown<CalibrationResult>): string[] {
   if (experts.length === 0) return [];
   const all = experts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const reached = all - experts.reduce((sum, layer) => sum + unreachedExperts(layer), 0);
-  const layers = experts.length === 1 ? "1 layer" : `${experts.length} layers`;
-  return [`${formatCount(reached)} of ${formatCount(all)} experts in ${layers} computed tokens of the prompts`];
+  const where = counted(experts.length, "layer");
+  return [`${formatCount(reached)} of ${counted(all, "expert")} in ${where} computed tokens of the prompts`];
 }
 
-function outputLine({ output, inPlace, format, dtype, placement }: Shown<CalibrationResult>, colors: Colors): string {
+function outputLine(
+  { output, inPlace, format, dtype, placement }: Shown<CalibrationResult>,
+  { colors, width }: Screen,
+): string {
   const how = inPlace ? "added in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
-  return `${colors.bold(colors.green("Written to"))} ${output}\n           ${format}, ${dtype}, ${how}`;
+  return `${colors.bold(colors.green("Written to"))} ${output}\n${CONTINUED}${wrapText(`${format}, ${dtype}, ${how}`, width, CONTINUED)}`;
 }
 
-function engineLines({ format, output }: CalibrationResult, colors: Colors): string[] {
+function engineLines({ format, output }: CalibrationResult, { colors, width }: Screen): string[] {
   const { engines }: OutputFormat = OUTPUT_FORMATS[format];
   const folder = shellWord(output);
   return engines.flatMap(({ name, command }) => {
     // A line that the terminal would break inside a word is broken as a shell allows: never inside the quoted folder.
     const words = command.split(" ").map((word) => (word === "FOLDER" ? folder : word));
-    const lines = wrapWords(words, WIDTH - 6).join(" \\\n    ");
-    return ["", `${name}:`, colors.cyan(`  ${lines}`)];
+    return ["", `${name}:`, colors.cyan(wrapCommand(words, width))];
   });
 }
 

@@ -1,25 +1,24 @@
-// The result of a conversion as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+// The result of a conversion as people read it in a terminal, and as JSON for machines. Pure: text out.
 
-import type { Colors } from "picocolors/types.js";
+import { counted } from "../counted.js";
 import type { Conversion } from "../pipeline/convert.js";
+import type { Screen } from "./screen.js";
 import { jsonDocument, shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
 import { CONTINUED, wrapText } from "./wrapped-text.js";
 
-const WIDTH = 80;
-
 /** What was made of what, where it is, and the warnings. */
-export function conversionReport(conversion: Conversion, colors: Colors): string {
+export function conversionReport(conversion: Conversion, { colors, width }: Screen): string {
   const { scales, output, inPlace, placement, format, dtype, fromDtype, source, warnings } = shown(conversion);
   const how = inPlace ? "replaced in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
   const origin = source === "absmax" ? "the absmax that kv_scales.json has recorded" : source;
   const values = scales.flatMap(({ kScale, vScale }) => [kScale, vScale]);
   return [
-    wrapText(`${scales.length} layers · ${fromDtype} → ${dtype} · from ${origin}`, WIDTH),
+    wrapText(`${counted(scales.length, "layer")} · ${fromDtype} → ${dtype} · from ${origin}`, width),
     `k and v scales from ${formatValue(Math.min(...values))} to ${formatValue(Math.max(...values))}`,
     `${colors.bold(colors.green("Written to"))} ${output}`,
-    `           ${format}, ${dtype}, ${how}`,
-    ...warnings.flatMap((warning) => ["", colors.yellow(wrapText(`Warning: ${warning}`, WIDTH, CONTINUED))]),
+    `${CONTINUED}${wrapText(`${format}, ${dtype}, ${how}`, width, CONTINUED)}`,
+    ...warnings.flatMap((warning) => ["", colors.yellow(wrapText(`Warning: ${warning}`, width, CONTINUED))]),
     "",
   ].join("\n");
 }

@@ -1,23 +1,25 @@
-// The difference of two checkpoints' scales as people read it in a terminal of 80 columns, and as JSON. Pure: text out.
+// The difference of two checkpoints' scales as people read it in a terminal, and as JSON. Pure: text out.
 
-import type { Colors } from "picocolors/types.js";
 import { layerList } from "../numerics/layer-names.js";
 import type { ComparedCheckpoint, Difference, LayerRatios } from "../pipeline/diff.js";
-
+import type { Screen } from "./screen.js";
 import { jsonDocument, type Shown, shown } from "./shown-text.js";
+import { tableLines } from "./table.js";
+import { wrapText } from "./wrapped-text.js";
 
-const NUMBER_WIDTH = 8;
 const SIDES = ["k", "v", "kv"] as const;
 
 /** The two checkpoints, the ratios by layer, and the largest. */
-export function differenceReport(difference: Difference, colors: Colors): string {
+export function differenceReport(difference: Difference, screen: Screen): string {
   const { a, b, layers, onlyInA, onlyInB } = shown(difference);
   return [
     sideLine("a", a),
     sideLine("b", b),
-    ...(a.dtype === b.dtype ? [] : ["The dtypes differ: ratios are of the absmax that the scales stand for."]),
+    ...(a.dtype === b.dtype
+      ? []
+      : [wrapText("The dtypes differ: ratios are of the absmax that the scales stand for.", screen.width)]),
     "",
-    ...ratioTable(layers, colors),
+    ...ratioTable(layers, screen),
     ...onlyLine("a", onlyInA),
     ...onlyLine("b", onlyInB),
     largestLine(difference),
@@ -29,15 +31,16 @@ function sideLine(name: string, { folder, kinds, dtype }: Shown<ComparedCheckpoi
   return `${name}  ${folder}\n   ${kinds.join(", ")} for ${dtype}`;
 }
 
-function ratioTable(layers: readonly LayerRatios[], colors: Colors): string[] {
+function ratioTable(layers: readonly LayerRatios[], screen: Screen): string[] {
   const sides = SIDES.filter((side) => layers.some((layer) => layer[side] !== undefined));
   if (sides.length === 0) return ["No layer has scales of one kind in both."];
-  const title = ["layer", ...sides.map((side) => `${side} b/a`.padStart(NUMBER_WIDTH))].join("  ");
-  const rows = layers.map((layer) => {
-    const cells = sides.map((side) => formatRatio(layer[side]).padStart(NUMBER_WIDTH));
-    return [String(layer.layer).padStart(5), ...cells].join("  ");
-  });
-  return [colors.bold(title), ...rows];
+  return tableLines(
+    [
+      { title: "layer", cells: layers.map(({ layer }) => String(layer)) },
+      ...sides.map((side) => ({ title: `${side} b/a`, cells: layers.map((layer) => formatRatio(layer[side])) })),
+    ],
+    screen,
+  );
 }
 
 function formatRatio(ratio: number | undefined): string {

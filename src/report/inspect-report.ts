@@ -1,42 +1,45 @@
-// The result of an inspection as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+// The result of an inspection as people read it in a terminal, and as JSON for machines. Pure: text out.
 
-import type { Colors } from "picocolors/types.js";
+import { counted } from "../counted.js";
 import type { InspectedEngine, Inspection } from "../pipeline/inspect.js";
+import type { Screen } from "./screen.js";
 import { jsonDocument, type Shown, type ShownText, shown } from "./shown-text.js";
+import { tableLines } from "./table.js";
 import { formatValue } from "./text.js";
 import { CONTINUED, wrapText } from "./wrapped-text.js";
 
-const WIDTH = 80;
-const NUMBER_WIDTH = 10;
 const ENGINE_WIDTH = 24;
 const USE_WIDTH = 9;
+/** Columns for the reason, beside the engine's name; with fewer, it stands below. */
+const LEAST_REASON_WIDTH = 30;
 const KINDS = ["kv_scale", "k_scale", "v_scale"] as const;
 
 type ShownInspection = Shown<Inspection>;
 type Scale = Inspection["layers"][number]["scales"][number];
 
 /** What is there, what engines make of it, and what is wrong. */
-export function inspectionReport(inspection: Inspection, colors: Colors): string {
+export function inspectionReport(inspection: Inspection, screen: Screen): string {
+  const { colors, width } = screen;
   const safe = shown(inspection);
   const { engines, problems } = safe;
   return [
-    headLine(safe),
+    headLine(safe, width),
     "",
-    ...scaleTable(safe, colors),
-    ...engines.map((engine) => engineLine(engine, colors)),
-    ...problems.flatMap(({ message }) => ["", colors.red(wrapText(`Problem: ${message}`, WIDTH, CONTINUED))]),
+    ...scaleTable(safe, screen),
+    ...engines.map((engine) => engineLine(engine, screen)),
+    ...problems.flatMap(({ message }) => ["", colors.red(wrapText(`Problem: ${message}`, width, CONTINUED))]),
     "",
   ].join("\n");
 }
 
-function headLine({ modelType, quantization, kvCacheDtype, layers }: ShownInspection): string {
+function headLine({ modelType, quantization, kvCacheDtype, layers }: ShownInspection, width: number): string {
   const parts = [
     modelType === undefined ? "unknown model type" : quoted(modelType),
-    `${layers.length} ${layers.length === 1 ? "layer" : "layers"} with attention`,
+    `${counted(layers.length, "layer")} with attention`,
     ...(quantization === undefined ? [] : [`quantization_config: ${quoted(quantization)}`]),
     ...(kvCacheDtype === undefined ? [] : [`kv_cache_torch_dtype: ${quoted(kvCacheDtype)}`]),
   ];
-  return wrapText(parts.join(" · "), WIDTH, CONTINUED);
+  return wrapText(parts.join(" · "), width, CONTINUED);
 }
 
 /** A name as it is; what is none, in quotes, so that it does not pass for a sentence of ours. */
@@ -44,16 +47,21 @@ function quoted(name: ShownText): string {
   return /^[\w./-]+$/.test(name) ? name : `"${name}"`;
 }
 
-function scaleTable({ layers, strayScales }: ShownInspection, colors: Colors): string[] {
+function scaleTable({ layers, strayScales }: ShownInspection, screen: Screen): string[] {
   const all = [...layers.flatMap(({ scales }) => scales), ...strayScales];
   if (all.length === 0) return ["No KV scales: engines run an FP8 cache at 1.0.", ""];
   const kinds = KINDS.filter((kind) => all.some((scale) => scale.kind === kind));
-  const title = ["layer", ...kinds.map((kind) => kind.padStart(NUMBER_WIDTH))].join("  ");
-  const rows = layers.map(({ layer, scales }) => {
-    const cells = kinds.map((kind) => cellOf(scales.find((scale) => scale.kind === kind)).padStart(NUMBER_WIDTH));
-    return [String(layer).padStart(5), ...cells].join("  ").trimEnd();
-  });
-  return [colors.bold(title), ...rows, "", ...tensorLines(all).map(colors.dim), ""];
+  const table = tableLines(
+    [
+      { title: "layer", cells: layers.map(({ layer }) => String(layer)) },
+      ...kinds.map((kind) => ({
+        title: kind,
+        cells: layers.map(({ scales }) => cellOf(scales.find((scale) => scale.kind === kind))),
+      })),
+    ],
+    screen,
+  );
+  return [...table, "", ...tensorLines(all).map(screen.colors.dim), ""];
 }
 
 function cellOf(scale: Shown<Scale> | undefined): string {
@@ -74,7 +82,7 @@ function tensorLines(scales: readonly Shown<Scale>[]): string[] {
   return [...counts].map(([line, count]) => `${count} × ${line}`);
 }
 
-function engineLine({ name, use, why }: Shown<InspectedEngine>, colors: Colors): string {
+function engineLine({ name, use, why }: Shown<InspectedEngine>, { colors, width }: Screen): string {
   const paint = {
     used: colors.green,
     refused: colors.red,
@@ -83,8 +91,9 @@ function engineLine({ name, use, why }: Shown<InspectedEngine>, colors: Colors):
     none: colors.dim,
   };
   const column = ENGINE_WIDTH + USE_WIDTH;
-  const text = wrapText(why, WIDTH, " ".repeat(column));
-  return `${name.padEnd(ENGINE_WIDTH)}${paint[use](use.padEnd(USE_WIDTH))}${text}`;
+  const head = `${name.padEnd(ENGINE_WIDTH)}${paint[use](use.padEnd(USE_WIDTH))}`;
+  if (width - column >= LEAST_REASON_WIDTH) return `${head}${wrapText(why, width, " ".repeat(column))}`;
+  return `${head.trimEnd()}\n${CONTINUED}${wrapText(why, width, CONTINUED)}`;
 }
 
 /** The result for machines. Keys are stable; numbers that JSON does not have are texts. */

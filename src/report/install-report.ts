@@ -1,5 +1,6 @@
 // What is said before and after a provider's libraries are installed. Pure: text out.
 
+import { counted } from "../counted.js";
 import type { ExpectedDownload, InstalledProvider } from "../pipeline/install-provider.js";
 import { formatBytes } from "./text.js";
 
@@ -14,7 +15,7 @@ export function installReport({ folder, libraries, loadFailure }: InstalledProvi
   const done =
     libraries.length === 0
       ? `CUDA's libraries are installed already, in\n  ${folder}\n`
-      : `Installed ${libraries.length} libraries (${formatBytes(bytes)}) in\n  ${folder}\n`;
+      : `Installed ${counted(libraries.length, "library", "libraries")} (${formatBytes(bytes)}) in\n  ${folder}\n`;
   const works =
     loadFailure === undefined
       ? "See whether CUDA works here: npx create-kv-scales providers\n"

@@ -2,12 +2,13 @@
 // The only importer of the spinner. Knows nothing of results.
 
 import ora, { type Ora } from "ora";
+import { formatCount } from "../counted.js";
 import type { CalibrationProgress } from "../pipeline/calibrate.js";
 import type { InstallProgress } from "../pipeline/install-provider.js";
 import type { ProbeProgress } from "../pipeline/list-providers.js";
 import type { VerificationProgress } from "../pipeline/verify.js";
 import { showLine } from "./shown-text.js";
-import { formatBar, formatBytes, formatCount, formatSeconds } from "./text.js";
+import { formatBar, formatBytes, formatSeconds } from "./text.js";
 import type { TextOutput } from "./text-output.js";
 
 /** In a log, a line this often says that the work goes on without burying the rest. */

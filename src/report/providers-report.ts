@@ -1,46 +1,43 @@
-// The list of providers as people read it in a terminal of 80 columns, and as JSON for machines. Pure: text out.
+// The list of providers as people read it in a terminal, and as JSON for machines. Pure: text out.
 
-import type { Colors } from "picocolors/types.js";
 import type { ListedProvider, ProviderList } from "../pipeline/list-providers.js";
+import type { Screen } from "./screen.js";
 import { jsonDocument, type Shown, shown } from "./shown-text.js";
 import { formatBytes } from "./text.js";
-import { wrapText, wrapWords } from "./wrapped-text.js";
+import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
 
-const WIDTH = 80;
 const NAME_WIDTH = 8;
 const USE_WIDTH = 12;
-/** Of a command's lines: four columns before them, and the two of ` \\` behind. */
-const COMMAND_MARGIN = 6;
-const INDENT = " ".repeat(NAME_WIDTH + USE_WIDTH);
+/** Columns for what is said beside a provider's name; with fewer, it stands below. */
+const LEAST_TEXT_WIDTH = 40;
 
 type Device = ProviderList["devices"][number];
 
 /** Each provider with what it computes in or what stands in its way, then the devices. */
-export function providersReport(list: ProviderList, colors: Colors): string {
+export function providersReport(list: ProviderList, screen: Screen): string {
+  const { colors, width } = screen;
   const { providers, devices } = shown(list);
   const automatic = providers.find(({ isAutomatic }) => isAutomatic);
   return [
-    ...providers.flatMap((provider) => providerLines(provider, colors)),
-    ...(devices.length > 0 ? ["", ...devices.map(deviceLine)] : []),
+    ...providers.flatMap((provider) => providerLines(provider, screen)),
+    ...(devices.length > 0 ? ["", ...devices.map((device) => wrapText(deviceLine(device), width, CONTINUED))] : []),
     "",
     automatic === undefined ? "None is usable." : `--provider auto takes ${colors.bold(automatic.provider)}.`,
     "",
   ].join("\n");
 }
 
-function providerLines(listed: Shown<ListedProvider>, colors: Colors): string[] {
+function providerLines(listed: Shown<ListedProvider>, { colors, width }: Screen): string[] {
   const { provider, description, usable, obstacle, remarks } = listed;
   const use = usable ? colors.green("usable".padEnd(USE_WIDTH)) : colors.yellow("not usable".padEnd(USE_WIDTH));
   const head = `${colors.bold(provider.padEnd(NAME_WIDTH))}${use}`;
   const sentences = [usable ? usableLine(listed) : description, ...(obstacle === undefined ? [] : [obstacle.what])];
-  const [first = "", ...rest] = [...sentences, ...remarks].map((text) => wrapText(text, WIDTH, INDENT));
-  return [`${head}${first}`, ...rest.map((text) => `${INDENT}${text}`), ...commandLines(obstacle?.command)];
-}
-
-/** Broken as a shell allows, so that it can be pasted. */
-function commandLines(command: readonly string[] | undefined): string[] {
-  if (command === undefined) return [];
-  return [`${INDENT}This brings it:`, `  ${wrapWords(command, WIDTH - COMMAND_MARGIN).join(" \\\n    ")}`];
+  const isWide = width - NAME_WIDTH - USE_WIDTH >= LEAST_TEXT_WIDTH;
+  const indent = isWide ? " ".repeat(NAME_WIDTH + USE_WIDTH) : CONTINUED;
+  const texts = [...sentences, ...remarks].map((text) => `${indent}${wrapText(text, width, indent)}`);
+  const lines = isWide ? [`${head}${texts.join("\n").trimStart()}`] : [head.trimEnd(), ...texts];
+  if (obstacle?.command === undefined) return lines;
+  return [...lines, `${indent}This brings it:`, wrapCommand(obstacle.command, width)];
 }
 
 function usableLine({ description, computesIn, deviation = 0 }: Shown<ListedProvider>): string {

@@ -17,11 +17,6 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** 12345.6 → "12,346" */
-export function formatCount(count: number): string {
-  return Math.round(count).toLocaleString("en-US");
-}
-
 /** Five significant digits; very small and very large values in scientific notation. */
 export function formatValue(value: number): string {
   const isPlain = value === 0 || (value >= 1e-4 && value < 1e6);

@@ -1,12 +1,12 @@
 // What the reports of a verification have in common: which arm is judged, what is noise, and figures as texts.
 // Pure; knows no layout.
 
+import { counted } from "../counted.js";
 import type { Interval } from "../metrics/block-mean.js";
 import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures.js";
 import { isNoDifference, type NoiseFloor } from "../metrics/thresholds.js";
 import type { ArmName, ArmResult, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
 import { GENERATED_LIMIT, type Shown, shown } from "./shown-text.js";
-import { formatCount } from "./text.js";
 
 /** The result with every text in it fit to be shown; what a model wrote is cut much later than a name. */
 export function shownResult({ generation, ...others }: VerifyResult): Shown<VerifyResult> {
@@ -125,8 +125,8 @@ function shareOfBoth(count: number, elements: number): number {
 export function summaryOf({ modelType, windows, tokens, provider, computedIn }: VerifyResult, seconds: number): string {
   return [
     modelType,
-    `${formatCount(windows)} ${windows === 1 ? "window" : "windows"}`,
-    `${formatCount(tokens)} tokens`,
+    counted(windows, "window"),
+    counted(tokens, "token"),
     provider === "cpu" ? provider : `${provider}, ${computedIn}`,
     `${seconds.toFixed(1)} s`,
   ].join(" · ");

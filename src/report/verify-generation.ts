@@ -1,8 +1,8 @@
 // What every report says of generated texts: where two part, what they share, what their caches stored. Pure: text out.
 
+import { counted, formatCount } from "../counted.js";
 import type { GeneratedText, GenerationResult, MeasuredCache } from "../pipeline/verify-result.js";
 import type { Shown } from "./shown-text.js";
-import { formatCount } from "./text.js";
 import { isWide } from "./verify-lines.js";
 
 /** Such as "the texts part at token 12 of 64". */
@@ -35,8 +35,8 @@ export function storageOf({ texts, bits16, fp8 }: GenerationResult): string {
   const equal = texts.filter(({ partsAt }) => partsAt === undefined).length;
   const perLayer = [bits16, fp8].map(bytesPerLayer);
   const layers = perLayer.includes(undefined) ? "" : ` (per layer ${perLayer.join(" and ")})`;
-  const bytes = `${formatCount(bits16.bytesPerToken)} bytes in ${typeOf(bits16)}, ${formatCount(fp8.bytesPerToken)} in ${typeOf(fp8)}${layers}`;
-  return `${equal} of ${texts.length} texts are equal. A token takes ${bytes}. Stored as ${storedAs([bits16, fp8])}.`;
+  const bytes = `${counted(bits16.bytesPerToken, "byte")} in ${typeOf(bits16)}, ${formatCount(fp8.bytesPerToken)} in ${typeOf(fp8)}${layers}`;
+  return `${equal} of ${counted(texts.length, "text")} ${equal === 1 ? "is" : "are"} equal. A token takes ${bytes}. Stored as ${storedAs([bits16, fp8])}.`;
 }
 
 /** Such as "uint16 and uint8 codes". @param caches all stored in one way */

@@ -1,11 +1,12 @@
 // Tables of the HTML report: caches, positions, layers, and how all of it was measured. Pure.
 
+import { counted, formatCount } from "../counted.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
 import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import type { VerifyResult } from "../pipeline/verify-result.js";
 import { type Content, html, Markup } from "./html-markup.js";
-import { formatCount, formatValue } from "./text.js";
+import { formatValue } from "./text.js";
 import { cacheOf, figuresOf, formatDecibels, limitRows, subjectOf } from "./verify-figures.js";
 
 /** A row for each arm, then the noise floor and the limits. On a narrow screen each row becomes a card. */
@@ -30,7 +31,7 @@ export function armTable(result: VerifyResult): Markup {
   );
   return html`<div class="scroll" role="region" tabindex="0" aria-label="Caches compared">
 <table class="cards" role="table">
-<caption>Each row is what one cache would keep of K and V. Differences are from ${baseline}, over the same ${formatCount(result.positions)} positions; KL in nats.</caption>
+<caption>Each row is what one cache would keep of K and V. Differences are from ${baseline}, over the same ${counted(result.positions, "position")}; KL in nats.</caption>
 <thead role="rowgroup"><tr role="row">${titles.map((title) => html`<th role="columnheader" scope="col">${title}</th>`)}</tr></thead>
 <tbody role="rowgroup">
 ${rows}${limits}
@@ -123,7 +124,7 @@ export function factList(result: VerifyResult, version: string, library: string)
     ["Architecture", modelType],
     ["FP8 cache", cacheOf(result)],
     ["Compared with", baseline],
-    ["Text", `${formatCount(tokens)} tokens in ${formatCount(windows)} ${windows === 1 ? "window" : "windows"}`],
+    ["Text", `${counted(tokens, "token")} in ${counted(windows, "window")}`],
     ["Positions", `${formatCount(positions)}, each with a token that follows`],
     [
       "Limits",

@@ -1,10 +1,10 @@
 // The top of the HTML report: what is to be done, why, and how far each figure is from its limit. Pure.
 
+import { formatCount } from "../counted.js";
 import { formatIncrease, formatNats, formatRange, formatShare } from "../metrics/figures.js";
 import { checkThresholds, isNoDifference, type ThresholdCheck } from "../metrics/thresholds.js";
 import type { ArmResult, VerifyResult } from "../pipeline/verify-result.js";
 import { html, Markup } from "./html-markup.js";
-import { formatCount } from "./text.js";
 import { cacheOf, noiseFloorFor, subjectOf } from "./verify-figures.js";
 
 /** The folder without those that it lies in. */

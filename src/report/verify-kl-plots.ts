@@ -1,10 +1,10 @@
 // Where the KL divergence of a verification comes from, as plots: over positions, and of each layer alone.
 // Pure: results in, data and sentences out; knows no HTML.
 
+import { formatCount } from "../counted.js";
 import type { ArmName, LayerEffect, VerifyResult } from "../pipeline/verify-result.js";
 import { axisFor } from "./plot-axis.js";
 import { definedOf, formatDivergence as format, type NamedValues, type PlotGroup, plotOf } from "./plot-series.js";
-import { formatCount } from "./text.js";
 import { subjectOf } from "./verify-figures.js";
 import { layersText, subjectFirst } from "./verify-layer-plots.js";
 

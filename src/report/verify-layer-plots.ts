@@ -1,6 +1,7 @@
 // What a verification found in each layer, as plots: what enters the cache, and what each cache makes of it, K beside V.
 // Pure: results in, data and sentences out; knows no HTML.
 
+import { nounFor } from "../counted.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
 import { formatShare, nameOf } from "../metrics/figures.js";
 import { FLOAT8_CODES } from "../numerics/float8.js";
@@ -128,7 +129,7 @@ export function layersText(layers: readonly number[]): string {
     else runs.push([layer, layer]);
   }
   const names = runs.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`));
-  return `${layers.length === 1 ? "layer" : "layers"} ${names.join(", ")}`;
+  return `${nounFor(layers.length, "layer")} ${names.join(", ")}`;
 }
 
 /** The arms of these names that were measured, the judged one before the others. */

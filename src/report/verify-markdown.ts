@@ -1,9 +1,9 @@
 // The result of a verification as GitHub's Markdown, for a pull request or a job summary. Pure: text out.
 
+import { formatCount } from "../counted.js";
 import { formatNats, formatShare } from "../metrics/figures.js";
 import type { VerifyResult } from "../pipeline/verify-result.js";
 import type { Shown, ShownText } from "./shown-text.js";
-import { formatCount } from "./text.js";
 import {
   cacheOf,
   figuresOf,

@@ -1,10 +1,11 @@
-// The result of a verification as people read it in a terminal of 80 columns. Pure: text out.
+// The result of a verification as people read it in a terminal. Pure: text out.
 
-import type { Colors } from "picocolors/types.js";
 import { formatNats, formatShare } from "../metrics/figures.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
-import type { ArmResult, GeneratedText, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
+import type { ArmResult, GeneratedText, VerifyResult } from "../pipeline/verify-result.js";
+import type { Screen } from "./screen.js";
 import type { Shown } from "./shown-text.js";
+import { type Column, tableLines } from "./table.js";
 import { formatBar } from "./text.js";
 import {
   cacheOf,
@@ -19,107 +20,101 @@ import {
 } from "./verify-figures.js";
 import { partingOf, splitTexts, storageOf } from "./verify-generation.js";
 import { clipStart, clipText } from "./verify-lines.js";
-import { CONTINUED, wrapText } from "./wrapped-text.js";
+import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
 
-const WIDTH = 80;
-const BAR_WIDTH = 9;
 /** A full bar: more than any FP8 format reaches (E4M3 about 32 dB). */
 const FULL_BAR_DECIBELS = 40;
+const FULL_BAR_TITLE = `of ${FULL_BAR_DECIBELS} dB`;
 
 /** The arms, the layers, what was generated, the verdict with its reasons, and the warnings. */
-export function verifyReport(verified: VerifyResult, colors: Colors, seconds: number): string {
+export function verifyReport(verified: VerifyResult, screen: Screen, seconds: number): string {
+  const { colors, width } = screen;
   const result = shownResult(verified);
   const subject = subjectOf(result);
   return [
-    ...armTable(result, colors),
+    ...armTable(result, screen),
     "",
-    ...(subject === undefined || subject.layers.length === 0 ? [] : [...layerTable(subject, result, colors), ""]),
-    ...generationLines(result, colors),
+    ...(subject === undefined || subject.layers.length === 0 ? [] : [...layerTable(subject, result, screen), ""]),
+    ...generationLines(result, screen),
     result.checkpoint,
-    wrapText(`${cacheOf(result)} · ${summaryOf(result, seconds)}`, WIDTH),
+    wrapText(`${cacheOf(result)} · ${summaryOf(result, seconds)}`, width),
     "",
-    ...verdictLines(result, colors),
+    ...verdictLines(result, screen),
     ...result.warnings.flatMap((warning) => [
       "",
-      ...wrapText(`Warning: ${warning}`, WIDTH, CONTINUED).split("\n").map(colors.yellow),
+      ...wrapText(`Warning: ${warning}`, width, CONTINUED).split("\n").map(colors.yellow),
     ]),
     "",
   ].join("\n");
 }
 
-const ARM_WIDTHS = [-8, 15, 23, 9, 9, 10] as const;
+function armTable(result: VerifyResult, screen: Screen): string[] {
+  const { arms, baseline, thresholds } = result;
+  const titles = ["arm", "perplexity", `against ${baseline}`, "mean KL", "p99 KL", "same token"];
+  const armRows = arms.map((arm) => {
+    const { perplexity, ratio, meanKl, p99, agreement } = figuresOf(arm, result);
+    return [arm.name, perplexity, ratio, meanKl, p99, agreement];
+  });
+  const rows = [...armRows, ...limitRows(result)];
+  const columns = titles.map((title, index) => ({
+    title,
+    cells: rows.map((cells) => cells[index] ?? ""),
+    align: index === 0 ? ("left" as const) : ("right" as const),
+  }));
+  return tableLines(columns, screen, (row) => {
+    const arm = arms[row];
+    if (arm === undefined) return screen.colors.dim;
+    return arm.name === baseline || keepsThresholds(arm, thresholds) ? undefined : screen.colors.red;
+  });
+}
 
-function armTable(result: VerifyResult, colors: Colors): string[] {
-  const title = ["arm", "perplexity", `against ${result.baseline}`, "mean KL", "p99 KL", "same token"];
-  return [
-    colors.bold(columns(title, ARM_WIDTHS)),
-    ...result.arms.map((arm) => armRow(arm, result, colors)),
-    ...limitRows(result).map((cells) => colors.dim(columns(cells, ARM_WIDTHS))),
+function layerTable({ layers }: ArmResult, { layerEffects }: VerifyResult, screen: Screen): string[] {
+  const { colors } = screen;
+  const effects = new Map(layerEffects.map(({ layer, meanKl }) => [layer, formatNats(meanKl)]));
+  const sideColumns = (side: "k" | "v"): Column[] => {
+    const sqnrs = layers.map((fidelity) => fidelity[side].sqnr);
+    const barOf = (sqnr: number) => formatBar(Number.isNaN(sqnr) ? 0 : sqnr / FULL_BAR_DECIBELS, FULL_BAR_TITLE.length);
+    return [
+      { title: `${side.toUpperCase()} SQNR`, cells: sqnrs.map(formatDecibels) },
+      {
+        title: FULL_BAR_TITLE,
+        cells: sqnrs.map((sqnr) => ({ text: barOf(sqnr), paint: colors.cyan })),
+        isOptional: true,
+      },
+    ];
+  };
+  const saturated = layers.map((fidelity) => ({
+    text: formatShare(saturatedShare(fidelity)),
+    paint: fidelity.k.saturated + fidelity.v.saturated > 0 ? colors.red : undefined,
+  }));
+  const columns = [
+    { title: "layer", cells: layers.map(({ layer }) => String(layer)) },
+    ...sideColumns("k"),
+    ...sideColumns("v"),
+    { title: "saturated", cells: saturated },
+    { title: "flushed", cells: layers.map((fidelity) => formatShare(flushedShare(fidelity))) },
+    ...(effects.size > 0 ? [{ title: "KL alone", cells: layers.map(({ layer }) => effects.get(layer) ?? "") }] : []),
   ];
+  return tableLines(columns, screen);
 }
 
-function armRow(arm: ArmResult, result: VerifyResult, colors: Colors): string {
-  const { perplexity, ratio, meanKl, p99, agreement } = figuresOf(arm, result);
-  const kept = arm.name === result.baseline || keepsThresholds(arm, result.thresholds);
-  const row = columns([arm.name, perplexity, ratio, meanKl, p99, agreement], ARM_WIDTHS);
-  return kept ? row : colors.red(row);
-}
-
-/** Cells side by side; a negative width is that of a column that begins at its left. */
-function columns(cells: readonly string[], widths: readonly number[]): string {
-  const padded = cells.map((cell, index) => {
-    const width = widths[index] ?? 0;
-    return width < 0 ? cell.padEnd(-width) : cell.padStart(width);
-  });
-  return padded.join(" ").trimEnd();
-}
-
-const LAYER_WIDTHS = [5, 9, -BAR_WIDTH, 9, -BAR_WIDTH, 11, 11, 10] as const;
-
-function layerTable(arm: ArmResult, { layerEffects }: VerifyResult, colors: Colors): string[] {
-  const effects = new Map(layerEffects.map(({ layer, meanKl }) => [layer, meanKl]));
-  const title = ["layer", "K SQNR", "", "V SQNR", "", "saturated", "flushed", effects.size > 0 ? "KL alone" : ""];
-  const rows = arm.layers.map((fidelity) => {
-    const effect = effects.get(fidelity.layer);
-    return layerRow(fidelity, effect === undefined ? "" : formatNats(effect), colors);
-  });
-  return [colors.bold(`${columns(title, LAYER_WIDTHS)}`), ...rows];
-}
-
-function layerRow(fidelity: LayerFidelity, effect: string, colors: Colors): string {
-  const { layer, k, v } = fidelity;
-  const bar = (sqnr: number) => formatBar(Number.isNaN(sqnr) ? 0 : sqnr / FULL_BAR_DECIBELS, BAR_WIDTH);
-  const saturated = formatShare(saturatedShare(fidelity));
-  const [layerWidth, sqnrWidth, , , , saturatedWidth, flushedWidth, effectWidth] = LAYER_WIDTHS;
-  const paint = k.saturated + v.saturated > 0 ? colors.red : (text: string) => text;
-  return [
-    String(layer).padStart(layerWidth),
-    formatDecibels(k.sqnr).padStart(sqnrWidth),
-    colors.cyan(bar(k.sqnr)),
-    formatDecibels(v.sqnr).padStart(sqnrWidth),
-    colors.cyan(bar(v.sqnr)),
-    paint(saturated.padStart(saturatedWidth)),
-    formatShare(flushedShare(fidelity)).padStart(flushedWidth),
-    ...(effect === "" ? [] : [effect.padStart(effectWidth)]),
-  ].join(" ");
-}
-
-function generationLines({ generation }: Shown<VerifyResult>, colors: Colors): string[] {
+function generationLines({ generation }: Shown<VerifyResult>, screen: Screen): string[] {
   if (generation === undefined) return [];
+  const { colors, width } = screen;
   return [
     colors.bold("Generated through the stored caches"),
-    ...generation.texts.flatMap((text) => [...generatedLines(text, colors), ""]),
-    ...linesOf(storageOf(generation)),
+    ...generation.texts.flatMap((text) => [...generatedLines(text, screen), ""]),
+    ...linesOf(storageOf(generation), width),
     "",
   ];
 }
 
 /** What both caches say once, from its end; then how each goes on. */
-function generatedLines(text: Shown<GeneratedText>, colors: Colors): string[] {
-  const columns = WIDTH - 10;
+function generatedLines(text: Shown<GeneratedText>, { colors, width }: Screen): string[] {
+  const columns = width - 10;
   const line = (label: string, shown: string) => (shown === "" ? [] : [`  ${label.padEnd(7)} ${shown}`]);
   const { shared, bits16, fp8 } = splitTexts(text);
-  const parting = `          ${partingOf(text)}`;
+  const parting = `          ${wrapText(partingOf(text), width, " ".repeat(10))}`;
   const prompt = line("prompt", clipText(text.prompt, columns));
   if (text.partsAt === undefined) return [...prompt, ...line("both", clipText(shared, columns)), colors.green(parting)];
   return [
@@ -131,18 +126,16 @@ function generatedLines(text: Shown<GeneratedText>, colors: Colors): string[] {
   ];
 }
 
-function verdictLines({ verdict }: Shown<VerifyResult>, colors: Colors): string[] {
+function verdictLines({ verdict }: Shown<VerifyResult>, { colors, width }: Screen): string[] {
   const { name, passed, sentence, reasons, flag } = verdict;
   const paint = name === "ship" ? colors.green : passed ? colors.yellow : colors.red;
   return [
-    ...linesOf(sentence).map((line) => colors.bold(paint(line))),
-    ...reasons.map((reason) => wrapText(`- ${reason}`, WIDTH, "  ")),
-    ...(flag === undefined
-      ? []
-      : ["", "vLLM:", colors.cyan(`  ${wrapText(flag, WIDTH - 6).replaceAll("\n", " \\\n    ")}`)]),
+    ...linesOf(sentence, width).map((line) => colors.bold(paint(line))),
+    ...reasons.map((reason) => wrapText(`- ${reason}`, width, "  ")),
+    ...(flag === undefined ? [] : ["", "vLLM:", colors.cyan(wrapCommand(flag.split(" "), width))]),
   ];
 }
 
-function linesOf(sentence: string): string[] {
-  return wrapText(sentence, WIDTH).split("\n");
+function linesOf(sentence: string, width: number): string[] {
+  return wrapText(sentence, width).split("\n");
 }

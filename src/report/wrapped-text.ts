@@ -1,15 +1,28 @@
-// Sentences as lines that a terminal of 80 columns does not break. Pure.
+// Sentences and commands as lines that fit a screen. What belongs together stays together: a number and its unit, an option
+// and its value. Pure.
 
 /** Before the further lines of a warning or a problem, so that words of others in it begin no line that looks like ours. */
 export const CONTINUED = "  ";
 
 /** A text as lines of at most `width` characters, each but the first indented. */
 export function wrapText(text: string, width: number, indent = ""): string {
-  return wrapWords(text.split(" "), width - indent.length).join(`\n${indent}`);
+  return wrapWords(joinPairs(text.split(" "), belongsToNext), width - indent.length).join(`\n${indent}`);
+}
+
+/**
+ * A command that a shell reads whole, on several lines where it is wider than the screen: broken between options, never
+ * between an option and its value.
+ * @param words of the command, each as a shell reads it: quoted where it has to be
+ */
+export function wrapCommand(words: readonly string[], width: number, indent = "  "): string {
+  const continued = `${indent}  `;
+  // Two columns for the mark that goes before the end of a line.
+  const room = width - continued.length - " \\".length;
+  return `${indent}${wrapWords(joinPairs(words, takesValue), room).join(` \\\n${continued}`)}`;
 }
 
 /** Words as lines of at most `width` characters; a longer word is a line of its own. */
-export function wrapWords(words: readonly string[], width: number): string[] {
+function wrapWords(words: readonly string[], width: number): string[] {
   const lines: string[] = [];
   for (const word of words) {
     const line = lines.at(-1);
@@ -17,4 +30,30 @@ export function wrapWords(words: readonly string[], width: number): string[] {
     else lines.push(word);
   }
   return lines;
+}
+
+type Pair = (word: string, next: string) => boolean;
+
+/** Words that belong together as one. */
+function joinPairs(words: readonly string[], belongsTogether: Pair): string[] {
+  const joined: string[] = [];
+  let previous: string | undefined;
+  for (const word of words) {
+    if (previous !== undefined && belongsTogether(previous, word)) joined.push(`${joined.pop()} ${word}`);
+    else joined.push(word);
+    previous = word;
+  }
+  return joined;
+}
+
+const OPTION = /^["'(]*--?[a-z][\w-]*$/i;
+const NUMBER = /^["'(]*[+±-]?\d[\d.,]*(?<![.,])$/;
+
+function takesValue(word: string, next: string): boolean {
+  return OPTION.test(word) && !next.startsWith("-");
+}
+
+function belongsToNext(word: string, next: string): boolean {
+  const isOfNumber = NUMBER.test(word) && !NUMBER.test(next);
+  return takesValue(word, next) || isOfNumber || word === "±" || next === "±";
 }

@@ -7,13 +7,15 @@ import { describe, expect, test } from "vitest";
 import { ARCHITECTURES, WRAPPERS } from "../../src/architectures/registry.js";
 import { listArchitectures } from "../../src/pipeline/list-architectures.js";
 import { architecturesJson, architecturesReport } from "../../src/report/architectures-report.js";
+import type { Screen } from "../../src/report/screen.js";
 import { REPOSITORY, runMain } from "../helpers/run-cli.js";
 
+const PLAIN: Screen = { colors: pc.createColors(false), width: 80 };
 const LIST = listArchitectures();
 const NAMES = [...Object.keys(ARCHITECTURES), ...Object.keys(WRAPPERS)].sort();
 
 describe("the report", () => {
-  const lines = architecturesReport(LIST, pc.createColors(false)).split("\n");
+  const lines = architecturesReport(LIST, PLAIN).split("\n");
 
   test("has a line for each architecture, with what it covers", () => {
     for (const { modelType, covers } of LIST.supported) {
@@ -54,7 +56,7 @@ test("JSON has every fact", () => {
 
 test.each([[["--json"]], [[]]])("the command prints it, and nothing on stderr: %j", async (flags: string[]) => {
   const result = await runMain(["architectures", ...flags]);
-  const expected = flags.length > 0 ? architecturesJson(LIST) : architecturesReport(LIST, pc.createColors(false));
+  const expected = flags.length > 0 ? architecturesJson(LIST) : architecturesReport(LIST, PLAIN);
   expect(result).toMatchObject({ exitCode: 0, stdout: expected, stderr: "" });
 });
 

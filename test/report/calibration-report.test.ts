@@ -10,10 +10,11 @@ import { computeLayerScales } from "../../src/numerics/scales.js";
 import type { CalibrationResult } from "../../src/pipeline/calibrate.js";
 import { warningsOf } from "../../src/pipeline/warnings.js";
 import { calibrationJson, calibrationReport } from "../../src/report/calibration-report.js";
+import type { Screen } from "../../src/report/screen.js";
 
 const FORMATS = Object.keys(OUTPUT_FORMATS) as OutputFormatName[];
-const PLAIN = pc.createColors(false);
-const COLORED = pc.createColors(true);
+const PLAIN: Screen = { colors: pc.createColors(false), width: 80 };
+const COLORED: Screen = { colors: pc.createColors(true), width: 80 };
 const ESCAPE = "\u001B";
 /** Every kind of number the columns must hold: silent, tiny, usual, beyond E4M3, huge. */
 const ABSMAXES: [k: number, v: number][] = [
@@ -67,8 +68,8 @@ function resultOf(
   };
 }
 
-function linesOf(result: CalibrationResult): string[] {
-  return calibrationReport(result, PLAIN, 12.34).split("\n");
+function linesOf(result: CalibrationResult, width = 80): string[] {
+  return calibrationReport(result, { ...PLAIN, width }, 12.34).split("\n");
 }
 
 /** The text of a report with the lines joined that a shell would join. */
@@ -85,10 +86,16 @@ describe.each(VARIANTS)("for %s with %s", (format, dtype) => {
   const result = resultOf({ format, dtype });
   const lines = linesOf(result);
 
-  test("no line is wider than 80 columns", () => {
-    const wide = lines.filter((line) => line.length > 80);
+  test.each([40, 50, 80, 120])("no line is wider than %d columns", (width) => {
+    const wide = linesOf(result, width).filter((line) => line.length > width);
     expect(result.warnings.length).toBeGreaterThan(2);
     expect(wide).toEqual([]);
+  });
+
+  test.each([40, 50, 80, 120])("commands on %d columns are broken between options, never before a value", (width) => {
+    const broken = linesOf(result, width).filter((line) => line.endsWith(" \\"));
+    expect(broken.filter((line) => / --?[a-z][\w-]* \\$/.test(line))).toEqual([]);
+    if (width === 40) expect(broken).not.toEqual([]);
   });
 
   test("the columns of the table lie below their titles", () => {

@@ -15,6 +15,7 @@ import { conversionJson, conversionReport } from "../../src/report/convert-repor
 import { differenceJson, differenceReport } from "../../src/report/diff-report.js";
 import { inspectionJson, inspectionReport } from "../../src/report/inspect-report.js";
 import { providersJson, providersReport } from "../../src/report/providers-report.js";
+import type { Screen } from "../../src/report/screen.js";
 import { verifyHtml } from "../../src/report/verify-html.js";
 import { verifyJson } from "../../src/report/verify-json.js";
 import { verifyJunit } from "../../src/report/verify-junit.js";
@@ -23,7 +24,7 @@ import { verifyReport } from "../../src/report/verify-report.js";
 import { FAKE_LINE, HOSTILE_TEXTS, misleadingIn } from "./hostile-texts.js";
 import { ARMS, continuationOf, generationOf, resultOf, VERDICTS } from "./verify-fixture.js";
 
-const PLAIN = pc.createColors(false);
+const PLAIN: Screen = { colors: pc.createColors(false), width: 80 };
 /** Of a line in a terminal: a command with the longest path, and what stands around it. */
 const LONGEST_LINE = 4300;
 

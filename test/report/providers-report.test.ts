@@ -5,8 +5,9 @@ import pc from "picocolors";
 import { describe, expect, test } from "vitest";
 import type { ListedProvider, ProviderList } from "../../src/pipeline/list-providers.js";
 import { providersJson, providersReport } from "../../src/report/providers-report.js";
+import type { Screen } from "../../src/report/screen.js";
 
-const PLAIN = pc.createColors(false);
+const PLAIN: Screen = { colors: pc.createColors(false), width: 80 };
 const GIBIBYTE = 2 ** 30;
 
 const UNUSABLE = { usable: false, computesIn: undefined, deviation: undefined, isAutomatic: false, remarks: [] };
@@ -76,7 +77,7 @@ GPU 1: NVIDIA H100 80GB HBM3, 78.5 GiB of 80.0 GiB free, driver 550.54.15
 
   test("is the same with colors, but for the colors", () => {
     const escapes = new RegExp(`${String.fromCharCode(27)}\\[\\d+m`, "g");
-    const colored = providersReport(LIST, pc.createColors(true));
+    const colored = providersReport(LIST, { colors: pc.createColors(true), width: 80 });
     expect(colored).not.toBe(report);
     expect(colored.replaceAll(escapes, "")).toBe(report);
   });

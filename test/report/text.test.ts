@@ -2,7 +2,8 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatBar, formatBytes, formatCount, formatSeconds, formatValue } from "../../src/report/text.js";
+import { counted, formatCount } from "../../src/counted.js";
+import { formatBar, formatBytes, formatSeconds, formatValue } from "../../src/report/text.js";
 
 test.each([
   [0, "0 B"],
@@ -37,6 +38,19 @@ test.each([
   [1e9, "1,000,000,000"],
 ])("a count of %d is %s", (count, text) => {
   expect(formatCount(count)).toBe(text);
+});
+
+test.each([
+  [0, "0 prompts"],
+  [1, "1 prompt"],
+  [2, "2 prompts"],
+  [2048, "2,048 prompts"],
+])("%d of a thing are %s", (count, text) => {
+  expect(counted(count, "prompt")).toBe(text);
+});
+
+test("a plural that is not the singular and an s is given", () => {
+  expect([1, 3].map((count) => counted(count, "library", "libraries"))).toEqual(["1 library", "3 libraries"]);
 });
 
 test.each([

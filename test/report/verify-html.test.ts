@@ -177,7 +177,7 @@ test("answers are marked from where they differ; equal ones are shown once", () 
     ["FP8", " one <mark>2 \u{1F600}</mark>"],
     ["Both caches", " same"],
   ]);
-  expect(page).toContain("1 of 2 texts are equal. A token takes 60 bytes in bfloat16, 30 in float8_e4m3fn");
+  expect(page).toContain("1 of 2 texts is equal. A token takes 60 bytes in bfloat16, 30 in float8_e4m3fn");
   expect(page).toContain("Stored as uint16 and uint8 codes.");
   const findings = [...page.matchAll(/<\/div>\n<p class="finding">(.*?)<\/p>\n<\/article>/g)].map(([, text]) => text);
   expect(findings).toEqual(["The texts part at token 2 of 2 in 16 bits and 3 in FP8.", "All 3 tokens are equal."]);
