@@ -11,7 +11,7 @@ import { addProvidersCommand } from "./commands/providers.js";
 import { addVerifyCommand } from "./commands/verify.js";
 import { isFolderGone, isOutOfFileHandles, KvScalesError, messageOf, throwIfAborted, UsageError } from "./errors.js";
 import { EXIT_INTERRUPTED, type Interrupts, listenForInterrupts } from "./interrupts.js";
-import { TOOL_VERSION } from "./pipeline/calibration-record.js";
+import { TOOL_VERSION } from "./pipeline/tool-version.js";
 import { showLine } from "./report/shown-text.js";
 import { TextOutput } from "./report/text-output.js";
 

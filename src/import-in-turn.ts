@@ -12,12 +12,15 @@ export async function importWithinLimits(module: URL): Promise<unknown> {
   return import(module.href);
 }
 
+/** The module in a statement, or in an `import()` that comes when it is needed. */
+const IMPORTED_PATH = /(?:^(?:import|export)\b[^;"]*|\bimport\()"(?<path>\.[^"]+\.js)"(?:;$|\))/gm;
+
 /** What a module imports comes before the module, so that the loader never has more than one file to open. */
 async function importInTurn(module: URL, seen: Set<string>): Promise<void> {
   if (seen.has(module.href)) return;
   seen.add(module.href);
   const code = readFileSync(module, "utf8");
-  for (const { groups } of code.matchAll(/^(?:import|export)\b[^;"]*"(?<path>\.[^"]+\.js)";$/gm)) {
+  for (const { groups } of code.matchAll(IMPORTED_PATH)) {
     await importInTurn(new URL(groups?.path ?? "", module), seen);
   }
   await import(module.href);

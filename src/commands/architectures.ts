@@ -1,8 +1,6 @@
 // The command `architectures`: says which models can be calibrated, and of known ones that cannot, why.
 
 import type { Command } from "commander";
-import { listArchitectures } from "../pipeline/list-architectures.js";
-import { architecturesJson, architecturesReport } from "../report/architectures-report.js";
 import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 
@@ -15,7 +13,9 @@ export function addArchitecturesCommand(program: Command, { stdout }: CommandCon
     .command("architectures")
     .description("list the models that can be calibrated, by model_type in config.json")
     .option("--json", "print the result as JSON")
-    .action(({ json }: ArchitecturesFlags) => {
+    .action(async ({ json }: ArchitecturesFlags) => {
+      const { listArchitectures } = await import("../pipeline/list-architectures.js");
+      const { architecturesJson, architecturesReport } = await import("../report/architectures-report.js");
       const list = listArchitectures();
       stdout.write(json ? architecturesJson(list) : architecturesReport(list, screenOf(stdout)));
     });

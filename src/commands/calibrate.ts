@@ -4,10 +4,9 @@ import { type Command, Option } from "commander";
 import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
-import { CALIBRATION_DEFAULTS, calibrate } from "../pipeline/calibrate.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
-import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
+import { CALIBRATION_DEFAULTS } from "../pipeline/run-options.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
@@ -87,6 +86,8 @@ function number(flags: string, description: string, parse: (text: string) => num
 async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
+  const { calibrate } = await import("../pipeline/calibrate.js");
+  const { calibrationJson, calibrationReport } = await import("../report/calibration-report.js");
   const start = performance.now();
   const { device, json, quiet = false, ...options } = flags;
   const result = await withProgress(context, quiet, (onProgress) =>

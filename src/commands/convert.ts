@@ -4,8 +4,6 @@ import { type Command, Option } from "commander";
 import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
-import { convert } from "../pipeline/convert.js";
-import { conversionJson, conversionReport } from "../report/convert-report.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import type { CommandContext } from "./command-context.js";
@@ -49,6 +47,8 @@ async function runConvert(model: string, flags: ConvertFlags, context: CommandCo
   const { stdout, signal } = context;
   const { json, quiet = false, ...options } = flags;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
+  const { convert } = await import("../pipeline/convert.js");
+  const { conversionJson, conversionReport } = await import("../report/convert-report.js");
   const conversion = await withProgress(context, quiet, (onProgress) =>
     convert({ ...options, model, signal, onProgress }),
   );

@@ -1,8 +1,6 @@
 // The command `diff`: compares the scales of two checkpoints. A difference is no failure.
 
 import type { Command } from "commander";
-import { diff } from "../pipeline/diff.js";
-import { differenceJson, differenceReport } from "../report/diff-report.js";
 import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
@@ -20,6 +18,8 @@ export function addDiffCommand(program: Command, context: CommandContext): void 
 
 async function runDiff(a: string, b: string, json: boolean, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
+  const { diff } = await import("../pipeline/diff.js");
+  const { differenceJson, differenceReport } = await import("../report/diff-report.js");
   const difference = await withProgress(context, false, (onProgress) => diff({ a, b, signal, onProgress }));
   stdout.write(json ? differenceJson(difference) : differenceReport(difference, screenOf(stdout)));
 }

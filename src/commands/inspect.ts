@@ -3,8 +3,6 @@
 import type { Command } from "commander";
 import { counted } from "../counted.js";
 import { CheckpointError } from "../errors.js";
-import { inspect } from "../pipeline/inspect.js";
-import { inspectionJson, inspectionReport } from "../report/inspect-report.js";
 import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
@@ -27,6 +25,8 @@ export function addInspectCommand(program: Command, context: CommandContext): vo
 
 async function runInspect(model: string, { json, ...options }: InspectFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
+  const { inspect } = await import("../pipeline/inspect.js");
+  const { inspectionJson, inspectionReport } = await import("../report/inspect-report.js");
   const inspection = await withProgress(context, false, (onProgress) =>
     inspect({ ...options, model, signal, onProgress }),
   );

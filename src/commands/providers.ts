@@ -2,10 +2,8 @@
 // missing.
 
 import { type Command, Option } from "commander";
-import { type ExpectedDownload, INSTALLABLE_PROVIDERS, installCuda } from "../pipeline/install-provider.js";
-import { listProviders } from "../pipeline/list-providers.js";
-import { downloadNotice, installReport } from "../report/install-report.js";
-import { providersJson, providersReport } from "../report/providers-report.js";
+import type { ExpectedDownload } from "../pipeline/install-provider.js";
+import { INSTALLABLE_PROVIDERS } from "../pipeline/run-options.js";
 import { screenOf } from "../report/screen.js";
 import type { CommandContext } from "./command-context.js";
 import { withProgress } from "./with-progress.js";
@@ -32,12 +30,16 @@ export function addProvidersCommand(program: Command, context: CommandContext): 
 
 async function runProviders({ json }: ProvidersFlags, context: CommandContext): Promise<void> {
   const { stdout, signal } = context;
+  const { listProviders } = await import("../pipeline/list-providers.js");
+  const { providersJson, providersReport } = await import("../report/providers-report.js");
   const list = await withProgress(context, false, (onProgress) => listProviders({ signal, onProgress }));
   stdout.write(json ? providersJson(list) : providersReport(list, screenOf(stdout)));
 }
 
 async function runInstall(context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
+  const { installCuda } = await import("../pipeline/install-provider.js");
+  const { downloadNotice, installReport } = await import("../report/install-report.js");
   const onStart = (expected: ExpectedDownload) => stderr.write(downloadNotice(expected));
   const installed = await withProgress(context, false, (onProgress) => installCuda({ signal, onStart, onProgress }));
   stdout.write(installReport(installed));

@@ -3,18 +3,12 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
-import { TOOL_VERSION } from "../pipeline/calibration-record.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
-import { GENERATION_DEFAULTS } from "../pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
-import { BASELINES, VERIFICATION_DEFAULTS, verify } from "../pipeline/verify.js";
+import { BASELINES, GENERATION_DEFAULTS, VERIFICATION_DEFAULTS } from "../pipeline/run-options.js";
+import { TOOL_VERSION } from "../pipeline/tool-version.js";
 import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
 import { screenOf } from "../report/screen.js";
-import { verifyHtml } from "../report/verify-html.js";
-import { verifyJson } from "../report/verify-json.js";
-import { verifyJunit } from "../report/verify-junit.js";
-import { verifyMarkdown } from "../report/verify-markdown.js";
-import { verifyReport } from "../report/verify-report.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
 import {
@@ -27,7 +21,7 @@ import {
   parseText,
 } from "./option-values.js";
 import { providerOption } from "./provider-option.js";
-import { planReportFiles, type ReportRequest, refuseInputs, writeReportFiles } from "./report-files.js";
+import type { ReportRequest } from "./report-files.js";
 import { withProgress } from "./with-progress.js";
 
 const SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY";
@@ -116,7 +110,12 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
     throw new UsageError("--generate-data and --max-new-tokens go with --generate: add it");
   }
   const generate = isGenerating ? { data: generateData, maxNewTokens } : undefined;
-  const reports = await planReportFiles(reportRequests(flags));
+  // All that the end needs, too: it must not fail because the package was updated while the work went on.
+  const { planReportFiles, refuseInputs, writeReportFiles } = await import("./report-files.js");
+  const { verifyJson } = await import("../report/verify-json.js");
+  const { verifyReport } = await import("../report/verify-report.js");
+  const reports = await planReportFiles(await reportRequests(flags));
+  const { verify } = await import("../pipeline/verify.js");
   const data = [options.data, generateData].filter((path) => path !== undefined);
   const onFolder = (folder: string) => refuseInputs(reports, [folder, ...data]);
   const start = performance.now();
@@ -150,14 +149,19 @@ interface Verified {
   readonly seconds: number;
 }
 
-function reportRequests({ html, markdown, junit }: VerifyFlags): ReportRequest<Verified>[] {
+async function reportRequests({ html, markdown, junit }: VerifyFlags): Promise<ReportRequest<Verified>[]> {
+  const summary = process.env[SUMMARY_VARIABLE];
+  if (!(html || markdown || junit || summary)) return [];
+  const { verifyHtml } = await import("../report/verify-html.js");
+  const { verifyJunit } = await import("../report/verify-junit.js");
+  const { verifyMarkdown } = await import("../report/verify-markdown.js");
   const toMarkdown = ({ result, seconds }: Verified) => verifyMarkdown(result, seconds);
   const requests = [
     { option: "--html", path: html, textOf: ({ result }: Verified) => verifyHtml(result, TOOL_VERSION) },
     { option: "--markdown", path: markdown, textOf: toMarkdown },
     { option: "--junit", path: junit, textOf: ({ result, seconds }: Verified) => verifyJunit(result, seconds) },
     // GitHub shows what is appended to this file on the page of the run.
-    { option: SUMMARY_VARIABLE, path: process.env[SUMMARY_VARIABLE], textOf: toMarkdown, appends: true },
+    { option: SUMMARY_VARIABLE, path: summary, textOf: toMarkdown, appends: true },
   ];
   return requests.flatMap(({ path, ...request }) => (path ? [{ ...request, path }] : []));
 }

@@ -10,7 +10,7 @@ export async function withProgress<Result>(
   quiet: boolean,
   work: (onProgress: (progress: Progress) => void) => Promise<Result>,
 ): Promise<Result> {
-  const display = createProgressDisplay({ output: stderr, quiet, color: pc.isColorSupported });
+  const display = await createProgressDisplay({ output: stderr, quiet, color: pc.isColorSupported });
   try {
     return await work((progress) => display.update(progress));
   } finally {

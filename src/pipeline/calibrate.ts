@@ -38,21 +38,11 @@ import { locateModel } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
-import type { ComputeOptions, ModelOptions } from "./run-options.js";
+import { CALIBRATION_DEFAULTS, type ComputeOptions, type ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import { startTokenizerProcess } from "./tokenizer-process.js";
 import { warningsOf } from "./warnings.js";
-
-export const CALIBRATION_DEFAULTS = {
-  format: "tgi",
-  dtype: "float8_e4m3fn",
-  headroom: 1,
-  samples: 256,
-  sequenceLength: 2048,
-  seed: 0,
-  provider: "auto",
-} as const;
 
 export interface CalibrateOptions extends ModelOptions, ComputeOptions {
   /** Folder to write; `<model>-FP8-KV` by default. */

@@ -1,7 +1,6 @@
 // The record of a calibration: what kv_scales.json and the metadata of the scales' shard say about where they come from.
 // Holds no date and no path, so that the same input gives the same bytes.
 
-import { createRequire } from "node:module";
 import { patchConfigText } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
@@ -13,8 +12,7 @@ import type { LayerScales } from "../numerics/scales.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { runtimeVersion } from "../runtime/session.js";
 import { sha256 } from "./texts-hash.js";
-
-export const TOOL_VERSION = (createRequire(import.meta.url)("../../package.json") as { version: string }).version;
+import { TOOL_VERSION } from "./tool-version.js";
 
 export interface RecordFacts {
   readonly checkpoint: Checkpoint;

@@ -22,12 +22,11 @@ import type { CacheGeneration, GeneratedIds, GenerateProgress, GenerateRequest }
 import type { GenerationWay } from "./generator.js";
 import { loopObstacle } from "./loop-obstacle.js";
 import { loopOrSteps } from "./loop-or-steps.js";
+import { GENERATION_DEFAULTS } from "./run-options.js";
 import type { Worker } from "./share-work.js";
 import { planOnDevices, startOnDevices } from "./start-workers.js";
 import type { TokenizerProcess } from "./tokenizer-process.js";
 import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
-
-export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
 
 export interface GenerationOptions {
   /** Prompts: a .txt or .jsonl file, or a folder of them; the shipped ones by default. */

@@ -7,9 +7,6 @@ import { CUDA_DOWNLOAD, type CudaLibrary, downloadCudaLibraries } from "../runti
 import { loadFailure } from "../runtime/provider-library.js";
 import { cudaLibraryPath, obstacleOf, thisSystem } from "../runtime/provider-obstacles.js";
 
-/** Providers with something to install. */
-export const INSTALLABLE_PROVIDERS = ["cuda"] as const;
-
 export interface InstallProviderOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called once, before the first byte. */

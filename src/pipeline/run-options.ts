@@ -1,6 +1,35 @@
-// Options that several stories take: which model, where and with how much memory it computes. Knows no story.
+// Options that several stories take: which model, where and with how much memory it computes; and what options are when
+// they are not given. Knows no story, so that --help need not load one.
 
+import { VERIFY_DEFAULTS } from "../metrics/verdict.js";
 import type { ProviderChoice } from "./choose-provider.js";
+import type { ArmName } from "./verify-result.js";
+
+export const CALIBRATION_DEFAULTS = {
+  format: "tgi",
+  dtype: "float8_e4m3fn",
+  headroom: 1,
+  samples: 256,
+  sequenceLength: 2048,
+  seed: 0,
+  provider: "auto",
+} as const;
+
+export const VERIFICATION_DEFAULTS = {
+  ...VERIFY_DEFAULTS,
+  samples: 256,
+  sequenceLength: 2048,
+  seed: 0,
+  provider: "auto",
+} as const;
+
+/** Arms without FP8: the others are compared with one of these, and the two with each other are the noise floor. */
+export const BASELINES: readonly ArmName[] = ["16-bit", "exact"];
+
+export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
+
+/** Providers of which npm does not bring everything, and whose rest can be downloaded. */
+export const INSTALLABLE_PROVIDERS = ["cuda"] as const;
 
 export interface ModelOptions {
   /** A checkpoint folder, or a hub id `org/name`. */

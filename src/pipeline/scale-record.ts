@@ -8,7 +8,7 @@ import { RECORD_FILE, withoutFiles } from "../checkpoint/result-record.js";
 import { readOptionalTextFile } from "../checkpoint/text-files.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
-import { TOOL_VERSION } from "./calibration-record.js";
+import { TOOL_VERSION } from "./tool-version.js";
 
 export interface RecordedLayer {
   readonly layer: number;

@@ -31,22 +31,11 @@ import type { GenerateProgress } from "./generate-texts.js";
 import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
 import { locateModel } from "./locate-model.js";
 import { requireDevices, requireKey } from "./option-checks.js";
-import type { ComputeOptions, ModelOptions } from "./run-options.js";
+import { BASELINES, type ComputeOptions, type ModelOptions, VERIFICATION_DEFAULTS } from "./run-options.js";
 import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import { startTokenizerProcess, type TokenizerProcess } from "./tokenizer-process.js";
 import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
-
-export const VERIFICATION_DEFAULTS = {
-  ...VERIFY_DEFAULTS,
-  samples: 256,
-  sequenceLength: 2048,
-  seed: 0,
-  provider: "auto",
-} as const;
-
-/** Arms without FP8: the others are compared with one of these, and the two with each other are the noise floor. */
-export const BASELINES: readonly ArmName[] = ["16-bit", "exact"];
 
 /** Arms in one pass when every layer is tried alone: each keeps hidden states of its own. */
 const MAX_LAYER_ARMS = 8;

@@ -1,7 +1,6 @@
 // Progress on stderr: one spinner line in a terminal, a plain line now and then elsewhere, nothing with --quiet.
 // The only importer of the spinner. Knows nothing of results.
 
-import ora, { type Ora } from "ora";
 import { formatCount } from "../counted.js";
 import type { CalibrationProgress } from "../pipeline/calibrate.js";
 import type { InstallProgress } from "../pipeline/install-provider.js";
@@ -32,8 +31,8 @@ export interface DisplayOptions {
   readonly color: boolean;
 }
 
-/** Chooses how progress is shown. */
-export function createProgressDisplay({ output, quiet, color }: DisplayOptions): ProgressDisplay {
+/** Chooses how progress is shown. The spinner is loaded for a terminal alone. */
+export async function createProgressDisplay({ output, quiet, color }: DisplayOptions): Promise<ProgressDisplay> {
   if (quiet) return { update() {}, stop() {} };
   const describeInFull = createDescriber();
   // Names of files stand in it, which a hub gives.
@@ -42,7 +41,8 @@ export function createProgressDisplay({ output, quiet, color }: DisplayOptions):
   if (!output.isTTY) return logLines(output, describe);
   // The terminal stays in its own mode: in raw mode Ctrl-C would not reach the process as a signal.
   const options = { stream, isEnabled: true, discardStdin: false, ...(color ? {} : { color: false as const }) };
-  const spinner: Ora = ora({ ...options, text: "Starting" }).start();
+  const { default: ora } = await import("ora");
+  const spinner = ora({ ...options, text: "Starting" }).start();
   return {
     update(progress) {
       spinner.text = describe(progress);

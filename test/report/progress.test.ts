@@ -64,15 +64,15 @@ describe("where there is no terminal", () => {
       { stage: "write", copiedBytes: 512, totalBytes: 2048 },
       "Copying weights ▕████            ▏ 512 B of 2.0 KiB\n",
     ],
-  ])("%s is a line without colours", (_stage, progress, line) => {
+  ])("%s is a line without colours", async (_stage, progress, line) => {
     const { written, output } = recorder(false);
-    createProgressDisplay({ output, quiet: false, color: true }).update(progress);
+    (await createProgressDisplay({ output, quiet: false, color: true })).update(progress);
     expect(written).toEqual([line]);
   });
 
-  test("a new stage is a line at once, the same stage one every ten seconds", () => {
+  test("a new stage is a line at once, the same stage one every ten seconds", async () => {
     const { written, output } = recorder(false);
-    const display = createProgressDisplay({ output, quiet: false, color: true });
+    const display = await createProgressDisplay({ output, quiet: false, color: true });
     display.update({ stage: "open" });
     display.update({ stage: "tokenize" });
     display.update(measured(0));
@@ -87,9 +87,9 @@ describe("where there is no terminal", () => {
   });
 });
 
-test("generating says how fast it is, from the first token on", () => {
+test("generating says how fast it is, from the first token on", async () => {
   const { written, output } = recorder(false);
-  const display = createProgressDisplay({ output, quiet: false, color: true });
+  const display = await createProgressDisplay({ output, quiet: false, color: true });
   display.update({ stage: "generate", texts: 0, ofTexts: 2, tokens: 0 });
   vi.advanceTimersByTime(60_000);
   display.update({ stage: "generate", texts: 0, ofTexts: 2, tokens: 1 });
@@ -99,9 +99,9 @@ test("generating says how fast it is, from the first token on", () => {
 });
 
 describe("in a terminal", () => {
-  test("one line is redrawn, and cleared when it stops", () => {
+  test("one line is redrawn, and cleared when it stops", async () => {
     const { written, output } = recorder(true);
-    const display = createProgressDisplay({ output, quiet: false, color: false });
+    const display = await createProgressDisplay({ output, quiet: false, color: false });
     display.update(measured(1000));
     vi.advanceTimersByTime(500);
     display.stop();
@@ -113,9 +113,9 @@ describe("in a terminal", () => {
   });
 });
 
-test("nothing is written when it is quiet", () => {
+test("nothing is written when it is quiet", async () => {
   const { written, output } = recorder(true);
-  const display = createProgressDisplay({ output, quiet: true, color: true });
+  const display = await createProgressDisplay({ output, quiet: true, color: true });
   for (const progress of [DOWNLOAD, measured(0), measured(4000)]) display.update(progress);
   display.stop();
   expect(written).toEqual([]);
