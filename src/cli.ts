@@ -70,7 +70,8 @@ async function errorsOf(work: () => Promise<unknown>): Promise<unknown[]> {
   }
 }
 
-function createProgram(context: CommandContext): Command {
+/** The commander program. Parsing its arguments runs the command that they name; it throws CommanderError and ours. */
+export function createProgram(context: CommandContext): Command {
   const program = new Command("create-kv-scales")
     .description("Calibrates the FP8 KV-cache scales of an LLM checkpoint and writes one that serving engines load.")
     .version(TOOL_VERSION)

@@ -1,7 +1,7 @@
 // Every error that is not a bug: one class per thing the reader can do about it, each with its exit code.
 // A message says what was expected, what was found, where, and what to do. Knows nothing of any other module.
 
-/** Base of all expected errors. The command line prints the message alone and exits with `exitCode`. */
+/** Base of all expected errors. The command line prints only the message and exits with `exitCode`. */
 export abstract class KvScalesError extends Error {
   abstract readonly exitCode: number;
 
@@ -31,7 +31,7 @@ export class CheckpointError extends KvScalesError {
   readonly exitCode = 3;
 }
 
-/** The hub did not hand out the checkpoint: check its name, your token or the network. */
+/** The hub did not deliver the checkpoint: check its name, your token or the network. */
 export class HubError extends KvScalesError {
   readonly exitCode = 3;
 }
@@ -77,17 +77,17 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Whether a path was to begin at the current folder, and that has been deleted: Node names the call that failed alone. */
+/** Whether the current folder has been deleted, so that relative paths cannot be resolved. */
 export function isFolderGone(error: unknown): boolean {
   return error instanceof Error && "syscall" in error && error.syscall === "uv_cwd";
 }
 
-/** Whether too many files were open, in this process or the whole system, to open another or to start a process. */
+/** Whether too many files are open, in this process or in the system. */
 export function isOutOfFileHandles(error: unknown): boolean {
   return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
 }
 
-/** The system's name of an error, such as ENOENT. */
+/** The system's code of an error, such as ENOENT. */
 export function codeOf(error: unknown): string | undefined {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   return typeof code === "string" ? code : undefined;

@@ -1,20 +1,20 @@
-// What Ctrl-C and its like do: the first asks the work to stop and clean up, the second does not wait for it. Loads
-// nothing, so that it can listen before the rest of the program is read. Knows no work.
+// Handles Ctrl-C, SIGTERM and SIGHUP: the first asks the work to stop and clean up, the second ends the process at
+// once. Imports nothing, so that it can listen before the rest of the program is loaded. Knows no work.
 
 import { InterruptedError } from "./errors.js";
 
-/** Ctrl-C, what `kill` sends, and the end of the terminal. */
+/** Ctrl-C, `kill`, and the end of the terminal. */
 export const INTERRUPT_SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 
 export const EXIT_INTERRUPTED = 130;
 
 export interface Interrupts {
   readonly signal: AbortSignal;
-  /** Leaves the signals to whoever had them before. */
+  /** Restores the earlier handling of the signals. */
   release(): void;
 }
 
-/** Listens from now on. */
+/** Starts to listen. */
 export function listenForInterrupts(): Interrupts {
   const interrupt = new AbortController();
   const onInterrupt = () => {
@@ -39,8 +39,7 @@ function endAtOnce(): never {
 }
 
 /**
- * The work's outcome, unless the signal is raised first: then what it still does counts no more. For work that leaves
- * nothing behind.
+ * The result of the work, or InterruptedError as soon as the signal is raised. For work that leaves nothing behind.
  * @throws InterruptedError, and what the work throws
  */
 export async function untilInterrupted<Result>(

@@ -1,5 +1,5 @@
-// Swaps what two names of one file system stand for, in a single step of the kernel. Node cannot; Linux can
-// (renameat2 with RENAME_EXCHANGE), and a program that most systems have asks it to. Knows nothing of what it swaps.
+// Exchanges two paths of one file system in one step (Linux: renameat2 with RENAME_EXCHANGE). Node has no call for it,
+// so mv or perl does it. Knows nothing of what it exchanges.
 
 import { spawn } from "node:child_process";
 import { lstat } from "node:fs/promises";
@@ -29,12 +29,12 @@ const EXCHANGERS: readonly Exchanger[] = [
   },
 ];
 
-/** Those that have not failed yet: what a system lacks is not asked for again. */
+/** Those that have not failed yet; a program that is missing is not tried again. */
 let exchangers = process.platform === "linux" && process.arch in RENAMEAT2 ? EXCHANGERS : [];
 
 /**
- * Exchanges two paths of one file system at once: whoever looks finds one or the other under either name, never none.
- * @returns false when this system or file system cannot; both are then as they were
+ * Exchanges two paths of one file system atomically: at every moment each path exists.
+ * @returns false when the system or file system cannot; nothing has changed then
  */
 export async function exchangePaths(one: string, other: string): Promise<boolean> {
   for (const exchanger of exchangers) {
@@ -52,7 +52,7 @@ async function inodesOf(one: string, other: string): Promise<[bigint, bigint]> {
   return [found[0].ino, found[1].ino];
 }
 
-/** In a process group of its own: Ctrl-C goes to this program alone. */
+/** In a process group of its own, so that Ctrl-C reaches only this program. */
 function runs(command: string, args: readonly string[]): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn(command, args, { stdio: "ignore", detached: true });

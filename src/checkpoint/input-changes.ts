@@ -1,17 +1,17 @@
-// Refuses what comes of a checkpoint that somebody changed while it was being used: scales of other weights than those
-// beside them, or a config.json whose edit would be lost. Knows the names of the files that are used, not what is in them.
+// Ends a run when somebody changed the checkpoint while it was used: the scales would be those of other weights, or an
+// edit of config.json would be lost. Knows the names of the files, not their content.
 
 import { join } from "node:path";
 import { CheckpointError, InterruptedError } from "../errors.js";
 import { identifyFile, isUnchanged } from "./file-identity.js";
 import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
 
-/** Files that say how the weights and the prompts are read, beside the index and the shards. */
+/** Files that determine how weights and prompts are read, beside the index and the shards. */
 const READ_FOR_COMPUTING =
   /^(config\.json|generation_config\.json|kv_scales\.json|tokenizer.*|chat_template.*|special_tokens_map\.json|added_tokens\.json|vocab\..*|merges\.txt)$/;
 
 /**
- * Compares the files that a run has used with what they were when the checkpoint was opened.
+ * Compares the files that a run has used with their state when the checkpoint was opened.
  * @throws CheckpointError naming the first one that was changed, replaced or removed
  */
 export async function refuseChangedInput({ folder, files, shards, index }: Checkpoint): Promise<void> {
@@ -26,7 +26,7 @@ export async function refuseChangedInput({ folder, files, shards, index }: Check
   }
 }
 
-/** What a file that is no longer as it was read is refused with. */
+/** The error for a file that changed after it was read. */
 export function changedWhileUsed(path: string, isGone = false): CheckpointError {
   const what = isGone
     ? "is gone, or no file any more, though this run has read it"
@@ -37,7 +37,7 @@ export function changedWhileUsed(path: string, isGone = false): CheckpointError 
 }
 
 /**
- * Runs work that reads the checkpoint. A change of the checkpoint explains whatever error it causes, so it is named instead.
+ * Runs work that reads the checkpoint. If the checkpoint changed, that is the error, because it explains any other.
  * @throws as the work; CheckpointError when a file was changed meanwhile
  */
 export async function withUnchangedInput<Result>(checkpoint: Checkpoint, work: () => Promise<Result>): Promise<Result> {

@@ -1,14 +1,13 @@
-// Makes a folder and those above it, and always ends. Node's own recursive mkdir does not: below a folder that answers
-// "no such file" to every mkdir, as /proc does, it tries for ever. Knows nothing of what goes into the folder.
+// Makes a folder and those above it, and always ends. Node's recursive mkdir does not: below a folder that answers "no
+// such file" to every mkdir, such as /proc, it never stops. Knows nothing of what goes into the folder.
 
 import { mkdir, rmdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 /**
  * Makes the folder at `path`, with those above it that are missing.
- * @returns those that it made, from the top
- * @throws the system's error, or one with its code that says more, when a folder cannot be made; those made before are
- *   removed
+ * @returns the new folders, from the top
+ * @throws the system's error, or one with its code and a better message; folders made before are removed
  */
 export async function makeFolders(path: string): Promise<string[]> {
   const missing: string[] = [];
@@ -24,7 +23,7 @@ export async function makeFolders(path: string): Promise<string[]> {
     for (const name of missing) if (await makeFolder(name)) made.unshift(name);
     return made.reverse();
   } catch (error) {
-    // Another process may have put something into them.
+    // They may not be empty: another process may use them.
     for (const name of made) await rmdir(name).catch(() => undefined);
     throw error;
   }
@@ -39,7 +38,7 @@ async function makeFolder(folder: string): Promise<boolean> {
     const { code } = cause as NodeJS.ErrnoException;
     const parent = dirname(folder);
     if (code === "EEXIST") {
-      // Another process may have been faster.
+      // Another process may have made it.
       if (await isFolder(folder)) return false;
       throw systemError("ENOENT", `${folder} is a link to something that is not there`, cause);
     }
@@ -50,7 +49,9 @@ async function makeFolder(folder: string): Promise<boolean> {
   }
 }
 
-/** Whether `path` is a folder, links followed; false when nothing is there. @throws what else stat says, and ENOTDIR */
+/**
+ * Whether `path` is a folder, links followed; false when nothing is there. @throws other errors of stat, and ENOTDIR
+ */
 async function isFolder(path: string): Promise<boolean> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;

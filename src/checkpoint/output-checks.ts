@@ -1,5 +1,5 @@
-// What would make writing fail, found before any work is done: an output that holds something else, a place that takes no
-// new folder, a disk without room. Tries what can be tried, and leaves nothing behind. Writes no result.
+// Finds what would make writing fail before any work is done: an output with something else in it, a place where no
+// folder can be made, a full disk. Tries what can be tried, and leaves nothing behind. Writes no result.
 
 import { lstat, open, readdir, readFile, realpath, stat, statfs, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -25,7 +25,7 @@ export function inputWeights(checkpoint: Checkpoint): InputWeights {
   return new Map(known.flatMap(([name, identity]) => (identity === undefined ? [] : [[name, identity] as const])));
 }
 
-/** The folder that is written: where the path leads, if it is a link to a folder. */
+/** The folder to write: the target, if the path is a link to a folder. */
 export async function targetOf(output: string): Promise<string> {
   const found = await lstat(output).catch(() => undefined);
   if (!found?.isSymbolicLink()) return resolve(output);
@@ -35,8 +35,9 @@ export async function targetOf(output: string): Promise<string> {
 }
 
 /**
- * Whether the output can be a new folder, or may be replaced.
- * @throws OutputExistsError naming what in it is not ours, UsageError when it is or holds the model, OutputWriteError
+ * Checks that the output can be a new folder, or may be replaced.
+ * @throws OutputExistsError naming what in it is not ours, UsageError when it is or contains the model,
+ * OutputWriteError
  */
 export async function checkOutputFolder(checkpoint: Checkpoint, output: string, force: boolean): Promise<void> {
   const target = await targetOf(output);
@@ -92,11 +93,12 @@ async function refuseForeign(
   );
 }
 
-/** Scales, record and index, beyond what is known beforehand. */
+/** Room for scales, record and index, whose size is not known beforehand. */
 const SMALL_FILES_BYTES = 2 ** 20;
 
 /**
- * Makes what the run will make beside the output, and removes it again. Brings back what a killed run had set aside.
+ * Makes the run's hidden folder beside the output and removes it again. Restores an old result that a killed run had
+ * moved aside.
  * @throws as checkOutputFolder; CheckpointError for files that cannot be copied, OutputWriteError for the place
  */
 export async function tryNewFolder(checkpoint: Checkpoint, output: string, force: boolean): Promise<void> {
@@ -113,7 +115,7 @@ export async function tryNewFolder(checkpoint: Checkpoint, output: string, force
     const names = [...sideFiles.files.map(({ name }) => name), ...input.keys(), INDEX_FILE];
     const work = await makeWorkFolder(target, [...names, TRIAL]);
     try {
-      // Paths have a limit, too, which the longest name would be the first to meet.
+      // Paths have a length limit, which the longest name meets first.
       const longest = names.reduce((a, b) => (Buffer.byteLength(a) >= Buffer.byteLength(b) ? a : b));
       for (const folder of [work.fresh, target]) await lstatIfThere(join(folder, longest));
       await requireRoom(dirname(work.path), await bytesToWrite(checkpoint, sideFiles, join(work.fresh, TRIAL)));
@@ -135,7 +137,7 @@ async function lstatIfThere(path: string): Promise<void> {
   });
 }
 
-/** A folder on which something is mounted can be filled, but neither replaced nor renamed. */
+/** A mount point can be written to, but not replaced or renamed. */
 async function refuseMountPoint(target: string): Promise<void> {
   const found = await stat(target).catch(() => undefined);
   if (found === undefined) return;
@@ -147,7 +149,7 @@ async function refuseMountPoint(target: string): Promise<void> {
   );
 }
 
-/** Weights count where they can neither be linked nor share blocks, which one file of each disk tells. */
+/** Weights count where they can be neither linked nor cloned; one file of each disk is tried. */
 async function bytesToWrite(checkpoint: Checkpoint, { files }: SideFiles, trial: string): Promise<number> {
   let bytes = SMALL_FILES_BYTES + files.reduce((sum, { identity }) => sum + Number(identity.size), 0);
   const copies = new Map<bigint, boolean>();
@@ -176,7 +178,7 @@ async function canBePlaced(path: string, trial: string): Promise<boolean> {
 async function requireRoom(folder: string, needed: number): Promise<void> {
   const { bavail, bsize, blocks } = await statfs(folder);
   const free = bavail * bsize;
-  // Some file systems do not say how large they are.
+  // Some file systems do not report their size.
   if (blocks === 0 || free >= needed) return;
   throw new OutputWriteError(
     `${folder}: has ${megabytes(free)} free, and the result needs ${megabytes(needed)}. Make room, or choose another place with -o.`,
@@ -188,8 +190,8 @@ function megabytes(bytes: number): string {
 }
 
 /**
- * Whether scales can be added to the model's own folder.
- * @throws OutputExistsError when they are there already, or when a file that is not from this program is in their way
+ * Checks that scales can be added to the model's own folder.
+ * @throws OutputExistsError when it already has scales, or when a file that is not ours has their name
  */
 export async function checkInPlace(checkpoint: Checkpoint, force: boolean): Promise<void> {
   if (!force) refuseExistingScales(checkpoint);

@@ -1,5 +1,5 @@
-// How scales are written for each family of serving engines: tensor names, shapes, what config.json must say, and how to
-// start the engines. One entry per format; everything that lists formats reads this table.
+// The output formats, one entry each: tensor names, shapes, keys of config.json, and the commands that start the
+// engines. Everything that lists formats reads this table.
 
 import type { Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
@@ -9,7 +9,7 @@ export interface OutputFormat {
   readonly description: string;
   /** Engines that read the format, and the command that starts each; FOLDER stands for the checkpoint. */
   readonly engines: readonly { readonly name: string; readonly command: string }[];
-  /** Who does not read it, in a sentence. */
+  /** Who cannot read it, in a sentence. */
   readonly caution?: string;
   readonly dtypes: readonly Float8Name[];
   /** Why a dtype is not offered, for the error message. */
@@ -19,7 +19,7 @@ export interface OutputFormat {
   readonly shape: readonly number[];
   /** The tensors of a layer, without the prefix of its attention. */
   readonly tensors: (scales: LayerScales) => Readonly<Record<string, number>>;
-  /** Keys that config.json gets. */
+  /** Keys that are added to config.json. */
   readonly config: (dtype: Float8Name) => Readonly<Record<string, unknown>>;
 }
 
@@ -82,7 +82,7 @@ export type OutputFormatName = keyof typeof OUTPUT_FORMATS;
  */
 export type ScaleNames = ReadonlyMap<number, readonly [string, ...string[]]>;
 
-/** The names that scales of caches have. */
+/** The names of caches' scales. */
 export function scaleNames(
   caches: Iterable<{
     readonly layer: number;
@@ -95,7 +95,7 @@ export function scaleNames(
   );
 }
 
-/** What a cache's scales are called. @throws RangeError when nobody said */
+/** The names of a cache's scales. @throws RangeError when the layer is missing */
 export function namesOf(names: ScaleNames, layer: number): readonly [string, ...string[]] {
   const found = names.get(layer);
   if (found === undefined) throw new RangeError(`no name for the scales of layer ${layer}`);

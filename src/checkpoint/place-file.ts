@@ -1,5 +1,5 @@
-// Puts a large file into a folder without rewriting it: hard link, else reflink, else a copy. And writes small files so
-// that they survive a power cut. Knows nothing of checkpoints.
+// Places a large file in a folder: by hard link, else reflink, else copy. Writes small files so that they survive a
+// power cut. Knows nothing of checkpoints.
 
 import { type BigIntStats, constants, createReadStream, createWriteStream, lstatSync, renameSync } from "node:fs";
 import { copyFile, link, lstat, open, rename, rm, stat, unlink, utimes, writeFile } from "node:fs/promises";
@@ -20,8 +20,8 @@ export interface PlaceOptions {
 }
 
 /**
- * Makes `source` appear at `target`, in the cheapest way that the file system allows. A copy gets the time of its source,
- * rounded as `isTimeOfCopy` expects it, and is on disk when this returns.
+ * Places `source` at `target` in the cheapest way that the file system allows. A copy gets the modification time of its
+ * source, rounded as `isTimeOfCopy` expects it, and is on disk when this returns.
  */
 export async function placeFile(source: string, target: string, options: PlaceOptions = {}): Promise<Placement> {
   try {
@@ -51,19 +51,19 @@ async function copyWhole(source: string, target: string, options: PlaceOptions):
 
 const NS_PER_SECOND = 1_000_000_000n;
 
-/** Times of files on FAT are even seconds; every file system can hold those. */
+/** FAT has times of even seconds, which every file system can store. */
 const COPY_TIME_STEP_NS = 2n * NS_PER_SECOND;
 
 function timeOfCopy(mtimeNs: bigint): bigint {
   return mtimeNs - (mtimeNs % COPY_TIME_STEP_NS);
 }
 
-/** Whether a file's time is the one that `placeFile` gave a copy of `source`: then nobody has changed it since. */
+/** Whether a file has the time that `placeFile` gives a copy of `source`: then nobody has changed it since. */
 export function isTimeOfCopy(mtimeNs: bigint, source: FileIdentity): boolean {
   return mtimeNs === timeOfCopy(source.mtimeNs);
 }
 
-/** @returns whether a placed file is the source as it was identified: the same inode for a link, as large for a copy */
+/** @returns whether a placed file is the identified source: the same inode for a link, the same size for a copy */
 export async function isPlaced(target: string, identity: FileIdentity, placement: Placement): Promise<boolean> {
   const found: BigIntStats = await lstat(target, { bigint: true });
   if (!found.isFile()) return false;
@@ -87,7 +87,7 @@ async function copyWithProgress(source: string, target: string, { signal, onCopi
   await pipeline(...stages, signal ? { signal } : {});
 }
 
-/** `.create-kv-scales-<tag>.partial`: what `replaceFile` leaves when the program is killed. */
+/** `.create-kv-scales-<tag>.partial`: the temporary file of `replaceFile`, which stays when the program is killed. */
 const TEMPORARY = /^\.create-kv-scales-(.+)\.partial$/;
 
 /** The tag in the name of a temporary file. */
@@ -95,19 +95,19 @@ export function tagOfTemporaryFile(name: string): string | undefined {
   return TEMPORARY.exec(name)?.[1];
 }
 
-/** A name in `folder` that nobody else uses. */
+/** An unused temporary name in `folder`. */
 export function temporaryFile(folder: string): string {
   return join(folder, `.create-kv-scales-${temporaryTag()}.partial`);
 }
 
-/** A file was not the one that was to be replaced. What somebody else put there has stayed. */
+/** The file at the path was not the one to be replaced. It has stayed. */
 export class ReplacedMeanwhileError extends Error {}
 
 /**
- * Writes a file whole or not at all: temporary name, fsync, exchange. Somebody else's change in the meantime is kept.
+ * Writes a file whole or not at all: temporary name, fsync, exchange. A change that somebody made meanwhile is kept.
  * @param expected the file that is replaced; undefined when there is none
  * @returns the new file
- * @throws ReplacedMeanwhileError when another file was found under the name
+ * @throws ReplacedMeanwhileError when another file has the name
  */
 export async function replaceFile(
   path: string,
@@ -134,14 +134,14 @@ export async function replaceFile(
     return written;
   } finally {
     const left = await identifyFile(temporary);
-    // What is neither ours nor what was to go is somebody's edit that nothing could be done with but keep it.
+    // A file that is neither ours nor the one to be replaced is somebody's edit, so it is kept.
     if (written === undefined || isUnchanged(left, written) || isUnchanged(left, expected)) {
       await rm(temporary, { force: true });
     }
   }
 }
 
-/** Writes a file whole or not at all, over whatever has the name: temporary name, fsync, rename. */
+/** Writes a file whole or not at all and replaces any file of that name: temporary name, fsync, rename. */
 export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = temporaryFile(dirname(path));
   try {
@@ -154,7 +154,7 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
   await syncPath(dirname(path));
 }
 
-/** A link fails where a name is taken; a rename would not. */
+/** A link fails where the name is taken; a rename would replace it. */
 async function putWhereNothingIs(temporary: string, path: string): Promise<void> {
   try {
     await link(temporary, path);
@@ -167,8 +167,8 @@ async function putWhereNothingIs(temporary: string, path: string): Promise<void>
 }
 
 /**
- * Where two names can be exchanged, what was replaced is looked at afterwards, and goes back when it is not as expected.
- * Elsewhere it is looked at just before: between that and the renaming lies no turn of the event loop.
+ * Where two paths can be exchanged, the replaced file is checked after that, and is put back if it is not the expected
+ * one. Elsewhere it is checked just before, synchronously with the rename.
  */
 async function putInPlaceOf(temporary: string, path: string, expected: FileIdentity): Promise<void> {
   if (!isUnchanged(await identifyFile(path), expected)) throw new ReplacedMeanwhileError(path);
@@ -182,7 +182,7 @@ async function putInPlaceOf(temporary: string, path: string, expected: FileIdent
   renameSync(temporary, path);
 }
 
-/** Removes a file that is as expected. @throws ReplacedMeanwhileError when it is another, which stays */
+/** Removes the expected file. @throws ReplacedMeanwhileError when it is another one, which stays */
 export async function removeFile(path: string, expected: FileIdentity): Promise<void> {
   if (!isUnchanged(await identifyFile(path), expected)) throw new ReplacedMeanwhileError(path);
   await unlink(path);

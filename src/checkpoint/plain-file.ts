@@ -1,34 +1,34 @@
-// The one way into every file that is read: it must be a plain file, nothing is read past a limit, and nothing can hang.
-// Knows nothing of what is in a file.
+// Opens and reads every input file: it must be a plain file, nothing is read past a limit, and nothing can hang. Knows
+// nothing of the content.
 
 import { constants, type Stats, statSync } from "node:fs";
 import { type FileHandle, open, realpath, stat } from "node:fs/promises";
 import { CheckpointError, codeOf, type KvScalesError, messageOf } from "../errors.js";
 
-/** What a file that cannot be read is: the checkpoint's fault, or that of the prompts. */
+/** The error class for a file that cannot be read: of the checkpoint, or of the prompts. */
 export type RefusalClass = new (message: string, options?: { cause?: unknown }) => KvScalesError;
 
 export interface PlainFile {
   readonly path: string;
-  /** Of the file that was opened, whatever has its name by now. */
+  /** Of the opened file, whatever file has its name now. */
   readonly stats: Stats;
   /**
    * Exactly `length` bytes from `offset` on.
-   * @throws the class of refusals when the file ends before, or cannot be read
+   * @throws the error class when the file is shorter or cannot be read
    */
   read(offset: number, length: number): Promise<Buffer>;
 }
 
-/** For a pipe nobody may ever write to, opening would wait without end; with this flag, it does not. Not on Windows. */
+/** Opening a pipe without a writer would wait forever; with this flag it does not. Not on Windows. */
 const READ_WITHOUT_WAITING = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
-/** How much is asked of a file beyond its size, which some file systems (/proc) give as 0. */
+/** How much is read beyond a file's size, which some file systems (/proc) report as 0. */
 const BEYOND_SIZE = 4096;
 
 /**
- * Opens a plain file, or a link to one, for as long as `use` takes.
+ * Opens a plain file, or a link to one, while `use` runs.
  * @throws `Refusal` when it is not there, cannot be opened, or is something else: a folder, a pipe, a socket, a device.
- * What is something else is never opened
+ * Anything else is never opened
  */
 export async function withPlainFile<Result>(
   path: string,
@@ -54,7 +54,7 @@ export async function openPlainFile(
   await requirePlainFile(path, Refusal);
   const handle = await attempt(path, Refusal, () => open(path, READ_WITHOUT_WAITING));
   try {
-    // Another may have taken its name since.
+    // Another file may have taken its name since.
     const stats = await attempt(path, Refusal, () => handle.stat());
     if (!stats.isFile()) throw await notPlain(path, stats, Refusal);
     return { handle, stats };
@@ -65,7 +65,7 @@ export async function openPlainFile(
 }
 
 /**
- * Checks what has this name without opening it.
+ * Checks a path without opening the file.
  * @throws `Refusal` when it is not there, or no plain file
  */
 export async function requirePlainFile(path: string, Refusal: RefusalClass = CheckpointError): Promise<Stats> {
@@ -75,8 +75,8 @@ export async function requirePlainFile(path: string, Refusal: RefusalClass = Che
 }
 
 /**
- * Checks, just before a library opens the file by its name, that it is still there, plain, and has so many bytes: of a pipe
- * the library would wait without end, and of a shorter file it would end the process.
+ * Checks, just before a library opens the file by its path, that it is still a plain file with so many bytes: with a
+ * pipe the library would wait forever, and with a shorter file it would crash.
  * @throws CheckpointError
  */
 export function requireStillPlain(path: string, bytes: number): void {
@@ -89,8 +89,8 @@ export function requireStillPlain(path: string, bytes: number): void {
 }
 
 /**
- * The whole of a plain file, however its size changes meanwhile.
- * @throws `Refusal` when it cannot be read or is larger than `maxBytes`; of a larger one, no more is read than that
+ * The content of a plain file, also when its size changes meanwhile.
+ * @throws `Refusal` when it cannot be read or is larger than `maxBytes`; no more than that is read
  */
 async function readPlainFile(path: string, maxBytes: number, Refusal: RefusalClass = CheckpointError): Promise<Buffer> {
   const { handle, stats } = await openPlainFile(path, Refusal);
@@ -104,7 +104,7 @@ async function readPlainFile(path: string, maxBytes: number, Refusal: RefusalCla
   }
 }
 
-/** @throws `Refusal` as `readPlainFile`, and when the file is not UTF-8. A byte order mark is left out. */
+/** @throws `Refusal` as `readPlainFile`, and when the file is not UTF-8. A byte order mark is removed. */
 export async function readPlainText(
   path: string,
   maxBytes: number,
@@ -118,7 +118,7 @@ export async function readPlainText(
   }
 }
 
-/** What has this name, in words: its kind, and where a link leads. */
+/** The path's file in words: its kind, and where a link leads. */
 export async function describeFile(path: string, stats: Stats): Promise<string> {
   const target = await realpath(path).catch(() => path);
   return target === path ? kindOf(stats) : `${kindOf(stats)} (${target})`;

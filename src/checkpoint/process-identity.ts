@@ -1,5 +1,5 @@
-// Which process made a temporary file or folder, and whether it still runs. A process id alone would not say: two
-// containers that share a folder have the same ids, and ids are given out again.
+// Which process made a temporary file or folder, and whether it still runs. A process id is not enough: two containers
+// that share a folder may have equal ids, and ids are reused.
 
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, readlinkSync } from "node:fs";
@@ -7,15 +7,15 @@ import { hostname } from "node:os";
 
 export interface ProcessIdentity {
   readonly pid: number;
-  /** Where the id is valid: a hash of the machine, its boot and the namespace of process ids. */
+  /** The scope of the id: a hash of the machine, its boot and the namespace of process ids. */
   readonly scope: string;
-  /** When the process began, in the kernel's ticks since boot; empty where the system does not say. */
+  /** Start time of the process, in the kernel's ticks since boot; empty where the system does not say it. */
   readonly started: string;
 }
 
 const SCOPE_LENGTH = 8;
 
-/** `<pid>-<scope>-<random>`: the part of a temporary name that tells processes apart. */
+/** `<pid>-<scope>-<random>`: the part of a temporary name that identifies the process. */
 const TAG = /^(\d{1,10})-([0-9a-f]{8})-[0-9a-f]{8}$/;
 
 /** This process. */
@@ -23,18 +23,18 @@ export function thisProcess(): ProcessIdentity {
   return { pid: process.pid, scope: thisScope(), started: startOf(process.pid) ?? "" };
 }
 
-/** A part of a name that no other process has, in whatever namespace, and this one never twice. */
+/** A part of a name that no other process in any namespace uses, and this one only once. */
 export function temporaryTag(): string {
   return `${process.pid}-${thisScope()}-${randomBytes(4).toString("hex")}`;
 }
 
-/** Who made a name; undefined when it is not one of `temporaryTag`. */
+/** The maker of a name; undefined when it is not one of `temporaryTag`. */
 export function makerOfTag(tag: string): ProcessIdentity | undefined {
   const [, pid, scope] = TAG.exec(tag) ?? [];
   return pid === undefined || scope === undefined ? undefined : { pid: Number(pid), scope, started: "" };
 }
 
-/** "unknown": the process belongs to another machine or container, or to this one before it was started anew. */
+/** "unknown": the process belongs to another machine or container, or to an earlier boot of this one. */
 export function stateOf({ pid, scope, started }: ProcessIdentity): "running" | "gone" | "unknown" {
   if (scope !== thisScope()) return "unknown";
   const start = startOf(pid);
@@ -52,7 +52,7 @@ function thisScope(): string {
   return scope;
 }
 
-/** Field 22 of /proc/<pid>/stat. The name of the program, which may hold anything, ends with the last parenthesis. */
+/** Field 22 of /proc/<pid>/stat. The program's name may contain anything; it ends at the last parenthesis. */
 function startOf(pid: number): string | undefined {
   const text = textOf(`/proc/${pid}/stat`);
   return text.slice(text.lastIndexOf(")") + 2).split(" ")[19];

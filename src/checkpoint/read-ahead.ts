@@ -1,5 +1,5 @@
-// Brings parts of files into the operating system's page cache before they are needed, so that whoever maps them next
-// does not wait for the disk. Keeps nothing of what it reads.
+// Reads parts of files into the operating system's page cache before they are needed, so that mapping them later does
+// not wait for the disk. Keeps nothing of what it reads.
 
 import { openPlainFile } from "./plain-file.js";
 
@@ -9,15 +9,15 @@ export interface ByteRange {
   readonly byteLength: number;
 }
 
-/** So much is asked for at a time: the answers need the main thread, which may be busy computing. */
+/** Bytes of a read: its completion needs the main thread, which may be busy computing. */
 const PIECE_BYTES = 16 * 2 ** 20;
 
-/** So many files are open at a time. */
+/** Number of files open at a time. */
 const MAX_FILES = 8;
 
 /**
- * Reads all ranges in the background: those of a file together, in the order they are given.
- * @returns when all are read. Never fails: whoever needs the bytes meets the error, with more to say about it
+ * Reads all ranges in the background, file by file, in the given order.
+ * @returns when all are read. Never fails: the later reader of the bytes gets the error, and can say more about it
  */
 export async function readAhead(ranges: readonly ByteRange[]): Promise<void> {
   const scratch = new Uint8Array(PIECE_BYTES); // every piece lands here, on top of the last

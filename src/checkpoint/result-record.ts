@@ -1,5 +1,5 @@
-// What a new folder's kv_scales.json says of the folder itself: the files that the run put there. From that, what in an
-// earlier result is not ours, or would be lost with it. Knows nothing of scales.
+// The list of a new folder's files in its kv_scales.json. Tells from that list what in an earlier result is not ours,
+// or would be lost with it. Knows nothing of scales.
 
 import { createHash } from "node:crypto";
 import type { BigIntStats } from "node:fs";
@@ -10,22 +10,22 @@ import type { FileIdentity } from "./file-identity.js";
 import { parseJson } from "./json-text.js";
 import { isTimeOfCopy } from "./place-file.js";
 
-/** What a run leaves in its output: only a folder with this file is replaced by --force. */
+/** The record in an output. --force replaces only a folder with this file. */
 export const RECORD_FILE = "kv_scales.json";
 
-/** Far beyond any record: one of 1,000 layers and 3,000 files has 1 MB. */
+/** Far larger than any record: one of 1,000 layers and 3,000 files has 1 MB. */
 const MAX_RECORD_BYTES = 50_000_000;
 
 export interface WrittenFile {
   readonly name: string;
   readonly bytes: number;
-  /** Of the content; absent for weights, which are placed, not read. */
+  /** Hash of the content; absent for weights, which are not read. */
   readonly sha256?: string;
 }
 
 /**
- * kv_scales.json of a new folder: what is known of the scales, the folder's other files, and a hash of all that.
- * Says of weights how large they are, not where they lie on this disk: the same input gives the same bytes everywhere.
+ * kv_scales.json of a new folder: the scales' record, the folder's other files, and a hash of all that. Of weights it
+ * has the size, not their place on this disk: the same input gives the same bytes everywhere.
  */
 export function withFiles(recordText: string, files: readonly WrittenFile[]): string {
   const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1));
@@ -33,7 +33,7 @@ export function withFiles(recordText: string, files: readonly WrittenFile[]): st
   return textOf({ ...record, record_sha256: hashOf(record) });
 }
 
-/** kv_scales.json without the keys that only a new folder's has. */
+/** kv_scales.json without the keys that only a new folder has. */
 export function withoutFiles(record: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const { files: _files, record_sha256: _hash, ...known } = record;
   return known;
@@ -47,13 +47,13 @@ function hashOf(record: object): string {
   return createHash("sha256").update(textOf(record)).digest("hex");
 }
 
-/** Whether a folder's kv_scales.json is one of this program, changed or not. */
+/** Whether a folder's kv_scales.json was made by this program, changed or not. */
 export async function hasRecordOfOurs(folder: string): Promise<boolean> {
   const text = await readRecordText(folder);
   return text !== undefined && parseObject(text)?.tool === "create-kv-scales";
 }
 
-/** The files of a new folder, by name; undefined when its record is absent, was changed, or is that of a run in place. */
+/** The files of a new folder, by name; undefined when its record is absent, changed, or of a run in place. */
 async function readWrittenFiles(folder: string): Promise<Map<string, WrittenFile> | undefined> {
   const text = await readRecordText(folder);
   const record = text === undefined ? undefined : parseObject(text);
@@ -92,7 +92,7 @@ function isWrittenFile(value: unknown): value is WrittenFile {
   return typeof value.name === "string" && typeof value.bytes === "number" && hasHash;
 }
 
-/** The files of a folder that is still all ours; undefined of any other. */
+/** The files of a folder that is still all ours; undefined for any other. */
 export async function filesOfOurs(folder: string, input: InputWeights): Promise<readonly WrittenFile[] | undefined> {
   const foreign = await listForeign(folder, input);
   return foreign?.length === 0 ? [...((await readWrittenFiles(folder))?.values() ?? [])] : undefined;
@@ -103,20 +103,20 @@ export function writtenFile(name: string, content: Uint8Array): WrittenFile {
   return { name, bytes: content.length, sha256: createHash("sha256").update(content).digest("hex") };
 }
 
-/** Weights of the run's input, by the names that they get in the result. */
+/** Weights of the run's input, by their names in the result. */
 export type InputWeights = ReadonlyMap<string, FileIdentity>;
 
 export interface Foreign {
   readonly name: string;
-  /** Why it may not go. */
+  /** Why it must stay. */
   readonly reason: string;
 }
 
 /**
- * What stands against removing a folder: everything in it that is not exactly as a run of this program left it, and
- * weights that would be gone with it. Those stay somewhere when another hard link leads to them, or when they are a copy
- * of what the present input still has.
- * @returns nothing when the folder may go; undefined when no run of this program made it
+ * What forbids removing a folder: everything in it that is not exactly as a run of this program left it, and weights
+ * that would be lost with it. Weights are not lost when another hard link leads to them, or when they are a copy of
+ * what the present input still has.
+ * @returns an empty list when the folder may be removed; undefined when no run of this program made it
  */
 export async function listForeign(folder: string, input: InputWeights): Promise<Foreign[] | undefined> {
   const files = await readWrittenFiles(folder);

@@ -1,11 +1,11 @@
-// Reads and checks the header of a safetensors file: 8 bytes of length, then JSON that says where each tensor lies.
-// Never reads tensor data. Each broken rule of the format has its own error, naming file and tensor.
+// Reads and checks the header of a safetensors file: 8 bytes of length, then JSON with the place of each tensor. Never
+// reads tensor data. Each broken rule of the format has its own error, naming file and tensor.
 
 import { CheckpointError } from "../errors.js";
 import { findDuplicateKey, isObject, parseJsonObject, showJson } from "./json-text.js";
 import { type PlainFile, withPlainFile } from "./plain-file.js";
 
-/** Bytes per element of the dtypes of the format. F4 and F6 types are left out: they pack several elements. */
+/** Bytes per element of the format's dtypes, without F4 and F6, which pack several elements. */
 const BYTES_PER_ELEMENT: ReadonlyMap<string, number> = new Map(
   Object.entries({
     BOOL: 1,
@@ -36,17 +36,17 @@ const BYTES_PER_ELEMENT: ReadonlyMap<string, number> = new Map(
  */
 const MAX_HEADER_BYTES = 50_000_000;
 
-/** Names are joined from those of modules; the longest known have 150 characters. */
+/** The longest known names have 150 characters. */
 const MAX_NAME_CHARACTERS = 1024;
 
-/** Neither PyTorch nor NumPy has tensors of more. */
+/** PyTorch and NumPy have no tensors of more dimensions. */
 const MAX_DIMENSIONS = 64;
 
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** Where the data begins, counted from the start of the file. */
+  /** Offset of the data in the file. */
   readonly offset: number;
   readonly byteLength: number;
 }

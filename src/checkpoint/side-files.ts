@@ -1,5 +1,5 @@
-// The files beside the weights that a new folder gets as they are: tokenizer, generation config, licence, model code.
-// Decides which may be taken, and copies them so that they survive a power cut. Knows nothing of what is in them.
+// The files beside the weights that a new folder gets unchanged: tokenizer, generation config, licence, model code.
+// Decides which may be copied, and copies them so that they survive a power cut. Knows nothing of their content.
 
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
@@ -19,16 +19,16 @@ export interface SideFile {
 
 export interface SideFiles {
   readonly files: readonly SideFile[];
-  /** Links that lead out of the model's folder: whoever made the folder could have named any file of the reader's. */
+  /** Links that lead out of the model's folder: its maker could have named any file of the user's. */
   readonly notFollowed: readonly string[];
 }
 
-/** Weights in other formats: they have no place beside scales, and would be downloaded or loaded twice. */
+/** Weights in other formats: they have no scales, and would be downloaded or loaded twice. */
 const OTHER_WEIGHTS = /\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|gguf|onnx|msgpack|h5|ot)$/;
 
 /**
  * Everything at the top level of a checkpoint that is not weights, a hidden file or a folder.
- * @throws CheckpointError for what could not be copied: a link that leads nowhere, a file that cannot be opened
+ * @throws CheckpointError for what cannot be copied: a broken link, a file that cannot be opened
  */
 export async function findSideFiles(folder: string): Promise<SideFiles> {
   const home = await realpath(folder);
@@ -59,19 +59,19 @@ async function resolveLink(path: string): Promise<string> {
   }
 }
 
-/** Whether a path lies in a folder; both with links resolved. */
+/** Whether a path is in a folder; both with links resolved. */
 export function isWithin(path: string, folder: string): boolean {
   const way = relative(folder, path);
   return way === "" || (way !== ".." && !way.startsWith(`..${sep}`) && !/^[A-Za-z]:/.test(way));
 }
 
-/** The hub's cache keeps content in `blobs`, and in `snapshots/<commit>` links to it. */
+/** The hub's cache keeps content in `blobs`, and links to it in `snapshots/<commit>`. */
 function isInCacheOf(path: string, snapshot: string): boolean {
   if (basename(dirname(snapshot)) !== "snapshots") return false;
   return dirname(path) === join(dirname(dirname(snapshot)), "blobs");
 }
 
-/** Opening it is the only way to know that it can be read. Without waiting: it may have become a pipe. */
+/** Only opening a file shows that it can be read. Without waiting: it may have become a pipe. */
 const FOR_READING = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
 
 async function identifyReadable(path: string): Promise<FileIdentity> {
@@ -93,7 +93,7 @@ const CHUNK_BYTES = 2 ** 20;
 
 /**
  * Copies a file and waits until it is on disk.
- * @throws CheckpointError when it is another one than was found, or changes while it is copied
+ * @throws CheckpointError when it is not the file that was found, or changes while it is copied
  */
 export async function copySideFile({ name, path, identity }: SideFile, target: string): Promise<WrittenFile> {
   const source = await open(path, FOR_READING).catch((error: unknown) => {

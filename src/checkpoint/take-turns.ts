@@ -1,9 +1,9 @@
-// Does the same to many files, a few at a time, so that few file handles are open at once. Knows nothing of files.
+// Runs the same action on many items, a few at a time, so that few file handles are open. Knows nothing of files.
 
-/** The system's calls share four threads: more at a time would only hold handles and memory. */
+/** Node's file system calls share four threads: more at a time would only hold handles and memory. */
 const AT_A_TIME = 8;
 
-/** As `Promise.all` over `act(item)`, a few at a time. After the first error no more are begun. */
+/** Like `Promise.all` over `act(item)`, a few at a time. Starts no more after the first error. */
 export async function takeTurns<Item, Result>(
   items: readonly Item[],
   act: (item: Item) => Promise<Result>,

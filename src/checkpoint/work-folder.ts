@@ -1,5 +1,5 @@
-// The hidden folder beside an output in which a run makes the new one, and what becomes of those that killed runs left.
-// A marker inside says who made it, and for which output; a folder without it is somebody else's and is never touched.
+// The hidden folder beside an output in which a run makes the new one, and the clean-up of those that killed runs left.
+// A marker inside says who made it, and for which output; a folder without a marker is never touched.
 
 import { lstat, mkdir, readdir, readFile, rename, rmdir, unlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -10,9 +10,12 @@ import { type InputWeights, listForeign, RECORD_FILE } from "./result-record.js"
 
 export interface WorkFolder {
   readonly path: string;
-  /** Where the new folder grows. After an exchange, the old result is here. */
+  /** The new folder while it is made. After an exchange, the old result is here. */
   readonly fresh: string;
-  /** Where an old result steps aside when the two cannot be exchanged; a killed run's comes back from here. */
+  /**
+   * The place for an old result that is moved aside, where the two cannot be exchanged. After a kill it is restored
+   * from here.
+   */
   readonly aside: string;
   readonly marker: Marker;
 }
@@ -23,19 +26,19 @@ export interface Marker extends ProcessIdentity {
   readonly tool: "create-kv-scales";
   /** Name of the folder beside this one that the run writes. */
   readonly output: string;
-  /** Inode of `fresh` when it was made: by it an old result that was exchanged for it is told from a new one. */
+  /** Inode of `fresh` when it was made: distinguishes the new folder from an old result that was exchanged for it. */
   readonly fresh: string;
-  /** What the run may put into `fresh`. */
+  /** Names of the files that the run may put into `fresh`. */
   readonly files: readonly string[];
 }
 
 const MARKER = "written-by.json";
 const MAX_MARKER_BYTES = 10_000_000;
 
-/** Most file systems allow 255 bytes in a name. The tag takes 28, the rest of what is added 10. */
+/** Most file systems allow 255 bytes in a name. The tag takes 28, other additions 10. */
 const MAX_NAME_BYTES = 255 - 40;
 
-/** A run that cannot be asked for (another machine's, another container's) counts as dead when it has done nothing for so long. */
+/** A run of another machine or container, which cannot be checked, counts as dead after so long without a change. */
 export const SILENCE_MS = 24 * 60 * 60 * 1000;
 
 function prefixOf(target: string): string {
@@ -65,17 +68,17 @@ export async function makeWorkFolder(target: string, files: readonly string[]): 
 }
 
 /**
- * Removes the folder of this run, and what it made in it.
- * @returns where something stays that is not ours
+ * Removes the folder of this run and its files.
+ * @returns the paths that stay because they are not ours
  */
 export async function removeWorkFolder(work: WorkFolder, input: InputWeights): Promise<string | undefined> {
   return (await removeMarked(work, work.marker, input).catch(() => false)) ? undefined : work.path;
 }
 
 /**
- * Clears what killed runs left beside `target`: a new folder that was not finished goes, an old result that had stepped
- * aside comes back when nothing is in its place.
- * @returns whether an old result came back; folders that stay because something in them may not be removed
+ * Cleans up what killed runs left beside `target`: removes unfinished folders, and restores an old result that was
+ * moved aside if nothing is in its place.
+ * @returns whether an old result was restored, and folders that stay because something in them must not be removed
  */
 export async function clearLeftovers(
   target: string,
@@ -121,15 +124,15 @@ async function lastChangeIn({ path, fresh }: Places): Promise<number> {
   return Math.max(...found.map((stats) => stats?.mtimeMs ?? 0));
 }
 
-/** The old result comes back unless something took its place. */
+/** Restores the old result unless something is in its place. */
 async function comeBack({ aside }: Places, target: string, marker: Marker): Promise<void> {
   const there = await lstat(target, { bigint: true }).catch(() => undefined);
   if (there === undefined) await renameIfThere(aside, target);
-  // The new one has come: the old one may go.
+  // The new one is in its place: the old one may be removed.
   else if (String(there.ino) === marker.fresh) await renameIfThere(aside, join(dirname(aside), REMOVED));
 }
 
-/** What is to be removed gets this name first, so that nobody exchanges or restores it half-way. */
+/** A folder gets this name before it is removed, so that nobody exchanges or restores it half-way. */
 const REMOVED = "removed";
 
 async function renameIfThere(from: string, to: string): Promise<boolean> {
@@ -144,7 +147,7 @@ async function renameIfThere(from: string, to: string): Promise<boolean> {
 
 async function removeMarked(work: Places, marker: Marker, input: InputWeights): Promise<boolean> {
   const removed = join(work.path, REMOVED);
-  // Twice: what an earlier removal has left first.
+  // Twice: first the rest of an earlier removal.
   for (const isFirst of [true, false]) {
     if (!isFirst && !(await renameIfThere(work.fresh, removed).catch(() => false))) continue;
     const found = await lstat(removed, { bigint: true }).catch(() => undefined);
@@ -155,7 +158,7 @@ async function removeMarked(work: Places, marker: Marker, input: InputWeights): 
   return removeEmptied(work.path);
 }
 
-/** The marker goes last, and only from a folder that holds nothing else. */
+/** The marker is removed last, and only from a folder with nothing else in it. */
 async function removeEmptied(path: string): Promise<boolean> {
   const names = await readdir(path);
   if (names.some((name) => name !== MARKER)) return false;
@@ -164,13 +167,13 @@ async function removeEmptied(path: string): Promise<boolean> {
   return true;
 }
 
-/** Killed before it had a marker, so it holds nothing: only what is empty is removed. */
+/** A run was killed before it wrote the marker, so the folder must be empty: only an empty one is removed. */
 async function removeUnfinished({ path, fresh }: Places): Promise<boolean> {
   await rmdir(fresh).catch(() => {});
   return removeEmptied(path).catch(() => false);
 }
 
-/** Removes plain files by name, and the folder if that was all. */
+/** Removes plain files by name, and the folder if it is empty then. */
 async function removeNames(folder: string, names: readonly string[]): Promise<void> {
   for (const name of new Set([...names, RECORD_FILE])) {
     const path = join(folder, name);
@@ -180,7 +183,8 @@ async function removeNames(folder: string, names: readonly string[]): Promise<vo
 }
 
 /**
- * Removes an earlier result if all of it is ours, its record last: what a kill leaves is still known to be ours.
+ * Removes an earlier result if all of it is ours. The record is removed last, so that after a kill the rest is still
+ * known to be ours.
  * @returns false when something is not ours; everything stays then
  */
 async function removeResult(folder: string, input: InputWeights): Promise<boolean> {
@@ -194,8 +198,8 @@ async function removeResult(folder: string, input: InputWeights): Promise<boolea
 }
 
 /**
- * Removes the result that was replaced, from where it stands in the work folder. If something in it is not ours, it is
- * given a visible name beside the new one instead.
+ * Removes the replaced result from the work folder. If something in it is not ours, it gets a visible name beside the
+ * new one instead.
  * @returns that name
  */
 export async function removeReplaced(
@@ -237,7 +241,7 @@ function isMarker(value: unknown): value is Marker {
   );
 }
 
-/** Removes folders that `makeFolders` made, as far as they are empty. */
+/** Removes folders that `makeFolders` made, if they are empty. */
 export async function removeParents(made: readonly string[]): Promise<void> {
   for (const path of made.toReversed()) await rmdir(path).catch(() => {});
 }

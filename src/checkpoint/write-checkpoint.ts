@@ -1,5 +1,5 @@
-// Writes the result as a new folder, which appears whole or not at all. Weights are linked, never rewritten; an earlier
-// result is exchanged for the new one, and goes only if all of it is ours. Knows nothing of how scales came to be.
+// Writes the result as a new folder, which appears whole or not at all. Weights are linked, never rewritten. An earlier
+// result is exchanged for the new one, and is removed only if all of it is ours. Does not know how scales are computed.
 
 import { renameSync } from "node:fs";
 import { lstat, readdir, rename, writeFile } from "node:fs/promises";
@@ -30,7 +30,7 @@ export interface CheckpointContent {
   /** `__metadata__` of the shard with the scales. */
   readonly metadata: Readonly<Record<string, string>>;
   readonly configText: string;
-  /** Text of kv_scales.json; that of a new folder also gets the list of its files. */
+  /** Text of kv_scales.json; in a new folder the list of files is added. */
   readonly recordText: string;
 }
 
@@ -48,7 +48,7 @@ export interface WrittenCheckpoint {
 
 /**
  * Writes a new checkpoint folder: a hidden folder beside it, fsync, rename.
- * @throws OutputExistsError, CheckpointError for an input that was changed meanwhile, OutputWriteError, InterruptedError;
+ * @throws OutputExistsError, CheckpointError for an input that changed meanwhile, OutputWriteError, InterruptedError;
  * in each case nothing is left behind
  */
 export async function writeNewCheckpoint(
@@ -87,14 +87,14 @@ export async function writeNewCheckpoint(
     const left = work && (await removeWorkFolder(work, input));
     await removeParents(parents);
     if (left === undefined) throwIfAborted(options.signal);
-    // What is missing or other than it was explains whatever the system said.
+    // A missing or changed input explains any error of the system.
     if (!(error instanceof KvScalesError)) await refuseChangedInput(checkpoint);
     throw asWriteError(error, target, left === undefined ? "Nothing was left behind." : `${left} was left behind.`);
   }
   try {
     await syncPath(dirname(target));
   } catch (cause) {
-    // Until the new result is known to be on disk, the old one stays.
+    // The old result stays until the new one is on disk.
     const left = replaced ?? (await removeWorkFolder(work, input));
     throw new OutputWriteError(
       `${target}: is complete, but the system cannot say that its name is on disk: ${messageOf(cause)}. Look at the disk.${left === undefined ? "" : ` The old result is in ${left}.`}`,
@@ -111,7 +111,7 @@ export async function writeNewCheckpoint(
   return { placement, warnings };
 }
 
-/** What the reader must know of links that were not followed. */
+/** The warning about links that were not followed. */
 function linkWarnings({ notFollowed }: Pick<SideFiles, "notFollowed">): string[] {
   if (notFollowed.length === 0) return [];
   const are = notFollowed.length === 1 ? "is a link that leads" : "are links that lead";
@@ -161,7 +161,7 @@ async function writeSynced(folder: string, name: string, data: string | Uint8Arr
   return writtenFile(name, bytes);
 }
 
-/** Each is looked at once it is in its place: the shard that was measured, or none. */
+/** Each is checked when it is in its place: it must be the shard that was measured. */
 async function placeWeights(
   checkpoint: Checkpoint,
   layout: OutputLayout,
@@ -187,9 +187,9 @@ async function placeWeights(
 }
 
 /**
- * Puts the new folder under its name. An old result is exchanged for it in one step where the system can; elsewhere it
- * steps aside first, and for some microseconds nothing has the name.
- * @returns where the old result is now, if there was one
+ * Moves the new folder to its name. An old result is exchanged for it in one step where the system can; elsewhere it is
+ * moved aside first, and for some microseconds nothing has the name.
+ * @returns the present path of the old result, if there was one
  */
 async function publish({ fresh, aside }: WorkFolder, target: string): Promise<string | undefined> {
   if (await isAbsentOrEmpty(target)) {

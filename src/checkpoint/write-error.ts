@@ -1,4 +1,4 @@
-// An error of the system while something is written, as one that the reader can act on. Knows no file.
+// Turns a system error while writing into one that says what to do. Knows no file.
 
 import { codeOf, KvScalesError, messageOf, OutputWriteError } from "../errors.js";
 
@@ -9,7 +9,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   ENOTDIR: "A file is where a folder should be. Choose another place with -o.",
 };
 
-/** @param aftermath what has become of what was there, for the end of the message */
+/** @param aftermath the state of the old files, for the end of the message */
 export function asWriteError(error: unknown, target: string, aftermath: string): Error {
   if (error instanceof KvScalesError) return error;
   const advice = ADVICE[codeOf(error) ?? ""] ?? "Choose another place with -o.";

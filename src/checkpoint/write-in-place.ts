@@ -1,5 +1,5 @@
-// Adds scales to the model's own folder, in an order that no engine can misread half-way, and never over a change that
-// somebody made meanwhile. Knows nothing of how scales came to be.
+// Adds scales to the model's own folder, in an order that no engine can misread half-way, and without overwriting a
+// change that somebody made meanwhile. Does not know how scales are computed.
 
 import { renameSync } from "node:fs";
 import { link, lstat, readdir, unlink } from "node:fs/promises";
@@ -20,10 +20,10 @@ import type { CheckpointContent } from "./write-checkpoint.js";
 import { asWriteError } from "./write-error.js";
 
 /**
- * Adds the scales to the model's own folder. Each step leaves a folder that engines read rightly or refuse: the scales
- * before the index that names them; what config.json says of them goes first and comes last, for the block without
- * k_scale and v_scale would make vLLM run at scale 1.0 without a word.
- * @throws OutputExistsError, CheckpointError for a file that was changed meanwhile, OutputWriteError
+ * Adds the scales to the model's own folder. After each step engines read the folder correctly or refuse it. The scales
+ * are written before the index that names them. The old keys of config.json are removed first and the new ones added
+ * last, because with the block but without k_scale and v_scale vLLM would run at scale 1.0 without an error.
+ * @throws OutputExistsError, CheckpointError for a file that changed meanwhile, OutputWriteError
  */
 export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointContent, force: boolean): Promise<void> {
   const { folder, configText } = checkpoint;
@@ -73,7 +73,7 @@ export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointCo
   }
 }
 
-/** A folder that was all ours stays so: its record lists what is in it now. A model's own folder gets no list. */
+/** In a folder that was all ours the record lists the new files. A model's own folder gets no list. */
 function recordTextOf(
   { recordText }: CheckpointContent,
   ours: readonly WrittenFile[] | undefined,
@@ -84,7 +84,7 @@ function recordTextOf(
   return withFiles(recordText, [...others, ...written]);
 }
 
-/** A killed run may have made the link already; a file system without links has the file renamed a step later. */
+/** A killed run may already have made the link; on a file system without links the file is renamed a step later. */
 async function linkIfPossible(source: string, target: string): Promise<boolean> {
   if (await lstat(target).catch(() => undefined)) return true;
   return link(source, target).then(
@@ -96,7 +96,7 @@ async function linkIfPossible(source: string, target: string): Promise<boolean> 
   );
 }
 
-/** Beside an index, transformers would read model.safetensors alone. */
+/** Beside an index, transformers would read only model.safetensors. */
 async function giveUpSingleFile({ folder, files }: Checkpoint, target: string, isLinked: boolean): Promise<void> {
   const path = join(folder, SINGLE_FILE);
   const known = files.get(SINGLE_FILE);
@@ -109,7 +109,7 @@ async function giveUpSingleFile({ folder, files }: Checkpoint, target: string, i
   await removeFile(path, known);
 }
 
-/** Clears the temporary files of runs that were killed. */
+/** Removes the temporary files of killed runs. */
 async function removeDeadTemporaryFiles(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const tag = tagOfTemporaryFile(name);

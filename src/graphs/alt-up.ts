@@ -1,5 +1,5 @@
-// Several streams of hidden states, side by side in the last axis: how they begin, what a layer makes of them, and how they
-// become one (AltUp, arXiv 2301.13310). Knows nothing of what a layer computes of its own stream.
+// AltUp (arXiv 2301.13310): several streams of hidden states, side by side in the last axis. Makes them from the
+// embedding, updates them around a layer, and joins them at the end. Knows nothing of what a layer computes.
 
 import type { AltUp, Decoder, DecoderLayer, Streams } from "../architectures/description.js";
 import type { Value } from "../onnx/graph-builder.js";
@@ -15,7 +15,7 @@ import {
 import { norm } from "./norm.js";
 import { cast } from "./weights.js";
 
-/** The sum of squares that a projected stream is taken to have at least, per number. */
+/** Lower bound of a projected stream's mean square. */
 const LEAST_MEAN_SQUARE = 1e-5;
 
 /** The embedding and its projections. @param x [batch, tokens, hidden] @returns [batch, tokens, streams × hidden] */
@@ -36,7 +36,7 @@ export function closeStreams(context: GraphContext, streams: Streams, hidden: Va
   return multiplied(context, sum, 1 / streams.count);
 }
 
-/** What the residuals of a layer read. */
+/** The input of a layer's residuals. */
 export function activeStream(
   context: GraphContext,
   decoder: Decoder,
@@ -110,7 +110,7 @@ function lastBranch(
   return recordBranch(context, last, last.norm === undefined ? scaled : norm(context, last.norm, scaled), recorder);
 }
 
-/** y, as long as x is: both in float32, because squares leave what 16 bits hold. [batch, tokens, hidden] */
+/** y scaled to the length of x. In float32, because squares overflow 16 bits. [batch, tokens, hidden] */
 function asLongAs({ builder, arithmetic: { elementType } }: GraphContext, x: Value, y: Value): Value {
   const [wideX, wideY] = [x, y].map((value) => cast(builder, value, elementType, "float32")) as [Value, Value];
   const meanSquare = (of: Value) =>

@@ -1,30 +1,30 @@
-// How a graph computes: in which element type, and which of several operators with the same meaning it uses, because the
-// kernels of execution providers differ. Pure data; knows no provider by name.
+// How a graph computes: the element type, and which of several equivalent operators it uses, because execution
+// providers have kernels for different ones. Pure data; knows no provider by name.
 
-/** Of activations, and of weights as the graph uses them. */
+/** The type of activations, and of weights as the graph uses them. */
 export type ComputeType = "float32" | "float16" | "bfloat16";
 
 export interface Arithmetic {
   readonly elementType: ComputeType;
   /**
-   * The operator for x · weightᵀ: one that takes the weight as it lies in the file, or a plain one, for which the weight is
-   * transposed: by the processor when the session opens, or by the device in each run.
+   * The operator for x · weightᵀ: one that takes the weight as it is stored, or a plain product of the transposed
+   * weight. The processor transposes it when the session opens, or the device in each run.
    */
   readonly product: "FusedMatMul" | "MatMul" | "Transpose-MatMul";
-  /** RMS norm as one operator, the sum before it included; or written out, where that is nearer to the exact result. */
+  /** RMS norm as one operator that includes the sum before it, or unfused, where that is nearer to the exact result. */
   readonly norm: "fused" | "written-out";
-  /** silu(gate) · up as one operator or as two: as two in float16, which has no room for the way it is made one. */
+  /** silu(gate) · up as one operator, or unfused as two: float16 cannot hold the constants of the fused one. */
   readonly gate: "fused" | "written-out";
   /**
-   * Attention as one operator, GroupQueryAttention; the same over some queries at a time, where its own tiles are slow; or
-   * written out in float32, where the operator is not to be trusted.
+   * Attention as one operator, GroupQueryAttention; the same over a chunk of the queries at a time, where the
+   * operator's tiles are slow; or unfused in float32, where the operator gives wrong values.
    */
   readonly attention: "fused" | "in-chunks" | "written-out";
-  /** Whether attention itself rotates queries and keys, where it is one operator and nothing else needs the keys before it. */
+  /** Whether the attention operator rotates queries and keys, where nothing else needs the rotated keys before it. */
   readonly rotation: "fused" | "written-out";
 }
 
-/** What the CPU does, and what golden files are compared with. */
+/** The arithmetic of the CPU, which golden files are compared with. */
 export const FLOAT32_ARITHMETIC: Arithmetic = {
   elementType: "float32",
   product: "FusedMatMul",

@@ -1,5 +1,5 @@
-// Attention of the processor: GroupQueryAttention over some queries of a long prompt at a time, its scores in memory. Knows
-// no weights, and nothing of the kernels of devices.
+// Attention on the CPU: GroupQueryAttention over a chunk of a long prompt's queries at a time, without tiles. Knows no
+// weights, and nothing of the kernels of other devices.
 
 import { valueDimOf } from "../architectures/blocks.js";
 import { type GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
@@ -15,18 +15,20 @@ import {
 import type { Side } from "./kv-cache.js";
 import { cast } from "./weights.js";
 
-/** Prompts of no more tokens than this are not cut: it would bring less than it costs. */
+/** Prompts of at most this many tokens are not cut into chunks: that would cost more than it saves. */
 const UNCUT_TOKENS = 512;
-/** Queries of a chunk, at most: the scores of a head then stay in a core's cache up to some thousand tokens. */
+/**
+ * Queries of a chunk at most. The scores of a head then fit into a core's cache for prompts of some thousand tokens.
+ */
 const CHUNK_QUERIES = 256;
 /** The scores of 32 heads over the chunk of a longer prompt would take more than 256 MiB. */
 const CHUNKED_TOKENS = 8192;
 
 /**
- * Causal attention, as far as memory allows without the operator's tiles. Its tiled kernel visits every score once more to
- * mask it, one after the other, which takes longer than the products: 2.6 instead of 1.2 ms for 341 tokens of SmolLM2.
- * Without tiles it computes the whole square of scores, half of it for nothing, and writes it to memory; so a long
- * prompt's queries are cut in chunks, each with the keys up to its end: 24 instead of 48 ms for 2048 tokens.
+ * Causal attention without the operator's tiles, as far as memory allows. The tiled kernel masks the scores one by one,
+ * which takes longer than the products: 2.6 ms instead of 1.2 ms for 341 tokens of SmolLM2. Without tiles the operator
+ * computes the whole square of scores, of which half is masked, and writes it to memory. So the queries of a long
+ * prompt are cut into chunks, each with the keys up to its end: 24 ms instead of 48 ms for 2048 tokens.
  * @returns [batch, tokens, heads × value_dim]; padding has any values
  */
 export function attentionInChunks(
@@ -38,7 +40,7 @@ export function attentionInChunks(
   const { builder } = context;
   const [batch, tokens] = [sizeOf(builder, entering.query, 0), sizeOf(builder, entering.query, 1)];
   const isAtMost = (x: Value, limit: number) => builder.op("LessOrEqual", [x, builder.int64s([limit])]);
-  // The operator has a past for prompts of a batch of one alone.
+  // The operator takes a past only for a batch of one prompt.
   const isCut = builder.op("And", [isAtMost(batch, 1), isAtMost(tokens, CHUNKED_TOKENS)]);
   return choose(context, shape, isAtMost(tokens, UNCUT_TOKENS), {
     whenTrue: (short) => untiledAttention(short, shape, counts, entering).attended,
@@ -50,7 +52,7 @@ export function attentionInChunks(
   });
 }
 
-/** What one of two graphs gives. [batch, tokens, heads × value_dim] */
+/** The result of one of two graphs, which an If chooses. [batch, tokens, heads × value_dim] */
 function choose(
   context: AttendContext,
   shape: AttentionShape,
@@ -95,7 +97,8 @@ function pastShape<Tokens>(shape: AttentionShape, tokens: Tokens): [number, numb
 }
 
 /**
- * What is repeated: a chunk's queries, over its own keys and those before it, which are the state of the loop.
+ * The loop's body: a chunk's queries attend to the chunk's keys and to those before it, which are the state of the
+ * loop.
  * @param sizes of the prompt and of a chunk, int64 [1]
  */
 function recordChunk(
@@ -122,17 +125,17 @@ function recordChunk(
   builder.output(goesOn, "goes_on_after", "bool", []);
   builder.output(present.key, "present_k", "float32", pastShape(shape, "present"));
   builder.output(present.value, "present_v", "float32", pastShape(shape, "present"));
-  // The loop stacks what all chunks give, so the last one is filled up.
+  // The loop stacks the results of all chunks, which must have one shape: the last chunk is padded.
   const missing = builder.op("Sub", [fullEnd, end]);
   const pads = [builder.int64s([0, 0, 0, 0]), missing, builder.int64s([0])];
   const filled = builder.op("Pad", [attended, builder.op("Concat", pads, { attributes: { axis: 0 } })]);
   builder.output(filled, "attended", "float32", [1, "chunk", shape.heads * valueDimOf(shape)]);
 }
 
-/** Far below any score: it adds nothing to what a softmax is divided by. */
+/** Far below any score: it adds nothing to the denominator of a softmax. */
 const NO_SINK = -1e30;
 
-/** The operator does not tile where heads have a sink, a score of its own that stands for no token. */
+/** The operator does not tile when heads have a sink, which is a score that belongs to no token. */
 function untiledAttention(
   context: AttendContext,
   shape: AttentionShape,

@@ -1,5 +1,5 @@
-// Attention itself, over queries, keys and values as they are read of the cache: causal, heads in groups, a window where
-// there is one. By the fused operator, or written out where that is not to be trusted. Knows no weights.
+// Attention over queries, and over keys and values as read from the cache: causal, grouped heads, with or without a
+// window. By the fused operator, or unfused where that gives wrong values. Knows no weights.
 
 import { valueDimOf } from "../architectures/blocks.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
@@ -18,14 +18,14 @@ import {
 } from "./fused-attention.js";
 import { cast } from "./weights.js";
 
-/** Attention in the form that the arithmetic says; padding has any values. */
+/** Attention in the form that the arithmetic names. The values at padding are undefined. */
 export function attend(
   context: AttendContext,
   shape: AttentionShape,
   counts: TokenCounts,
   entering: QueriesKeysValues,
 ): Attended {
-  // The other forms are for whole prompts: they have no place for a past.
+  // The other forms compute whole prompts and take no past.
   const hasPast = entering.past !== undefined || entering.buffers !== undefined;
   if (shape.chunkSize !== undefined) {
     if (hasPast) throw new RangeError("attention in chunks of positions is for whole prompts");
@@ -38,8 +38,8 @@ export function attend(
 }
 
 /**
- * Attention of each chunk of positions by itself: chunks are prompts of their own to it. The last is filled up with zeros,
- * which no token sees: they lie behind all.
+ * Chunked attention: each chunk of positions is computed as a prompt of its own. The last one is padded with zeros at
+ * its end, which no token attends to.
  */
 function attendByChunk(
   context: AttendContext,
@@ -80,14 +80,14 @@ function attendByChunk(
 }
 
 /**
- * Scores of this many heads are in memory at a time: those of a prompt of 2048 tokens then take 128 MiB, the largest
- * binding that every WebGPU device has.
+ * Scores of this many heads are in memory at a time. For a prompt of 2048 tokens they take 128 MiB, the largest binding
+ * that every WebGPU device has.
  */
 const HEADS_AT_A_TIME = 8;
 
 /**
- * softmax(q · kᵀ · scale + mask) · v, in float32 whatever the arithmetic: the products of 16 bits would overflow where
- * keys are large. The queries of a group are one matrix, so that keys and values need not be repeated.
+ * softmax(q · kᵀ · scale + mask) · v, always in float32: products in 16 bits would overflow where keys are large. The
+ * queries of a group are one matrix, so that keys and values need not be repeated.
  */
 function writtenOutAttention(
   { builder, arithmetic: { elementType } }: AttendContext,
@@ -135,7 +135,7 @@ function softmax(builder: GraphBuilder, scores: Value): Value {
   return builder.op("Softmax", [scores], { attributes: { axis: -1 } });
 }
 
-/** The sink takes a share that no value gets. @param sink [1, heads, 1, 1] */
+/** Softmax with a sink: its share of the weights goes to no value. @param sink [1, heads, 1, 1] */
 function softmaxWithSink(builder: GraphBuilder, scores: Value, sink: Value): Value {
   const ofToken = builder.op("Slice", [scores, builder.int64s([0]), builder.int64s([1]), builder.int64s([3])]);
   const column = builder.op("Add", [builder.op("Mul", [ofToken, builder.float32(0)]), sink]); // [batch, heads, tokens, 1]
@@ -143,7 +143,7 @@ function softmaxWithSink(builder: GraphBuilder, scores: Value, sink: Value): Val
   return builder.op("Slice", [shares, builder.int64s([1]), builder.int64s([2 ** 31 - 1]), builder.int64s([3])]);
 }
 
-/** Each [1, heads of the part, 1, 1]. */
+/** The sinks of each part, each [1, heads of the part, 1, 1]. */
 function sinksByPart(builder: GraphBuilder, sinks: Value, counts: readonly number[], group: number): Value[] {
   const shaped = builder.op("Reshape", [sinks, builder.int64s([1, -1, 1, 1])]);
   return split(
@@ -159,14 +159,14 @@ export function softCap(builder: GraphBuilder, x: Value, cap: number): Value {
   return builder.op("Mul", [bounded, builder.float32(cap)]);
 }
 
-/** How many KV heads each part has. */
+/** Number of KV heads in each part. */
 function kvHeadsAtATime(kvHeads: number, group: number): number[] {
   const most = Math.max(1, Math.floor(HEADS_AT_A_TIME / group));
   const parts = Math.ceil(kvHeads / most);
   return Array.from({ length: parts }, (_, part) => Math.min(most, kvHeads - part * most));
 }
 
-/** Cuts heads, the second axis, into parts. */
+/** Splits heads, the second axis, into parts. */
 function split(builder: GraphBuilder, x: Value, counts: readonly number[]): Value[] {
   if (counts.length === 1) return [x];
   return builder.ops("Split", [x, builder.int64s(counts)], counts.length, { attributes: { axis: 1 } });
@@ -176,8 +176,8 @@ function split(builder: GraphBuilder, x: Value, counts: readonly number[]): Valu
 const UNSEEN = 1e30;
 
 /**
- * 0 where a token sees another, −1e30 and less where it does not. A prompt's padding lies behind it, so no token sees it.
- * Arithmetic on floats, because providers lack comparisons of integers.
+ * The mask: 0 where a token attends to another, −1e30 or less where it does not. Padding lies after the prompt, so no
+ * token attends to it. Computed with floats, because providers lack comparisons of integers.
  */
 function distanceMask(builder: GraphBuilder, totalTokens: Value, slidingWindow: number | undefined): Value {
   const count = builder.op("Squeeze", [totalTokens]);
@@ -193,7 +193,7 @@ function distanceMask(builder: GraphBuilder, totalTokens: Value, slidingWindow: 
   return builder.op("Add", [isAhead, belowZero(left)]);
 }
 
-/** Names of the inputs that say how many tokens there are. */
+/** Names of the inputs for the numbers of tokens. */
 export const COUNT_VALUES = {
   lastPositions: "last_positions", // int32 [batch]
   totalTokens: "total_tokens", // int32 [1]
@@ -208,7 +208,7 @@ export const ATTENTION_VALUES = {
   attended: "attended", // [batch, tokens, heads × value_dim]
 } as const;
 
-/** Builds attention alone, to try out what a provider makes of it. */
+/** Builds a graph of attention alone, to test a provider's operator. */
 export function buildAttention(shape: AttentionShape, arithmetic: Arithmetic = FLOAT32_ARITHMETIC): Graph {
   const { heads, kvHeads, headDim } = shape;
   const valueDim = valueDimOf(shape);

@@ -1,5 +1,5 @@
-// Attention as the engines compute it, with K and V measured where they enter the cache: K after norm and rotation, V as
-// projected, padding set to zero. Knows no family by name.
+// The attention block, with K and V measured where they enter the cache: K after norm and rotation, V as projected,
+// padding set to zero. Knows no family by name.
 
 import {
   type Attention,
@@ -24,9 +24,9 @@ import {
 import { norm } from "./norm.js";
 import { cast } from "./weights.js";
 
-/** What a batch brings beside its hidden states. */
+/** The inputs of a batch beside its hidden states. */
 export interface BatchInputs extends TokenCounts {
-  /** 1 for a token, 0 for padding. As the tables of the rotation, in the type that the graph computes in. */
+  /** 1 for a token, 0 for padding. In the type that the graph computes in, like the rotation's tables. */
   readonly mask: Value; // [batch, tokens, 1]
   /** By the decoder's `ropes`. */
   readonly rotations: readonly Rotation[];
@@ -37,18 +37,20 @@ export interface KeyValueRanges {
   readonly v: Range;
 }
 
-/** What attention reads of the K and V that enter the cache; they themselves, when the cache keeps them exactly. */
+/**
+ * Gives what attention reads for the K and V that enter the cache: the same values, when the cache keeps them exactly.
+ */
 export type CacheReading = (entering: KeysAndValues) => Omit<QueriesKeysValues, "query">;
 
-/** The fused rotation takes heads of a multiple of this size. */
+/** The fused rotation needs a head size that is a multiple of this. */
 const ROTATED_HEAD_DIM_MULTIPLE = 16;
 
 /**
- * Grouped-query attention, the ranges of the K and V that enter its cache, and what is read of it: what `sharedAttention`
- * of other layers takes.
+ * Grouped-query attention, the ranges of K and V that enter its cache, and K and V as read from it, which
+ * `sharedAttention` of other layers takes.
  * @param x [batch, tokens, hidden]
- * @param read what is read of the cache; without it, all that entered
- * @param isShared whether others read the cache, too; if not, the operator may rotate, and nobody sees K
+ * @param read gives what attention reads from the cache; without it, exactly what entered
+ * @param isShared whether other layers read the cache; if not, the operator may rotate K internally
  */
 export function attention(
   context: GraphContext,
@@ -64,7 +66,9 @@ export function attention(
   return { output, ranges: rangesOf(context, description, entering), cached };
 }
 
-/** Attention over the cache of an earlier layer. @param x [batch, tokens, hidden] @param cached what is read of it */
+/**
+ * Attention over the cache of an earlier layer. @param x [batch, tokens, hidden] @param cached K and V as read from it
+ */
 export function sharedAttention(
   context: GraphContext,
   description: SharedAttention,
@@ -78,8 +82,8 @@ export function sharedAttention(
 }
 
 /**
- * Grouped-query attention over what the cache gives back, the K and V that enter it, and what the operator made of its
- * buffers, where it keeps the cache.
+ * Grouped-query attention over K and V as read from the cache; returns also K and V that enter it and, where the
+ * operator keeps the cache, the operator's buffers.
  * @param x [batch, tokens, hidden]
  */
 export function cachedAttention(
@@ -107,7 +111,7 @@ export function cachedAttention(
 
 const keepAll: CacheReading = (entering) => entering;
 
-/** Whether the operator can rotate, and nothing but its rotation lies between the projections and the cache. */
+/** Whether the operator can rotate, and only that rotation lies between the projections and the cache. */
 function canRotate({ arithmetic }: GraphContext, description: Attention): boolean {
   const { headDim, rope, queryRope, queryNorm, keyNorm, chunkSize } = description;
   const hasOneRotation = queryRope === undefined && chunkSize === undefined;
@@ -117,7 +121,7 @@ function canRotate({ arithmetic }: GraphContext, description: Attention): boolea
   return isFused && isWhole && isLast && headDim % ROTATED_HEAD_DIM_MULTIPLE === 0;
 }
 
-/** The same where the operator rotates: K is measured as it comes out of it. */
+/** The same where the operator rotates: K is measured in the operator's output. */
 function attentionThatRotates(
   context: GraphContext,
   description: Attention,
@@ -145,7 +149,7 @@ function attentionThatRotates(
   };
 }
 
-/** Only K and V of a layer, for the last one: nothing after them reaches a cache. @param x [batch, tokens, hidden] */
+/** Only K and V of a layer. For the last one: nothing after them reaches a cache. @param x [batch, tokens, hidden] */
 export function keyValueRanges(
   context: GraphContext,
   description: Attention,
@@ -169,7 +173,7 @@ function keysAndValues(context: GraphContext, description: Attention, inputs: Ba
   };
 }
 
-/** Attention, whoever writes its cache: a layer that writes none has no clip of its own. */
+/** Attention of a layer with or without a cache of its own; one without has no clip of its own. */
 type QueryReading = AttentionReading & Pick<Attention, "clip">;
 
 /** [batch, tokens, heads × head_dim] */
@@ -262,7 +266,7 @@ function sinksOf({ weights, arithmetic }: GraphContext, { sinks }: AttentionRead
   return sinks === undefined ? {} : { sinks: weights.as(arithmetic.elementType, sinks) };
 }
 
-/** The output projection, behind the gate where there is one. @param attended [batch, tokens, heads × value_dim] */
+/** The output projection, after the gate where there is one. @param attended [batch, tokens, heads × value_dim] */
 function outputOf(context: GraphContext, description: AttentionReading, x: Value, attended: Value): Value {
   const { gate, output, heads } = description;
   if (gate === undefined) return linear(context, output, attended);

@@ -1,5 +1,5 @@
-// The small pieces that blocks are made of: linear, activation, feed-forward, absmax. Each takes a description and appends
-// nodes. Knows no family by name.
+// The parts of blocks: linear, activation, feed-forward, absmax. Each takes a description and appends nodes. Knows no
+// family by name.
 
 import type { Activation, ClampedSwiglu, FeedForward, Linear, PerLayerInput, Xielu } from "../architectures/blocks.js";
 import { outputsAxis, type WeightSource } from "../architectures/weight-source.js";
@@ -7,7 +7,7 @@ import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-b
 import type { Arithmetic } from "./arithmetic.js";
 import { cast, type GraphWeights } from "./weights.js";
 
-/** What every block needs: the graph that is being recorded, the weights, and how to compute. */
+/** What every block needs: the graph that is being recorded, the weights, and the arithmetic. */
 export interface GraphContext {
   readonly builder: GraphBuilder;
   readonly weights: GraphWeights;
@@ -21,7 +21,7 @@ export function linear(context: GraphContext, { weight, bias }: Linear, x: Value
   return bias === undefined ? y : builder.op("Add", [y, weights.as(arithmetic.elementType, bias)]);
 }
 
-/** x · weightᵀ, wherever the weight's numbers are and however they are stored: all products of layers enter here. */
+/** x · weightᵀ, wherever and however the weight is stored. All products of layers go through here. */
 export function multiply(context: GraphContext, x: Value, source: WeightSource): Value {
   const { builder, weights, arithmetic } = context;
   const weight = weights.as(arithmetic.elementType, source);
@@ -42,9 +42,9 @@ export function product({ builder, arithmetic }: GraphContext, x: Value, weight:
 }
 
 /**
- * The matrix itself, out of ONNX Runtime's sight: what it knows to be constant it transposes on the processor while the
- * session opens, which takes longer than a device needs for thousands of tokens. The shape it is given keeps every size
- * (a 0 does), and depends on an input.
+ * The matrix, disguised as not constant. ONNX Runtime transposes constants on the processor while the session opens,
+ * which takes longer than a device needs for thousands of tokens. The matrix gets a shape of zeros, which keeps every
+ * size, and that shape depends on an input.
  */
 function notConstant(builder: GraphBuilder, matrix: Value, input: Value): Value {
   const sizes = builder.op("Shape", [input], { attributes: { start: 0, end: 2 } });
@@ -73,7 +73,7 @@ function isClamped(activation: FeedForward["activation"]): activation is Clamped
   return typeof activation !== "string" && activation.kind === "clamped-swiglu";
 }
 
-/** In float32, whatever else is computed in, as the fused kernels of engines do it. */
+/** Always in float32, as in the fused kernels of engines. */
 function clampedSwiglu(
   { builder, arithmetic: { elementType } }: GraphContext,
   { alpha, limit }: ClampedSwiglu,
@@ -89,7 +89,7 @@ function clampedSwiglu(
   return cast(builder, gated, "float32", elementType);
 }
 
-/** relu(x − mean − deviations · standard deviation), of each token's numbers, in float32 as sums of many are. */
+/** relu(x − mean − deviations · standard deviation) over each token's numbers, in float32 like all long sums. */
 function aboveCutoff({ builder, arithmetic: { elementType } }: GraphContext, x: Value, deviations: number): Value {
   const wide = cast(builder, x, elementType, "float32");
   const meanOf = (of: Value) => builder.op("ReduceMean", [of, builder.int64s([-1])], { attributes: { keepdims: 1 } }); // [batch, tokens, 1]
@@ -112,9 +112,9 @@ export function perLayerInput(
 }
 
 /**
- * silu(open) · passed in one pass over memory. The operator is an RMS norm with a gate, passed / √(mean(passed²) + ε) ·
- * weight · silu(open); with ε = 2⁶⁶ and a weight of 2³³ nothing is left of the norm: both are powers of two, and the mean
- * does not reach the last bit of ε as long as |passed| stays below 2²⁰. In float16 that weight would be infinite.
+ * silu(open) · passed in one pass over memory. The operator is an RMS norm with a gate: passed / √(mean(passed²) + ε) ·
+ * weight · silu(open). With ε = 2⁶⁶ and a weight of 2³³ the norm has no effect: both are powers of two, and the mean is
+ * below the last bit of ε as long as |passed| stays below 2²⁰. In float16 that weight would be infinite.
  */
 function fusedSiluGate({ builder, arithmetic }: GraphContext, open: Value, passed: Value, width: number): Value {
   const weights = builder.op("Expand", [builder.float32(2 ** 33), builder.int64s([width])]);
@@ -128,7 +128,10 @@ function activated(context: GraphContext, activation: FeedForward["activation"],
   throw new RangeError(`${activation.kind} needs a gate`);
 }
 
-/** In float32: near 0, exp(x) − 1 would lose most of its digits in 16 bits, and some of them in 32, so it is made of tanh. */
+/**
+ * In float32, with exp(x) − 1 made from tanh: near 0 the difference would lose most of its digits in 16 bits, and some
+ * in 32.
+ */
 function xielu({ builder, weights, arithmetic }: GraphContext, activation: Xielu, x: Value): Value {
   const number = (source: WeightSource) => weights.as("float32", source);
   const op = (operator: string, ...inputs: readonly Value[]) => builder.op(operator, inputs);
@@ -173,22 +176,22 @@ export function mergeHeads(builder: GraphBuilder, x: Value): Value {
   return builder.op("Reshape", [x, builder.int64s([0, 0, -1])]);
 }
 
-/** How long an axis is. int64 [1] */
+/** The size of an axis. int64 [1] */
 export function sizeOf(builder: GraphBuilder, x: Value, axis: number): Value {
   return builder.op("Gather", [builder.op("Shape", [x]), builder.int64s([axis])]);
 }
 
 export interface Range {
   readonly absmax: Value; // [batch, heads]
-  /** Not finite when any element is not: ReduceMax passes over NaN without a word, a sum does not. */
+  /** Not finite when any element is not: ReduceMax ignores NaN, a sum does not. */
   readonly sumOfSquares: Value; // [batch]
 }
 
 /**
- * The absmax per prompt and head of K or V. Each head's numbers are reduced before its tokens are: a reduction over the
- * last axis alone is spread over the processor's cores and is several times as fast.
+ * The absmax of K or V per prompt and head. Each head's numbers are reduced first and its tokens after that: a
+ * reduction over only the last axis runs on all cores and is several times as fast.
  * @param x [batch, tokens, heads, head_dim], or with heads before tokens; padding set to 0
- * @param tokensAxis where the tokens are
+ * @param tokensAxis the axis of the tokens
  */
 export function rangeOf({ builder, arithmetic }: GraphContext, x: Value, tokensAxis: 1 | 2 = 1): Range {
   const wide = cast(builder, x, arithmetic.elementType, "float32");

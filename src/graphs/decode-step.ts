@@ -1,5 +1,5 @@
-// The graph of a decode step: consecutive parts of a decoder over the tokens that are new. What attention reads of the
-// tokens before them are codes, made numbers here. Knows neither who stores the codes nor who chooses the tokens.
+// The graph of a decode step: consecutive parts of a decoder over the new tokens. K and V of earlier tokens come in as
+// codes and are decoded here. Does not know who stores the codes or who chooses the tokens.
 
 import { type Attention, valueDimOf } from "../architectures/blocks.js";
 import type { Decoder } from "../architectures/description.js";
@@ -24,17 +24,17 @@ export interface CodedRounding extends CacheRounding {
 
 /** Names of the inputs and outputs; those that a step shares with a segment are in SEGMENT_VALUES. */
 export const DECODE_VALUES = {
-  /** Which of the caches this step reads; the past of the others is empty. */
+  /** Number of the cache that this step reads; the past of the others is empty. */
   choice: "choice", // int32 [1]
   past: (cache: number, side: Side, layer: number) => `past_${cache}_${side}_${layer}`, // [1, past, kv_heads × head_dim or value_dim]
-  /** What the cache keeps of the new tokens: numbers that codes stand for, times the scale. */
+  /** What the cache keeps of the new tokens: decoded numbers, times the scale. */
   kept: (side: Side, layer: number) => `kept_${side}_${layer}`, // [1, tokens, kv_heads × head_dim or value_dim]
 } as const;
 
 /**
- * Builds the graph of consecutive parts of a decoder for one sequence. Hidden states and what caches keep are float32
- * outside of it, whatever it computes in.
- * @param caches that a step may read: one session, and its weights, serve them all
+ * Builds the graph of consecutive parts of a decoder for one sequence. Hidden states and what caches keep enter and
+ * leave it as float32, whatever type it computes in.
+ * @param caches that a step may read: one session serves them all
  */
 export function buildDecodeStep(
   decoder: Decoder,
@@ -78,7 +78,7 @@ function toFloat32({ builder, arithmetic }: GraphContext, x: Value): Value {
   return cast(builder, x, arithmetic.elementType, "float32");
 }
 
-/** As those of a batch of one prompt without padding. cos and sin are those of the new tokens' positions. */
+/** The inputs of a batch of one prompt without padding. cos and sin are those of the new tokens' positions. */
 function stepInputs(context: GraphContext, decoder: Decoder): BatchInputs {
   const { builder } = context;
   const table = (name: string, shape: readonly (number | string)[]) =>
@@ -91,7 +91,7 @@ function stepInputs(context: GraphContext, decoder: Decoder): BatchInputs {
   };
 }
 
-/** What attention reads of caches that store codes: new tokens rounded as these are, and the past decoded. */
+/** What attention reads from caches of codes: the new tokens, rounded in the same way, and the decoded past. */
 class CodeReader {
   readonly #context: GraphContext;
   readonly #builder: GraphBuilder;
@@ -121,7 +121,7 @@ class CodeReader {
     return toComputed(this.#context, kept);
   }
 
-  /** All caches one behind the other: those that are not read are empty. */
+  /** The pasts of all caches joined: those that are not read are empty. */
   #past(side: Side, layer: number, width: number): Value {
     const decoded = this.#caches.map((cache, index) => {
       const name = DECODE_VALUES.past(index, side, layer);
@@ -133,7 +133,7 @@ class CodeReader {
     return toComputed(this.#context, isAlone ? only : this.#builder.op("Concat", decoded, { attributes: { axis: 1 } }));
   }
 
-  /** table[code] · scale, the same two factors as when the number was kept. */
+  /** table[code] · scale. */
   #decode(cache: CodedRounding, side: Side, layer: number, codes: Value): Value {
     const { elementType, scales } = cache;
     const table = this.#builder.float32Table(`numbers:${elementType}`, codeTable(elementType));

@@ -1,5 +1,5 @@
-// GroupQueryAttention as an operator of the graph: heads in groups, causal, a window where there is one, a cache that it may
-// keep itself. Knows its inputs by their numbers; no weights, and not when it is to be used.
+// The operator GroupQueryAttention: grouped heads, causal, with or without a window, with a cache that it may keep
+// itself. Knows the operator's inputs by number. Knows no weights, and not when the operator is used.
 
 import { type Attention, valueDimOf } from "../architectures/blocks.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-builder.js";
@@ -7,13 +7,13 @@ import type { Arithmetic } from "./arithmetic.js";
 import { mergeHeads, splitHeads } from "./blocks.js";
 import type { Side } from "./kv-cache.js";
 
-/** What attention is, without its weights. */
+/** Attention without its weights. */
 export type AttentionShape = Pick<
   Attention,
   "heads" | "kvHeads" | "headDim" | "valueDim" | "slidingWindow" | "chunkSize" | "scale" | "softcap"
 >;
 
-/** What scores are multiplied with. */
+/** The factor on scores. */
 export function scaleOf({ scale, headDim }: Pick<AttentionShape, "scale" | "headDim">): number {
   return scale ?? 1 / Math.sqrt(headDim);
 }
@@ -24,30 +24,30 @@ export interface KeysAndValues {
 }
 
 /**
- * The cache as the operator itself keeps it, the tokens that it holds first. On CUDA it has room for more than it will ever
- * hold: a full one fails there. The CPU makes a longer one where it has not.
+ * The cache as the operator keeps it: buffers with its tokens first. On CUDA they must have room for more tokens than
+ * will ever be stored, because a full one fails there. The CPU makes longer ones where they are full.
  */
 export interface CacheBuffers {
   readonly key: Value; // [batch, kv_heads, capacity, head_dim filled up]
   readonly value: Value; // [batch, kv_heads, capacity, head_dim filled up]
 }
 
-/** Rotated already, but where the operator rotates. */
+/** Already rotated, except where the operator rotates. */
 export interface QueriesKeysValues extends KeysAndValues {
   readonly query: Value; // [batch, tokens, heads × head_dim]
-  /** What the cache holds of the tokens before these. */
+  /** K and V of the tokens before these. */
   readonly past?: KeysAndValues;
-  /** The same, where the operator keeps the cache: it stores the new tokens there, too. */
+  /** The same, where the operator keeps the cache; it also stores the new tokens there. */
   readonly buffers?: CacheBuffers;
-  /** What a number in the buffers is multiplied with, where they are FP8; float32 [1]. */
+  /** The scales of FP8 buffers: x ≈ code · scale; float32 [1]. */
   readonly scales?: Readonly<Record<Side, Value>>;
-  /** A score of each head that stands for no token; float32 or what is computed in [heads]. */
+  /** The sinks: a score per head that belongs to no token; in float32 or the graph's type. [heads] */
   readonly sinks?: Value;
 }
 
 export interface Attended {
   readonly attended: Value; // [batch, tokens, heads × value_dim]
-  /** The buffers with the new tokens in them, or new ones with all tokens; undefined where attention is written out. */
+  /** The buffers with the new tokens in them, or new ones with all tokens; undefined where attention is unfused. */
   readonly present: CacheBuffers | undefined;
 }
 
@@ -63,17 +63,19 @@ export interface Rotation {
   readonly sin: Value; // [tokens, dimensions / 2]
 }
 
-/** What a recorded attention needs of its graph. */
+/** The graph that attention is recorded in. */
 export interface AttendContext {
   readonly builder: GraphBuilder;
   readonly arithmetic: Arithmetic;
-  /** What the axes of prompts and tokens are called: one name is one size in all of a graph. Absent: batch and tokens. */
+  /**
+   * Names of the axes of prompts and tokens: a name stands for one size in the whole graph. Absent: batch and tokens.
+   */
   readonly axes?: readonly [batch: string, tokens: string];
 }
 
 /**
- * GroupQueryAttention takes heads of a multiple of this size, K and V alike: others are filled up with zeros, and lie so in
- * buffers.
+ * GroupQueryAttention needs a head size that is a multiple of this, the same for K and V. Other heads are padded with
+ * zeros, in its buffers, too.
  */
 export const HEAD_DIM_MULTIPLE = 8;
 
@@ -82,16 +84,16 @@ export function filledHeadDim(shape: AttentionShape): number {
   return Math.ceil(Math.max(shape.headDim, valueDimOf(shape)) / HEAD_DIM_MULTIPLE) * HEAD_DIM_MULTIPLE;
 }
 
-/** Number of its input for a score of each head that stands for no token. */
+/** Number of its input for sinks. */
 const SINKS_INPUT = 11;
-/** Number of its input for the scale of K; that for V's follows. */
+/** Number of its input for the scale of K; the next one is for V's. */
 const K_SCALE_INPUT = 12;
 
 interface OperatorInputs {
   readonly rotation?: Rotation;
 }
 
-/** The operator. @param rotation given, the operator rotates queries and keys before it attends */
+/** Records the operator. @param rotation if given, the operator rotates queries and keys first */
 export function fusedAttention(
   { builder }: AttendContext,
   shape: AttentionShape,
@@ -139,13 +141,13 @@ export function fusedAttention(
   };
 }
 
-/** Appends zeros to each head. They change neither the products of queries and keys nor what is summed up. */
+/** Pads each head with zeros, which change neither scores nor outputs. */
 function widenHeads(builder: GraphBuilder, x: Value, heads: number, headDim: number, size: number): Value {
   const pads = builder.int64s([0, 0, 0, 0, 0, 0, 0, size - headDim]);
   return builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]); // [batch, tokens, heads, size]
 }
 
-/** Takes the zeros away again. */
+/** Removes the zeros. */
 function narrowHeads(builder: GraphBuilder, x: Value, heads: number, size: number, headDim: number): Value {
   const [start, end, axis] = [builder.int64s([0]), builder.int64s([headDim]), builder.int64s([3])];
   return mergeHeads(builder, builder.op("Slice", [splitHeads(builder, x, heads, size), start, end, axis]));

@@ -1,5 +1,5 @@
-// The graph that generates by itself: a Loop over the whole model, from token ids to the next token, in whose state
-// GroupQueryAttention keeps its cache. FP8 tensors cannot leave ONNX Runtime; here they need not. Knows no session.
+// The graph that generates a whole text: a Loop over the model, from token ids to the next token. GroupQueryAttention
+// keeps its cache in the loop's state, because FP8 tensors cannot leave ONNX Runtime. Knows no session.
 
 import type { Attention } from "../architectures/blocks.js";
 import { cacheSites } from "../architectures/cache-sites.js";
@@ -29,22 +29,22 @@ import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
 /** Names of the inputs and outputs. */
 export const GENERATION_VALUES = {
-  // Beside these the tables of rotations, as of a segment: they have as many positions as the cache has room for, which is
-  // one more than it will ever hold, or more.
+  // There are also the rotation tables, as in a segment. Their number of positions is the capacity of the cache, which
+  // must be larger than the number of tokens that it will ever hold.
   promptIds: "prompt_ids", // int64 [1, prompt]
   maxNewTokens: "max_new_tokens", // int64 [], at least 1
-  tokens: "tokens", // [generated, 1, 1]: the one that ended the text among them
+  tokens: "tokens", // [generated, 1, 1]: including the one that ended the text
   /** 0 where all logits were finite, NaN where one was not. */
   check: "check", // [generated, 1]
-  /** 0 where the operator kept what its FP8 cache held, anything else where it did not; only of an FP8 cache. */
+  /** 0 where the operator kept the contents of its FP8 cache, anything else where it did not; only for an FP8 cache. */
   lost: "lost", // [generated]
-  /** Shapes of the buffers of K and V, a row for each: K of the first layer, V of the first layer, … */
+  /** Shapes of the buffers, a row for each: K of the first layer, V of the first layer, … */
   bufferShapes: "buffer_shapes", // [2 × layers, 4]
 } as const;
 
 /**
- * Version of the operators. CUDA's kernels are for the Loop, Identity and Shape of 19 and 20; 20 has Gelu. Of a later
- * version, ONNX Runtime would run the loop on the processor, where the cache would follow it.
+ * Version of the operators. CUDA has kernels for the Loop, Identity and Shape of versions 19 and 20, and 20 has Gelu.
+ * With a later version ONNX Runtime would run the loop, and so the cache, on the CPU.
  */
 export const GENERATION_OPSET = 20;
 
@@ -57,15 +57,15 @@ export interface GenerationLoopRequest {
   /** Tokens that end a text. */
   readonly endIds: readonly number[];
   readonly arithmetic: Arithmetic;
-  /** In which the head's weights are held: no tensor is larger than one of them in float32. */
+  /** Slices of the output head: no tensor is larger than one of them in float32. */
   readonly slices: readonly VocabularySlice[];
 }
 
-/** Builds the graph. Sequences are read and go on one at a time. */
+/** Builds the graph, which generates one text at a time. */
 export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
   const { decoder, arithmetic } = request;
   const builder = new GraphBuilder();
-  // Weights are values of the outer graph: what they are cast to is computed once, not for every token.
+  // Weights are values of the outer graph, so that they are cast once and not for every token.
   const weights = new GraphWeights(builder, request.locate);
   const table = (name: string, shape: readonly (number | string)[]) =>
     cast(builder, builder.input(name, "float32", shape), "float32", arithmetic.elementType);
@@ -82,7 +82,7 @@ export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
     recordStep({ builder: inner, weights, arithmetic }, request, { promptTokens, capacity, rotations }),
   );
   const hasTokens = builder.op("Cast", [maxNewTokens], { attributes: { to: ELEMENT_TYPES.bool } });
-  // The unread token is wanted by nobody, but ONNX Runtime dies of a state that is not given out.
+  // Nobody needs the unread token, but ONNX Runtime crashes when a state of the loop is no output.
   const results = builder.ops(
     "Loop",
     [maxNewTokens, hasTokens, promptIds, ...empty],
@@ -104,7 +104,7 @@ export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
   return builder.finish();
 }
 
-/** How many positions the tables have. int64 [1] */
+/** Number of positions in the tables. int64 [1] */
 function capacityOf(builder: GraphBuilder, [rotation]: readonly Rotation[]): Value {
   if (rotation === undefined) throw new RangeError("without a rotation nothing says how long the cache is");
   return sizeOf(builder, rotation.cos, 0);
@@ -120,13 +120,13 @@ interface OuterValues {
   readonly rotations: readonly Rotation[]; // [capacity, dimensions / 2]
 }
 
-/** Which tokens a step reads: those from `first` to before `total`. int64 [1] */
+/** The tokens that a step reads: from `first` to before `total`. int64 [1] */
 interface StepTokens {
   readonly first: Value;
   readonly total: Value;
 }
 
-/** What the loop repeats: reads the tokens that are unread (the prompt, then one) and chooses the next. */
+/** The loop's body: reads the unread tokens (first the prompt, then one) and chooses the next. */
 function recordStep(context: GraphContext, request: GenerationLoopRequest, outer: OuterValues): void {
   const { builder } = context;
   const { decoder, cache, endIds, arithmetic } = request;
@@ -166,7 +166,7 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
     builder.output(present, `present_${number}`, type, [1, "kv_heads", "capacity", "head_dim"]);
   }
   builder.output(cast(builder, token, "int64", "float32"), "token", "float32", [1, 1]);
-  // 0 times anything finite is 0. Written out, because largest numbers pass over NaN.
+  // 0 times anything finite is 0, and NaN otherwise. ReduceMax would ignore NaN.
   const zeros = builder.op("Mul", [logits, builder.float32(0)]);
   const check = builder.op("ReduceSum", [zeros, builder.int64s([1, 2])], { attributes: { keepdims: 0 } });
   builder.output(check, "check", "float32", [1]);
@@ -174,7 +174,7 @@ function recordStep(context: GraphContext, request: GenerationLoopRequest, outer
     builder.output(cast(builder, builder.op("Sum", lost), "float16", "float32"), "lost", "float32", []);
 }
 
-/** 1 for tokens that the cache holds when a step begins, 0 for others. float16 [capacity, 1] */
+/** 1 for tokens that the cache holds at the beginning of a step, 0 for others. float16 [capacity, 1] */
 function tokensBefore(builder: GraphBuilder, { capacity }: OuterValues, { first }: StepTokens): Value {
   const scalar = (x: Value) => builder.op("Squeeze", [x, builder.int64s([0])]);
   const [zero, one] = [scalar(builder.int64s([0])), scalar(builder.int64s([1]))];
@@ -184,7 +184,7 @@ function tokensBefore(builder: GraphBuilder, { capacity }: OuterValues, { first 
   return builder.op("Unsqueeze", [numbers, builder.int64s([1])]);
 }
 
-/** As those of a batch of one prompt without padding. After each iteration there is one token more. */
+/** The inputs of a batch of one prompt without padding. Each iteration adds one token. */
 function stepInputs(
   { builder, arithmetic }: GraphContext,
   { rotations }: OuterValues,
@@ -200,7 +200,7 @@ function stepInputs(
   };
 }
 
-/** Of the last token that was read, float32 as everywhere. [1, 1, vocabulary] */
+/** The logits of the last token that was read, in float32. [1, 1, vocabulary] */
 function lastLogits(context: GraphContext, { end, slices }: GenerationLoopRequest, stream: ResidualStream): Value {
   const { builder, arithmetic } = context;
   const hidden = sumOfStream(context, stream);

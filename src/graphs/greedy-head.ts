@@ -1,5 +1,5 @@
-// The end of a model where only the most likely token is wanted: final norm, logits of a slice of the vocabulary, the
-// largest and its place. Logits never leave the graph; slices are joined by whoever runs it.
+// The output head for greedy decoding, over a slice of the vocabulary: final norm, logits, the largest logit and its
+// token. Logits never leave the graph; the caller joins the slices.
 
 import type { ModelEnd } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";

@@ -1,5 +1,5 @@
-// The end of a model over a slice of the vocabulary: final norm, logits, and what perplexity and divergence need of
-// them, reduced inside the graph. Slices are joined by whoever runs the graph. Logits never leave it.
+// The output head over a slice of the vocabulary: final norm, logits, and the sums that perplexity and KL divergence
+// need, reduced inside the graph. The caller joins the slices. Logits never leave the graph.
 
 import type { ModelEnd } from "../architectures/description.js";
 import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
@@ -19,7 +19,7 @@ export const HEAD_VALUES = {
   sumExp: "sum_exp", // [arms, rows]: Σ exp(logit − max)
   top: "top", // [arms, rows]: number of the largest logit, counted from the slice's first
   target: "target", // [arms, rows]: logit of the token that follows
-  /** Σ exp(baseline's logit − its max) · (baseline's logit − the arm's): the sum that KL divergence is made of. */
+  /** Σ exp(baseline's logit − its max) · (baseline's logit − the arm's): the sum in the KL divergence. */
   cross: "cross", // [arms, rows]
 } as const;
 
@@ -31,7 +31,7 @@ export interface VocabularySlice {
 
 /**
  * Builds the graph of a slice.
- * @param arithmetic of float32: two logits of 16 bits differ by more than what is measured here
+ * @param arithmetic in float32: rounding logits to 16 bits changes more than what is measured here
  */
 export function buildHead(
   end: ModelEnd,
@@ -64,12 +64,12 @@ export function buildHead(
   return builder.finish();
 }
 
-/** Tokens that are looked at together where the largest logit is sought: slices had best be a multiple of it. */
+/** Block size of the search for the largest logit. Slices should be a multiple of it. */
 export const TOKEN_BLOCK = 64;
 
 /**
- * The largest logit and its number, of equal ones the first. First of every block, then among the blocks, then within
- * that one: on a processor a search of all of them takes as long as two of the exponentials.
+ * The largest logit and its number; of equal ones the first. Searches the maximum of each block, then the best block,
+ * then the place within that block: on the CPU a search over all logits takes as long as two exponentials of them.
  * @param logits [arms, rows, slice]
  * @returns [arms, rows, 1], both float32
  */

@@ -1,22 +1,22 @@
-// How hidden states enter and leave a graph: as float32, or as float16 with a scale per token, which halves what crosses
-// between two segments and keeps more bits of a bfloat16 than it has. Knows nothing of layers.
+// How hidden states enter and leave a graph: as float32, or as float16 with a scale per token, which halves the bytes
+// between two segments and has more significant bits than bfloat16. Knows nothing of layers.
 
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import type { Arithmetic, ComputeType } from "./arithmetic.js";
 import { cast } from "./weights.js";
 
-/** What hidden states are between segments. */
+/** The form of hidden states between segments. */
 export type HiddenType = "float32" | "float16";
 
 export const HIDDEN_VALUES = {
   hidden: "hidden", // [batch, tokens, hidden]
   nextHidden: "next_hidden", // [batch, tokens, hidden]
-  /** Of float16 alone: the absmax of each token; hidden states are divided by it. */
+  /** Only with float16: the absmax of each token, which hidden states are divided by. */
   hiddenScale: "hidden_scale", // float32 [batch, tokens, 1]
   nextHiddenScale: "next_hidden_scale", // float32 [batch, tokens, 1]
 } as const;
 
-/** The same four of another value that crosses as hidden states do. */
+/** The same four names for another value that crosses in the same form. */
 export function namesOfCrossing(name: string): Record<keyof typeof HIDDEN_VALUES, string> {
   return {
     ...{ hidden: name, nextHidden: `next_${name}` },
@@ -24,12 +24,12 @@ export function namesOfCrossing(name: string): Record<keyof typeof HIDDEN_VALUES
   };
 }
 
-/** What hidden states cross as: no wider than what is computed. */
+/** The type in which hidden states cross: no wider than the type that is computed in. */
 export function hiddenTypeOf({ elementType }: Arithmetic): HiddenType {
   return elementType === "float32" ? "float32" : "float16";
 }
 
-/** Hidden states from outside, or what crosses like them, in the type that the graph computes in. */
+/** Reads hidden states, or another value of their form, in the type that the graph computes in. */
 export function hiddenInput(
   builder: GraphBuilder,
   arithmetic: Arithmetic,
@@ -45,10 +45,10 @@ export function hiddenInput(
   return cast(builder, wide, "float32", arithmetic.elementType);
 }
 
-/** Float32 has no smaller normal number: what divides by it does not overflow. */
+/** The smallest normal float32: dividing by it does not overflow. */
 const SMALLEST_SCALE = 2 ** -126;
 
-/** Gives hidden states out, or what crosses like them. */
+/** Makes hidden states, or another value of their form, an output. */
 export function hiddenOutput(
   builder: GraphBuilder,
   { elementType }: Arithmetic,

@@ -1,6 +1,6 @@
-// What a cache keeps of K and V: rounded to a dtype and back, and what was lost on the way. The rounding is arithmetic in
-// float32, exact on every provider, and its numbers are chosen by an input of the graph: one session, and its weights,
-// serve every arm of a comparison.
+// What a cache keeps of K and V: rounded to a dtype and back, with the error of that. The rounding is float32
+// arithmetic, exact on every provider. An input of the graph chooses the dtype, so one session serves every arm of a
+// comparison.
 
 import { FLOAT8_CODES, type Float8CodeName } from "../numerics/float8.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
@@ -8,24 +8,24 @@ import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 export type Side = "k" | "v";
 
 export interface CacheRounding {
-  /** What the cache stores; float32 keeps everything. */
+  /** The type that the cache stores; float32 keeps everything. */
   readonly elementType: CachedType;
-  /** Largest finite value of that type: larger ones are cut to it. */
+  /** Largest finite value of that type: larger values saturate to it. */
   readonly largest: number;
-  /** By number of the layer, for every layer that writes a cache; what is stored is x / scale. Absent: x itself. */
+  /** By layer number, for every layer that writes a cache; x / scale is stored. Absent: x is stored. */
   readonly scales?: Readonly<Record<Side, Readonly<Record<number, number>>>>;
 }
 
-/** What a cache may store. */
+/** The types that a cache may store. */
 export type CachedType = "float32" | "bfloat16" | "float16" | Float8CodeName;
 
-/** Which of a model's caches. */
+/** A cache of the model: its layer and side. */
 export interface CachePlace {
   readonly layer: number;
   readonly side: Side;
 }
 
-/** What a cache divides by there. @throws RangeError when scales are given and this one is not among them */
+/** The scale of a cache. @throws RangeError when scales are given and this one is missing */
 export function scaleAt({ scales }: Pick<CacheRounding, "scales">, { layer, side }: CachePlace): number {
   const scale = scales === undefined ? 1 : scales[side][layer];
   if (scale === undefined) throw new RangeError(`no scale of ${side.toUpperCase()} for layer ${layer}`);
@@ -42,11 +42,12 @@ export interface CacheLoss {
 }
 
 /**
- * x̂ = scale · round(x / scale), by the rounding that `choice` says: to nearest, ties to even, saturating.
+ * x̂ = scale · round(x / scale) for the dtype that `choice` names: to nearest, ties to even, saturating.
  *
- * A number x of 2^e ≤ |x| < 2^(e+1) is rounded to m bits of mantissa by adding and subtracting 1.5 · 2^(23 + e − m): the
- * sum has no room for smaller bits, and float32 rounds it to nearest even. 2^e itself is 0.75 · |x| rounded to a single
- * bit by Veltkamp's splitting (Dekker 1971). Where that gives 2^(e+1), x is so near that both grids round it up to there.
+ * A number x with 2^e ≤ |x| < 2^(e+1) is rounded to m bits of mantissa by adding and subtracting 1.5 · 2^(23 + e − m):
+ * the sum cannot hold smaller bits, and float32 rounds it to nearest even. 2^e itself is 0.75 · |x| rounded to a single
+ * bit by Veltkamp's splitting (Dekker 1971). Where that gives 2^(e+1), x is so near to it that both grids round x up to
+ * it.
  * @param x float32 [batch, tokens, kv_heads × head_dim], padding set to 0; for types of 16 bits and more, below 2^100
  * @param choice which of the roundings; int32 [1], or NONE where there is only one
  */
@@ -60,7 +61,7 @@ export function throughCache(
   const { kept, magnitude, within } = round(builder, roundings, place, choice, x);
   const reduce = (operator: string, of: Value, axis: number) =>
     builder.op(operator, [of, builder.int64s([axis])], { attributes: { keepdims: 0 } });
-  // Tokens one by one, then all: the first of the two is spread over the processor's cores.
+  // First per token, then over the tokens: the first of the two sums runs on all cores.
   const sum = (values: Value, operator = "ReduceSum") => reduce("ReduceSum", reduce(operator, values, 2), 1); // [batch]
   const lost = builder.op("Sub", [isNotZero(builder, within), isNotZero(builder, builder.op("Abs", [kept]))]);
   return {
@@ -73,7 +74,7 @@ export function throughCache(
   };
 }
 
-/** x̂ alone, without what was lost: see throughCache. */
+/** Only x̂, without the error: see throughCache. */
 export function keptByCache(
   builder: GraphBuilder,
   roundings: readonly CacheRounding[],
@@ -118,7 +119,7 @@ interface Grid {
 
 const FLOAT32_MANTISSA_BITS = 23;
 
-/** The numbers of each type: between two powers of two they are equally far from each other. */
+/** The grid of each type: between two powers of two its numbers are evenly spaced. */
 const GRIDS: Readonly<Record<CachedType, Grid>> = {
   float32: { mantissaBits: FLOAT32_MANTISSA_BITS, smallestNormal: 2 ** -126 },
   bfloat16: { mantissaBits: 7, smallestNormal: 2 ** -126 },
@@ -133,15 +134,16 @@ function gridOf(format: Float8CodeName): Grid {
   return { mantissaBits, smallestNormal: 2 ** (1 - bias) };
 }
 
-/** What times 2^e is added and taken away; 0 keeps every bit. */
+/** This times 2^e is added and subtracted; 0 keeps every bit. */
 function pushOf({ mantissaBits }: Grid): number {
   const cutBits = FLOAT32_MANTISSA_BITS - mantissaBits;
   return cutBits === 0 ? 0 : 1.5 * 2 ** cutBits;
 }
 
 /**
- * A little more than 0.75, so that a power of two is no tie between itself and its half; and so little that what it takes
- * for the next power is rounded up to that on the finest grid, float16's, too: 1.5 / 0.75012 > 2 − 2⁻¹¹.
+ * A little more than 0.75, so that a power of two is not a tie between itself and its half. It is so little more that
+ * every x that gets the next power is also rounded up to that power on the finest grid, float16's: 1.5 / 0.75012 > 2 −
+ * 2⁻¹¹.
  */
 const ABOVE_THREE_QUARTERS = 0.75 + 2 ** -13;
 
@@ -152,7 +154,7 @@ function powerOfTwoBelow(builder: GraphBuilder, x: Value): Value {
   return builder.op("Sub", [product, builder.op("Sub", [product, shrunk])]);
 }
 
-/** 1 where x is not 0. Of denormal numbers, which devices may take for 0, less. @param x not negative */
+/** 1 where x is not 0; less for denormal numbers, which devices may flush to 0. @param x not negative */
 function isNotZero(builder: GraphBuilder, x: Value): Value {
   return builder.op("HardSigmoid", [x], { attributes: { alpha: { float: 2 ** 126 }, beta: { float: 0 } } });
 }

@@ -1,5 +1,5 @@
-// Norms, in every kind that families have: fused into one operator where the arithmetic says so, else written out. Each takes
-// a description and appends nodes. Knows no family by name.
+// Every kind of norm: as one fused operator where the arithmetic says so, else unfused. Each takes a description and
+// appends nodes. Knows no family by name.
 
 import type { LayerNorm, Norm, RmsNorm } from "../architectures/blocks.js";
 import { shapeOf, type WeightSource } from "../architectures/weight-source.js";
@@ -41,14 +41,14 @@ export function normOfSum(
 }
 
 /**
- * x / √(mean(x²) + ε) · weight, over the last axis. Written out unless the arithmetic says otherwise: ONNX Runtime's
- * fused norm adds up the squares one after another in float32, which the layers above amplify to 1e-5 of a key.
+ * x / √(mean(x²) + ε) · weight, over the last axis. Unfused unless the arithmetic says otherwise: ONNX Runtime's fused
+ * norm adds up the squares one after another in float32, an error that later layers amplify to 1e-5 of a key.
  */
 function rmsNorm(context: GraphContext, description: RmsNorm, x: Value): Value {
   const { builder, arithmetic } = context;
   if (isWider(context, description)) return inFloat32(context, x, (wide, y) => rmsNorm(wide, description, y));
   const { weight, size, epsilon, plusOne } = description;
-  // The operator takes a weight of one axis.
+  // The operator needs a weight with one axis.
   const isFused = arithmetic.norm === "fused" && (weight === undefined || isOneAxis(weight));
   if (isFused) {
     const scale = weightOrOne(context, weight, plusOne) ?? onesOf(context, size);
@@ -60,7 +60,9 @@ function rmsNorm(context: GraphContext, description: RmsNorm, x: Value): Value {
   return scale === undefined ? normed : builder.op("Mul", [normed, scale]);
 }
 
-/** (x − mean) / √(variance + ε) · weight + bias. Written out for the same reason; the operator is as narrow as its input. */
+/**
+ * (x − mean) / √(variance + ε) · weight + bias. Unfused for the same reason; the operator computes in its input's type.
+ */
 function layerNorm(context: GraphContext, description: LayerNorm, x: Value): Value {
   const { builder, weights, arithmetic } = context;
   if (arithmetic.elementType !== "float32") {
@@ -88,7 +90,7 @@ function divideByRoot({ builder }: GraphContext, x: Value, epsilon: number): Val
   return builder.op("Mul", [x, builder.op("Reciprocal", [root])]);
 }
 
-/** undefined is a weight of 1. */
+/** undefined means a weight of 1. */
 function weightOrOne(
   { builder, weights, arithmetic }: GraphContext,
   weight: WeightSource | undefined,
@@ -108,7 +110,7 @@ function isOneAxis(source: WeightSource): boolean {
   return shapeOf(source).length === 1;
 }
 
-/** Whether the description asks for more than is computed in. */
+/** Whether the description demands a wider type than the graph computes in. */
 function isWider({ arithmetic }: GraphContext, description: RmsNorm): boolean {
   return hasOwnArithmetic(description) && arithmetic.elementType !== "float32";
 }

@@ -1,5 +1,5 @@
-// The cache as the attention operator itself keeps it: buffers of FP8 or of the type that is computed in, which grow no
-// more, and what attention reads of them. Knows neither steps nor loops.
+// The cache that the attention operator itself keeps: buffers of fixed size, in FP8 or in the graph's type, and what
+// attention reads from them. Does not know steps or loops.
 
 import type { CacheSite } from "../architectures/cache-sites.js";
 import { type GraphBuilder, NONE, type Value } from "../onnx/graph-builder.js";
@@ -11,12 +11,12 @@ import type { CacheBuffers } from "./fused-attention.js";
 import { keptByCache, type Side, scaleAt } from "./kv-cache.js";
 import { cast } from "./weights.js";
 
-/** What the buffers may consist of. */
+/** Types that the buffers may have. */
 export type BufferType = "float8_e4m3fn" | ComputeType;
 
 /**
- * The type that keeps exactly what a rounding leaves; undefined when the operator has none. Where float32 is computed in,
- * nothing narrower can be stored, and nothing is lost.
+ * The buffer type that holds every rounded number exactly; undefined when the operator has none. In a float32 graph the
+ * operator can store only float32, which holds all of them.
  */
 export function bufferTypeOf({ elementType }: CodedRounding, arithmetic: Arithmetic): BufferType | undefined {
   const computed = arithmetic.elementType;
@@ -32,9 +32,9 @@ export function requireBufferType(cache: CodedRounding, arithmetic: Arithmetic):
 }
 
 /**
- * Buffers of zeros for K and V of each site. Equal ones are one value: the operator never writes into what it is given
- * from outside of its graph.
- * @param capacity int64 [1]; more tokens than will ever be stored
+ * Buffers of zeros for K and V of each site. Equal ones share a value: the operator never writes into a buffer from
+ * outside its graph.
+ * @param capacity int64 [1], larger than the number of tokens that will ever be stored
  */
 export function emptyBuffers(
   builder: GraphBuilder,
@@ -52,15 +52,15 @@ export function emptyBuffers(
   });
 }
 
-/** Expanded, because CUDA has that for every version of the operators, and cast, because it has it for every type. */
+/** Expand and Cast, because CUDA has Expand in every operator version and Cast for every type. */
 function zeros(builder: GraphBuilder, type: BufferType, sizes: readonly Value[]): Value {
   const shape = builder.op("Concat", sizes, { attributes: { axis: 0 } });
   return cast(builder, builder.op("Expand", [builder.float32(0), shape]), "float32", type);
 }
 
 /**
- * What attention reads: the new tokens rounded as the cache will round them, and the buffers. The operator may attend over
- * what it is given before it stores that; rounded already, both are the same.
+ * What attention reads: the new tokens, rounded as the cache will round them, and the buffers. The operator may attend
+ * to its inputs before it stores them; because they are already rounded, both are the same.
  */
 export function readOperatorCache(
   { builder, arithmetic }: GraphContext,
@@ -83,17 +83,17 @@ export function readOperatorCache(
   });
 }
 
-/** Buffers that the operator may store in, or that leave its graph. */
+/** Buffers before the operator, or after it. */
 export interface HeldBuffers extends CacheBuffers {
-  /** The numbers of both in float16, which holds all of FP8's; undefined where nothing had to be copied. */
+  /** Both as float16, which holds every FP8 number; undefined where nothing had to be copied. */
   readonly wide?: readonly Value[]; // each [1, kv_heads, capacity, head_dim]
 }
 
 /**
- * Copies buffers of FP8, before the operator and behind it. It stores FP8 in the very buffer that it is given; where ONNX
- * Runtime gives it another one to store in, what was there is left out, without an error. It gives the same one only when
- * that is made in the same graph, is read by nothing else, and is no output of the graph, all of which the state of a loop
- * is not. Of other types the operator copies the past itself.
+ * Copies FP8 buffers before and after the operator. The operator stores FP8 in place; where ONNX Runtime gives it
+ * another buffer as output, earlier tokens are lost without an error. ONNX Runtime reuses the buffer only if it is made
+ * in the same graph, has no other reader, and is no output of the graph. A loop's state meets none of these conditions.
+ * For other types the operator copies the past itself.
  */
 export function holdBuffers(builder: GraphBuilder, type: BufferType, { key, value }: CacheBuffers): HeldBuffers {
   if (type !== "float8_e4m3fn") return { key, value };
@@ -103,9 +103,9 @@ export function holdBuffers(builder: GraphBuilder, type: BufferType, { key, valu
 }
 
 /**
- * How much of what was stored before is another number behind the operator: 0, or the operator did not keep its cache.
- * @param isBefore float16 [capacity, 1]; 1 for tokens that were stored before, 0 for others
- * @returns float16 [] for each buffer that was copied; not finite when what is left is not
+ * How far earlier tokens in the buffers differ after the operator: 0, or the operator lost them.
+ * @param isBefore float16 [capacity, 1]; 1 for tokens that were already stored, 0 for others
+ * @returns float16 [] for each buffer that was copied; not finite when the buffer is not
  */
 export function lostByOperator(
   builder: GraphBuilder,

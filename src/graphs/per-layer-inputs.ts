@@ -1,4 +1,4 @@
-// What the embeddings per layer say of tokens: rows of a table, joined with a projection of the first hidden states. Knows no
+// Per-layer embeddings (Gemma 3n and 4): rows of a table, joined with a projection of the first hidden states. Knows no
 // layer's blocks.
 
 import type { PerLayerInputs } from "../architectures/description.js";
@@ -9,7 +9,7 @@ import { multiplied } from "./decoder-layer.js";
 import { norm } from "./norm.js";
 import { cast } from "./weights.js";
 
-/** The inputs of layers, each recorded when it is asked for. */
+/** The input of each layer, recorded when it is first needed. */
 export class PerLayerInputSource {
   readonly #context: GraphContext;
   readonly #description: PerLayerInputs;
@@ -17,8 +17,8 @@ export class PerLayerInputSource {
   readonly #hidden: Value;
 
   /**
-   * @param ids int64 [batch, tokens] @param vocabulary tokens that there are
-   * @param hidden what the first layer reads [batch, tokens, hidden]
+   * @param ids int64 [batch, tokens] @param vocabulary number of tokens
+   * @param hidden the first layer's input [batch, tokens, hidden]
    */
   constructor(context: GraphContext, description: PerLayerInputs, vocabulary: number, ids: Value, hidden: Value) {
     this.#context = context;
@@ -46,7 +46,7 @@ export class PerLayerInputSource {
   }
 }
 
-/** 0 for ids that the table has no row for. */
+/** Ids, with 0 for those without a row in the table. */
 function knownIds({ builder }: GraphContext, ids: Value, tokens: number): Value {
   const isKnown = builder.op("Less", [ids, builder.int64s([tokens])]);
   return builder.op("Mul", [ids, builder.op("Cast", [isKnown], { attributes: { to: ELEMENT_TYPES.int64 } })]);

@@ -1,5 +1,5 @@
-// Which experts a token is sent to, and with what weight. Always in float32, as models are trained: the narrow types would
-// choose other experts. Knows no expert.
+// The router: which experts a token is sent to, with what weight. Always in float32, as in training: narrower types
+// would choose other experts. Knows no expert.
 
 import type { Router, ScoreRouter, SparseMixer } from "../architectures/experts.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
@@ -28,7 +28,7 @@ function logitsOf(context: GraphContext, router: Router, x: Value): Value {
   return bias === undefined ? logits : builder.op("Add", [logits, weights.as("float32", bias)]);
 }
 
-/** What the router reads of x. */
+/** The router's input, made from x. */
 function read(context: GraphContext, router: Router, x: Value): Value {
   if (router.kind !== "scores" || router.input === undefined) return x;
   return multiplied(context.builder, norm(context, router.input.norm, x), router.input.multiplier);
@@ -54,7 +54,10 @@ function softcapped(builder: GraphBuilder, logits: Value, softcap: number): Valu
   return builder.op("Mul", [builder.op("Tanh", [builder.op("Div", [logits, bound])]), bound]);
 }
 
-/** What the largest are chosen of. Scores rise with logits, but far out they are equal in float32 where logits differ. */
+/**
+ * The values whose largest are chosen. Scores rise with logits, but large logits that differ have equal scores in
+ * float32.
+ */
 function choosable(
   { builder, weights }: GraphContext,
   { correction, groups, logits: { outputs } }: ScoreRouter,
@@ -122,7 +125,7 @@ function sparseMixer(builder: GraphBuilder, { jitter, logits: { outputs } }: Spa
   return { experts, weights: builder.op("Concat", [ofFirst, ofSecond], { attributes: { axis: -1 } }) };
 }
 
-/** The largest along the last axis and where they are, the largest first. */
+/** The largest along the last axis and their places, the largest first. */
 function topK(builder: GraphBuilder, x: Value, count: number): readonly [Value, Value] {
   const attributes = { axis: -1, largest: 1, sorted: 1 };
   return builder.ops("TopK", [x, builder.int64s([count])], 2, { attributes }) as [Value, Value];

@@ -1,5 +1,5 @@
-// Brings a checkpoint's weights into a graph: each is external data inside the shard it came from, a byte range where it is
-// a part of a tensor, cast to the type that the graph computes in. ONNX Runtime folds the cast when the session opens. Never touches the bytes.
+// A checkpoint's weights in a graph: each is external data inside its shard (a byte range, if it is a part of a
+// tensor), cast to the graph's type. ONNX Runtime folds the cast when the session opens. Never touches the bytes.
 
 import {
   outputsAxis,
@@ -36,23 +36,25 @@ export class GraphWeights {
     return this.#builder.external(name, elementType, shape, data);
   }
 
-  /** Rows `start` to `end` of a tensor, as the type. */
+  /** Rows `start` to `end` of a tensor, cast to the type. */
   rows(name: string, start: number, end: number, type: ElementType): Value {
     return cast(this.#builder, this.#external(rowsOf(this.#located(name), start, end)), this.storedType(name), type);
   }
 
-  /** What a source gives, as the type: [outputs, inputs], or [inputs, outputs] where inputs are stored first. */
+  /**
+   * The weight of a source, cast to the type: [outputs, inputs], or [inputs, outputs] where inputs are stored first.
+   */
   as(type: ElementType, source: WeightSource): Value {
     if (source.kind === "stacked") return this.#stack(type, source.of);
     return cast(this.#builder, this.#source(source), this.storedType(storedTensor(source).name), type);
   }
 
-  /** The type that the tensor is stored in. */
+  /** The tensor's stored type. */
   storedType(name: string): ElementType {
     return this.#locate(name).elementType;
   }
 
-  /** Bytes of the file where that is possible, else nodes that choose among them. */
+  /** A byte range of the file where that is possible, else nodes that select the rows. */
   #source(source: WeightSource): Value {
     const located = this.#locateSource(source);
     if (located !== undefined) return this.#external(located);
@@ -67,7 +69,7 @@ export class GraphWeights {
     return this.#builder.op("Concat", parts, { attributes: { axis: 0 } });
   }
 
-  /** The byte range that a source is; undefined when it is none. */
+  /** The byte range of a source; undefined when it is not contiguous. */
   #locateSource(source: WeightSource): NamedLocation | undefined {
     switch (source.kind) {
       case "tensor":
@@ -94,7 +96,7 @@ export class GraphWeights {
     return this.#builder.op("Slice", [this.#source(of), ...range]);
   }
 
-  /** Outputs as [groups, of a group]: a slice of the second. */
+  /** Outputs as [groups, outputs of a group]: a slice of the second axis. */
   #everyGroup({ of, groups, start, end }: Extract<WeightSource, { kind: "interleaved" }>): Value {
     const builder = this.#builder;
     const axis = outputsAxis(of);
@@ -120,7 +122,7 @@ interface NamedLocation extends WeightLocation {
   readonly name: string;
 }
 
-/** Rows of what is stored rows first. */
+/** Rows of a tensor that is stored with rows first. */
 function rowsOf({ name, shape, data, ...others }: NamedLocation, start: number, end: number): NamedLocation {
   const [rows = 1, ...rest] = shape;
   const rowBytes = data.byteLength / rows;
@@ -132,7 +134,7 @@ function rowsOf({ name, shape, data, ...others }: NamedLocation, start: number, 
   };
 }
 
-/** The value as another type; itself when it is of that type. */
+/** The value cast to another type; itself when it has that type. */
 export function cast(builder: GraphBuilder, value: Value, from: ElementType, to: ElementType): Value {
   return from === to ? value : builder.op("Cast", [value], { attributes: { to: ELEMENT_TYPES[to] } });
 }

@@ -1,5 +1,5 @@
-// The fetch() that the library asks the hub's API with: what it hands on is of the kind and within the limits that the
-// library, which checks neither, takes for granted. Knows nothing of what the answers mean.
+// The fetch() with which the library asks the hub's API. It checks the kind and the size of each answer, because the
+// library checks neither. Knows nothing of what the answers mean.
 
 import { HubError, InterruptedError } from "../errors.js";
 import { errorOfContent, errorOfDeadline, shown } from "./hub-errors.js";
@@ -10,8 +10,8 @@ import { type PaceClock, watchPace } from "./watch-pace.js";
 const FIRST_BYTES = 65_536;
 
 /**
- * Makes the fetch() for one question, whose answer may have several pages.
- * @param opens how the JSON of every page begins: a list or an object
+ * Makes the fetch() for one request, whose answer may have several pages.
+ * @param opens the first character of every page's JSON: of a list or of an object
  */
 export function createApiFetch(hub: Hub, opens: "[" | "{"): Fetch {
   const { question, limits } = hub;
@@ -43,7 +43,7 @@ interface Page {
 
 async function askPage(hub: Hub, href: string, init: RequestInit | undefined, maxBytes: number): Promise<Page> {
   const { question, hubFetch, signal, limits } = hub;
-  // The whole answer must come within the time.
+  // The time limit is for the whole answer.
   const clock = watchPace(limits.answerMs, Number.POSITIVE_INFINITY);
   clock.wait();
   try {
@@ -61,7 +61,9 @@ async function askPage(hub: Hub, href: string, init: RequestInit | undefined, ma
   }
 }
 
-/** Into one block that grows: an answer in pieces of one byte would take a hundred times its size as a list. */
+/**
+ * Collects into one block that grows: as a list, an answer in pieces of one byte would take a hundred times its size.
+ */
 async function readBytes(hub: Hub, response: Response, maxBytes: number, clock: PaceClock): Promise<Buffer> {
   let block = Buffer.alloc(Math.min(FIRST_BYTES, maxBytes));
   let length = 0;
@@ -77,7 +79,7 @@ async function readBytes(hub: Hub, response: Response, maxBytes: number, clock: 
   return block.subarray(0, length);
 }
 
-/** The address of the next page, if there is one: it must be the endpoint's own. */
+/** The address of the next page, if there is one. It must be on the endpoint. */
 function nextPage({ question }: Hub, href: string, link: string): string | undefined {
   for (const [, target = "", parameters = ""] of link.matchAll(/<([^<>]*)>([^<>]*)/g)) {
     if (!/;\s*rel\s*=\s*"?next\b/i.test(parameters)) continue;

@@ -1,5 +1,5 @@
-// Finds a checkpoint that the cache has already, for use without the network.
-// Cannot say whether side files are missing: only a listing of the repository could.
+// Finds a checkpoint in the cache, for use without the network. Cannot know whether side files are missing, because
+// that needs a listing of the repository.
 
 import { join } from "node:path";
 import { INDEX_FILE, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";

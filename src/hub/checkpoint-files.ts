@@ -1,5 +1,5 @@
 // Decides which files of a repository belong to a checkpoint: the safetensors weights and the small files beside them.
-// Looks at names and sizes alone; reads no file but the index of shards, and knows neither network nor cache.
+// Looks only at names and sizes; reads no file but the index of shards. Does not know the network or the cache.
 
 import { parseJsonObject } from "../checkpoint/json-text.js";
 import { HubError } from "../errors.js";
@@ -11,7 +11,7 @@ import type { ListedEntry } from "./hub-listing.js";
 export interface RepoFile {
   readonly name: string;
   readonly size: number;
-  /** Name of its content in the cache: the sha256 of a large file, the git hash of a small one. */
+  /** Name of its content in the cache: the SHA-256 of a large file, the git hash of a small one. */
   readonly etag: string;
 }
 
@@ -19,10 +19,10 @@ const SIDE_FILE =
   /\.(?:json|txt|model|jinja|py|md|tiktoken|spm|bpe|vocab)$|^(?:README|LICEN[CS]E|NOTICE|USE_POLICY)|^(?:vocab|merges)/i;
 const WEIGHT_FILE = /\.(?:safetensors|bin|pth?|gguf|onnx|ort|h5|msgpack|ckpt|npz|data|tflite|mlmodel)$|\.onnx_data/i;
 
-/** Neither a folder, a drive nor anything but a name can hide in such a name, on any system. */
+/** Such a name cannot contain a folder or a drive on any system. */
 const SAFE_NAME = /^(?!\.\.?$)[^/\\:*?"<>|\p{Cc}\p{Cs}\u2028\u2029]+(?<![. ])$/u;
 const WINDOWS_DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i;
-/** The longest name that common file systems take. */
+/** The longest name that common file systems allow. */
 const MAX_NAME_BYTES = 255;
 
 const SHA256 = /^[0-9a-f]{64}$/;
@@ -32,14 +32,14 @@ const OTHER_HUB = "Check that HF_ENDPOINT is a Hugging Face hub.";
 const OTHER_REPO = "Choose another revision or repository.";
 
 /**
- * The file of one entry of the listing; undefined for a folder and for a name that is not to be trusted.
- * @throws HubError when its hash or size cannot be one
+ * The file of one entry of the listing; undefined for a folder and for an unsafe name.
+ * @throws HubError when its hash or size is not valid
  */
 export function toRepoFile({ type, path, oid, size, lfs }: ListedEntry): RepoFile | undefined {
   if (type !== "file" || !isSafeName(path)) return undefined;
   const etag = lfs === undefined ? oid : lfs.oid;
   const bytes = lfs === undefined ? size : lfs.size;
-  // The etag becomes a file name in the cache, and what comes is held against it.
+  // The etag becomes a file name in the cache, and the content is checked against it.
   if (typeof etag !== "string" || !(lfs === undefined ? GIT_HASH : SHA256).test(etag)) {
     const expected = lfs === undefined ? "the 40 digits of a git hash" : "the 64 digits of a sha256";
     throw new HubError(`${path}: expected ${expected} in the hub's listing, found ${shown(etag)}. ${OTHER_HUB}`);
@@ -70,7 +70,7 @@ export function selectSideFiles(question: HubQuestion, files: readonly RepoFile[
 }
 
 /**
- * The names of the shards that an index names, each once.
+ * The shards that an index names, each once.
  * @throws CheckpointError when it is not JSON, HubError when it has no weight_map of safetensors beside it
  */
 export function shardNames(path: string, indexText: string): string[] {
@@ -90,7 +90,7 @@ export function shardNames(path: string, indexText: string): string[] {
   return shards.sort();
 }
 
-/** What a repository without safetensors has instead, for the error message. */
+/** What a repository without safetensors contains instead, for the error message. */
 export function describeOtherWeights(entries: readonly ListedEntry[]): string {
   const folders = entries.filter(({ type }) => type === "directory").map(({ path }) => `${path}/`);
   const files = entries.filter(({ type }) => type === "file").map(({ path }) => path);

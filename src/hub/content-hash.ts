@@ -1,5 +1,5 @@
-// The hashes by which the hub names content: sha256 for files in large file storage, git's hash of a blob for others.
-// Says whether a file in the cache has the content that its name promises. Writes nothing.
+// The hashes by which the hub names content: SHA-256 for files in large file storage, git's blob hash for others.
+// Checks whether a file in the cache has the content of its name. Writes nothing.
 
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -11,7 +11,7 @@ export function startHash({ etag, size }: Pick<RepoFile, "etag" | "size">): Hash
   return etag.length === 64 ? createHash("sha256") : createHash("sha1").update(`blob ${size}\0`);
 }
 
-/** The name of the hash that an etag is, for messages. */
+/** The kind of hash that an etag is, for messages. */
 export function hashName(etag: string): string {
   return etag.length === 64 ? "sha256" : "git hash";
 }
@@ -27,7 +27,7 @@ export async function isWhole(path: string, file: RepoFile, checkedBytes: number
   try {
     for await (const chunk of createReadStream(path)) hash.update(chunk);
   } catch {
-    // What cannot be read is as good as missing: downloading it again says why.
+    // A file that cannot be read counts as missing: downloading it again gives the reason.
     return false;
   }
   return hash.digest("hex") === file.etag;

@@ -1,5 +1,5 @@
-// Gets a checkpoint from the Hugging Face hub: which commit, which files, into the cache that Python's huggingface_hub
-// uses too. Returns a folder like any other; knows nothing of what is done with it. Refuses what is not safetensors.
+// Downloads a checkpoint from the Hugging Face hub into the cache that Python's huggingface_hub also uses. Returns its
+// folder; does not know what it is used for. Refuses repositories without safetensors.
 
 import { writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
@@ -29,21 +29,21 @@ import { askCommit, type Hub, type ListedEntry, listRoot } from "./hub-listing.j
 export interface DownloadOptions {
   /** `org/name` */
   readonly repo: string;
-  /** A branch, a tag, `refs/pr/1` or a commit; "main" unless told. */
+  /** A branch, a tag, `refs/pr/1` or a commit; default: "main". */
   readonly revision?: string | undefined;
-  /** Where HF_HOME, HF_TOKEN and their like are read; the process's own unless told. */
+  /** The environment with HF_HOME, HF_TOKEN and others; default: the process's. */
   readonly env?: Environment | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: OnProgress | undefined;
-  /** In place of the global fetch, for a proxy. It must drop `authorization` on redirects to another origin. */
+  /** Replaces the global fetch, for a proxy. It must drop `authorization` on redirects to another origin. */
   readonly fetch?: Fetch | undefined;
-  /** In place of the limits on what answers may cost. */
+  /** Replaces the limits on answers. */
   readonly limits?: Partial<HubLimits> | undefined;
 }
 
 /**
- * Downloads what the cache lacks of the checkpoint and returns its snapshot folder, an absolute path.
- * @throws HubError, UsageError for a name that cannot be one, InterruptedError when the signal was raised
+ * Downloads the files that are missing in the cache. Returns the snapshot's folder, an absolute path.
+ * @throws HubError, UsageError for an invalid name, InterruptedError when the signal was raised
  */
 export async function downloadCheckpoint(options: DownloadOptions): Promise<string> {
   const { repo, revision = "main", env = process.env, signal } = options;
@@ -61,7 +61,7 @@ export async function downloadCheckpoint(options: DownloadOptions): Promise<stri
   const entries = await listRoot(hub, commit);
   const files = await selectFiles(hub, repoFolder, commit, entries);
   await downloadFiles(hub, repoFolder, commit, files, options.onProgress);
-  // Last, so that a revision never stands for a snapshot that is not whole.
+  // Last, so that a revision never points to an incomplete snapshot.
   await writeRef(repoFolder, revision, commit);
   return snapshotFolder(repoFolder, commit);
 }
@@ -75,7 +75,7 @@ function checkNames(repo: string, revision: string): void {
   }
 }
 
-/** Small files first: what is wrong with a checkpoint shows before its weights are downloaded. */
+/** Small files first: errors in a checkpoint show before its weights are downloaded. */
 async function selectFiles(
   hub: Hub,
   repoFolder: string,
@@ -98,7 +98,7 @@ async function selectFiles(
   }
   for (const file of [config, single === undefined ? index : undefined]) checkReadable(question, file, limits);
   const sideFiles = selectSideFiles(question, files, limits);
-  // transformers takes the single file when both exist.
+  // transformers reads the single file when both exist.
   if (single !== undefined || index === undefined) return [...sideFiles, ...(single ? [single] : [])];
 
   await downloadFiles(hub, repoFolder, commit, [index]);
@@ -113,7 +113,7 @@ async function selectFiles(
   return [...sideFiles, ...shards];
 }
 
-/** What must be read whole is not even downloaded when it is too large for that. */
+/** A file that must be read whole is not downloaded when it is too large for that. */
 function checkReadable(question: HubQuestion, file: RepoFile | undefined, { sideFileBytes }: HubLimits): void {
   if (file === undefined || file.size <= sideFileBytes) return;
   throw new HubError(

@@ -1,5 +1,5 @@
-// Brings a list of files of one commit into the cache, one after the other, and tells how far it is.
-// What the cache has already is not asked for again. Knows nothing of what the files mean.
+// Downloads a list of files of one commit into the cache, one after the other, and reports progress. Files in the cache
+// are not requested again. Knows nothing of what the files mean.
 
 import { readdir, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,19 +12,19 @@ import { snapshotFolder } from "./hub-cache.js";
 import { asked, onDisk } from "./hub-errors.js";
 import type { Hub } from "./hub-listing.js";
 
-/** More calls than this would be work for nobody: no terminal shows them. */
+/** More frequent calls would be useless: no terminal shows them. */
 const PROGRESS_INTERVAL_MS = 100;
 
-/** What a killed run leaves. A download that goes on writes to its own all the time. */
+/** Left-overs of killed runs. A running download writes to its file all the time. */
 const PARTIAL = /^(?:(?:[0-9a-f]{40}|[0-9a-f]{64})\.)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.incomplete$/;
 const DEAD_AFTER_MS = 86_400_000;
 
 export interface DownloadProgress {
   /** Name of the file that is being downloaded. */
   readonly file: string;
-  /** Which of the files to download it is, counted from 1. */
+  /** Its number among the files to download, from 1. */
   readonly fileIndex: number;
-  /** How many files are to be downloaded: those in the cache do not count. */
+  /** Number of files to download, without those in the cache. */
   readonly fileCount: number;
   /** Bytes received so far, of all files to download together. */
   readonly receivedBytes: number;
@@ -58,7 +58,7 @@ export async function downloadFiles(
     const { name, size, etag } = file;
     const report = (received: number) => {
       const now = performance.now();
-      // The first and the last bytes of a file are always told.
+      // The first and the last bytes of a file are always reported.
       if (received > 0 && received < size && now - lastCall < PROGRESS_INTERVAL_MS) return;
       lastCall = now;
       const receivedBytes = receivedBefore + received;
@@ -73,7 +73,7 @@ export async function downloadFiles(
   }
 }
 
-/** Links the blobs that another revision has brought already; returns the files that must be downloaded. */
+/** Links blobs that another revision already brought; returns the files that must be downloaded. */
 async function linkCachedFiles(
   { signal, limits: { checkedBytes } }: Hub,
   repoFolder: string,
@@ -91,7 +91,7 @@ async function linkCachedFiles(
   return missing;
 }
 
-/** Clears what runs have left that were killed a day ago or more. What cannot be cleared is no reason to stop. */
+/** Removes left-overs of runs that were killed a day ago or earlier. Failing to remove them is no error. */
 async function removeDeadPartials(blobs: string): Promise<void> {
   const names = await readdir(blobs).catch(() => []);
   for (const path of names.filter((name) => PARTIAL.test(name)).map((name) => join(blobs, name))) {
@@ -100,10 +100,10 @@ async function removeDeadPartials(blobs: string): Promise<void> {
   }
 }
 
-/** @throws HubError when the disk has no room for so many bytes */
+/** @throws HubError when the disk has not enough free space */
 async function checkSpace({ question }: Hub, folder: string, bytes: number): Promise<void> {
   const disk = await statfs(folder).catch(() => undefined);
-  // Some file systems do not know their size.
+  // Some file systems do not report their size.
   if (disk === undefined || disk.blocks === 0) return;
   const free = disk.bavail * disk.bsize;
   if (bytes <= free) return;

@@ -1,6 +1,6 @@
-// Downloads one file into the cache: to a temporary name first, to its own when it is whole and has the hash that the
-// name is, then a link to it from the snapshot. Takes up a broken connection where it ended, but nothing of an earlier
-// run. Knows nothing of which files are wanted, or why.
+// Downloads one file into the cache: under a temporary name until it is complete and has the right hash, then under its
+// own name with a link from the snapshot. Resumes after a broken connection, but not the download of an earlier run.
+// Does not know which files are needed, or why.
 
 import { type Hash, randomUUID } from "node:crypto";
 import { type FileHandle, open, readlink, rename, rm, symlink } from "node:fs/promises";
@@ -14,31 +14,32 @@ import { BrokenConnectionError, errorOfBody, errorOfContent, errorOfHash, errorO
 import type { Hub } from "./hub-listing.js";
 import { watchPace } from "./watch-pace.js";
 
-/** A shard of 5 GB over a bad line breaks now and then. */
+/** The download of a 5 GB shard over a bad line breaks now and then. */
 const MAX_ATTEMPTS = 4;
 
 interface BlobRequest extends Hub, RepoFile {
   readonly url: string;
-  /** Where the content goes in the cache. */
+  /** The path of the content in the cache. */
   readonly blob: string;
-  /** Called with the number of bytes of this file that have come so far. */
+  /** Called with the number of bytes of this file received so far. */
   readonly onBytes: (received: number) => void;
 }
 
 /**
- * Downloads the content to `request.blob`. When it fails, nothing of it stays.
+ * Downloads the content to `request.blob`. Leaves nothing behind when it fails.
  * @throws HubError, or InterruptedError when the signal was raised
  */
 export async function fetchBlob(request: BlobRequest): Promise<void> {
   const { blob, signal } = request;
-  // The library's downloadFileToCacheDir() always writes to <blob>.incomplete: two processes would mix their bytes.
+  // The library's downloadFileToCacheDir() always writes to <blob>.incomplete, where two processes would mix their
+  // bytes.
   const partial = `${blob}.${randomUUID()}.incomplete`;
   try {
     await onDisk(blob, () => makeFolders(dirname(blob)));
     const file = await onDisk(partial, () => open(partial, "wx"));
     try {
       await receive(request, file);
-      // A power failure must not leave a name whose content was never written.
+      // A power failure must not leave a name without its content.
       await onDisk(partial, () => file.datasync());
     } finally {
       await onDisk(partial, () => file.close());
@@ -56,8 +57,8 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
 }
 
 /**
- * Makes `snapshot/name` a link to the blob, relative so that the cache can be moved. There is no moment at which a link
- * that was there is not: another process may be reading through it.
+ * Makes `snapshot/name` a link to the blob, relative so that the cache can be moved. An existing link is replaced in
+ * one step, because another process may be reading through it.
  */
 export async function linkBlob(blob: string, snapshot: string, name: string): Promise<void> {
   const link = join(snapshot, name);
@@ -66,7 +67,7 @@ export async function linkBlob(blob: string, snapshot: string, name: string): Pr
     await makeFolders(snapshot);
     if ((await readlink(link).catch(() => undefined)) === target) return;
     const partial = join(dirname(blob), `${randomUUID()}.incomplete`);
-    // Windows without developer mode has no symbolic links: there the file itself moves, as in huggingface_hub.
+    // Windows without developer mode has no symbolic links. There the file itself is moved, as in huggingface_hub.
     const hasLinks = await symlink(target, partial).then(
       () => true,
       () => false,
@@ -79,7 +80,7 @@ export async function linkBlob(blob: string, snapshot: string, name: string): Pr
   });
 }
 
-/** What has come of a file. */
+/** The received part of a file. */
 interface Received {
   bytes: number;
   hash: Hash;
@@ -100,7 +101,7 @@ async function receive(request: BlobRequest, file: FileHandle): Promise<void> {
   if (found !== etag) throw errorOfHash(question, name, hashName(etag), etag, found);
 }
 
-// The library's downloadFile() gives a Blob that takes no signal and whose stream turns every error into a bare string.
+// The library's downloadFile() gives a Blob that takes no signal, and whose stream turns every error into a string.
 async function receiveMore(request: BlobRequest, file: FileHandle, content: Received): Promise<void> {
   const { question, hubFetch, limits, signal, url, name, size, blob } = request;
   const clock = watchPace(limits.paceMs, limits.paceBytes);
@@ -110,7 +111,7 @@ async function receiveMore(request: BlobRequest, file: FileHandle, content: Rece
     const headers = start === 0 ? {} : { range: `bytes=${start}-` };
     const response = await hubFetch(url, { headers, signal: clock.signal });
     if (start > 0 && !response.headers.get("content-range")?.startsWith(`bytes ${start}-`)) {
-      // The whole comes where a part was asked for.
+      // The server sends the whole file although a part was requested.
       await onDisk(blob, () => file.truncate());
       Object.assign(content, { bytes: 0, hash: startHash(request) });
     }
@@ -136,7 +137,7 @@ async function receiveMore(request: BlobRequest, file: FileHandle, content: Rece
   if (content.bytes < size) throw errorOfBody(question, name, size, content.bytes);
 }
 
-/** A full disk can take a part. */
+/** A full disk may accept a part of the bytes. */
 async function writeAt(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
   for (let at = 0; at < bytes.length; ) {
     at += (await file.write(bytes, at, bytes.length - at, position + at)).bytesWritten;

@@ -1,6 +1,6 @@
-// What the environment says about the hub (cache folder, endpoint, token, offline) and where a snapshot lies in the
-// cache, by the same rules as Python's huggingface_hub, so that both share one cache.
-// Reads the cache, never writes it, and knows nothing of the network.
+// The hub's settings in the environment (cache folder, endpoint, token, offline) and the paths of snapshots in the
+// cache, by the rules of Python's huggingface_hub, so that both share one cache. Reads the cache, never writes it.
+// Knows nothing of the network.
 
 import { readFile, stat } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -9,11 +9,11 @@ import { getRepoFolderName, HUB_URL, REGEX_COMMIT_HASH } from "@huggingface/hub"
 import { HubError, messageOf, UsageError } from "../errors.js";
 import { shown } from "./hub-errors.js";
 
-/** An address to which paths can be added. */
+/** An address to which a path can be appended. */
 const ENDPOINT = /^https?:\/\/[^\s\p{Cc}?#\\]+$/iu;
 const MAX_ENDPOINT_LENGTH = 500;
 
-/** Far more than any token or reference has. */
+/** Far longer than any token or reference. */
 const MAX_SMALL_FILE_BYTES = 10_000;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -66,14 +66,14 @@ export function snapshotFolder(repoFolder: string, commit: string): string {
   return join(repoFolder, "snapshots", commit);
 }
 
-/** The commit a revision stood for when it was last downloaded; a commit stands for itself. */
+/** The commit of a revision when it was last downloaded; a commit is itself. */
 export async function cachedCommit(repoFolder: string, revision: string): Promise<string | undefined> {
   if (isCommit(revision)) return revision;
   const commit = (await readIfPresent(join(repoFolder, "refs", revision)))?.trim();
   return commit !== undefined && isCommit(commit) ? commit : undefined;
 }
 
-/** Whether `text` is a whole commit hash, not a branch or tag. */
+/** Whether `text` is a full commit hash, not a branch or tag. */
 export function isCommit(text: string): boolean {
   return REGEX_COMMIT_HASH.test(text);
 }
@@ -116,12 +116,12 @@ function checkToken(token: string, source: string): string {
 }
 
 /**
- * The text of a token or reference; undefined when there is no such file.
- * @throws HubError when it is no plain file, too large for what it should be, or cannot be read
+ * The text of a token file or reference; undefined when there is none.
+ * @throws HubError when it is no plain file, too large, or cannot be read
  */
 export async function readIfPresent(path: string): Promise<string | undefined> {
   try {
-    // A pipe or a device would be read for ever.
+    // Reading a pipe or a device would never end.
     const found = await stat(path);
     if (found.isDirectory()) return undefined;
     if (!found.isFile()) throw new Error("it is not a plain file");

@@ -1,10 +1,10 @@
-// Turns what goes wrong between us, the hub and the disk into one HubError that says what was asked, what came and
-// what to do. Knows the hub's status codes and x-error-code headers; knows nothing of who asks or why.
+// Turns every failure with the hub or the disk into a HubError that says what was requested, what came and what to do.
+// Knows the hub's status codes and x-error-code headers; does not know who asks, or why.
 
 import { HubError, messageOf } from "../errors.js";
 import type { HubLimits } from "./hub-limits.js";
 
-/** What is asked of which hub: the beginning of every message. */
+/** The request and its endpoint: the beginning of every message. */
 export interface HubQuestion {
   readonly endpoint: string;
   readonly repo: string;
@@ -12,10 +12,10 @@ export interface HubQuestion {
   readonly hasToken: boolean;
 }
 
-/** The connection ended in the middle of an answer. Asking again for the rest may help. */
+/** The connection ended in the middle of an answer. Requesting the rest may help. */
 export class BrokenConnectionError extends HubError {}
 
-/** What an answer holds is quoted up to this length: it may have megabytes. */
+/** Answers are quoted up to this length: they may have megabytes. */
 const MAX_QUOTED = 100;
 
 const TOKEN_HINT = "set HF_TOKEN to a token that may read it";
@@ -60,7 +60,7 @@ export function errorOfNetwork(question: HubQuestion, cause: unknown): HubError 
   return new HubError(`${asked(question)}: no connection (${innermostMessage(cause)}). ${way}`, { cause });
 }
 
-/** The error for an answer that ended too early, or went on too long. */
+/** The error for an answer that is too short or too long. */
 export function errorOfBody(question: HubQuestion, file: string, size: number, received: number, cause?: unknown) {
   const reason = cause === undefined ? "" : ` (${innermostMessage(cause)})`;
   return new BrokenConnectionError(
@@ -69,7 +69,7 @@ export function errorOfBody(question: HubQuestion, file: string, size: number, r
   );
 }
 
-/** The error for a file that comes too slowly, or no longer. */
+/** The error for a file that comes too slowly or stalls. */
 export function errorOfPace(question: HubQuestion, file: string, size: number, received: number, limits: HubLimits) {
   const pace = `fewer than ${limits.paceBytes} bytes came in ${limits.paceMs / 1000} seconds`;
   return new BrokenConnectionError(
@@ -77,7 +77,7 @@ export function errorOfPace(question: HubQuestion, file: string, size: number, r
   );
 }
 
-/** The error for an answer of the API that does not come to its end. */
+/** The error for an answer of the API that does not end. */
 export function errorOfDeadline(question: HubQuestion, ms: number): HubError {
   return new HubError(
     `${asked(question)}: no whole answer came within ${ms / 1000} seconds. Check the network and HF_ENDPOINT, or try again later.`,
@@ -91,12 +91,12 @@ export function errorOfHash(question: HubQuestion, file: string, hash: string, e
   );
 }
 
-/** The error for an answer whose content is not what the hub's API says. */
+/** The error for an answer that is not of the hub's API. */
 export function errorOfContent(question: HubQuestion, found: string, cause?: unknown): HubError {
   return new HubError(`${asked(question)}: ${found}. Check that HF_ENDPOINT is a Hugging Face hub.`, { cause });
 }
 
-/** Does something with a file of the cache. @throws HubError when the disk does not let it. */
+/** Works with a file of the cache. @throws HubError when the file system fails */
 export async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -104,7 +104,7 @@ export async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T
     const full = ["ENOSPC", "EDQUOT"].includes((cause as NodeJS.ErrnoException).code ?? "");
     const found = full ? "the disk is full" : "cannot be written";
     const next = full ? "Make room" : "Check the path and its permissions";
-    // The longest path that a system takes has thousands of characters, and the system's message repeats it.
+    // A path may have thousands of characters, and the system's message repeats it.
     const shortened = (text: string) => (text.length > 1000 ? `${text.slice(0, MAX_QUOTED)}…` : text);
     throw new HubError(
       `${shortened(path)}: ${found} (${shortened(messageOf(cause))}). ${next}, or point HF_HUB_CACHE to a folder on another disk.`,
@@ -118,13 +118,13 @@ export function asked({ endpoint, repo, revision }: HubQuestion): string {
   return `Asked ${endpoint} for ${repo} (revision ${revision})`;
 }
 
-/** Anything from an answer, as JSON and not longer than a reader wants. */
+/** Any value of an answer, as JSON of limited length. */
 export function shown(value: unknown): string {
   const text = toJson(value) ?? "nothing";
   return text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}…` : text;
 }
 
-/** Lists within lists, thousands of times, exhaust the stack. */
+/** Thousands of nested lists exhaust the stack. */
 function toJson(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
@@ -143,7 +143,7 @@ function said(response: Response): string {
   return message ? `: ${message}` : "";
 }
 
-/** fetch() says only "fetch failed"; the reason is in the chain of causes. */
+/** fetch() says only "fetch failed"; its causes give the reason. */
 function innermostMessage(error: unknown): string {
   let inner = error;
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;

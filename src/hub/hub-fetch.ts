@@ -1,6 +1,5 @@
-// The one door to the network: a fetch() that every request to the hub goes through, ours and the library's.
-// It adds the token for the endpoint alone, carries the abort signal and turns failures into HubErrors.
-// Knows nothing of models or files.
+// The fetch() of every request to the hub, ours and the library's. Adds the token, for the endpoint only; passes the
+// abort signal; turns failures into HubErrors. Knows nothing of models or files.
 
 import { InterruptedError } from "../errors.js";
 import { errorOfAnswer, errorOfContent, errorOfNetwork, type HubQuestion, shown } from "./hub-errors.js";
@@ -15,15 +14,15 @@ interface HubFetchOptions {
 }
 
 /**
- * Makes the fetch() to hand to the library's functions. They are given no `accessToken`, because the library refuses
- * any that does not begin with "hf_" and sends it to whatever address a Link header names.
+ * Makes the fetch() for the library's functions. They get no `accessToken`, because the library refuses tokens that do
+ * not begin with "hf_" and sends them to any address that a Link header names.
  */
 export function createHubFetch({ question, token, signal, fetch: send }: HubFetchOptions): Fetch {
   const { origin } = new URL(question.endpoint);
   return async (input, init) => {
     const headers = new Headers(init?.headers);
     headers.set("user-agent", "create-kv-scales");
-    // What comes compressed all the same is decompressed by fetch(), piece by piece; its bytes are counted afterwards.
+    // fetch() decompresses answers that are compressed all the same, piece by piece; the bytes are counted after that.
     headers.set("accept-encoding", "identity");
     // fetch() itself drops this header when a redirect leads to another origin.
     if (token !== undefined && originOf(input) === origin) headers.set("authorization", `Bearer ${token}`);
@@ -36,9 +35,9 @@ export function createHubFetch({ question, token, signal, fetch: send }: HubFetc
       throw errorOfNetwork(question, cause);
     }
     const encoding = response.headers.get("content-encoding") ?? "";
-    // Layer upon layer of compression is what nobody needs and an attack.
+    // Nobody needs several layers of compression: it is an attack.
     if (response.ok && !encoding.includes(",")) return response;
-    // The body would hold its connection open until it is collected.
+    // An unread body keeps its connection open until it is garbage-collected.
     await response.body?.cancel().catch(() => undefined);
     if (!response.ok) throw errorOfAnswer(question, response);
     throw errorOfContent(question, `expected an answer without compression, found ${shown(encoding)}`);

@@ -1,5 +1,5 @@
-// What a checkpoint and a revision on the hub may be called.
-// Knows the hub's rules on characters only: whether such a repository exists is for the network to say.
+// Which names a checkpoint and a revision on the hub may have. Knows only the hub's rules on characters, not whether
+// such a repository exists.
 
 /** The hub's own limit on `org/name`. */
 const MAX_HUB_ID_LENGTH = 96;
@@ -7,11 +7,11 @@ const MAX_HUB_ID_LENGTH = 96;
 /** Letters, digits, `-`, `_` and `.`; the hub allows neither `-` nor `.` at either end. */
 const NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?$/;
 
-/** What git forbids in a name of a branch or tag, plus what a path must not hold on any system. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it is to find
+/** Characters that git forbids in the name of a branch or tag, and those that no system allows in a path. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
 const FORBIDDEN_IN_REVISION = /[\u0000-\u0020\u007f~^:?*[\\<>"|]|\.\.|\/\/|^[/.-]|\/\.|[/.]$|\.lock$/;
 
-/** Whether `text` can name a model on the hub: `org/name`, by the hub's rules on characters. Looks at nothing else. */
+/** Whether `text` can name a model on the hub: `org/name`, by the hub's rules on characters. */
 export function isHubId(text: string): boolean {
   if (text.length > MAX_HUB_ID_LENGTH || text.includes("--") || text.includes("..") || text.endsWith(".git")) {
     return false;

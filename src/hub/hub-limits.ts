@@ -1,5 +1,5 @@
-// What an answer of the hub may cost in bytes, pages and time, each limit with its reason: the hub, a mirror or
-// whatever else answers at HF_ENDPOINT is not trusted with our memory or time. Tests pass smaller ones.
+// Limits on the hub's answers in bytes, pages and time, each with its reason. Whatever answers at HF_ENDPOINT is not
+// trusted with our memory or time. Tests use smaller limits.
 
 export interface HubLimits {
   /** Bytes of one answer of the API, decompressed. */
@@ -12,14 +12,14 @@ export interface HubLimits {
   readonly listingBytes: number;
   /** Milliseconds for one whole answer of the API. */
   readonly answerMs: number;
-  /** Of a file, at least `paceBytes` must come in each `paceMs`. */
+  /** At least `paceBytes` of a file must arrive in each `paceMs`. */
   readonly paceMs: number;
   readonly paceBytes: number;
   /** Bytes of one small file beside the weights. */
   readonly sideFileBytes: number;
-  /** Milliseconds before a broken download is taken up again, times the number of the attempt. */
+  /** Milliseconds before a broken download is resumed, times the number of the attempt. */
   readonly retryMs: number;
-  /** How many small files there may be. */
+  /** Number of small files. */
   readonly sideFiles: number;
   /** Bytes of the small files together. */
   readonly sideBytes: number;
@@ -28,7 +28,7 @@ export interface HubLimits {
 }
 
 export const HUB_LIMITS: HubLimits = {
-  // A page of 1,000 entries has half of a million bytes. JSON made to be costly takes 40 times its size in memory.
+  // A page of 1,000 entries has half a million bytes. JSON can take up to 40 times its size in memory.
   answerBytes: 8_000_000,
   // The hub advises at most 10,000 files in a folder. Pages have 1,000 entries.
   listingPages: 200,
@@ -38,13 +38,13 @@ export const HUB_LIMITS: HubLimits = {
   // 1 KB a second: less would take a day for a tokenizer and two months for a small shard.
   paceMs: 30_000,
   paceBytes: 32_000,
-  // With four attempts, a server that always breaks is given up after two seconds.
+  // With four attempts, we give up on a server that always breaks after two seconds.
   retryMs: 300,
   // The largest tokenizer.json we know has 35 MB and the largest index of shards 60 MB.
   sideFileBytes: 200_000_000,
-  // Real checkpoints have some ten, of 40 MB at most together; the rest would be copied into every result.
+  // Real checkpoints have about ten, of at most 40 MB together. They are copied into every result.
   sideFiles: 1_000,
   sideBytes: 2_000_000_000,
-  // A fraction of a second. Weights of 140 GB would take minutes in each run.
+  // Takes a fraction of a second. Weights of 140 GB would take minutes in each run.
   checkedBytes: 64_000_000,
 };

@@ -1,5 +1,5 @@
-// Asks the hub's API which commit a revision stands for and what lies at its root.
-// Downloads no file and knows nothing of the cache.
+// Asks the hub's API for the commit of a revision and the files at its root. Downloads no file and knows nothing of the
+// cache.
 
 import { type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { KvScalesError, throwIfAborted } from "../errors.js";
@@ -9,7 +9,7 @@ import { errorOfContent, type HubQuestion, shown } from "./hub-errors.js";
 import type { Fetch } from "./hub-fetch.js";
 import type { HubLimits } from "./hub-limits.js";
 
-/** How to reach the hub, what its answers may cost, and the signal to stop. */
+/** How to reach the hub, the limits on its answers, and the signal to stop. */
 export interface Hub {
   readonly question: HubQuestion;
   readonly hubFetch: Fetch;
@@ -17,7 +17,7 @@ export interface Hub {
   readonly signal: AbortSignal | undefined;
 }
 
-/** A file or folder as the hub lists it. Its hash and sizes are whatever came. */
+/** A file or folder as the hub lists it. Hash and sizes are unchecked. */
 export interface ListedEntry {
   readonly type: string;
   readonly path: string;
@@ -27,7 +27,7 @@ export interface ListedEntry {
   readonly lfs: { readonly size: unknown; readonly oid: unknown } | undefined;
 }
 
-/** The commit that the revision stands for now. @throws HubError */
+/** The present commit of the revision. @throws HubError */
 export async function askCommit(hub: Hub): Promise<string> {
   const { question, signal } = hub;
   const { endpoint: hubUrl, repo: name, revision } = question;
@@ -50,7 +50,7 @@ export async function listRoot(hub: Hub, revision: string): Promise<ListedEntry[
   const { endpoint: hubUrl, repo: name } = question;
   return await understand(question, signal, async () => {
     const entries = new Map<string, ListedEntry>();
-    // As an object: in a string, an organisation called "datasets" would be taken for the kind of repository.
+    // As an object: in a string, an organisation called "datasets" would be read as the kind of repository.
     const repo = { type: "model", name } as const;
     for await (const item of listFiles({ repo, revision, hubUrl, fetch: createApiFetch(hub, "[") })) {
       const entry = toListedEntry(question, item);
@@ -64,7 +64,7 @@ export async function listRoot(hub: Hub, revision: string): Promise<ListedEntry[
   });
 }
 
-/** Takes what is needed of an entry, which may be anything that JSON can say. */
+/** Takes the needed fields of an entry, which may be any JSON. */
 function toListedEntry(question: HubQuestion, item: Partial<ListFileEntry> | null): ListedEntry {
   const { type, path, size, oid, lfs } = item ?? {};
   if (typeof type !== "string" || typeof path !== "string") {
@@ -74,7 +74,7 @@ function toListedEntry(question: HubQuestion, item: Partial<ListFileEntry> | nul
   return { type, path, size, oid, lfs: isLarge ? { size: lfs.size, oid: lfs.oid } : undefined };
 }
 
-// The library lets through what JSON.parse and property access throw when an answer is not the hub's.
+// The library does not catch errors of JSON.parse and property access when an answer is not the hub's.
 async function understand<T>(
   question: HubQuestion,
   signal: AbortSignal | undefined,

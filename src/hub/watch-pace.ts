@@ -1,18 +1,18 @@
-// A clock over an answer of the network: it rings when too few bytes come in too long a time, so that a server that
-// stalls, or sends byte by byte, is an error. Time that we take ourselves, to write to the disk, does not count.
+// A timeout on the pace of an answer: it fires when too few bytes arrive in some time, so that a server that stalls, or
+// sends byte by byte, is an error. The time that we take to write to the disk does not count.
 
 export interface PaceClock {
-  /** Raised when the clock rings. */
+  /** Raised when the timeout fires. */
   readonly signal: AbortSignal;
-  /** Starts or goes on to wait for the network. */
+  /** Starts or continues to wait for the network. */
   wait(): void;
-  /** Stops waiting: so many bytes have come. */
+  /** Stops waiting: so many bytes have arrived. */
   arrived(bytes: number): void;
   /** Ends the watch. */
   stop(): void;
 }
 
-/** Rings when fewer than `bytes` bytes arrive within `ms` milliseconds of waiting; each time they do, it starts anew. */
+/** Fires when fewer than `bytes` bytes arrive within `ms` milliseconds of waiting; it restarts each time they do. */
 export function watchPace(ms: number, bytes: number): PaceClock {
   const bell = new AbortController();
   let timer: NodeJS.Timeout | undefined;

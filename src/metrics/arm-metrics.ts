@@ -1,11 +1,11 @@
-// What one arm of a verification cost, from its values per position: perplexity, divergence from the baseline arm,
-// agreement. Pure arithmetic; knows neither models nor caches.
+// The metrics of one arm of a verification, from its values per position: perplexity, divergence from the baseline arm,
+// agreement. Pure arithmetic; does not know models or caches.
 
 import { blockMean, type Interval, intervalOf, pairedDifference } from "./block-mean.js";
 
 export type { Interval };
 
-/** Values per position of one arm, over all windows one behind the other. */
+/** Values per position of one arm, all windows joined. */
 export interface ArmPositions {
   /** Negative log-likelihood of the token that follows, nats. */
   readonly negativeLogLikelihood: Float64Array; // [positions]
@@ -19,7 +19,7 @@ export interface ArmMetrics {
   readonly perplexity: number;
   /** Standard error of the perplexity. */
   readonly perplexityError: number;
-  /** Perplexity over that of the baseline, with its interval from paired differences. */
+  /** Perplexity divided by the baseline's, with an interval from paired differences. */
   readonly perplexityRatio: Interval;
   readonly divergence: { readonly mean: Interval; readonly median: number; readonly p99: number; readonly max: number };
   /** Share of positions whose most likely token is the baseline's. */
@@ -28,8 +28,8 @@ export interface ArmMetrics {
 
 /**
  * The metrics of one arm. Perplexity is exp(mean negative log-likelihood), its standard error by the delta method
- * perplexity × error of the mean; the ratio is exp(mean of the paired differences ± 1.96 standard errors).
- * A NaN of a single position makes all figures NaN that it goes into.
+ * perplexity × error of the mean; the ratio is exp(mean of the paired differences ± 1.96 standard errors). NaN at one
+ * position makes all figures NaN that depend on it.
  * @param windowLengths positions of each window: errors are taken between blocks, see blockMean
  * @throws RangeError when an arm and the windows have different numbers of positions
  */
@@ -58,13 +58,13 @@ export function computeArmMetrics(
 }
 
 function quantilesOf(values: Float64Array): { median: number; p99: number; max: number } {
-  // Sorting puts NaN last, where it would show in the maximum alone.
+  // Sorting puts NaN last, where only the maximum would show it.
   if (values.some(Number.isNaN)) return { median: Number.NaN, p99: Number.NaN, max: Number.NaN };
   const sorted = values.toSorted();
   return { median: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: quantile(sorted, 1) };
 }
 
-/** Linear between the two nearest values, as NumPy's default is. NaN when there are none. */
+/** Quantile by linear interpolation, NumPy's default. NaN when there are no values. */
 function quantile(sorted: Float64Array, share: number): number {
   const place = (sorted.length - 1) * share;
   const below = sorted[Math.floor(place)] ?? Number.NaN;

@@ -1,6 +1,7 @@
-// The mean of values along a text and its error, when neighbours are alike. Pure; knows nothing of what the values are.
+// The mean of values along a text and its standard error, where neighbours are correlated. Pure; does not know what the
+// values are.
 
-/** A value with the range in which it lies with 95 % confidence. */
+/** A value with its 95 % confidence interval. */
 export interface Interval {
   readonly value: number;
   readonly low: number;
@@ -9,27 +10,27 @@ export interface Interval {
 
 export interface MeanWithError {
   readonly mean: number;
-  /** Standard error of the mean; Infinity when there are not two blocks to tell it from. */
+  /** Standard error of the mean; Infinity with fewer than two blocks. */
   readonly error: number;
 }
 
 /**
  * Positions that count as one observation. Tokens near each other read the same keys and belong to the same sentence,
- * so that an error per position would be too small. 64 positions hold most of what neighbours share, and a few thousand
- * tokens are still enough blocks to tell the spread from.
+ * so an error computed from single positions would be too small. 64 positions cover most of that correlation, and a few
+ * thousand tokens still give enough blocks to estimate the spread.
  */
 const BLOCK_LENGTH = 64;
 
-/** Of a normal distribution, 95 % lie within so many standard deviations. */
+/** 95 % of a normal distribution lie within so many standard deviations. */
 const DEVIATIONS = 1.96;
 
 /**
- * Mean over all positions, and its standard error between blocks of 64 positions. No block reaches into two windows;
- * the last of a window may be shorter, which the ratio estimator allows for: √(B / (B − 1) · Σ (sum_b − n_b · mean)²) / N
+ * Mean over all positions, and its standard error from blocks of 64 positions. No block spans two windows. The last
+ * block of a window may be shorter, which the ratio estimator allows for: √(B / (B − 1) · Σ (sum_b − n_b · mean)²) / N
  * (Cochran, Sampling Techniques, 6.4 without the finite population correction).
- * @param values [positions], over all windows one behind the other
+ * @param values [positions], all windows joined
  * @param windowLengths positions of each window
- * @throws RangeError when the windows are longer or shorter than the values
+ * @throws RangeError when the windows' lengths do not add up to that of the values
  */
 export function blockMean(values: Float64Array, windowLengths: readonly number[]): MeanWithError {
   const blocks = blockSums(values, windowLengths);
@@ -67,8 +68,8 @@ export function intervalOf({ mean, error }: MeanWithError): Interval {
 }
 
 /**
- * Mean of first − second over the same positions. What makes a token hard is hard for both, so the interval is far
- * narrower than those of the two means.
+ * Mean of first − second over the same positions. A token that is hard for one is hard for the other, so the interval
+ * is far narrower than those of the two means.
  */
 export function pairedDifference(
   first: Float64Array,

@@ -1,6 +1,6 @@
-// How faithfully a cache keeps one side (K or V) of one layer. Pure arithmetic on sums that the graph computed.
+// How exactly a cache keeps one side (K or V) of one layer. Pure arithmetic on sums that the graph computed.
 
-/** Sums over all elements of one side of one layer that one arm put through its cache. */
+/** Sums over all elements of one side of one layer in one arm. */
 export interface FidelitySums {
   readonly elements: number;
   /** Σ x² */
@@ -24,7 +24,7 @@ export interface Fidelity {
   readonly absmax: number;
 }
 
-/** The figures that people compare, from sums. A side without elements lost nothing; a NaN among the sums stays one. */
+/** The figures of a side from its sums. A side without elements lost nothing; NaN stays NaN. */
 export function fidelityOf({ elements, signal, noise, saturated, flushed, absmax }: FidelitySums): Fidelity {
   const shareOf = (count: number) => (elements === 0 ? 0 : count / elements);
   return {

@@ -1,12 +1,13 @@
-// How well counting tokens predicts a text: what a language model must beat to be one. Knows no language model.
+// How well counting tokens predicts a text: a language model that is not better is broken. Knows no language model.
 
-/** Stands in for the count of each token before the text begins. Small, because most of a vocabulary never comes. */
+/** Initial count of each token. Small, because most of a vocabulary never occurs. */
 const ALPHA = 0.01;
 
 /**
- * Mean negative log-likelihood, in nats, of the tokens of a text under the counts of the tokens before them, with
- * additive smoothing: (count + α) / (tokens before + α · vocabulary size), α = 0.01. Counts go on from window to window.
- * The first token of each window is counted and not predicted, as for the language model that this is compared with.
+ * Mean negative log-likelihood, in nats, of the tokens of a text given the counts of the tokens before them, with
+ * additive smoothing: (count + α) / (tokens before + α · vocabulary size), α = 0.01. Counts are kept from window to
+ * window. The first token of each window is counted but not predicted, as for the language model that this is compared
+ * with.
  * @param windows token ids
  * @returns NaN when no window has two tokens
  */

@@ -1,13 +1,13 @@
-// The figures of a verification as people read them. Pure: numbers in, short texts out.
+// Formats the figures of a verification for people. Pure: numbers in, short texts out.
 
 import type { Interval } from "./block-mean.js";
 
-/** 0.93126 → "93.13 %"; what is not 0 and would read so keeps its digits: 1.2e-6 → "0.00012 %". */
+/** 0.93126 → "93.13 %". A small value that would be rounded to 0 keeps its digits: 1.2e-6 → "0.00012 %". */
 export function formatShare(share: number): string {
   return `${hundredths(share * 100)} %`;
 }
 
-/** A ratio as what it adds: 1.0131 → "+1.31 %". */
+/** A ratio as an increase: 1.0131 → "+1.31 %". */
 export function formatIncrease(ratio: number): string {
   const percent = (ratio - 1) * 100;
   return `${percent > 0 ? "+" : ""}${hundredths(percent)} %`;
@@ -31,7 +31,7 @@ export function formatRange({ low, high }: Interval, format: (value: number) => 
   return `${format(low)} to ${format(high)}`;
 }
 
-/** What is not finite, in words short enough for a column. */
+/** Words for what is not finite, short enough for a column. */
 export function nameOf(value: number): string {
   return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "-∞";
 }

@@ -1,6 +1,6 @@
-// How a value depends on how much text lies before it: means over positions of the windows. Pure.
+// How a value depends on the length of the text before it: means by position in the windows. Pure.
 
-/** Mean over all positions first ≤ position < end of all windows. */
+/** Mean over the positions first ≤ position < end of all windows. */
 export interface BinMean {
   readonly first: number;
   readonly end: number;
@@ -11,8 +11,8 @@ export interface BinMean {
 const FIRST_BIN_END = 64;
 
 /**
- * Means in bins that double: positions 0–63, 64–127, 128–255, … The last is the one that the longest window ends in.
- * @param values [positions], over all windows one behind the other
+ * Means in bins that double in size: positions 0–63, 64–127, 128–255, … The longest window ends in the last one.
+ * @param values [positions], all windows joined
  * @param windowLengths positions of each window
  */
 export function binByPosition(values: Float64Array, windowLengths: readonly number[]): BinMean[] {

@@ -1,4 +1,5 @@
-// The limits that an arm must keep, one by one: found, allowed, and a sentence about it. Pure; decides nothing.
+// Checks an arm against each threshold: what was found, what is allowed, and a sentence about it. Pure; decides
+// nothing.
 
 import type { ArmMetrics } from "./arm-metrics.js";
 import type { Interval } from "./block-mean.js";
@@ -13,7 +14,7 @@ export interface Thresholds {
   readonly minAgreement: number;
 }
 
-/** Differences that the model's own 16-bit arithmetic makes: the 16-bit cache against the exact one. */
+/** The noise of 16-bit rounding itself: the 16-bit cache against the exact one. */
 export interface NoiseFloor {
   readonly perplexityRatio: number;
   readonly meanKl: number;
@@ -24,13 +25,13 @@ export interface ThresholdCheck {
   /** Such as "at most 1 %". */
   readonly limit: string;
   readonly passed: boolean;
-  /** What was found, and what was allowed when that is broken. */
+  /** What was found and, if the limit is exceeded, what is allowed. */
   readonly sentence: string;
 }
 
 /**
- * Whether nobody can say that the perplexities differ: the interval holds 1, or the ratio is within the noise floor.
- * A ratio that is not finite differs, whatever its interval.
+ * Whether the perplexities do not measurably differ: the interval contains 1, or the ratio is within the noise floor. A
+ * ratio that is not finite always differs.
  */
 export function isNoDifference({ value, low, high }: Interval, noiseFloor: NoiseFloor | undefined): boolean {
   if (!Number.isFinite(value)) return false;
@@ -38,7 +39,7 @@ export function isNoDifference({ value, low, high }: Interval, noiseFloor: Noise
   return noiseFloor !== undefined && Math.abs(Math.log(value)) <= Math.abs(Math.log(noiseFloor.perplexityRatio));
 }
 
-/** Holds the metrics of an arm against each threshold. A metric that is NaN breaks it. */
+/** Checks the metrics of an arm against each threshold. NaN fails. */
 export function checkThresholds(
   metrics: ArmMetrics,
   thresholds: Thresholds,
@@ -51,7 +52,7 @@ export function checkThresholds(
   ];
 }
 
-/** Whether all thresholds are kept. */
+/** Whether all thresholds are met. */
 export function keepsThresholds(metrics: ArmMetrics, thresholds: Thresholds): boolean {
   return checkThresholds(metrics, thresholds, undefined).every(({ passed }) => passed);
 }

@@ -1,4 +1,4 @@
-// From the metrics of the arms to the decision: ship or not, and why. Pure; words for people, a name for machines.
+// From the metrics of the arms to the verdict: ship or not, and why. Pure; sentences for people, a name for machines.
 
 import { nounFor } from "../counted.js";
 import type { ArmMetrics } from "./arm-metrics.js";
@@ -8,10 +8,12 @@ import { checkThresholds, keepsThresholds, type NoiseFloor, type Thresholds } fr
 
 export type { Thresholds };
 
-/** What a serving team rarely notices: 1 % of perplexity, and one most likely token in ten. */
+/**
+ * What users of a served model rarely notice: 1 % of perplexity, and another most likely token at one position in ten.
+ */
 export const VERIFY_DEFAULTS: Thresholds = { maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9 };
 
-/** With more layers than this share in 16 bits, the cache is hardly smaller. */
+/** With a larger share of layers in 16 bits, an FP8 cache saves little. */
 const LARGEST_KEPT_SHARE = 0.25;
 
 export type VerdictName =
@@ -36,7 +38,7 @@ export interface Verdict {
   readonly reasons: readonly string[];
   /** Layers to keep in 16 bits; empty for other verdicts. */
   readonly layers: readonly number[];
-  /** What an engine is told to do so, such as vLLM's flag; undefined for other verdicts. */
+  /** How to tell an engine, such as vLLM's flag; undefined for other verdicts. */
   readonly flag: string | undefined;
 }
 
@@ -47,7 +49,7 @@ export interface LayerCost {
 }
 
 export interface VerdictFacts {
-  /** The arm to decide on: at scale 1.0 when the checkpoint has no scales. */
+  /** The arm to decide on: fp8, or fp8-at-1 when the checkpoint has no scales. */
   readonly subject: { readonly name: "fp8" | "fp8-at-1"; readonly metrics: ArmMetrics };
   /** Scale 1.0 beside calibrated scales; extraKl is the paired difference of KL, fp8-at-1 minus fp8. */
   readonly atScale1: { readonly metrics: ArmMetrics; readonly extraKl: Interval } | undefined;
@@ -55,7 +57,7 @@ export interface VerdictFacts {
   readonly thresholds: Thresholds;
   /** Mean negative log-likelihood of the baseline arm, nats. */
   readonly baselineNll: number;
-  /** The same of counting tokens: see countModelNll. */
+  /** The same for counting tokens: see countModelNll. */
   readonly countModelNll: number;
   /** Empty unless measured. */
   readonly layerEffects: readonly LayerCost[];
@@ -65,7 +67,7 @@ export interface VerdictFacts {
 
 /** Decides. The rules, in this order, are those of VerdictName; only "ship" and "scale-1-does-as-well" pass. */
 export function decideVerdict(facts: VerdictFacts): Verdict {
-  // Written so that a NaN on either side is a broken baseline.
+  // Written so that NaN on either side means a broken baseline.
   if (!(Number.isFinite(facts.baselineNll) && facts.baselineNll < facts.countModelNll)) return brokenBaseline(facts);
   return keepsThresholds(facts.subject.metrics, facts.thresholds) ? passedVerdict(facts) : failedVerdict(facts);
 }
@@ -140,7 +142,7 @@ function failedVerdict(facts: VerdictFacts): Verdict {
   };
 }
 
-/** What follows from scale 1.0 keeping the thresholds where the checkpoint's scales do not. */
+/** The advice when scale 1.0 meets the thresholds and the checkpoint's scales do not. */
 function hintOfScale1(extraKl: Interval): string {
   return extraKl.high < 0
     ? "Scale 1.0 stays within the thresholds and is measurably better: the scales of the checkpoint are wrong. Calibrate again."
@@ -153,11 +155,11 @@ function verdict(name: VerdictName, sentence: string): Verdict {
 }
 
 /**
- * Layers that are worth keeping in 16 bits when a threshold is broken: the costliest ones, until what the others cost is
- * within the KL threshold. The KL of single layers adds up roughly, so their sum is scaled to the KL of all together.
- * At least one: it may be another threshold that is broken. Whether they suffice has to be measured.
+ * Layers to keep in 16 bits when a threshold is exceeded: the costliest ones, until the others are within the KL
+ * threshold. The KL of single layers adds up only roughly, so their sum is scaled to the KL of all together. At least
+ * one layer, because another threshold may be exceeded. Whether they suffice has to be measured.
  * @param subjectMeanKl mean KL with FP8 in all layers
- * @returns layer numbers, rising; undefined when they would be more than a quarter of all
+ * @returns layer numbers, ascending; undefined when they would be more than a quarter of all
  */
 export function chooseLayersToKeep(
   layerEffects: readonly LayerCost[],
@@ -176,7 +178,7 @@ export function chooseLayersToKeep(
     .sort((a, b) => a - b);
 }
 
-/** A layer whose cost is NaN broke the model: it comes first. */
+/** A layer with a cost of NaN breaks the model: it comes first. */
 function byFallingCost(layerEffects: readonly LayerCost[]): LayerCost[] {
   const costOf = ({ meanKl }: LayerCost) => (Number.isNaN(meanKl) ? Number.POSITIVE_INFINITY : meanKl);
   return layerEffects.toSorted((a, b) => (costOf(a) === costOf(b) ? a.layer - b.layer : costOf(b) - costOf(a)));

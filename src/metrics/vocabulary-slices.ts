@@ -1,9 +1,9 @@
-// Joins what the slices of a vocabulary say of each position: log-likelihood, divergence, most likely token.
-// Pure arithmetic in float64.
+// Joins the results of vocabulary slices for each position: log-likelihood, divergence, most likely token. Pure
+// arithmetic in float64.
 
 import type { ArmPositions } from "./arm-metrics.js";
 
-/** What one slice says of every position of one arm. */
+/** The result of one slice for every position of one arm. */
 export interface SliceSums {
   /** First token of the slice. */
   readonly start: number;

@@ -1,5 +1,5 @@
-// The two 16-bit formats of weights, hidden states and caches: how their codes are numbers. Both are laid out as IEEE 754
-// has it: sign, exponent, mantissa, the highest exponent for infinities and NaN. Knows nothing of what they are codes of.
+// float16 and bfloat16: the numbers of their codes. Both have the layout of IEEE 754: sign, exponent, mantissa, and the
+// highest exponent for infinities and NaN. Does not know what the numbers are for.
 
 import { roundToEven } from "./round-to-even.js";
 
@@ -15,16 +15,16 @@ const BITS16_CODES = {
 
 export type Bits16Name = keyof typeof BITS16_CODES;
 
-/** Bits below the sign, all of which an exponent and a mantissa share. */
+/** Bits of exponent and mantissa together. */
 const MAGNITUDE_BITS = 15;
 const SIGN = 1 << MAGNITUDE_BITS;
 
-/** The number that each code stands for. @returns [65536], by code */
+/** The number of each code. @returns [65536], by code */
 export function bits16Table(format: Bits16Name): Float32Array {
   return Float32Array.from({ length: 2 ** 16 }, (_, code) => decodeBits16(format, code));
 }
 
-/** The number that a code stands for. */
+/** The number of a code. */
 export function decodeBits16(format: Bits16Name, code: number): number {
   const { mantissaBits, bias }: Bits16Code = BITS16_CODES[format];
   const sign = code >= SIGN ? -1 : 1;
@@ -38,8 +38,8 @@ export function decodeBits16(format: Bits16Name, code: number): number {
 }
 
 /**
- * The code of the nearest number of the format; halfway, the one with the even mantissa. What is nearer to the power of two
- * beyond the largest value becomes an infinity; a NaN becomes the quiet one.
+ * The code of the nearest number of the format, ties to the even mantissa. What is nearer to the power of two above the
+ * largest value becomes infinity; NaN becomes the quiet NaN.
  */
 export function encodeBits16(format: Bits16Name, value: number): number {
   const { mantissaBits, bias } = BITS16_CODES[format];
@@ -48,9 +48,10 @@ export function encodeBits16(format: Bits16Name, value: number): number {
   const sign = value < 0 || Object.is(value, -0) ? SIGN : 0;
   const magnitude = Math.abs(value);
   if (magnitude >= 2 ** (bias + 1)) return sign | infinity;
-  // As in encodeFloat8: where the logarithm is that of the next power of two, the value is rounded up to that anyway.
+  // As in encodeFloat8: where the logarithm is already that of the next power of two, the value is rounded up to it
+  // anyway.
   const exponent = Math.max(Math.floor(Math.log2(magnitude)), 1 - bias);
   const steps = roundToEven(magnitude / 2 ** (exponent - mantissaBits));
-  // A step too many carries over into the exponent, and from the largest value into infinity.
+  // An overflow of the mantissa carries into the exponent, and from the largest value into infinity.
   return sign | (((exponent + bias - 1) << mantissaBits) + steps);
 }

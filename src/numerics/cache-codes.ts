@@ -1,10 +1,9 @@
-// The codes that a KV cache stores, whatever its format: how wide they are, what they stand for, how a number becomes one.
-// Knows nothing of scales.
+// The codes of a KV cache in any format: their width, their numbers, and the code of a number. Knows nothing of scales.
 
 import { type Bits16Name, bits16Table, encodeBits16 } from "./bits16.js";
 import { decodeTable, encodeFloat8, FLOAT8_CODES, type Float8CodeName } from "./float8.js";
 
-/** Every format whose numbers are codes of one or two bytes. */
+/** Every format with codes of one or two bytes. */
 export type CodedType = Float8CodeName | Bits16Name;
 
 export type CodeType = "uint8" | "uint16";
@@ -17,7 +16,7 @@ export function codeTypeOf(format: CodedType): CodeType {
   return isFloat8(format) ? "uint8" : "uint16";
 }
 
-/** The number that each code stands for. @returns [256] or [65536], by code */
+/** The number of each code. @returns [256] or [65536], by code */
 export function codeTable(format: CodedType): Float32Array {
   return isFloat8(format) ? decodeTable(format) : bits16Table(format);
 }

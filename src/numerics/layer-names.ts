@@ -1,4 +1,4 @@
-// Layers as people list them. Pure.
+// Lists of layers for people. Pure.
 
 import { nounFor } from "../counted.js";
 

@@ -1,9 +1,9 @@
-// What is written of each layer for people who read JSON: in kv_scales.json and on stdout alike. Pure.
+// The JSON record of each layer, in kv_scales.json and in --json. Pure.
 
 import type { LayerRange } from "./ranges.js";
 import type { LayerScales } from "./scales.js";
 
-/** Ranges and scales of all layers under the names that JSON has for them. */
+/** Ranges and scales of all layers with their names in JSON. */
 export function layerRecords(ranges: readonly LayerRange[], scales: readonly LayerScales[]) {
   return ranges.map(({ layer, k, v }, index) => ({
     layer,

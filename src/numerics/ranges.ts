@@ -1,5 +1,5 @@
-// The ranges of K and V seen during calibration: per layer, per KV head and per prompt. Pure bookkeeping; the maxima
-// themselves are reduced inside the graph.
+// The ranges of K and V during calibration, per layer, KV head and prompt. Pure bookkeeping; the graph computes the
+// maxima.
 
 export interface SideRange {
   /** Largest |x| of the layer. */
@@ -27,9 +27,9 @@ export class SideRangeCollector {
   }
 
   /**
-   * Merges the maxima of one batch. A NaN stays a NaN.
+   * Merges the maxima of one batch. NaN stays NaN.
    * @param absmax row-major [batch, kv_heads]
-   * @param prompts which prompt each row of the batch is
+   * @param prompts the prompt of each row of the batch
    */
   add(absmax: Float32Array, prompts: readonly number[]): void {
     const heads = this.#perHead.length;
@@ -48,8 +48,8 @@ export class SideRangeCollector {
 }
 
 /**
- * The ranges of all prompts, of several that each saw some of them.
- * @param parts not empty; each with all layers and prompts, 0 where it saw nothing
+ * Merges ranges that were measured over different prompts.
+ * @param parts not empty; each has all layers and prompts, with 0 for prompts that it did not see
  */
 export function mergeRanges(parts: readonly (readonly LayerRange[])[]): LayerRange[] {
   const [first = [], ...others] = parts;
@@ -73,7 +73,7 @@ function mergeSides(a: SideRange, b: SideRange | undefined): SideRange {
 
 /**
  * The largest |a / b − 1| over the absmax of K and V of all layers; NaN when one is not finite, or a layer is missing.
- * @param reference what is divided by
+ * @param reference the divisor b
  */
 export function largestRangeDeviation(ranges: readonly LayerRange[], reference: readonly LayerRange[]): number {
   const deviations = reference.flatMap(({ k, v }, index) => [
@@ -88,8 +88,8 @@ function deviationOf(absmax = Number.NaN, reference: number): number {
 }
 
 /**
- * By how much the absmax still rose in the last quarter of the tokens: total absmax / absmax of the first three
- * quarters − 1; 0 when those have nothing to compare with. Large values mean that more prompts would raise it further.
+ * How much the absmax still rose in the last quarter of the tokens: total absmax / absmax of the first three quarters −
+ * 1; 0 when that is not defined. A large value means that more prompts would raise it further.
  * @param perPrompt absmax per prompt, in calibration order
  * @param tokens token count per prompt, in the same order
  */

@@ -1,6 +1,6 @@
-// The rounding of every number format here: to nearest, and halfway to the even neighbour. Pure.
+// The rounding of every number format here: to nearest, ties to even. Pure.
 
-/** The nearest whole number; of two equally near ones the even one. @param x not negative */
+/** The nearest integer, ties to even. @param x not negative */
 export function roundToEven(x: number): number {
   const below = Math.floor(x);
   const rest = x - below;

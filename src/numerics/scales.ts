@@ -1,4 +1,4 @@
-// From the absmax of a layer's K and V to the scales that engines read. Pure; knows no file format.
+// Computes the scales that engines read from the absmax of a layer's K and V. Pure; knows no file format.
 
 import { FLOAT8_FORMATS, type Float8Name } from "./float8.js";
 
@@ -6,7 +6,7 @@ export interface LayerScales {
   readonly layer: number;
   readonly kScale: number;
   readonly vScale: number;
-  /** The one scale of formats that have a single `kv_scale`: the larger of the two. */
+  /** The scale of formats with a single `kv_scale`: the larger of the two. */
   readonly kvScale: number;
 }
 
@@ -27,8 +27,8 @@ export function roundUpToFloat32(x: number): number {
 
 /**
  * absmax × headroom / divisor, computed in float64 and rounded up to float32, so that absmax / scale never exceeds the
- * largest value of the format. An absmax of 0 gives 1: nothing is known, and 1 is what engines use without scales.
- * A scale is at least the smallest normal float32.
+ * largest value of the format. An absmax of 0 gives 1, which engines use without scales. A scale is at least the
+ * smallest normal float32.
  * @throws RangeError when absmax is not finite and non-negative, or the scale is beyond float32
  */
 export function computeScale(absmax: number, dtype: Float8Name, headroom: number): number {
@@ -49,7 +49,7 @@ export function computeLayerScales(
 ): LayerScales {
   const kScale = computeScale(absmax.k, dtype, headroom);
   const vScale = computeScale(absmax.v, dtype, headroom);
-  // A silent side must not raise the other: with one absmax of 0, the shared scale is that of the side with values.
+  // A side of zeros must not change the shared scale: if one absmax is 0, the shared scale is that of the other side.
   const kvScale = computeScale(Math.max(absmax.k, absmax.v), dtype, headroom);
   return { layer, kScale, vScale, kvScale };
 }

@@ -1,5 +1,5 @@
-// Records an ONNX graph: `op(type, inputs, attributes)` appends a node and gives back its output value.
-// Knows ONNX, nothing of language models.
+// Records an ONNX graph: `op(type, inputs, attributes)` appends a node and returns its output value. Knows ONNX,
+// nothing of language models.
 
 import type {
   Attribute,
@@ -15,7 +15,7 @@ import type {
 /** A value of the graph. An opaque name: only the builder makes them. */
 export type Value = string & { readonly __brand: "Value" };
 
-/** Stands for an optional input that is not given. */
+/** An optional input that is not given. */
 export const NONE = "" as Value;
 
 /** Operators that ONNX Runtime adds to ONNX. */
@@ -24,7 +24,7 @@ export const MICROSOFT_DOMAIN = "com.microsoft";
 interface OperatorOptions {
   readonly attributes?: Readonly<Record<string, Attribute>>;
   readonly domain?: string;
-  /** Outputs that nobody wants, by number: the operator does not compute them. */
+  /** Numbers of outputs that are not needed: the operator does not compute them. */
   readonly unused?: readonly number[];
 }
 
@@ -77,7 +77,7 @@ export class GraphBuilder {
     return values;
   }
 
-  /** A tensor whose bytes lie in another file. Asking twice for one name gives the same value. */
+  /** A tensor whose bytes are in another file. The same name gives the same value. */
   external(name: string, elementType: ElementType, shape: readonly number[], data: ExternalData): Value {
     return this.#initializer(name, elementType, shape, data);
   }
@@ -88,18 +88,18 @@ export class GraphBuilder {
     return this.#initializer(`int64:${values.join(",")}`, "int64", [values.length], data);
   }
 
-  /** A constant of 64-bit integers, without dimensions. */
+  /** A constant of 64-bit integers, 0-dim. */
   int64(value: number): Value {
     const data = new Uint8Array(BigInt64Array.of(BigInt(value)).buffer);
     return this.#initializer(`scalar_int64:${value}`, "int64", [], data);
   }
 
-  /** A constant of int32, without dimensions. */
+  /** A constant of int32, 0-dim. */
   int32(value: number): Value {
     return this.#initializer(`int32:${value}`, "int32", [], new Uint8Array(Int32Array.of(value).buffer));
   }
 
-  /** A constant of float32, without dimensions. */
+  /** A constant of float32, 0-dim. */
   float32(value: number): Value {
     return this.#float32Constant(`float32:${value}`, [value], []);
   }
@@ -129,9 +129,9 @@ export class GraphBuilder {
   }
 
   /**
-   * Records a graph that an operator such as Loop runs: it sees every value of this one, in whose order it is recorded.
-   * Its names begin with its own prefix, because a name may stand for one value only; its constants stay its own, so that
-   * ONNX Runtime puts them where its operators want them.
+   * Records a subgraph, which an operator such as Loop runs. It can read every value of this graph recorded so far. Its
+   * names have a prefix of their own, because a name may stand for only one value. It has its own constants, so that
+   * ONNX Runtime places them on the device where its operators need them.
    */
   subgraph(record: (body: GraphBuilder) => void): { readonly graph: Graph } {
     const body = new GraphBuilder(this.#named(`body_${this.#counter++}/`));

@@ -28,7 +28,7 @@ export interface Node {
   readonly name: string;
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
-  /** A plain number or list is integer; `{ float }` is a float, `{ graph }` what a Loop repeats. */
+  /** A plain number or list is integer; `{ float }` is a float, `{ graph }` the body of a Loop or If. */
   readonly attributes: Readonly<Record<string, Attribute>>;
 }
 
@@ -48,7 +48,7 @@ export interface Initializer {
   readonly data: Uint8Array | ExternalData;
 }
 
-/** Bytes in a file beside the model: `location` is relative to the folder that the session is told. */
+/** Bytes in another file: `location` is relative to the folder that the session gets. */
 export interface ExternalData {
   readonly location: string;
   readonly offset: number;
@@ -74,7 +74,7 @@ const DATA_LOCATION_EXTERNAL = 1;
 
 /**
  * Encodes the graph as a ModelProto.
- * @param opset version of ONNX's operators: kernels of ONNX Runtime are for the versions that a provider registers
+ * @param opset version of ONNX's operators: a provider has kernels only for some versions
  */
 export function encodeModelProto(graph: Graph, opset: number = OPSET): Uint8Array {
   const writer = new BinaryWriter();

@@ -1,5 +1,5 @@
-// The libraries that onnxruntime-node needs for CUDA and that its npm package lacks. Its own script downloads them, here
-// from a copy of the script in a folder beside them: whatever happens, there are all of them or none.
+// Installs the libraries that onnxruntime-node needs for CUDA and that its npm package lacks. Runs the package's own
+// download script from a copy, in a folder beside them, and moves them into place: all of them, or none.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import {
@@ -19,15 +19,15 @@ import { basename, dirname, join } from "node:path";
 import { InterruptedError, OutputWriteError, ProviderError, throwIfAborted } from "../errors.js";
 import { cudaLibraryPath, type System } from "./provider-obstacles.js";
 
-/** Those of the package Microsoft.ML.OnnxRuntime.Gpu.Linux 1.30: rounded, since the script does not tell before. */
+/** Size of the download (Microsoft.ML.OnnxRuntime.Gpu.Linux 1.30), rounded: the script does not say it beforehand. */
 export const CUDA_DOWNLOAD = { host: "api.nuget.org", downloadMegabytes: 250, diskMegabytes: 280 } as const;
 
 export interface CudaDownload {
   readonly system: System;
   readonly signal?: AbortSignal | undefined;
-  /** Bytes that have been received so far. */
+  /** Bytes received so far. */
   readonly onProgress?: ((receivedBytes: number) => void) | undefined;
-  /** Milliseconds without a new byte after which the host counts as one that does not answer. */
+  /** After so many milliseconds without a new byte, the host counts as unreachable. */
   readonly stallLimitMs?: number | undefined;
 }
 
@@ -39,8 +39,8 @@ export interface CudaLibrary {
 const ELF = Buffer.from("\x7fELF", "latin1");
 const PRELOAD = "secure-endpoint.cjs";
 /**
- * The script's library for proxies (global-agent 4.1) checks the certificate against the name "localhost" unless a request
- * says that it is one for TLS, which Node's requests do not.
+ * The script's proxy library (global-agent 4.1) checks the certificate against the name "localhost" unless the request
+ * says that it uses TLS, which Node's requests do not.
  */
 const SECURE_ENDPOINT = `const https = require("node:https");
 const { get } = https;
@@ -55,7 +55,7 @@ const NETWORK_FAULT =
 const CERTIFICATE_FAULT = /certificate|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|CERT_/i;
 
 /**
- * Brings the libraries. Nothing is left behind when it fails or is stopped.
+ * Downloads and installs the libraries. Leaves nothing behind when it fails or is stopped.
  * @throws OutputWriteError when the package's folder cannot be written
  * @throws ProviderError when the download fails, or what it brought is not what was expected
  * @throws InterruptedError
@@ -91,7 +91,7 @@ function makeStaging(packageFolder: string): string {
   }
 }
 
-/** What a process that was killed has left. */
+/** Removes what a killed process has left. */
 function removeAbandoned(packageFolder: string): void {
   for (const name of readdirSync(packageFolder)) {
     const owner = name.startsWith(STAGING) ? Number.parseInt(name.slice(STAGING.length), 10) : Number.NaN;
@@ -99,7 +99,7 @@ function removeAbandoned(packageFolder: string): void {
     try {
       rmSync(join(packageFolder, name), { recursive: true, force: true });
     } catch {
-      // Another user's: it is in nobody's way.
+      // It belongs to another user and does no harm.
     }
   }
 }
@@ -160,8 +160,8 @@ function ended(child: ChildProcess): Promise<number | null> {
 }
 
 /**
- * The script's environment: the download is forced, goes to a folder that is removed afterwards, and through the proxy
- * that other programs are told of (the script's library for proxies reads variables of its own).
+ * The script's environment: forces the download, into a folder that is removed afterwards, through the usual proxy
+ * variables (the script's proxy library has variables of its own).
  */
 function scriptEnvironment(temporary: string, env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   const https = env.HTTPS_PROXY || env.https_proxy || env.npm_config_https_proxy;
@@ -208,7 +208,7 @@ function unreachable(
   );
 }
 
-/** The libraries that the script brought. It ends without an error also when the connection breaks off. */
+/** The downloaded libraries. The script ends without an error even when the connection breaks off. */
 function librariesIn(folder: string, output: string): readonly CudaLibrary[] {
   const libraries = pathsBelow(folder)
     .map((path) => join(folder, path))
@@ -242,7 +242,7 @@ function isElf(path: string): boolean {
   }
 }
 
-/** Moves them to where ONNX Runtime looks. The one that tells whether CUDA is installed comes last. */
+/** Moves them to where ONNX Runtime looks. The one by which we tell whether CUDA is installed comes last. */
 function place(libraries: readonly CudaLibrary[], target: string): readonly CudaLibrary[] {
   const isLast = ({ path }: CudaLibrary) => Number(path.endsWith("_cuda.so"));
   return [...libraries]
@@ -261,7 +261,7 @@ function diskFull(): OutputWriteError {
   );
 }
 
-/** What the file system refused, as an error that says what to do; undefined when it is something else. */
+/** An error of the file system as one that says what to do; undefined for other errors. */
 function writeErrorOf(error: unknown, folder: string): OutputWriteError | undefined {
   const code = codeOf(error);
   if (code === "ENOSPC" || code === "EDQUOT") return diskFull();
@@ -279,7 +279,7 @@ function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
 
-/** A path as a shell takes it. */
+/** A path, quoted for a shell. */
 function quoted(path: string): string {
   return /^[\w./@+-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

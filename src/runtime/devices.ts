@@ -1,11 +1,11 @@
-// The GPUs of this machine as their driver's tool lists them. Knows no ONNX Runtime; where the tool is absent, nothing is
-// known, which is no error.
+// The NVIDIA GPUs of this machine, as the driver's tool nvidia-smi lists them. Without the tool the list is empty; that
+// is no error. Knows no ONNX Runtime.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 
 export interface Device {
-  /** As the driver numbers it. */
+  /** The driver's number of it. */
   readonly index: number;
   readonly uuid: string;
   readonly name: string;
@@ -18,7 +18,7 @@ const FIELDS = ["index", "uuid", "name", "driver_version", "memory.total", "memo
 const MEBIBYTE = 2 ** 20;
 const TIMEOUT_MS = 10_000;
 
-/** NVIDIA's GPUs, by nvidia-smi; none when it is absent or fails. */
+/** The GPUs that nvidia-smi lists; none when it is absent or fails. */
 export async function nvidiaDevices(): Promise<Device[]> {
   const query = [`--query-gpu=${FIELDS.join(",")}`, "--format=csv,noheader,nounits"];
   try {
@@ -29,7 +29,7 @@ export async function nvidiaDevices(): Promise<Device[]> {
   }
 }
 
-/** Rows of nvidia-smi's CSV; sizes are in MiB. A row that is not understood (a GPU that was lost) is passed over. */
+/** Rows of nvidia-smi's CSV; sizes are in MiB. A row that is not understood (of a lost GPU) is skipped. */
 export function parseDevices(csv: string): Device[] {
   return csv.split("\n").flatMap((line) => {
     const [index, uuid = "", name = "", driver = "", total, free] = line.split(",").map((cell) => cell.trim());
@@ -44,9 +44,9 @@ export function parseDevices(csv: string): Device[] {
 }
 
 /**
- * What CUDA_VISIBLE_DEVICES must be for a process to see one device alone.
- * @param device counted among those that this process may see
- * @param visible the variable as this process has it
+ * The value of CUDA_VISIBLE_DEVICES with which a process sees only one device.
+ * @param device its number among those that this process may see
+ * @param visible the variable's value in this process
  * @returns undefined when there is no such device
  */
 export function visibleDevice(device: number, visible: string | undefined): string | undefined {
@@ -58,8 +58,8 @@ export function visibleDevice(device: number, visible: string | undefined): stri
 }
 
 /**
- * The device that a name of CUDA_VISIBLE_DEVICES stands for: a number, or the beginning of a UUID. A part of a GPU (MIG) is
- * never found: the driver's tool lists whole ones.
+ * The device for a name in CUDA_VISIBLE_DEVICES: a number, or the beginning of a UUID. A part of a GPU (MIG) is never
+ * found, because nvidia-smi lists whole GPUs.
  */
 export function findDevice(devices: readonly Device[], name: string): Device | undefined {
   return devices.find(({ index, uuid }) => String(index) === name || (name.length > 3 && uuid.startsWith(name)));

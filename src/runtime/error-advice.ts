@@ -1,5 +1,5 @@
-// What the errors of ONNX Runtime and the drivers below it mean for the reader: a table from what they say to what can
-// be done about it. Keeps their own words, without the places in source code that they come from.
+// What the errors of ONNX Runtime and of the drivers below it mean for the reader: a table from their text to advice.
+// Keeps their words, without the C++ source locations in them.
 
 interface Advice {
   readonly pattern: RegExp;
@@ -8,7 +8,7 @@ interface Advice {
 
 const NVIDIA_LIBRARY = /lib(?:cudnn|cublas|cudart|cufft|curand|nvrtc|nvJitLink)\w*\.so[.\d]*/;
 
-/** The first that fits counts. */
+/** The first that matches counts. */
 const ADVICE: readonly Advice[] = [
   {
     pattern: /No supported adapters|Failed to get a WebGPU adapter/,
@@ -60,7 +60,7 @@ const ADVICE: readonly Advice[] = [
 ];
 
 /**
- * An error of ONNX Runtime for people: what to do about it, when that is known, and what it said.
+ * An error of ONNX Runtime for people: advice, when there is any, and the error's own words.
  * @param text its message
  */
 export function explainRuntimeError(text: string): string {
@@ -69,14 +69,14 @@ export function explainRuntimeError(text: string): string {
   return known === undefined ? words : `${known.advice} (${words})`;
 }
 
-/** A file and line of C++. */
+/** A C++ file and line. */
 const SOURCE_PLACE = /(?:[A-Za-z]:)?[\w./\\+-]*[/\\][\w.-]+\.(?:cc|cpp|cxx|h|hpp|inc|cu|cuh):\d+\s+/;
 /** The condition of a check that failed, between the function's name and the message. */
 const FAILED_CONDITION = /^\S.*? was false\.\s*/s;
-/** What CUDA's errors end with: number of the device, name of the machine, file, line, call. */
+/** The end of CUDA's errors: device number, machine name, file, line, call. */
 const CUDA_PLACE = /\s*;\s*GPU=-?\d+\s*;\s*hostname=.*$/s;
 
-/** Takes out what only a programmer of ONNX Runtime can use: file, line, function, condition. */
+/** Removes what only a programmer of ONNX Runtime can use: file, line, function, condition. */
 export function withoutSourceCode(text: string): string {
   let rest = text.replace(CUDA_PLACE, "");
   for (;;) {
@@ -88,12 +88,15 @@ export function withoutSourceCode(text: string): string {
   return rest.replace(/\s+/g, " ").trim();
 }
 
-/** What stands before the parenthesis of a function's types: `type name`. */
+/** The text before a function's parameter list: `type name`. */
 const SIGNATURE_HEAD = /^(?:[\w<>,&*~\s]|::)*[\w>]$/;
-/** What can follow it. */
+/** The text after a parameter list. */
 const SIGNATURE_TAIL = /^(?:\s*const\b|\s*\[with [^\]]*\]|::<lambda\([^)]*\)>)*\s*/;
 
-/** Takes the function off the beginning: `type name(types) const [with T = type]`, or Microsoft's name alone. */
+/**
+ * Removes the function from the beginning: `type name(types) const [with T = type]`, or only the name, as Microsoft's
+ * compiler writes it.
+ */
 function withoutFunction(text: string): string {
   const named = text.replaceAll("(anonymous namespace)::", "");
   const open = named.indexOf("(");

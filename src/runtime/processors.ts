@@ -1,35 +1,35 @@
-// What of the machine's processors a process may use, and so how many threads a session computes with: in containers,
-// above all, not all of them. ONNX Runtime counts the machine's processors, binds its threads to them, and lets them wait by
-// turning round. Knows no session.
+// How many of the machine's processors this process may use, and so how many threads a session gets: in a container
+// often not all. ONNX Runtime counts the machine's processors, binds its threads to them, and its waiting threads spin.
+// Knows no session.
 
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { dirname, join } from "node:path";
 
 export interface Processors {
-  /** Of the machine. */
+  /** Processors of the machine. */
   readonly all: number;
-  /** That this process may run on. */
+  /** Processors that this process may run on. */
   readonly allowed: number;
-  /** Processor time per time that it may take: 1.5 are one processor and half of another. Undefined: without limit. */
+  /** Its quota of processor time, in processors: 1.5 is one and a half. Undefined: no limit. */
   readonly quota?: number | undefined;
 }
 
-/** Threads of a session; undefined when the whole machine may be used: of that ONNX Runtime knows more than we do. */
+/** Threads of a session; undefined when the whole machine may be used, which ONNX Runtime knows better than we do. */
 export function threadLimit({ all, allowed, quota = all }: Processors = processorsHere()): number | undefined {
   const usable = Math.min(allowed, wholeProcessors(quota));
   return usable < all ? usable : undefined;
 }
 
-/** A thread more than there is time for keeps the others waiting, so half a processor counts, and less does not. */
+/** A thread without processor time keeps the others waiting, so half a processor counts as one, and less does not. */
 function wholeProcessors(quota: number): number {
   return Math.max(1, Math.round(quota));
 }
 
 /**
- * Cores that this process may use: two threads of one core multiply matrices no faster than one.
+ * Physical cores that this process may use: two threads of one core multiply matrices no faster than one.
  * @param root where the file system begins
- * @returns undefined where the system does not say which processors are one core: everywhere but on Linux
+ * @returns undefined where the system does not say which processors share a core: everywhere but on Linux
  */
 export function usableCores(root = "/"): number | undefined {
   const status = readText(join(root, "proc/self/status")) ?? "";
@@ -53,7 +53,7 @@ function processorsHere(): Processors {
 }
 
 /**
- * The smallest limit of the control groups that this process is in, as `docker run --cpus` and Kubernetes set it.
+ * The smallest quota of this process's cgroups, as `docker run --cpus` and Kubernetes set it.
  * @param root where the file system begins
  */
 export function readCpuQuota(root = "/"): number | undefined {
@@ -61,7 +61,7 @@ export function readCpuQuota(root = "/"): number | undefined {
   const quotas = lines.flatMap((line) => {
     const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
     if (controllers === undefined || path === undefined) return [];
-    // The second version has one tree for all; the first has one for each controller.
+    // cgroup v2 has one tree; v1 has one for each controller.
     if (controllers === "") return quotasOf(join(root, "sys/fs/cgroup"), path, quotaInVersion2);
     return controllers.split(",").includes("cpu")
       ? quotasOf(join(root, "sys/fs/cgroup/cpu"), path, quotaInVersion1)
@@ -70,14 +70,16 @@ export function readCpuQuota(root = "/"): number | undefined {
   return quotas.length === 0 ? undefined : Math.min(...quotas);
 }
 
-/** Of a group and those that it is in. Where a container does not see its own, it sees the outermost in its place. */
+/**
+ * The paths of a cgroup and of those around it. A container that does not see its own sees the outermost in its place.
+ */
 function quotasOf(tree: string, path: string, read: (group: string) => number | undefined): number[] {
   const groups = [path];
   while (groups.at(-1) !== "/") groups.push(dirname(groups.at(-1) ?? "/"));
   return groups.flatMap((group) => read(join(tree, group)) ?? []);
 }
 
-/** "max 100000", or microseconds of processor time in so many of time. */
+/** "max 100000", or the quota and the period in microseconds. */
 function quotaInVersion2(group: string): number | undefined {
   const [quota, period] = readText(join(group, "cpu.max"))?.trim().split(" ") ?? [];
   return ratio(quota, period);

@@ -1,26 +1,26 @@
-// Why the library of a provider cannot be loaded: ONNX Runtime's error says only that it cannot, and the reason goes to
-// stderr. The system's loader is asked again.
+// Why a provider's library cannot be loaded. ONNX Runtime's error does not give the reason, which goes only to stderr,
+// so this asks the system's loader again.
 
 import { messageOf } from "../errors.js";
 import { cudaLibraryPath, thisSystem } from "./provider-obstacles.js";
 import type { ProviderName } from "./providers.js";
 
 /**
- * The loader's words, such as "libcudnn.so.9: cannot open shared object file"; undefined when the error is of another
- * kind, or the loader finds no fault.
+ * The loader's words, such as "libcudnn.so.9: cannot open shared object file"; undefined for other errors, or when the
+ * loader finds no fault.
  */
 export function loadFailureOf(provider: ProviderName, error: unknown): string | undefined {
   if (provider !== "cuda" || !/Failed to load shared library/.test(messageOf(error))) return undefined;
   return loadFailure(cudaLibraryPath(thisSystem()));
 }
 
-/** What the loader says of a library. */
+/** The loader's error for a library. */
 export function loadFailure(path: string): string | undefined {
   try {
     process.dlopen({ exports: {} }, path);
   } catch (error) {
     const words = messageOf(error);
-    // Node's complaint about a library that was loaded, but is no module of its own.
+    // Node's complaint about a library that was loaded but is no Node module.
     return /did not self-register/.test(words) ? undefined : words;
   }
   return undefined;

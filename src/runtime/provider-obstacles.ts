@@ -1,5 +1,5 @@
-// What can be seen to stand in a provider's way without loading it: the platform, files of the package, a GPU. Each
-// obstacle says what would remove it. Whether a provider really works, only opening a session tells.
+// What can be seen to prevent a provider without loading it: the platform, missing files of the package, no GPU. Each
+// obstacle says what would remove it. Only opening a session tells whether a provider works.
 
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -29,11 +29,11 @@ export function thisSystem(): System {
 export interface Obstacle {
   /** A clause, without a full stop. */
   readonly what: string;
-  /** What removes it, for a shell. */
+  /** The shell command that removes it. */
   readonly command?: readonly string[];
 }
 
-/** What stands in the way; undefined when nothing can be seen to. */
+/** The obstacle; undefined when none can be seen. */
 export function obstacleOf(name: ProviderName, system: System = thisSystem()): Obstacle | undefined {
   const { systems }: Provider = PROVIDERS[name];
   const here = `${system.platform}-${system.arch}`;
@@ -43,14 +43,14 @@ export function obstacleOf(name: ProviderName, system: System = thisSystem()): O
   return name === "cuda" ? missingCudaLibrary(system) : undefined;
 }
 
-/** Whether `auto` should pass a provider over: it would run, if at all, on a GPU that the processor imitates. */
+/** Whether `auto` should skip a provider, because it could run only on a software GPU. */
 export function hasNoGpu(name: ProviderName, system: System = thisSystem()): boolean {
   return PROVIDERS[name].usesDevice && system.platform === "linux" && !linuxHasGpu(system);
 }
 
 const CUDA_LIBRARY = "libonnxruntime_providers_cuda.so";
 
-/** Through npx, which takes the installed program where there is one. */
+/** Through npx, which runs the installed program if there is one. */
 const INSTALL_CUDA = ["npx", "create-kv-scales", "providers", "--install", "cuda"] as const;
 
 /** The library that onnxruntime-node loads for CUDA. It is too large for the npm registry, so the package lacks it. */

@@ -1,35 +1,38 @@
-// The execution providers that sessions can run on: one entry each, the best first. Imports no ONNX Runtime: it only says
-// what to ask for.
+// The execution providers that sessions can run on: one entry each, the best first. Does not import ONNX Runtime: it
+// only says what to ask for.
 
 import type { Arithmetic } from "../graphs/arithmetic.js";
 
-/** How weights are stored: what the arithmetic of a provider depends on. */
+/** The stored type of weights, on which a provider's arithmetic depends. */
 export type StoredType = "BF16" | "F16" | "F32";
 
 export interface Provider {
   /** Name in ONNX Runtime. */
   readonly executionProvider: string;
   readonly description: string;
-  /** Platforms and processors that onnxruntime-node ships it for, such as "linux-x64"; all when it is undefined. */
+  /** Systems that onnxruntime-node has it for, such as "linux-x64"; undefined: all. */
   readonly systems?: readonly string[];
-  /** Whether it computes on a device with memory of its own. */
+  /** Whether it computes on a device with its own memory. */
   readonly usesDevice: boolean;
   /** Whether `--device` can choose among several. */
   readonly choosesDevice: boolean;
   readonly arithmetic: Readonly<Record<StoredType, Arithmetic>>;
-  /** Whether its attention operator is wrong on some devices, without an error: then it is tried out before a run. */
+  /** Whether its attention operator may be wrong without an error; then it is tested before a run. */
   readonly checksAttention: boolean;
-  /** What to repeat a run in whose activations were beyond the range of float16. */
+  /** The arithmetic for repeating a run whose activations were beyond the range of float16. */
   readonly wideArithmetic: Arithmetic;
-  /** Bytes of weights, as held in memory, that a segment is filled up to when nothing is known of a limit. */
+  /** Bytes of weights, as held in memory, of a segment when no limit is known. */
   readonly defaultSegmentBytes: number;
-  /** Rows × width of a batch at most: fewer leave the matrix products short, more fall out of caches or memory. */
+  /**
+   * Largest batch, in rows × width: with less, matrix products are too small to be fast; more does not fit into caches
+   * or memory.
+   */
   readonly batchTokens: number;
-  /** What an activation may take at most, where devices limit the size of a buffer. */
+  /** Largest activation in bytes, where devices limit the size of a buffer. */
   readonly maxBufferBytes?: number;
-  /** Whether a first run costs so much that it is made while prompts are tokenized. */
+  /** Whether a first run is so slow that it is done while prompts are tokenized. */
   readonly warmsUp?: boolean;
-  /** How it is marked until someone has run it. */
+  /** True until someone has run it. */
   readonly untested?: boolean;
 }
 
@@ -46,11 +49,11 @@ const CUDA_BFLOAT16: Arithmetic = {
   elementType: "bfloat16",
   product: "FusedMatMul",
 };
-/** The gate as one operator has a weight that float16 does not hold. */
+/** The fused gate has a weight that float16 cannot hold. */
 const CUDA_FLOAT16: Arithmetic = { ...CUDA_BFLOAT16, elementType: "float16", gate: "written-out" };
 const PLAIN_FLOAT16: Arithmetic = { ...WRITTEN_OUT, elementType: "float16", product: "MatMul", norm: "fused" };
 const PLAIN_FLOAT32: Arithmetic = { ...PLAIN_FLOAT16, elementType: "float32" };
-/** Opens four layers of an 8B model in 2.5 to 3.0 s, where transposing on the processor takes 4.3, and computes as fast. */
+/** Opens four layers of an 8B model in 2.5 to 3.0 s, where transposing on the CPU takes 4.3 s, and computes as fast. */
 const WEBGPU_FLOAT16: Arithmetic = { ...PLAIN_FLOAT16, product: "Transpose-MatMul" };
 
 /** Providers whose kernels know float16 and float32, but not bfloat16. */
@@ -61,9 +64,9 @@ const WITHOUT_BFLOAT16 = {
   usesDevice: true,
   choosesDevice: false,
   defaultSegmentBytes: 1024 * MEBIBYTE,
-  // Each operator costs the processor as much as the device has to do for a thousand tokens of a small model.
+  // Launching an operator costs the CPU as much time as the device needs for a thousand tokens of a small model.
   batchTokens: 8192,
-  // Half of what every device has to offer for a buffer (WebGPU's maxStorageBufferBindingSize).
+  // Half of the largest buffer that every device has (WebGPU's maxStorageBufferBindingSize).
   maxBufferBytes: 64 * MEBIBYTE,
 } as const;
 
@@ -74,7 +77,7 @@ export const PROVIDERS = {
     systems: ["linux-x64"],
     usesDevice: true,
     choosesDevice: true,
-    // Attention has no kernel for float32 there; engines serve float32 checkpoints in bfloat16, too.
+    // CUDA's attention has no float32 kernel; engines also serve float32 checkpoints in bfloat16.
     arithmetic: { BF16: CUDA_BFLOAT16, F16: CUDA_FLOAT16, F32: CUDA_BFLOAT16 },
     wideArithmetic: CUDA_BFLOAT16,
     checksAttention: false,

@@ -14,7 +14,7 @@ const require = createRequire(import.meta.url);
 
 export type TensorData =
   | { readonly type: "float32"; readonly data: Float32Array; readonly shape: readonly number[] }
-  /** The bits of float16. */
+  /** float16 as bits. */
   | { readonly type: "float16"; readonly data: Uint16Array; readonly shape: readonly number[] }
   | { readonly type: "int32"; readonly data: Int32Array; readonly shape: readonly number[] }
   | { readonly type: "uint8"; readonly data: Uint8Array; readonly shape: readonly number[] }
@@ -26,7 +26,7 @@ export type NamedTensors = Readonly<Record<string, TensorData>>;
 export interface Session {
   /**
    * Runs the graph. Outputs are float32.
-   * @param into where outputs are written that the caller has memory for; they are not among the result
+   * @param into memory of the caller for some outputs, which are then not in the result
    * @throws ProviderError
    */
   run(inputs: NamedTensors, into?: NamedTensors): Promise<Record<string, Float32Array>>;
@@ -36,14 +36,14 @@ export interface Session {
 export interface SessionRequest {
   /** Bytes of a ModelProto. */
   readonly model: Uint8Array;
-  /** Folder that the locations of external data are relative to. No symbolic link may lie on the way. */
+  /** Folder that the locations of external data are relative to. Its path must have no symbolic link. */
   readonly externalDataFolder: string;
   readonly provider: ProviderName;
-  /** What the session is for, as error messages call it, such as "layers 0–7". */
+  /** What the session computes, for error messages, such as "layers 0–7". */
   readonly purpose: string;
 }
 
-/** The library is large and native: it is loaded when the first session opens, so that `--help` needs none of it. */
+/** The library is large and native: it is loaded when the first session opens, so that `--help` works without it. */
 let library: { readonly ort: Ort; readonly threads: number | undefined } | undefined;
 
 function loadLibrary(threads?: number): NonNullable<typeof library> {
@@ -60,7 +60,7 @@ function loadLibrary(threads?: number): NonNullable<typeof library> {
 }
 
 /**
- * Loads the library before it is needed; that it cannot be loaded is said when a session opens.
+ * Loads the library before it is needed. If that fails, opening a session gives the error.
  * @param threads that sessions compute with; by default, as many as this process may use
  */
 export function preloadRuntime(threads?: number): void {
@@ -69,7 +69,7 @@ export function preloadRuntime(threads?: number): void {
   } catch {}
 }
 
-/** Opens a session. @throws ProviderError naming what it was for */
+/** Opens a session. @throws ProviderError that names what it computes */
 export async function openSession(request: SessionRequest): Promise<Session> {
   const { model, externalDataFolder, provider, purpose } = request;
   const { ort, threads } = loadLibrary();
@@ -78,9 +78,9 @@ export async function openSession(request: SessionRequest): Promise<Session> {
     session = await ort.InferenceSession.create(model, {
       executionProviders: [PROVIDERS[provider].executionProvider],
       ...(threads !== undefined && { intraOpNumThreads: threads }),
-      // Errors come as exceptions with the same text; on stderr they would stand twice.
+      // Errors come as exceptions with the same text; on stderr they would appear twice.
       logSeverityLevel: 4,
-      // A pattern is one block beside the pieces that the first run has taken, so that memory would double.
+      // A memory pattern would be one more block beside the first run's pieces, and double the memory.
       enableMemPattern: !PROVIDERS[provider].usesDevice,
       extra: { session: sessionSettings(externalDataFolder, provider) },
     });
@@ -111,7 +111,7 @@ function providerError(what: string, cause: unknown, detail?: string): ProviderE
 function sessionSettings(externalDataFolder: string, provider: ProviderName): Record<string, string> {
   return {
     model_external_initializers_file_folder_path: externalDataFolder,
-    // Weights then take what they need; from the pool, whose pieces double, they would take up to twice that.
+    // Weights then take what they need; from the pool, which grows by doubling, they would take up to twice that.
     ...(PROVIDERS[provider].usesDevice && { use_device_allocator_for_initializers: "1" }),
   };
 }
