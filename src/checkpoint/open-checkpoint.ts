@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
 import { collectTensors, type RepeatedTensor } from "./collect-tensors.js";
 import { type FileIdentity, identifyFiles } from "./file-identity.js";
+import { describeFolder } from "./folder-kinds.js";
 import { findForeignName } from "./foreign-names.js";
 import { isObject, parseJsonObject, parsePythonJsonObject, showJson } from "./json-text.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
@@ -57,6 +58,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const files = await identifyFiles(folder).catch((cause: unknown) => {
     throw new CheckpointError(`${folder}: cannot be listed: ${messageOf(cause)}`, { cause });
   });
+  await requireConfig(folder, inFolder);
   const configText = await readTextFile(join(folder, "config.json"));
   const config = parsePythonJsonObject(join(folder, "config.json"), configText);
   const { index, warning } = await readIndex(folder, inFolder, files);
@@ -66,7 +68,11 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   if (index !== undefined) checkIndexAgainstShards(folder, index, tensors, shards);
   const foreign = findForeignName(tensors.keys());
   if (foreign !== undefined) throw new CheckpointError(`${folder}: ${foreign.problem}.`);
-  const warnings = [...(warning === undefined ? [] : [warning]), ...repeatedWarning(repeated)];
+  const warnings = [
+    ...byteOrderMarkWarning(configText, files.get("config.json")),
+    ...(warning === undefined ? [] : [warning]),
+    ...repeatedWarning(repeated),
+  ];
   return { folder, files, configText, config, shards, tensors, index, warnings };
 }
 
@@ -84,7 +90,7 @@ async function readIndex(
     const facts = { single: SINGLE_FILE, index: INDEX_FILE, named: weightMap.values() };
     return { warning: await judgeIndexBesideSingle(folder, facts, files) };
   }
-  if (!hasIndex) throw new CheckpointError(describeMissingWeights(folder, inFolder));
+  if (!hasIndex) throw await missingWeights(folder, inFolder);
   const json = parseJsonObject(path, await readTextFile(path));
   const weightMap = readWeightMap(path, json);
   if (weightMap.size === 0) throw new CheckpointError(`${path}: "weight_map" is empty`);
@@ -99,6 +105,14 @@ async function readIndex(
   }
   const metadata = isObject(json.metadata) ? json.metadata : {};
   return { index: { weightMap: Object.fromEntries(weightMap), metadata } };
+}
+
+const BYTE_ORDER_MARK_BYTES = 3;
+
+/** The mark is left out of the text that was read. */
+function byteOrderMarkWarning(text: string, identity: FileIdentity | undefined): string[] {
+  if (identity?.size !== BigInt(Buffer.byteLength(text) + BYTE_ORDER_MARK_BYTES)) return [];
+  return ["config.json begins with a byte order mark, which transformers and vLLM refuse. The result's has none."];
 }
 
 function repeatedWarning(repeated: readonly RepeatedTensor[]): string[] {
@@ -131,16 +145,24 @@ function notAFileName(path: string, tensor: string, found: unknown): CheckpointE
   );
 }
 
-function describeMissingWeights(folder: string, files: readonly string[]): string {
-  const safetensors = files.filter((file) => file.endsWith(".safetensors"));
-  const pickled = files.filter((file) => /\.(bin|pt|pth)$/.test(file));
-  if (safetensors.length > 0) {
-    return `${folder}: has ${safetensors.length} .safetensors files (${safetensors[0]} …) but neither ${SINGLE_FILE} nor ${INDEX_FILE}. Download the index.`;
+/** @throws CheckpointError that says what the folder is instead of a checkpoint */
+export async function requireConfig(folder: string, names: readonly string[]): Promise<void> {
+  if (names.includes("config.json")) return;
+  throw new CheckpointError(
+    `${join(folder, "config.json")}: not found: ${await describeFolder(folder, names, "config.json")}`,
+  );
+}
+
+async function missingWeights(folder: string, names: readonly string[]): Promise<CheckpointError> {
+  const safetensors = names.filter((file) => file.endsWith(".safetensors"));
+  const isElsewhere = safetensors.every((file) => /^(consolidated|adapter_model)\b/.test(file));
+  if (!isElsewhere) {
+    return new CheckpointError(
+      `${folder}: has ${safetensors.length} .safetensors files (${safetensors[0]} …) but neither ${SINGLE_FILE} nor ${INDEX_FILE}. Download the index.`,
+    );
   }
-  if (pickled.length > 0) {
-    return `${folder}: has weights in PyTorch's format only (${pickled[0]}), which can run code when read. Convert them to safetensors first.`;
-  }
-  return `${folder}: has neither ${SINGLE_FILE} nor ${INDEX_FILE}. Give a checkpoint folder with safetensors weights.`;
+  const what = await describeFolder(folder, names, "weights");
+  return new CheckpointError(`${folder}: has neither ${SINGLE_FILE} nor ${INDEX_FILE}: ${what}`);
 }
 
 function checkIndexAgainstShards(

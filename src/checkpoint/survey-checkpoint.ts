@@ -3,8 +3,9 @@
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
+import { describeFolder } from "./folder-kinds.js";
 import { parseJsonObject, parsePythonJsonObject } from "./json-text.js";
-import { INDEX_FILE, readWeightMap, type Shard, SINGLE_FILE } from "./open-checkpoint.js";
+import { INDEX_FILE, readWeightMap, requireConfig, type Shard } from "./open-checkpoint.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import { readTextFile } from "./text-files.js";
 
@@ -24,13 +25,12 @@ export interface Survey {
  */
 export async function surveyCheckpoint(folder: string): Promise<Survey> {
   const names = await listCheckpointFolder(folder);
+  await requireConfig(folder, names);
   const configPath = join(folder, "config.json");
   const config = parsePythonJsonObject(configPath, await readTextFile(configPath));
   const shards = names.filter((name) => name.endsWith(".safetensors")).sort();
   if (shards.length === 0) {
-    throw new CheckpointError(
-      `${folder}: has no .safetensors file. Give a checkpoint folder with safetensors weights, such as one with ${SINGLE_FILE}.`,
-    );
+    throw new CheckpointError(`${folder}: has no .safetensors file: ${await describeFolder(folder, names, "weights")}`);
   }
   const files = await openShards(folder, shards);
   const index = join(folder, INDEX_FILE);

@@ -1,7 +1,6 @@
 // The story of a calibration: open, describe, encode, measure, scale, write. The only place that joins the parts; prints
 // nothing and knows no command line.
 
-import { resolve } from "node:path";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
@@ -34,7 +33,7 @@ import {
 } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
-import { locateModel } from "./locate-model.js";
+import { locateModel, placeOfResult } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
@@ -105,10 +104,11 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const settings = completeSettings(options);
   const { signal, onProgress } = options;
   throwIfAborted(signal);
-  const { folder, defaultOutput } = await locateModel(options);
+  const located = await locateModel(options);
+  const { folder } = located;
+  const output = options.inPlace ? folder : await placeOfResult(located, options.output, "FP8-KV");
   onProgress?.({ stage: "open" });
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
-  const output = options.inPlace ? folder : resolve(options.output ?? defaultOutput);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
 

@@ -1,7 +1,6 @@
 // The story of a conversion: open, read the scales, compute them for the other format, write. Measures nothing, prints
 // nothing.
 
-import { resolve } from "node:path";
 import { attentionNames } from "../checkpoint/attention-names.js";
 import { patchConfigText } from "../checkpoint/config-text.js";
 import { parsePythonJsonObject } from "../checkpoint/json-text.js";
@@ -26,7 +25,7 @@ import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
-import { locateModel } from "./locate-model.js";
+import { locateModel, placeOfResult } from "./locate-model.js";
 import { requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
 import type { ModelOptions } from "./run-options.js";
 import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
@@ -68,8 +67,9 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { format, inPlace = false, force = false, signal, onProgress } = options;
   checkOptions(options);
   throwIfAborted(signal);
-  const { folder, defaultOutput } = await locateModel(options);
-  const output = inPlace ? folder : resolve(options.output ?? defaultOutput.replace(/-FP8-KV$/, `-${format}`));
+  const located = await locateModel(options);
+  const { folder } = located;
+  const output = inPlace ? folder : await placeOfResult(located, options.output, format);
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
   await (inPlace ? tryInPlace(checkpoint, force) : tryNewFolder(checkpoint, output, force));
   const known = await untilInterrupted(signal, readKnownScales(checkpoint));

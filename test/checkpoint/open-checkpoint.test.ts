@@ -123,6 +123,13 @@ describe("what is read", () => {
     });
   });
 
+  test("config.json without its byte order mark, with a warning", async () => {
+    await writeFiles(folder(), { ...SINGLE, "config.json": `\uFEFF${CONFIG}` });
+    const { configText, warnings } = await openCheckpoint(folder());
+    expect(configText).toBe(CONFIG);
+    expect(warnings).toEqual([expect.stringContaining("config.json begins with a byte order mark")]);
+  });
+
   test("an index without metadata has none", async () => {
     await writeFiles(folder(), {
       ...SHARDED,
