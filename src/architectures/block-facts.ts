@@ -90,7 +90,8 @@ function expertsFacts({ router, norm, experts, shared }: Experts): BlockFacts {
   const perExpert = Math.max(0, ...each.map(({ linears }) => multiplications(linears)));
   return {
     linears: [...besides, ...each.flatMap(({ linears }) => linears)],
-    products: multiplications(besides) + perToken * perExpert,
+    // Of a mixture that is cut, a token passes through as many of the experts here as it does on average.
+    products: multiplications(besides) + (perToken * perExpert * experts.length) / logits.outputs,
     norms: present(norm, router.kind === "scores" ? router.input?.norm : undefined),
     others: router.kind === "scores" ? present(router.correction, router.perExpert) : [],
     widest: Math.max(logits.outputs * perToken, perToken * Math.max(widest, logits.inputs), always?.widest ?? 0),

@@ -93,6 +93,15 @@ export class CrossingValues {
     };
   }
 
+  /** What the experts of a mixture have given so far. */
+  expertSum(): Value {
+    return this.#valueOf({ kind: "expert-sum" });
+  }
+
+  setExpertSum(sum: Value): void {
+    this.#values.set(nameOfCrossing({ kind: "expert-sum" }), sum);
+  }
+
   setCached(layer: number, { key, value }: KeysAndValues): void {
     this.#values.set(nameOfCrossing({ kind: "cached", layer, side: "k" }), key);
     this.#values.set(nameOfCrossing({ kind: "cached", layer, side: "v" }), value);
@@ -115,7 +124,7 @@ export class CrossingValues {
     return found;
   }
 
-  #made({ kind, layer }: CrossingValue): Value | undefined {
-    return kind === "per-layer-input" ? this.#perLayer?.of(layer) : undefined;
+  #made(value: CrossingValue): Value | undefined {
+    return value.kind === "per-layer-input" ? this.#perLayer?.of(value.layer) : undefined;
   }
 }

@@ -142,7 +142,12 @@ export function attentionInput(
   const branch = layer.residuals[number]?.branches.find(writesCache);
   if (branch === undefined) throw new RangeError(`layer ${layer.index} has no attention`);
   const before = recordResiduals(context, layer.residuals.slice(0, number), stream, recorder);
-  return new BranchInputs(context, before).of(branch);
+  return branchInput(context, branch, before);
+}
+
+/** What a branch of a residual reads. */
+export function branchInput(context: GraphContext, branch: Pick<Branch, "norm">, stream: ResidualStream): Value {
+  return new BranchInputs(context, stream).of(branch);
 }
 
 function writesCache({ block }: Branch): boolean {

@@ -6,6 +6,7 @@ import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import { feedForward, type GraphContext, linear } from "./blocks.js";
 import { norm } from "./norm.js";
 import { type Routing, route } from "./router.js";
+import type { IndexRange } from "./segment-parts.js";
 import { cast } from "./weights.js";
 
 export interface ExpertsResult {
@@ -14,55 +15,103 @@ export interface ExpertsResult {
   readonly tokens: Value; // int64 [experts]
 }
 
-/**
- * @param x [batch, tokens, hidden]
- * @param mask 1 for a token, 0 for padding, which no expert computes; [batch, tokens, 1]; without it there is none
- */
-export function experts(context: GraphContext, description: Experts, x: Value, mask?: Value): ExpertsResult {
+export interface ExpertsOptions {
+  /** 1 for a token, 0 for padding, which no expert computes; [batch, tokens, 1]; without it there is none. */
+  readonly mask?: Value;
+  /** Experts before this one are computed elsewhere. */
+  readonly start?: number;
+  /** What those have given. [batch, tokens, hidden] */
+  readonly before?: Value;
+}
+
+/** @param x [batch, tokens, hidden] */
+export function experts(
+  context: GraphContext,
+  description: Experts,
+  x: Value,
+  { start = 0, ...options }: ExpertsOptions = {},
+): ExpertsResult {
+  const { shared, experts } = description;
+  const { output, tokens } = expertSum(context, description, x, { start, end: experts.length }, options);
+  if (shared === undefined) return { output, tokens };
+  return { output: context.builder.op("Add", [output, sharedExpert(context, shared, x)]), tokens };
+}
+
+/** Σ weight · expert(x) over some of the experts, and what those before them have given. @param x [batch, tokens, hidden] */
+export function expertSum(
+  context: GraphContext,
+  description: Experts,
+  x: Value,
+  range: IndexRange,
+  { mask, before }: Omit<ExpertsOptions, "start">,
+): ExpertsResult {
   const { builder } = context;
-  const { router, shared } = description;
+  const { router } = description;
   const rows = rowsOf(builder, x, router.logits.inputs); // [tokens, hidden]
-  const routing = route(context, router, rows);
-  const sentTo = mask === undefined ? routing.experts : onlyTokens(context, description, routing.experts, mask);
+  const { experts: chosen, weights } = route(context, router, rows);
   const entering = description.norm === undefined ? rows : norm(context, description.norm, rows);
-  const { output, tokens } = routed(context, description, entering, { ...routing, experts: sentTo });
-  const sum = shared === undefined ? output : builder.op("Add", [output, sharedExpert(context, shared, rows)]);
-  return { output: builder.op("Reshape", [sum, builder.op("Shape", [x])]), tokens };
+  const sentTo = sentWithin(context, description, chosen, range, mask);
+  const { output, tokens } = routed(context, description, entering, range, { experts: sentTo, weights });
+  const sum = builder.op("Reshape", [output, builder.op("Shape", [x])]);
+  return { output: before === undefined ? sum : builder.op("Add", [before, sum]), tokens };
 }
 
-/** Sends padding to nobody: the number behind the last expert's. @param chosen int64 [tokens, per_token] */
-function onlyTokens({ builder, arithmetic }: GraphContext, { experts }: Experts, chosen: Value, mask: Value): Value {
-  const isToken = cast(builder, rowsOf(builder, mask, 1), arithmetic.elementType, "bool"); // [tokens, 1]
-  return builder.op("Where", [isToken, chosen, builder.int64s([experts.length])]);
+/**
+ * Numbers of the chosen experts among those that are computed here; padding, and what is computed elsewhere, is sent to
+ * nobody: the number behind the last.
+ * @param chosen int64 [tokens, per_token]
+ */
+function sentWithin(
+  { builder, arithmetic }: GraphContext,
+  { experts }: Experts,
+  chosen: Value,
+  { start, end }: IndexRange,
+  mask: Value | undefined,
+): Value {
+  const isToken = mask && cast(builder, rowsOf(builder, mask, 1), arithmetic.elementType, "bool"); // [tokens, 1]
+  const isLater = start > 0 && builder.op("GreaterOrEqual", [chosen, builder.int64s([start])]);
+  const isEarlier = end < experts.length && builder.op("Less", [chosen, builder.int64s([end])]);
+  const conditions = [isToken, isLater, isEarlier].filter(
+    (condition) => condition !== undefined && condition !== false,
+  );
+  const [first, ...others] = conditions;
+  if (first === undefined) return chosen;
+  const isHere = others.reduce((both, condition) => builder.op("And", [both, condition]), first);
+  const numbers = start === 0 ? chosen : builder.op("Sub", [chosen, builder.int64s([start])]);
+  return builder.op("Where", [isHere, numbers, builder.int64s([end - start])]);
 }
 
-/** Σ weight · expert(x). An expert's number beyond the last is nobody, whose rows are zeros. @param x [tokens, hidden] */
+/** Σ weight · expert(x). What is sent to nobody gives zeros. @param x [tokens, hidden] */
 function routed(
   context: GraphContext,
   { experts, router: { perToken, logits }, weighted }: Experts,
   x: Value,
+  { start, end }: IndexRange,
   routing: Routing,
 ): ExpertsResult {
   const { builder, arithmetic } = context;
+  const here = experts.slice(start, end);
   const weights = cast(builder, routing.weights, "float32", arithmetic.elementType); // [tokens, per_token]
   const places = builder.op("Reshape", [routing.experts, builder.int64s([-1])]); // [tokens × per_token]
   const { order, inverse } = sortedByExpert(builder, places);
-  const rows = builder.op("Gather", [x, builder.op("Div", [order, builder.int64s([perToken])])]);
+  const counts = countsOf(builder, places, here.length);
+  const count = builder.op("ReduceSum", [counts, builder.int64s([0])], { attributes: { keepdims: 1 } }); // [1]
+  const sent = builder.op("Slice", [order, builder.int64s([0]), count]); // those of nobody come last
+  const rows = builder.op("Gather", [x, builder.op("Div", [sent, builder.int64s([perToken])])]);
   const entering =
-    weighted === "output"
-      ? rows
-      : builder.op("Mul", [rows, builder.op("Gather", [rowsOf(builder, weights, 1), order])]);
-  const counts = countsOf(builder, places, experts.length + 1);
-  const pieces = builder.ops("Split", [entering, counts], experts.length + 1, { attributes: { axis: 0 } });
-  const computed = pieces.map((piece, expert) => {
-    const description = experts[expert];
-    return description === undefined ? zerosLike(context, piece) : feedForward(context, description, piece);
-  });
-  const sorted = builder.op("Concat", computed, { attributes: { axis: 0 } });
-  const back = builder.op("Gather", [sorted, inverse]);
+    weighted === "output" ? rows : builder.op("Mul", [rows, builder.op("Gather", [rowsOf(builder, weights, 1), sent])]);
+  const pieces = builder.ops("Split", [entering, counts], here.length, { attributes: { axis: 0 } });
+  const computed = here.map((expert, number) => feedForward(context, expert, pieces[number] as Value));
+  const zeros = cast(
+    builder,
+    builder.op("ConstantOfShape", [builder.int64s([1, logits.inputs])]),
+    "float32",
+    arithmetic.elementType,
+  );
+  const sorted = builder.op("Concat", [...computed, zeros], { attributes: { axis: 0 } });
+  const back = builder.op("Gather", [sorted, builder.op("Min", [inverse, count])]);
   const perExpert = builder.op("Reshape", [back, builder.int64s([-1, perToken, logits.inputs])]);
-  const [tokens] = builder.ops("Split", [counts, builder.int64s([experts.length, 1])], 2, { attributes: { axis: 0 } });
-  return { output: summed(context, perExpert, weighted === "output" ? weights : undefined), tokens: tokens as Value };
+  return { output: summed(context, perExpert, weighted === "output" ? weights : undefined), tokens: counts };
 }
 
 /**
@@ -89,10 +138,6 @@ function countsOf(builder: GraphBuilder, places: Value, kinds: number): Value {
   return builder.op("ReduceSum", [cast(builder, isOf, "bool", "int64"), builder.int64s([0])], {
     attributes: { keepdims: 0 },
   });
-}
-
-function zerosLike({ builder, arithmetic }: GraphContext, x: Value): Value {
-  return cast(builder, builder.op("ConstantOfShape", [builder.op("Shape", [x])]), "float32", arithmetic.elementType);
 }
 
 /** @param x [tokens, per_token, hidden] @param weights [tokens, per_token]; 1 each without them */

@@ -9,19 +9,41 @@ import type { Side } from "./kv-cache.js";
 /** A step of the forward pass. `keys-values` is a layer of which only K and V are computed, and what they need. */
 export type SegmentPart =
   | { readonly kind: "embedding" }
-  /** A layer, or some of its residuals: a segment may end between two of them. */
-  | { readonly kind: "layer"; readonly layer: DecoderLayer; readonly residuals?: ResidualRange }
+  /**
+   * A layer, or some of its residuals: a segment may end between two of them. Of a mixture that is cut, in the first of
+   * these residuals, the experts from `expertsFrom` on; the sum of those before crosses.
+   */
+  | {
+      readonly kind: "layer";
+      readonly layer: DecoderLayer;
+      readonly residuals?: IndexRange;
+      readonly expertsFrom?: number;
+    }
+  /** Some experts of the mixture in a residual: what they give joins the sum that crosses. Hidden states stay. */
+  | { readonly kind: "experts"; readonly layer: DecoderLayer; readonly residual: number; readonly experts: IndexRange }
   | { readonly kind: "keys-values"; readonly layer: DecoderLayer };
 
 /** From `start` to before `end`. */
-export interface ResidualRange {
+export interface IndexRange {
   readonly start: number;
   readonly end: number;
 }
 
-/** The residuals of a layer that a part consists of. */
+/** The residuals of a layer that a part consists of, whole: of a mixture that is cut, all experts are there. */
 export function residualsOfPart({ layer, residuals }: Extract<SegmentPart, { kind: "layer" }>): readonly Residual[] {
   return residuals === undefined ? layer.residuals : layer.residuals.slice(residuals.start, residuals.end);
+}
+
+/** Whether a layer is complete behind a part. */
+export function endsLayer(part: SegmentPart): boolean {
+  if (part.kind === "keys-values") return true;
+  return part.kind === "layer" && (part.residuals?.end ?? part.layer.residuals.length) === part.layer.residuals.length;
+}
+
+/** Whether parts make hidden states; the last K and V do not, nor do experts that others follow. */
+export function givesHidden(parts: readonly SegmentPart[]): boolean {
+  const last = parts.at(-1)?.kind;
+  return last !== "keys-values" && last !== "experts";
 }
 
 /** What of a layer comes before its cache is written. */
@@ -33,7 +55,7 @@ export function beforeCache({ index, residuals }: DecoderLayer) {
 
 /** The layer whose cache is written in a part; undefined where none is. */
 function cacheLayerOfPart(part: SegmentPart): number | undefined {
-  if (part.kind === "embedding") return undefined;
+  if (part.kind === "embedding" || part.kind === "experts") return undefined;
   const residuals = part.kind === "layer" ? residualsOfPart(part) : part.layer.residuals;
   return attentionOf({ index: part.layer.index, residuals }) && part.layer.index;
 }
@@ -43,13 +65,25 @@ export function cacheLayersOf(parts: readonly SegmentPart[]): number[] {
   return parts.flatMap((part) => cacheLayerOfPart(part) ?? []);
 }
 
-/** Layers whose experts are computed in some parts, ascending. */
-export function expertLayersOf(parts: readonly SegmentPart[]): number[] {
+/** The first layer whose cache is not written up to the end of some parts, which follow each other. */
+export function layersWithCacheBehind(parts: readonly SegmentPart[]): number {
+  const last = parts.at(-1);
+  if (last === undefined || last.kind === "embedding") return 0;
+  const { index, residuals } = last.layer;
+  if (endsLayer(last)) return index + 1;
+  const end = last.kind === "experts" ? last.residual : last.kind === "layer" ? (last.residuals?.end ?? 0) : 0;
+  return attentionOf({ index, residuals: residuals.slice(end) }) === undefined ? index + 1 : index;
+}
+
+/** Layers whose experts are computed in some parts, ascending, and the first of these experts. */
+export function expertLayersOf(parts: readonly SegmentPart[]): { readonly layer: number; readonly first: number }[] {
   return parts.flatMap((part) => {
     if (part.kind === "embedding") return [];
+    const layer = part.layer.index;
+    if (part.kind === "experts") return [{ layer, first: part.experts.start }];
     const residuals = part.kind === "layer" ? residualsOfPart(part) : beforeCache(part.layer).before;
-    const hasExperts = blocksOf({ index: part.layer.index, residuals }).some(({ kind }) => kind === "experts");
-    return hasExperts ? [part.layer.index] : [];
+    const hasExperts = blocksOf({ index: layer, residuals }).some(({ kind }) => kind === "experts");
+    return hasExperts ? [{ layer, first: part.kind === "layer" ? (part.expertsFrom ?? 0) : 0 }] : [];
   });
 }
 
@@ -58,15 +92,25 @@ export type CrossingValue =
   /** What the embeddings per layer say, for one layer. [batch, tokens, size] */
   | { readonly kind: "per-layer-input"; readonly layer: number }
   /** What is read of a layer's cache, for layers that share it. [batch, tokens, kv_heads × head_dim or value_dim] */
-  | { readonly kind: "cached"; readonly layer: number; readonly side: Side };
+  | { readonly kind: "cached"; readonly layer: number; readonly side: Side }
+  /** What the experts of a mixture that is cut have given so far. Each part that reads it makes the next. [batch, tokens, hidden] */
+  | { readonly kind: "expert-sum" };
 
 /** Of the input that it is for a graph; values that are not the same have different names. */
 export function nameOfCrossing(value: CrossingValue): string {
-  return value.kind === "cached" ? `cached_${value.side}_${value.layer}` : `per_layer_input_${value.layer}`;
+  switch (value.kind) {
+    case "cached":
+      return `cached_${value.side}_${value.layer}`;
+    case "per-layer-input":
+      return `per_layer_input_${value.layer}`;
+    case "expert-sum":
+      return "expert_sum";
+  }
 }
 
 /** Its numbers per token. */
-export function widthOfCrossing({ layers, perLayerInputs }: Decoder, value: CrossingValue): number {
+export function widthOfCrossing({ hiddenSize, layers, perLayerInputs }: Decoder, value: CrossingValue): number {
+  if (value.kind === "expert-sum") return hiddenSize;
   if (value.kind === "per-layer-input") {
     if (perLayerInputs === undefined) throw new RangeError("the decoder has no embeddings per layer");
     return perLayerInputs.size;
@@ -89,12 +133,14 @@ export function hiddenWidthBehind(decoder: Decoder, parts: readonly SegmentPart[
 
 export function endsDecoder({ layers }: Decoder, parts: readonly SegmentPart[]): boolean {
   const last = parts.at(-1);
-  return last?.kind === "layer" && last.layer.index === layers.at(-1)?.index;
+  return last?.kind === "layer" && last.layer.index === layers.at(-1)?.index && endsLayer(last);
 }
 
-/** What parts read that they do not make, each once. */
+/** What parts read that none before them makes, each once. */
 export function crossingInto(parts: readonly SegmentPart[]): CrossingValue[] {
-  return once(parts.flatMap(readByPart).filter((value) => !isMadeIn(parts, value)));
+  return once(
+    parts.flatMap((part, index) => readByPart(part).filter((value) => !isMadeIn(parts.slice(0, index), value))),
+  );
 }
 
 /** Of what later parts read, what these make. */
@@ -102,22 +148,31 @@ export function crossingOutOf(parts: readonly SegmentPart[], later: readonly Seg
   return crossingInto(later).filter((value) => isMadeIn(parts, value));
 }
 
-function isMadeIn(parts: readonly SegmentPart[], { kind, layer }: CrossingValue): boolean {
-  return kind === "cached" ? cacheLayersOf(parts).includes(layer) : parts.some((part) => part.kind === "embedding");
+function isMadeIn(parts: readonly SegmentPart[], value: CrossingValue): boolean {
+  switch (value.kind) {
+    case "cached":
+      return cacheLayersOf(parts).includes(value.layer);
+    case "per-layer-input":
+      return parts.some((part) => part.kind === "embedding");
+    case "expert-sum":
+      return parts.some((part) => part.kind === "experts");
+  }
 }
 
 function readByPart(part: SegmentPart): CrossingValue[] {
   if (part.kind === "embedding") return [];
+  if (part.kind === "experts") return part.experts.start > 0 ? [{ kind: "expert-sum" }] : [];
   const { index, altUp } = part.layer;
   const read =
     part.kind === "layer"
       ? { index, residuals: residualsOfPart(part), ...(altUp && { altUp }) }
       : { index, residuals: beforeCache(part.layer).before };
-  return blocksOf(read).flatMap((block): CrossingValue[] => {
+  const ofBlocks = blocksOf(read).flatMap((block): CrossingValue[] => {
     if (block.kind === "per-layer-input") return [{ kind: "per-layer-input", layer: block.layer }];
     if (block.kind !== "shared-attention") return [];
     return (["k", "v"] as const).map((side) => ({ kind: "cached", layer: block.cacheOf, side }));
   });
+  return part.kind === "layer" && part.expertsFrom !== undefined ? [{ kind: "expert-sum" }, ...ofBlocks] : ofBlocks;
 }
 
 function once(values: readonly CrossingValue[]): CrossingValue[] {

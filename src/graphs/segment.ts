@@ -19,14 +19,16 @@ import {
 } from "./attention.js";
 import type { GraphContext } from "./blocks.js";
 import { CrossingValues, TOKEN_IDS } from "./crossing-values.js";
+import { mixtureIn } from "./cut-mixture.js";
 import {
   attentionInput,
   type BlockRecorder,
+  branchInput,
   type ResidualStream,
   recordResiduals,
   sumOfStream,
 } from "./decoder-layer.js";
-import { experts } from "./experts.js";
+import { type ExpertsResult, expertSum, experts } from "./experts.js";
 import type { Rotation } from "./fused-attention.js";
 import { HIDDEN_VALUES, hiddenOutput } from "./hidden-states.js";
 import { type CacheLoss, type CacheRounding, type Side, throughCache } from "./kv-cache.js";
@@ -34,6 +36,7 @@ import {
   type CrossingValue,
   cacheLayersOf,
   endsDecoder,
+  givesHidden,
   hiddenWidthBehind,
   residualsOfPart,
   type SegmentPart,
@@ -54,8 +57,8 @@ export const SEGMENT_VALUES = {
   roundings: "roundings", // int32 [caches of the segment]
   absmax: (side: Side, layer: number) => `absmax_${side}_${layer}`, // [batch, kv_heads]
   sumOfSquares: (side: Side, layer: number) => `sum_of_squares_${side}_${layer}`, // [batch]
-  /** How many tokens of the batch each expert of a layer has computed. */
-  expertTokens: (layer: number) => `expert_tokens_${layer}`, // [experts]
+  /** How many tokens of the batch each expert of a layer has computed, of those in the segment. */
+  expertTokens: (layer: number) => `expert_tokens_${layer}`, // [experts of the segment]
   loss: (kind: keyof CacheLoss, side: Side, layer: number) => `${kind}_${side}_${layer}`, // [batch]
 } as const;
 
@@ -85,7 +88,12 @@ export function buildSegment(
       return readThroughCache(context, roundings, layer, builder.op("Gather", [choices, place]));
     };
     const shared = sharedCaches(parts, gives);
-    const recorderOf = (layer: number): BlockRecorder => ({
+    const countTokens = (layer: number, { output, tokens }: ExpertsResult, experts: number): Value => {
+      const counts = cast(builder, tokens, "int64", "float32");
+      builder.output(counts, SEGMENT_VALUES.expertTokens(layer), "float32", [experts]);
+      return output;
+    };
+    const recorderOf = (layer: number, start = 0): BlockRecorder => ({
       attention: (block, x) => {
         const isShared = shared.has(layer);
         const { output, ranges, cached } = attention(context, block, inputs, x, cacheOf(layer), isShared);
@@ -95,10 +103,9 @@ export function buildSegment(
       },
       sharedAttention: (block, x) => sharedAttention(context, block, inputs, x, values.cached(block.cacheOf)),
       experts: (block, x) => {
-        const { output, tokens } = experts(context, block, x, inputs.mask);
-        const counts = cast(builder, tokens, "int64", "float32");
-        builder.output(counts, SEGMENT_VALUES.expertTokens(layer), "float32", [block.experts.length]);
-        return output;
+        const before = start === 0 ? {} : { before: values.expertSum() };
+        const result = experts(context, block, x, { mask: inputs.mask, start, ...before });
+        return countTokens(layer, result, block.experts.length - start);
       },
       perLayerInput: (of) => values.perLayerInput(of),
     });
@@ -106,7 +113,14 @@ export function buildSegment(
       if (part.kind === "embedding") continue;
       const { layer } = part;
       if (part.kind === "layer") {
-        stream = recordLayer(context, decoder, part, stream, recorderOf(layer.index));
+        stream = recordLayer(context, decoder, part, stream, recorderOf(layer.index, part.expertsFrom));
+      } else if (part.kind === "experts") {
+        const { start, end } = part.experts;
+        const branch = mixtureIn(layer, part.residual);
+        const before = start === 0 ? {} : { before: values.expertSum() };
+        const x = branchInput(context, branch, stream);
+        const result = expertSum(context, branch.block, x, part.experts, { mask: inputs.mask, ...before });
+        values.setExpertSum(countTokens(layer.index, result, end - start));
       } else {
         const own = layer.altUp === undefined ? stream : activeStream(context, decoder, layer.altUp, stream);
         const x = attentionInput(context, layer, own, recorderOf(layer.index));
@@ -116,7 +130,7 @@ export function buildSegment(
     }
   }
   values.give(gives);
-  if (parts.at(-1)?.kind !== "keys-values") {
+  if (givesHidden(parts)) {
     const { streams } = decoder;
     const hidden = sumOfStream(context, stream);
     const isClosed = streams !== undefined && endsDecoder(decoder, parts);

@@ -8,11 +8,13 @@ export interface ExpertTokens {
 
 /** Adds up the counts of batches, layer by layer. */
 export class ExpertTokensCollector {
-  readonly #layers = new Map<number, Float64Array>();
+  readonly #layers = new Map<number, number[]>();
 
-  add(layer: number, tokens: Float32Array | readonly number[]): void {
-    const sums = this.#layers.get(layer) ?? new Float64Array(tokens.length);
-    for (const [expert, count] of tokens.entries()) sums[expert] = (sums[expert] ?? 0) + count;
+  /** @param first the expert that the first count is of */
+  add(layer: number, tokens: Float32Array | readonly number[], first = 0): void {
+    const sums = this.#layers.get(layer) ?? [];
+    while (sums.length < first + tokens.length) sums.push(0);
+    for (const [place, count] of tokens.entries()) sums[first + place] = (sums[first + place] ?? 0) + count;
     this.#layers.set(layer, sums);
   }
 

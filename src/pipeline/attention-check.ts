@@ -71,7 +71,8 @@ export async function checkAttention(
   const warning = `ONNX Runtime's attention operator gives wrong values on this device (${provider}, ${offBy(worst, tolerance)}): attention was computed as matrix products instead, which gave right ones.`;
   // Scores take memory that the operator does not.
   const segmentBytes = Math.ceil(plan.segmentBytes / 2);
-  return { plan: { ...plan, arithmetic: writtenOut, segmentBytes }, warnings: [warning] };
+  const layerBytes = Math.ceil(plan.layerBytes / 2);
+  return { plan: { ...plan, arithmetic: writtenOut, segmentBytes, layerBytes }, warnings: [warning] };
 }
 
 function offBy(error: number, tolerance: number): string {

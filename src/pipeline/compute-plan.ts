@@ -11,8 +11,10 @@ import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
 export interface ComputePlan {
   readonly provider: ProviderName;
   readonly arithmetic: Arithmetic;
-  /** Bytes of weights in memory at a time; at least one layer is. */
+  /** Bytes of weights in memory at a time; at least one layer is, or one of the parts that a large one is cut into. */
   readonly segmentBytes: number;
+  /** Bytes of a layer up to which it stays whole: the experts of a larger one are cut into parts of as many. */
+  readonly layerBytes: number;
   /** Rows × width of a batch. */
   readonly batchTokens: number;
 }
@@ -34,6 +36,8 @@ const SHARE_OF_FREE = 0.92;
 /** Allocators take memory in growing pieces and give none back while a session lives. */
 const ALLOCATOR_FACTOR = 2;
 const MIN_BATCH_TOKENS = 512;
+/** Where nobody sets a limit. Every part of a layer costs a pass over all tokens beside its experts, so small ones are slow. */
+const DEFAULT_LAYER_BYTES = 512 * 2 ** 20;
 
 /** Plans a run. */
 export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceMemory }: PlanRequest): ComputePlan {
@@ -42,13 +46,21 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
   const limit = memory ?? (freeDeviceMemory === undefined ? undefined : SHARE_OF_FREE * freeDeviceMemory);
   let batchTokens = tokensThatFit(entry, decoder, arithmetic);
   if (!entry.usesDevice || limit === undefined) {
-    return { provider, arithmetic, segmentBytes: limit ?? entry.defaultSegmentBytes, batchTokens };
+    const segmentBytes = limit ?? entry.defaultSegmentBytes;
+    const layerBytes = limit ?? Math.max(segmentBytes, defaultLayerBytes());
+    return { provider, arithmetic, segmentBytes, layerBytes, batchTokens };
   }
   const room = () => limit - DEVICE_OVERHEAD_BYTES - batchTokens * activationBytes(decoder, arithmetic);
   while (batchTokens > MIN_BATCH_TOKENS && room() < limit / 2) {
     batchTokens = Math.max(MIN_BATCH_TOKENS, Math.floor(batchTokens / 2));
   }
-  return { provider, arithmetic, segmentBytes: Math.max(1, Math.floor(room())), batchTokens };
+  const segmentBytes = Math.max(1, Math.floor(room()));
+  return { provider, arithmetic, segmentBytes, layerBytes: segmentBytes, batchTokens };
+}
+
+/** Up to which size a layer stays whole where segments are filled no further than to a lower one. */
+export function defaultLayerBytes(memory = Number.POSITIVE_INFINITY): number {
+  return Math.min(memory, DEFAULT_LAYER_BYTES);
 }
 
 /** The dtype that the weights are stored in; the embedding stands for all. */

@@ -8,7 +8,7 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import type { CacheRounding, Side } from "../graphs/kv-cache.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf } from "../graphs/segment-parts.js";
+import { cacheLayersOf, layersWithCacheBehind } from "../graphs/segment-parts.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -162,8 +162,8 @@ function roundingAt(arm: readonly number[] | undefined, site: number): number {
 
 /** How many caches are written up to the end of a segment. */
 function sitesUpTo(decoder: Decoder, { parts }: Segment): number {
-  const last = parts.reduce((layer, part) => (part.kind === "embedding" ? layer : part.layer.index), -1);
-  return cacheSites(decoder).filter(({ layer }) => layer <= last).length;
+  const next = layersWithCacheBehind(parts);
+  return cacheSites(decoder).filter(({ layer }) => layer < next).length;
 }
 
 /** Arms whose roundings are equal in the first caches. */

@@ -22,10 +22,19 @@ export class HiddenStates {
   readonly #isWrittenOnce: boolean;
   readonly #places = new Map<number, { readonly batch: number; readonly row: number }>();
 
-  /** @param name of another value than hidden states: it is written once, where it stays */
-  constructor(batches: readonly Batch[], hiddenSize: number, type: HiddenType, name: string = HIDDEN_VALUES.hidden) {
+  /**
+   * @param name of the value, if it is another than hidden states
+   * @param isWrittenOnce whether no segment that writes it reads it: then it is written where it stays
+   */
+  constructor(
+    batches: readonly Batch[],
+    hiddenSize: number,
+    type: HiddenType,
+    name: string = HIDDEN_VALUES.hidden,
+    isWrittenOnce = name !== HIDDEN_VALUES.hidden,
+  ) {
     this.#names = namesOfCrossing(name);
-    this.#isWrittenOnce = name !== HIDDEN_VALUES.hidden;
+    this.#isWrittenOnce = isWrittenOnce;
     this.#batches = batches;
     this.#hiddenSize = hiddenSize;
     const sizes = batches.map((batch) => batch.prompts.length * batch.width);

@@ -8,9 +8,10 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { type ByteRange, readAhead } from "../checkpoint/read-ahead.js";
 import { throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
+import { residualsInMemory } from "../graphs/cut-mixture.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf, expertLayersOf } from "../graphs/segment-parts.js";
+import { cacheLayersOf, endsLayer, expertLayersOf } from "../graphs/segment-parts.js";
 import { type ExpertTokens, ExpertTokensCollector } from "../numerics/expert-tokens.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -103,9 +104,12 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
 /** Where the weights of a segment lie. */
 function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
   const namesBeforeLayers = [...tablesOf(decoder).keys(), ...tensorShapes(weightsAroundLayers(decoder)).keys()];
-  const names = (segment?.parts ?? []).flatMap((part) =>
-    part.kind === "embedding" ? namesBeforeLayers : [...tensorsOfLayer(part.layer).keys()],
-  );
+  const names = (segment?.parts ?? []).flatMap((part) => {
+    if (part.kind === "embedding") return namesBeforeLayers;
+    const { layer } = part;
+    const own = part.kind === "keys-values" ? layer : { ...layer, residuals: residualsInMemory(part) };
+    return [...tensorsOfLayer(own).keys()];
+  });
   return names.flatMap((name) => tensors.get(name) ?? []);
 }
 
@@ -127,18 +131,21 @@ async function runSegment(session: Session, segment: Segment, run: SegmentRun): 
   const caches = cacheLayersOf(parts);
   const expertLayers = expertLayersOf(parts);
   const layers = layersOf(parts);
+  const hasLayers = parts.some(({ kind }) => kind !== "embedding");
   const tables = new RopeTableCache(request.decoder);
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
     const inputs = {
       ...(startsWithIds && tokenInputs(batch, request.tokenIds)),
       ...from.inputs(index, segment),
-      ...(layers > 0 && layerInputs(batch, tables.of(batch.width))),
+      ...(hasLayers && layerInputs(batch, tables.of(batch.width))),
     };
     const outputs = await session.run(inputs, into.outputs(index, segment));
     into.advance(index, segment);
     for (const layer of caches) collectors.add(layer, batch, outputs);
-    for (const layer of expertLayers) experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? []);
+    for (const { layer, first } of expertLayers) {
+      experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? [], first);
+    }
     progress.batchDone(batch, layers);
   }
 }
@@ -210,7 +217,7 @@ class ProgressCounter {
 
 /** Layers that are complete at the end of some parts. */
 function layersOf(parts: Segment["parts"]): number {
-  return parts.filter((part) => part.kind !== "embedding").length;
+  return parts.filter(endsLayer).length;
 }
 
 export function tokensOf(batch: Batch): number {

@@ -2,15 +2,15 @@
 
 import { productsOf, tablesOf, weightElements, weightsAroundLayers } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
-import type { Decoder } from "../architectures/description.js";
+import type { Decoder, DecoderLayer } from "../architectures/description.js";
 import { elementsOf } from "../architectures/weight-source.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
+import { mixtureIn, residualsInMemory, residualToCut } from "../graphs/cut-mixture.js";
 import {
   beforeCache,
   type CrossingValue,
   crossingInto,
   crossingOutOf,
-  residualsOfPart,
   type SegmentPart,
 } from "../graphs/segment-parts.js";
 
@@ -29,6 +29,8 @@ export const BYTES_OF_COMPUTE_TYPE: Readonly<Record<ComputeType, number>> = { fl
 export interface SegmentLimits {
   /** Bytes of weights in memory at a time. */
   readonly segmentBytes: number;
+  /** Bytes of a layer up to which it stays whole: the experts of a larger one are cut into parts. Absent: none is cut. */
+  readonly layerBytes?: number;
   /** What weights are held as. */
   readonly elementType: ComputeType;
 }
@@ -41,16 +43,16 @@ export interface SegmentLimits {
  */
 export function planSegments(
   decoder: Decoder,
-  { segmentBytes, elementType }: SegmentLimits,
+  { segmentBytes, ...limits }: SegmentLimits,
   bytesOf: (tensor: string) => number,
   lastLayer: "keys-values" | "layer" = "keys-values",
 ): Segment[] {
   const groups: SegmentPart[][] = [];
   let used = 0;
-  for (const part of partsOf(decoder, lastLayer)) {
-    const bytes = bytesInMemory(decoder, part, elementType, bytesOf);
+  for (const part of partsOf(decoder, lastLayer, limits)) {
+    const bytes = bytesInMemory(decoder, part, limits.elementType, bytesOf);
     const group = groups.at(-1);
-    if (group !== undefined && used + bytes <= segmentBytes) {
+    if (group !== undefined && used + bytes <= segmentBytes && !startsWithCut(part)) {
       group.push(part);
       used += bytes;
     } else {
@@ -69,21 +71,69 @@ export function planSegments(
 
 /** Bytes of weights of the whole decoder in memory, its end not among them. */
 export function decoderBytes(decoder: Decoder, elementType: ComputeType, bytesOf: (tensor: string) => number): number {
-  return partsOf(decoder, "layer").reduce((sum, part) => sum + bytesInMemory(decoder, part, elementType, bytesOf), 0);
+  return partsOf(decoder, "layer", { elementType }).reduce(
+    (sum, part) => sum + bytesInMemory(decoder, part, elementType, bytesOf),
+    0,
+  );
 }
 
-/** Bytes of weights of the largest layer in memory. */
-export function largestLayerBytes(decoder: Decoder, elementType: ComputeType): number {
-  const bytes = decoder.layers.map((layer) => bytesOfLayer({ kind: "layer", layer }, elementType));
-  return Math.max(0, ...bytes);
+/** Bytes of weights of the largest part of a layer in memory. */
+export function largestPartBytes({ layers }: Decoder, limits: LayerLimits): number {
+  const parts = layers.flatMap((layer) => partsOfLayer(layer, limits));
+  return Math.max(0, ...parts.map((part) => bytesOfLayer(part, limits.elementType)));
 }
 
-function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer"): SegmentPart[] {
+type LayerLimits = Omit<SegmentLimits, "segmentBytes">;
+type LayerPart = Exclude<SegmentPart, { kind: "embedding" }>;
+
+/** What a layer is cut into: itself, or where it is too large, what comes before its experts, and these in groups. */
+export function partsOfLayer(
+  layer: DecoderLayer,
+  { layerBytes, elementType }: LayerLimits,
+): [LayerPart, ...LayerPart[]] {
+  const whole: LayerPart = { kind: "layer", layer };
+  const residual = residualToCut(layer);
+  const limit = layerBytes ?? Number.POSITIVE_INFINITY;
+  if (residual === undefined || bytesOfLayer(whole, elementType) <= limit) return [whole];
+  const count = mixtureIn(layer, residual).block.experts.length;
+  const residuals = { start: residual, end: layer.residuals.length };
+  const rest = (expertsFrom: number): LayerPart =>
+    expertsFrom === 0 ? { kind: "layer", layer, residuals } : { kind: "layer", layer, residuals, expertsFrom };
+  const group = (start: number, end: number): LayerPart => ({
+    ...{ kind: "experts", layer, residual, experts: { start, end } },
+  });
+  const bytesOf = (part: LayerPart) => bytesOfLayer(part, elementType);
+  // Experts are of one size.
+  const bytesBeside = bytesOf(group(0, 0));
+  const expertBytes = bytesOf(group(0, 1)) - bytesBeside;
+  const size = Math.max(1, Math.floor((limit - bytesBeside) / expertBytes));
+  const bytesOfRest = bytesOf(rest(0));
+  const groups: LayerPart[] = [];
+  let start = 0;
+  while (start < count - 1 && bytesOfRest - start * expertBytes > limit) {
+    const end = Math.min(start + size, count - 1);
+    groups.push(group(start, end));
+    start = end;
+  }
+  const behind = [...groups, rest(start)] as const;
+  const [first = rest(0), ...others] = behind;
+  if (residual === 0) return [first, ...others];
+  return [{ kind: "layer", layer, residuals: { start: 0, end: residual } }, ...behind];
+}
+
+/** Groups of experts choose alike only of hidden states that all read as they crossed. */
+function startsWithCut(part: SegmentPart): boolean {
+  return part.kind === "experts" || (part.kind === "layer" && part.expertsFrom !== undefined);
+}
+
+function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer", limits: LayerLimits): SegmentPart[] {
   const last = lastLayer === "layer" ? Number.POSITIVE_INFINITY : (cacheSites(decoder).at(-1)?.layer ?? -1);
   const needed = decoder.layers.filter(({ index }) => index <= last);
   return [
     { kind: "embedding" },
-    ...needed.map((layer): SegmentPart => ({ kind: layer.index === last ? "keys-values" : "layer", layer })),
+    ...needed.flatMap((layer): SegmentPart[] =>
+      layer.index === last ? [{ kind: "keys-values", layer }] : partsOfLayer(layer, limits),
+    ),
   ];
 }
 
@@ -100,9 +150,9 @@ function bytesInMemory(
   return tables + BYTES_OF_COMPUTE_TYPE[elementType] * others;
 }
 
-function bytesOfLayer(part: Exclude<SegmentPart, { kind: "embedding" }>, elementType: ComputeType): number {
+function bytesOfLayer(part: LayerPart, elementType: ComputeType): number {
   const bytes = BYTES_OF_COMPUTE_TYPE[elementType];
-  if (part.kind === "layer") return bytes * weightElements(residualsOfPart(part), part.layer.altUp);
+  if (part.kind !== "keys-values") return bytes * weightElements(residualsInMemory(part), part.layer.altUp);
   const { before, attention } = beforeCache(part.layer);
   const keysValues = elementsOf(attention.key.weight) + elementsOf(attention.value.weight);
   return bytes * (weightElements(before, part.layer.altUp) + keysValues);
@@ -112,13 +162,17 @@ function bytesOfLayer(part: Exclude<SegmentPart, { kind: "embedding" }>, element
 export function productsOfParts(parts: readonly SegmentPart[]): number {
   return parts.reduce((sum, part) => {
     if (part.kind === "embedding") return sum;
-    return sum + productsOf(part.kind === "layer" ? residualsOfPart(part) : part.layer.residuals);
+    return sum + productsOf(part.kind === "keys-values" ? part.layer.residuals : residualsInMemory(part));
   }, 0);
 }
 
 function describePurpose(parts: readonly SegmentPart[]): string {
-  const layers = parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index]));
-  const names = parts[0]?.kind === "embedding" ? ["the embedding"] : [];
+  const [first] = parts;
+  if (first?.kind === "experts") {
+    return `experts ${first.experts.start}–${first.experts.end - 1} of layer ${first.layer.index}`;
+  }
+  const layers = [...new Set(parts.flatMap((part) => (part.kind === "embedding" ? [] : [part.layer.index])))];
+  const names = first?.kind === "embedding" ? ["the embedding"] : [];
   if (layers.length === 1) names.push(`layer ${layers[0]}`);
   if (layers.length > 1) names.push(`layers ${layers[0]}–${layers.at(-1)}`);
   return names.join(" and ");

@@ -5,6 +5,7 @@ import type { Decoder } from "../architectures/description.js";
 import type { HiddenType } from "../graphs/hidden-states.js";
 import {
   type CrossingValue,
+  givesHidden,
   hiddenWidth,
   hiddenWidthBehind,
   nameOfCrossing,
@@ -15,6 +16,8 @@ import type { NamedTensors } from "../runtime/session.js";
 import { HiddenStates } from "./hidden-states.js";
 import type { Segment } from "./segment-plan.js";
 
+const EXPERT_SUM = nameOfCrossing({ kind: "expert-sum" });
+
 /** What every block of memory is made for. */
 interface Memory {
   readonly decoder: Decoder;
@@ -24,7 +27,7 @@ interface Memory {
 
 function named({ decoder, batches, type }: Memory, value: CrossingValue): [string, HiddenStates] {
   const name = nameOfCrossing(value);
-  return [name, new HiddenStates(batches, widthOfCrossing(decoder, value), type, name)];
+  return [name, new HiddenStates(batches, widthOfCrossing(decoder, value), type, name, value.kind !== "expert-sum")];
 }
 
 type Crossing = Pick<Segment, "parts" | "reads" | "gives" | "readLater">;
@@ -32,7 +35,7 @@ type Crossing = Pick<Segment, "parts" | "reads" | "gives" | "readLater">;
 export class SegmentStates {
   readonly hidden: HiddenStates;
   readonly #memory: Memory;
-  /** By name. Each is written once: states that part later share what was written before. */
+  /** By name. Most are written once: states that part later share what was written before. */
   readonly #carried: ReadonlyMap<string, HiddenStates>;
 
   private constructor(memory: Memory, hidden: HiddenStates, carried: ReadonlyMap<string, HiddenStates>) {
@@ -61,14 +64,16 @@ export class SegmentStates {
     const { decoder, batches, type } = this.#memory;
     const width = hiddenWidthBehind(decoder, parts);
     const isOther = isNeededLater || width !== hiddenWidth(decoder);
-    const hidden = isOther ? new HiddenStates(batches, width, type) : this.hidden;
+    const hidden = isOther && givesHidden(parts) ? new HiddenStates(batches, width, type) : this.hidden;
     const wanted = new Set(readLater.map(nameOfCrossing));
-    const kept = [...this.#carried].filter(([name]) => wanted.has(name));
-    return new SegmentStates(
-      this.#memory,
-      hidden,
-      new Map([...kept, ...gives.map((value) => named(this.#memory, value))]),
-    );
+    // A sum of experts is written over by the next part, and by the next mixture.
+    const sums = isNeededLater ? [] : [...this.#carried].filter(([name]) => name === EXPERT_SUM);
+    const kept = new Map([...sums, ...[...this.#carried].filter(([name]) => wanted.has(name))]);
+    const made = gives.map((value) => {
+      const sum = isNeededLater || value.kind !== "expert-sum" ? undefined : kept.get(EXPERT_SUM);
+      return sum === undefined ? named(this.#memory, value) : ([EXPERT_SUM, sum] as const);
+    });
+    return new SegmentStates(this.#memory, hidden, new Map([...kept, ...made]));
   }
 
   /** What a segment reads of a batch, by the names of its graph; of the first, without token ids. */
@@ -80,12 +85,12 @@ export class SegmentStates {
   /** Where a segment writes. */
   outputs(batch: number, { parts, gives }: Crossing): NamedTensors {
     const tensors = gives.map((value) => this.#of(value).next(batch));
-    return Object.assign({}, endsWithHidden(parts) ? this.hidden.next(batch) : {}, ...tensors);
+    return Object.assign({}, givesHidden(parts) ? this.hidden.next(batch) : {}, ...tensors);
   }
 
   /** Makes what a segment wrote the batch's current states. */
   advance(batch: number, { parts, gives }: Crossing): void {
-    if (endsWithHidden(parts)) this.hidden.advance(batch);
+    if (givesHidden(parts)) this.hidden.advance(batch);
     for (const value of gives) this.#of(value).advance(batch);
   }
 
@@ -95,8 +100,4 @@ export class SegmentStates {
     if (states === undefined) throw new RangeError(`no segment has given ${name}`);
     return states;
   }
-}
-
-function endsWithHidden(parts: Segment["parts"]): boolean {
-  return parts.at(-1)?.kind !== "keys-values";
 }

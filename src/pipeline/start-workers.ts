@@ -9,10 +9,10 @@ import { type Device, findDevice, nvidiaDevices, visibleDevice } from "../runtim
 import { freeMemory } from "../runtime/free-memory.js";
 import { usableCores } from "../runtime/processors.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
-import { type ComputePlan, planCompute } from "./compute-plan.js";
+import { type ComputePlan, defaultLayerBytes, planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
 import { type CoresRequest, planProcesses } from "./process-plan.js";
-import { largestLayerBytes } from "./segment-plan.js";
+import { largestPartBytes } from "./segment-plan.js";
 import type { Worker } from "./share-work.js";
 
 export interface WorkersRequest {
@@ -47,7 +47,7 @@ function machineHere(): Machine {
 
 function startOnCores(request: WorkersRequest, machine = machineHere()): Worker[] {
   const { decoder, memory, tokens = 0 } = request;
-  const layerBytes = largestLayerBytes(decoder, "float32");
+  const layerBytes = largestPartBytes(decoder, { layerBytes: defaultLayerBytes(memory), elementType: "float32" });
   const { processes, threads } = planProcesses({ ...machine, tokens, layerBytes, memory });
   const plan = planCompute({ ...request, memory: memory && Math.floor(memory / processes) });
   return Array.from({ length: processes }, () => ({ process: startComputeProcess({ threads }), plan }));

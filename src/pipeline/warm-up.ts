@@ -12,6 +12,7 @@ import type { Batch } from "../prompts/batches.js";
 import { openSession } from "../runtime/session.js";
 import { layerInputs, RopeTableCache } from "./batch-inputs.js";
 import type { ComputePlan } from "./compute-plan.js";
+import { partsOfLayer } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
 
@@ -31,7 +32,8 @@ export async function warmUp({ checkpoint, decoder, plan }: WarmUpRequest): Prom
   if (layer === undefined) return;
   const { arithmetic, provider } = plan;
   const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
-  const parts: readonly SegmentPart[] = [{ kind: "layer", layer }];
+  const limits = { layerBytes: plan.layerBytes, elementType: arithmetic.elementType };
+  const parts: readonly SegmentPart[] = partsOfLayer(layer, limits).slice(0, 1);
   const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
   const session = await openSession({ model, externalDataFolder, provider, purpose: "layer 0, to warm up" });
   try {

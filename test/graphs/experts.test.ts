@@ -90,7 +90,7 @@ const PLAIN: Experts = {
 async function run(description: Experts, mask = ALL_TOKENS, x = X) {
   const { output, tokens } = await runBlocks(
     (context, input) => {
-      const result = experts(context, description, input("x"), input("mask"));
+      const result = experts(context, description, input("x"), { mask: input("mask") });
       context.builder.output(result.output, "output", "float32", ["batch", "tokens", HIDDEN]);
       const counts = context.builder.op("Cast", [result.tokens], { attributes: { to: 1 } });
       context.builder.output(counts, "tokens", "float32", [EXPERTS]);

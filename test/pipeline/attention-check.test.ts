@@ -82,6 +82,7 @@ describe("where the operator is wrong, attention is written out, in smaller segm
       ...plan,
       arithmetic: { ...plan.arithmetic, attention: "written-out" },
       segmentBytes: plan.segmentBytes / 2,
+      layerBytes: plan.layerBytes / 2,
     });
     expect(checked.warnings).toEqual([expect.stringContaining(words)]);
     expect(checked.warnings[0]).toContain("webgpu");

@@ -22,7 +22,13 @@ const NO_ATTENTION = { layers: [] as readonly DecoderLayer[] } as Decoder;
 
 function planOf(provider: ProviderName, elementType: ComputeType): ComputePlan {
   const { arithmetic } = PROVIDERS[provider];
-  return { provider, arithmetic: { ...arithmetic.F16, elementType }, segmentBytes: 1, batchTokens: 1024 };
+  return {
+    provider,
+    arithmetic: { ...arithmetic.F16, elementType },
+    segmentBytes: 1,
+    layerBytes: 1,
+    batchTokens: 1024,
+  };
 }
 
 /** Work that fails in the element types given, and what it was tried in. */
