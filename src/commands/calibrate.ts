@@ -10,6 +10,7 @@ import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { calibrationJson, calibrationReport } from "../report/calibration-report.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
+import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
 import {
@@ -72,7 +73,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .addOption(assumeHarmlessOption())
     .option("--json", "print the result as JSON")
-    .option("-q, --quiet", "print the output folder alone")
+    .option("-q, --quiet", "print the output folder alone; warnings on stderr")
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
 }
 
@@ -85,7 +86,7 @@ function number(flags: string, description: string, parse: (text: string) => num
 }
 
 async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
-  const { stdout, signal } = context;
+  const { stdout, stderr, signal } = context;
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
   const start = performance.now();
   const { device, json, quiet = false, ...options } = flags;
@@ -96,6 +97,8 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
   const colors = pc.createColors(stdout.isTTY && pc.isColorSupported);
   const elsewhere = `The result is in ${result.output}.`;
   if (json) stdout.write(calibrationJson(result, seconds), elsewhere);
-  else if (quiet) stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
-  else stdout.write(calibrationReport(result, colors, seconds), elsewhere);
+  else if (quiet) {
+    stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
+    stderr.write(warningLines(result.warnings));
+  } else stdout.write(calibrationReport(result, colors, seconds), elsewhere);
 }

@@ -2,7 +2,7 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { ArchitectureList } from "../pipeline/list-architectures.js";
-import { jsonDocument } from "./shown-text.js";
+import { resultJson } from "./result-json.js";
 import { wrapText } from "./wrapped-text.js";
 
 const WIDTH = 80;
@@ -33,7 +33,7 @@ export function architecturesReport({ supported, unsupported }: ArchitectureList
 
 /** The result for machines. Keys are stable. */
 export function architecturesJson({ supported, unsupported }: ArchitectureList): string {
-  return jsonDocument({
+  return resultJson({
     supported: supported.map(({ modelType, covers, decoderKey }) => ({
       ...{ model_type: modelType, covers, decoder_key: decoderKey ?? null },
     })),

@@ -6,7 +6,8 @@ import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
-import { jsonDocument, PATH_LIMIT, type Shown, shown } from "./shown-text.js";
+import { resultJson } from "./result-json.js";
+import { PATH_LIMIT, type Shown, shown } from "./shown-text.js";
 import { formatBar, formatCount, formatValue } from "./text.js";
 import { CONTINUED, wrapText, wrapWords } from "./wrapped-text.js";
 
@@ -127,5 +128,5 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     layers: layerRecords(result.ranges, result.scales),
     ...(result.experts.length > 0 && { experts: result.experts }),
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }

@@ -2,7 +2,8 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { Conversion } from "../pipeline/convert.js";
-import { jsonDocument, shown } from "./shown-text.js";
+import { resultJson } from "./result-json.js";
+import { shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
 import { CONTINUED, wrapText } from "./wrapped-text.js";
 
@@ -44,5 +45,5 @@ export function conversionJson(conversion: Conversion): string {
     warnings,
     layers,
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }

@@ -4,7 +4,8 @@ import type { Colors } from "picocolors/types.js";
 import { layerList } from "../numerics/layer-names.js";
 import type { ComparedCheckpoint, Difference, LayerRatios } from "../pipeline/diff.js";
 
-import { jsonDocument, type Shown, shown } from "./shown-text.js";
+import { resultJson } from "./result-json.js";
+import { type Shown, shown } from "./shown-text.js";
 
 const NUMBER_WIDTH = 8;
 const SIDES = ["k", "v", "kv"] as const;
@@ -66,5 +67,5 @@ export function differenceJson({ a, b, layers, onlyInA, onlyInB, largest }: Diff
     only_in_b: onlyInB,
     largest: largest ?? null,
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }

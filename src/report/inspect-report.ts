@@ -2,7 +2,8 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { InspectedEngine, Inspection } from "../pipeline/inspect.js";
-import { jsonDocument, type Shown, type ShownText, shown } from "./shown-text.js";
+import { resultJson } from "./result-json.js";
+import { type Shown, type ShownText, shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
 import { CONTINUED, wrapText } from "./wrapped-text.js";
 
@@ -106,7 +107,7 @@ export function inspectionJson(inspection: Inspection): string {
     })),
     problems,
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }
 
 function scaleJson({ name, dtype, shape, file, values }: Scale) {

@@ -2,7 +2,8 @@
 
 import type { Colors } from "picocolors/types.js";
 import type { ListedProvider, ProviderList } from "../pipeline/list-providers.js";
-import { jsonDocument, type Shown, shown } from "./shown-text.js";
+import { resultJson } from "./result-json.js";
+import { type Shown, shown } from "./shown-text.js";
 import { formatBytes } from "./text.js";
 import { wrapText, wrapWords } from "./wrapped-text.js";
 
@@ -76,5 +77,5 @@ export function providersJson({ providers, devices }: ProviderList): string {
       free_bytes: freeBytes,
     })),
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }
