@@ -38,6 +38,7 @@ import { locateModel } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import { dataName, modelName } from "./run-names.js";
 import type { ComputeOptions, ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
@@ -118,6 +119,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const { folder, defaultOutput } = await locateModel(options);
   onProgress?.({ stage: "open" });
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
+  const inputs = { name: await modelName(folder), data: await dataName(options.data) };
   const output = options.inPlace ? folder : resolve(options.output ?? defaultOutput);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
@@ -136,7 +138,9 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...settings,
     provider,
     checkpoint,
+    ...inputs,
     samples: tokenIds.length,
+    samplesAtMost: settings.samples,
     tokens,
     tokenizerSha256: tokenizer.tokenizerSha256,
     promptsSha256: encoded.textsSha256,

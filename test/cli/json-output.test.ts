@@ -1,6 +1,7 @@
 // What machines read: every document says which version of its form it has, a schema in schemas/ describes each, and a
 // failure is a document, too. `run-cli.ts` holds the --json of every other test against the schemas.
 
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import * as library from "../../src/index.js";
@@ -56,6 +57,44 @@ test.each(Object.entries(VARIANTS))("a verification %s is what verify.json descr
   expect(schemaErrors("verify", { ...document, another: 1 })).not.toEqual([]);
   const { verdict: _, ...without } = document;
   expect(schemaErrors("verify", without)).not.toEqual([]);
+});
+
+describe("kv_scales.json", () => {
+  const recordIn = (folder: string): Record<string, unknown> =>
+    JSON.parse(readFileSync(join(folder, "kv_scales.json"), "utf8"));
+
+  test("is what its schema describes, of a calibration, a conversion and one without an earlier record; with no path", async () => {
+    const example = makeExample(temporaryFolder());
+    const converted = join(example.root, "converted");
+    const bare = join(example.root, "bare");
+    await runMain(calibrationOf(example, "--format", "vllm", "--quiet"));
+    await runMain(["convert", example.output, "-o", converted, "--format", "tgi", "--quiet"]);
+    const record = recordIn(example.output);
+    expect(record).toMatchObject({ schema_version: 1, model: "model", data: "prompts.txt" });
+    expect(record.command).toMatch(/^create-kv-scales model --format vllm .* --data prompts\.txt .*--provider cpu$/);
+    expect(recordIn(converted).command).toBe(String(record.command).replace("vllm", "tgi"));
+    rmSync(join(converted, "kv_scales.json"));
+    await runMain(["convert", converted, "-o", bare, "--format", "tgi-separate", "--quiet"]);
+    for (const found of [record, recordIn(bare)]) {
+      expect(schemaErrors("kv_scales", found)).toEqual([]);
+      expect(JSON.stringify(found)).not.toContain(example.root);
+    }
+    expect(schemaErrors("kv_scales", { ...record, path: "x" })).not.toEqual([]);
+  });
+
+  test("of an earlier version, without these keys, is read all the same", async () => {
+    const example = makeExample(temporaryFolder());
+    await runMain(calibrationOf(example, "--format", "vllm", "--quiet"));
+    const { schema_version: _, model: _model, data: _data, command: _command, ...older } = recordIn(example.output);
+    writeFileSync(join(example.output, "kv_scales.json"), JSON.stringify(older));
+    expect(await runMain(["inspect", example.output])).toMatchObject({ exitCode: 0 });
+    const converted = join(example.root, "converted");
+    const { stdout } = await runMain(["convert", example.output, "-o", converted, "--format", "tgi", "--json"]);
+    expect(JSON.parse(stdout)).toMatchObject({ source: "absmax" });
+    const record = recordIn(converted);
+    expect(schemaErrors("kv_scales", record)).toEqual([]);
+    expect(Object.keys(record)).not.toContain("command");
+  });
 });
 
 describe("when a run with --json fails", () => {
