@@ -9,15 +9,23 @@ import { addDiffCommand } from "./commands/diff.js";
 import { addInspectCommand } from "./commands/inspect.js";
 import { addProvidersCommand } from "./commands/providers.js";
 import { addVerifyCommand } from "./commands/verify.js";
-import { isFolderGone, isOutOfFileHandles, KvScalesError, messageOf, throwIfAborted, UsageError } from "./errors.js";
+import {
+  CheckpointError,
+  isFolderGone,
+  isOutOfFileHandles,
+  KvScalesError,
+  messageOf,
+  throwIfAborted,
+  UsageError,
+} from "./errors.js";
 import { EXIT_INTERRUPTED, type Interrupts, listenForInterrupts } from "./interrupts.js";
 import { TOOL_VERSION } from "./pipeline/tool-version.js";
+import { failureJson } from "./report/result-json.js";
 import { showLine } from "./report/shown-text.js";
 import { TextOutput } from "./report/text-output.js";
 
 const EXIT_BUG = 1;
 const EXIT_USAGE = 2;
-const EXIT_UNREADABLE = 3;
 
 /** Characters of an error's message. It may name several paths. */
 const MESSAGE_LIMIT = 4000;
@@ -51,6 +59,9 @@ export async function main(argv: readonly string[], host: Host = process): Promi
       await createProgram({ stdout, stderr, signal }).parseAsync(argv, { from: "user" });
     });
     signal.addEventListener("abort", endPrinting);
+    const failure = errors.map(failureOf).find(({ exitCode }) => exitCode !== 0);
+    // A result that is there is never followed by a second document.
+    if (failure !== undefined && asksForJson(argv) && stdout.isUnwritten) stdout.write(failureJson(failure));
     errors.push(...(await errorsOf(() => stdout.flushed())));
     return errors.map((error) => reportError(error, stderr)).find((code) => code !== 0) ?? 0;
   } finally {
@@ -101,24 +112,43 @@ function showUsageError(text: string): string {
   return `${showLine(message, MESSAGE_LIMIT)}${suggestion}\n`;
 }
 
-function reportError(error: unknown, stderr: TextOutput): number {
-  // commander has printed its message already; asking for help or the version is no error.
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+/** Whether `--json` is among the options. */
+function asksForJson(argv: readonly string[]): boolean {
+  const end = argv.indexOf("--");
+  return argv.slice(0, end === -1 ? argv.length : end).includes("--json");
+}
+
+interface Failure {
+  /** One of our own, unless it is a bug. */
+  readonly error: unknown;
+  readonly exitCode: number;
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof KvScalesError) return { error, exitCode: error.exitCode };
+  if (error instanceof CommanderError) {
+    const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+    return { error: new UsageError(message, { cause: error }), exitCode: error.exitCode === 0 ? 0 : EXIT_USAGE };
+  }
   if (isFolderGone(error)) {
     const message = `Here ${messageOf(error)}. Change to another folder, or give whole paths.`;
-    return reportError(new UsageError(message, { cause: error }), stderr);
+    return failureOf(new UsageError(message, { cause: error }));
   }
+  if (isOutOfFileHandles(error)) return failureOf(new CheckpointError(messageOf(error), { cause: error }));
+  return { error, exitCode: EXIT_BUG };
+}
+
+function reportError(thrown: unknown, stderr: TextOutput): number {
+  const { error, exitCode } = failureOf(thrown);
+  // commander has printed its message already; asking for help or the version is no error.
+  if (thrown instanceof CommanderError) return exitCode;
+  // Messages quote files, names and servers.
   if (error instanceof KvScalesError) {
-    // Messages quote files, names and servers.
     stderr.write(`Error: ${showLine(error.message.trimEnd(), MESSAGE_LIMIT)}\n`);
-    return error.exitCode;
+  } else {
+    stderr.write(`This is a bug in create-kv-scales, please report it with these lines:\n${describeBug(error)}\n`);
   }
-  if (isOutOfFileHandles(error)) {
-    stderr.write(`Error: ${messageOf(error)}\n`);
-    return EXIT_UNREADABLE;
-  }
-  stderr.write(`This is a bug in create-kv-scales, please report it with these lines:\n${describeBug(error)}\n`);
-  return EXIT_BUG;
+  return exitCode;
 }
 
 /** The message on one line, then where it came from. */

@@ -9,6 +9,7 @@ import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { CALIBRATION_DEFAULTS } from "../pipeline/run-options.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
+import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
 import {
@@ -71,7 +72,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .addOption(assumeHarmlessOption())
     .option("--json", "print the result as JSON")
-    .option("-q, --quiet", "print the output folder alone")
+    .option("-q, --quiet", "print the output folder alone; warnings on stderr")
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
 }
 
@@ -84,7 +85,7 @@ function number(flags: string, description: string, parse: (text: string) => num
 }
 
 async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
-  const { stdout, signal } = context;
+  const { stdout, stderr, signal } = context;
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
   const { calibrate } = await import("../pipeline/calibrate.js");
   const { calibrationJson, calibrationReport } = await import("../report/calibration-report.js");
@@ -96,6 +97,8 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
   const seconds = (performance.now() - start) / 1000;
   const elsewhere = `The result is in ${result.output}.`;
   if (json) stdout.write(calibrationJson(result, seconds), elsewhere);
-  else if (quiet) stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
-  else stdout.write(calibrationReport(result, screenOf(stdout), seconds), elsewhere);
+  else if (quiet) {
+    stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
+    stderr.write(warningLines(result.warnings));
+  } else stdout.write(calibrationReport(result, screenOf(stdout), seconds), elsewhere);
 }

@@ -6,6 +6,7 @@ import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
+import { warningLines } from "../report/warning-lines.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
 import { withProgress } from "./with-progress.js";
@@ -39,12 +40,12 @@ export function addConvertCommand(program: Command, context: CommandContext): vo
     .option("--force", "replace an earlier result")
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .option("--json", "print the result as JSON")
-    .option("-q, --quiet", "print the output folder alone")
+    .option("-q, --quiet", "print the output folder alone; warnings on stderr")
     .action((model: string, flags: ConvertFlags) => runConvert(model, flags, context));
 }
 
 async function runConvert(model: string, flags: ConvertFlags, context: CommandContext): Promise<void> {
-  const { stdout, signal } = context;
+  const { stdout, stderr, signal } = context;
   const { json, quiet = false, ...options } = flags;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   const { convert } = await import("../pipeline/convert.js");
@@ -54,6 +55,8 @@ async function runConvert(model: string, flags: ConvertFlags, context: CommandCo
   );
   const elsewhere = `The result is in ${conversion.output}.`;
   if (json) stdout.write(conversionJson(conversion), elsewhere);
-  else if (quiet) stdout.write(`${showLine(conversion.output, PATH_LIMIT)}\n`, elsewhere);
-  else stdout.write(conversionReport(conversion, screenOf(stdout)), elsewhere);
+  else if (quiet) {
+    stdout.write(`${showLine(conversion.output, PATH_LIMIT)}\n`, elsewhere);
+    stderr.write(warningLines(conversion.warnings));
+  } else stdout.write(conversionReport(conversion, screenOf(stdout)), elsewhere);
 }

@@ -9,6 +9,7 @@ import { BASELINES, GENERATION_DEFAULTS, VERIFICATION_DEFAULTS } from "../pipeli
 import { TOOL_VERSION } from "../pipeline/tool-version.js";
 import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
 import { screenOf } from "../report/screen.js";
+import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
 import {
@@ -90,7 +91,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .option("--html <file>", "also write the report as one HTML file, with plots", parseText)
     .option("--markdown <file>", "also write the report as Markdown", parseText)
     .option("--junit <file>", "also write the verdict as JUnit XML", parseText)
-    .option("-q, --quiet", "print the verdict alone")
+    .option("-q, --quiet", "print the verdict alone; warnings on stderr")
     .action((model: string | undefined, flags: VerifyFlags) => runVerify(model, flags, context));
 }
 
@@ -102,7 +103,7 @@ function parseArms(text: string): ArmName[] {
 }
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
-  const { stdout, signal } = context;
+  const { stdout, stderr, signal } = context;
   const { json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
   const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = others;
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
@@ -134,8 +135,10 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
   );
   const seconds = (performance.now() - start) / 1000;
   if (json) stdout.write(verifyJson(result, seconds));
-  else if (quiet) stdout.write(`${result.verdict.name}\n`);
-  else stdout.write(verifyReport(result, screenOf(stdout), seconds));
+  else if (quiet) {
+    stdout.write(`${result.verdict.name}\n`);
+    stderr.write(warningLines(result.warnings));
+  } else stdout.write(verifyReport(result, screenOf(stdout), seconds));
   // The verdict first: it decides the exit code, whatever becomes of the reports.
   const failures = await writeReportFiles(reports, { result, seconds });
   if (!result.verdict.passed) {

@@ -37,6 +37,7 @@ import { locateModel, placeOfResult } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import { dataName, modelName } from "./run-names.js";
 import { CALIBRATION_DEFAULTS, type ComputeOptions, type ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
@@ -109,6 +110,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const output = options.inPlace ? folder : await placeOfResult(located, options.output, "FP8-KV");
   onProgress?.({ stage: "open" });
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
+  const inputs = { name: await modelName(folder), data: await dataName(options.data) };
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
@@ -126,7 +128,9 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...settings,
     provider,
     checkpoint,
+    ...inputs,
     samples: tokenIds.length,
+    samplesAtMost: settings.samples,
     tokens,
     tokenizerSha256: tokenizer.tokenizerSha256,
     promptsSha256: encoded.textsSha256,

@@ -1,5 +1,5 @@
 // The record of a calibration: what kv_scales.json and the metadata of the scales' shard say about where they come from.
-// Holds no date and no path, so that the same input gives the same bytes.
+// Holds no date and no path, so that the same input gives the same bytes. schemas/kv_scales.json describes it.
 
 import { patchConfigText } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -11,16 +11,25 @@ import type { LayerRange } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { runtimeVersion } from "../runtime/session.js";
+import { commandOf, type ModelName } from "./run-names.js";
 import { sha256 } from "./texts-hash.js";
 import { TOOL_VERSION } from "./tool-version.js";
 
+/** Of kv_scales.json. To be raised when a key goes away or gets another meaning; a new key does not raise it. */
+export const RECORD_SCHEMA_VERSION = 1;
+
 export interface RecordFacts {
   readonly checkpoint: Checkpoint;
+  readonly name: ModelName;
+  /** What the prompts are called. */
+  readonly data: string;
   readonly provider: ProviderName;
   readonly dtype: Float8Name;
   readonly format: OutputFormatName;
   readonly headroom: number;
+  /** How many prompts there were, of as many as were asked for. */
   readonly samples: number;
+  readonly samplesAtMost: number;
   readonly tokens: number;
   readonly sequenceLength: number;
   readonly seed: number;
@@ -43,7 +52,15 @@ export function recordText(facts: RecordFacts): string {
   }));
   const assumed = facts.assumeHarmless.length > 0 && { assumed_harmless: facts.assumeHarmless };
   const experts = facts.experts.length > 0 && { experts: facts.experts };
-  return `${JSON.stringify({ ...provenance(facts), ...assumed, layers, ...experts }, null, 2)}\n`;
+  const names = { schema_version: RECORD_SCHEMA_VERSION, ...inputNames(facts) };
+  const record = { ...names, ...provenance(facts), ...assumed, layers, ...experts };
+  return `${JSON.stringify(record, null, 2)}\n`;
+}
+
+/** What the inputs are called. Not in the shard, which is the same for the same inputs under other names. */
+function inputNames({ name: { model, commit }, data, ...facts }: RecordFacts): Record<string, string> {
+  const command = commandOf({ ...facts, model, commit, data, samples: facts.samplesAtMost });
+  return { model, ...(commit !== undefined && { commit }), data, command };
 }
 
 /** `__metadata__` of the shard with the scales: the format allows strings only. */

@@ -8,6 +8,8 @@ import { RECORD_FILE, withoutFiles } from "../checkpoint/result-record.js";
 import { readOptionalTextFile } from "../checkpoint/text-files.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
+import { RECORD_SCHEMA_VERSION } from "./calibration-record.js";
+import { commandWith } from "./run-names.js";
 import { TOOL_VERSION } from "./tool-version.js";
 
 export interface RecordedLayer {
@@ -25,8 +27,10 @@ export interface ScaleRecord {
   readonly headroom: number | undefined;
   readonly layers: readonly RecordedLayer[];
   /** All that the record says of the scales, for the next one. */
-  readonly json: Readonly<Record<string, unknown>>;
+  readonly json: Json;
 }
+
+type Json = Readonly<Record<string, unknown>>;
 
 /**
  * The record beside a checkpoint; undefined when there is none, or none that this program wrote.
@@ -52,7 +56,11 @@ export function convertedRecord(
   scales: readonly LayerScales[],
   names: ScaleNames,
 ): { readonly text: string; readonly metadata: Record<string, string> } {
-  const { layers: _, ...known } = earlier?.json ?? { tool: "create-kv-scales", tool_version: TOOL_VERSION };
+  const fresh = { tool: "create-kv-scales", tool_version: TOOL_VERSION };
+  const json: Json = earlier?.json ?? fresh;
+  const { schema_version: _version, model, commit, data, command: _command, layers: _, experts, ...known } = json;
+  const command = earlier && commandOfConverted(earlier, { format, dtype });
+  const inputs = { schema_version: RECORD_SCHEMA_VERSION, model, commit, data, command };
   const provenance = { ...known, dtype, kv_scales_format: format };
   const layers = scales.map(({ layer, kScale, vScale, kvScale }) => ({
     layer,
@@ -64,9 +72,20 @@ export function convertedRecord(
   }));
   const metadata = Object.entries(provenance).filter(([, value]) => ["string", "number"].includes(typeof value));
   return {
-    text: `${JSON.stringify({ ...provenance, layers }, null, 2)}\n`,
+    text: `${JSON.stringify({ ...inputs, ...provenance, layers, experts }, null, 2)}\n`,
     metadata: { format: "pt", ...Object.fromEntries(metadata.map(([key, value]) => [key, String(value)])) },
   };
+}
+
+/** The command that would have given the converted scales; undefined when the record has none, as older ones. */
+function commandOfConverted(
+  { json, dtype }: ScaleRecord,
+  to: { readonly format: OutputFormatName; readonly dtype: Float8Name },
+): string | undefined {
+  const { command, model, commit, kv_scales_format: format } = json;
+  if (typeof model !== "string" || typeof format !== "string") return undefined;
+  const from = { model, commit: typeof commit === "string" ? commit : undefined, format, dtype };
+  return commandWith(command, from, to);
 }
 
 function isRecordedLayer(value: unknown): value is RecordedLayer {

@@ -1,8 +1,8 @@
 // The list of architectures as people read it in a terminal, and as JSON for machines. Pure: text out.
 
 import type { ArchitectureList } from "../pipeline/list-architectures.js";
+import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
-import { jsonDocument } from "./shown-text.js";
 import { wrapText } from "./wrapped-text.js";
 
 const GAP = 2;
@@ -32,7 +32,7 @@ export function architecturesReport({ supported, unsupported }: ArchitectureList
 
 /** The result for machines. Keys are stable. */
 export function architecturesJson({ supported, unsupported }: ArchitectureList): string {
-  return jsonDocument({
+  return resultJson({
     supported: supported.map(({ modelType, covers, decoderKey }) => ({
       ...{ model_type: modelType, covers, decoder_key: decoderKey ?? null },
     })),

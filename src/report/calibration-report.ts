@@ -6,8 +6,9 @@ import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
+import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
-import { jsonDocument, PATH_LIMIT, type Shown, shown } from "./shown-text.js";
+import { PATH_LIMIT, type Shown, shown } from "./shown-text.js";
 import { type Column, tableLines } from "./table.js";
 import { formatBar, formatValue } from "./text.js";
 import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
@@ -137,5 +138,5 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     layers: layerRecords(result.ranges, result.scales),
     ...(result.experts.length > 0 && { experts: result.experts }),
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }

@@ -2,8 +2,9 @@
 
 import { counted } from "../counted.js";
 import type { Conversion } from "../pipeline/convert.js";
+import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
-import { jsonDocument, shown } from "./shown-text.js";
+import { shown } from "./shown-text.js";
 import { formatValue } from "./text.js";
 import { CONTINUED, wrapText } from "./wrapped-text.js";
 
@@ -43,5 +44,5 @@ export function conversionJson(conversion: Conversion): string {
     warnings,
     layers,
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }

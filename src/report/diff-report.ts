@@ -2,8 +2,9 @@
 
 import { layerList } from "../numerics/layer-names.js";
 import type { ComparedCheckpoint, Difference, LayerRatios } from "../pipeline/diff.js";
+import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
-import { jsonDocument, type Shown, shown } from "./shown-text.js";
+import { type Shown, shown } from "./shown-text.js";
 import { tableLines } from "./table.js";
 import { wrapText } from "./wrapped-text.js";
 
@@ -69,5 +70,5 @@ export function differenceJson({ a, b, layers, onlyInA, onlyInB, largest }: Diff
     only_in_b: onlyInB,
     largest: largest ?? null,
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }

@@ -2,8 +2,9 @@
 
 import { counted } from "../counted.js";
 import type { InspectedEngine, Inspection } from "../pipeline/inspect.js";
+import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
-import { jsonDocument, type Shown, type ShownText, shown } from "./shown-text.js";
+import { type Shown, type ShownText, shown } from "./shown-text.js";
 import { tableLines } from "./table.js";
 import { formatValue } from "./text.js";
 import { CONTINUED, wrapText } from "./wrapped-text.js";
@@ -115,7 +116,7 @@ export function inspectionJson(inspection: Inspection): string {
     })),
     problems,
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }
 
 function scaleJson({ name, dtype, shape, file, values }: Scale) {

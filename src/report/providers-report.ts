@@ -1,8 +1,9 @@
 // The list of providers as people read it in a terminal, and as JSON for machines. Pure: text out.
 
 import type { ListedProvider, ProviderList } from "../pipeline/list-providers.js";
+import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
-import { jsonDocument, type Shown, shown } from "./shown-text.js";
+import { type Shown, shown } from "./shown-text.js";
 import { formatBytes } from "./text.js";
 import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
 
@@ -73,5 +74,5 @@ export function providersJson({ providers, devices }: ProviderList): string {
       free_bytes: freeBytes,
     })),
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }

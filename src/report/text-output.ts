@@ -14,6 +14,7 @@ export class TextOutput {
   #written: Promise<void> = Promise.resolve();
   #failure: OutputWriteError | undefined;
   #isClosed = false;
+  #isUnwritten = true;
 
   constructor(stream: NodeJS.WriteStream) {
     this.stream = stream;
@@ -26,11 +27,17 @@ export class TextOutput {
     return this.stream.isTTY === true;
   }
 
+  /** Whether nothing was to be written so far. */
+  get isUnwritten(): boolean {
+    return this.#isUnwritten;
+  }
+
   /**
    * Writes a text; colours stay in a terminal alone. Never throws: `flushed` does.
    * @param elsewhere what a reader who does not get the text still has, as a sentence
    */
   write(text: string, elsewhere = ""): void {
+    this.#isUnwritten = false;
     if (this.#isClosed) return;
     const writing = this.#writeOut(showLines(text, { colors: this.isTTY })).catch((cause) => {
       if (this.#isClosed) return;

@@ -11,7 +11,7 @@ import type {
   MeasuredCache,
   VerifyResult,
 } from "../pipeline/verify-result.js";
-import { jsonDocument } from "./shown-text.js";
+import { resultJson } from "./result-json.js";
 import { noiseFloorFor, noiseFloorOf } from "./verify-figures.js";
 import { storedAs } from "./verify-generation.js";
 
@@ -64,7 +64,7 @@ export function verifyJson(result: VerifyResult, seconds: number): string {
     generation: result.generation === undefined ? null : generationRecord(result.generation),
     warnings: result.warnings,
   };
-  return jsonDocument(summary);
+  return resultJson(summary);
 }
 
 function armRecord(arm: ArmResult, result: VerifyResult) {

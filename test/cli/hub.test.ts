@@ -39,6 +39,13 @@ test("a hub id is fetched into the cache and gives the same scales as the folder
   await runCli(calibrationOf(example));
   const scales = "model-kv-scales.safetensors";
   expect(readFileSync(join(output, scales))).toEqual(readFileSync(join(example.output, scales)));
+  const record: unknown = JSON.parse(readFileSync(join(output, "kv_scales.json"), "utf8"));
+  expect(record).toMatchObject({
+    model: server.repo,
+    commit: "c".repeat(40),
+    data: "prompts.txt",
+    command: expect.stringMatching(/^create-kv-scales acme\/tiny --revision c{40} --format tgi .*--data prompts\.txt /),
+  });
 });
 
 test("the weights of the result are the blobs of the cache, not copies and not links to them", async () => {

@@ -69,7 +69,7 @@ describe("the package", () => {
     );
     expect(paths.some((path) => /^calibration-data\/calibration\/.*\.jsonl$/.test(path))).toBe(true);
     const allowed =
-      /^(package\.json|LICENSE|[A-Z_]+\.md|(bin|dist|docs|calibration-data|examples\/tiny-llama)\/.+|examples\/README\.md)$/;
+      /^(package\.json|LICENSE|[A-Z_]+\.md|(bin|dist|docs|schemas|calibration-data|examples\/tiny-llama)\/.+|examples\/README\.md)$/;
     expect(paths.filter((path) => !allowed.test(path))).toEqual([]);
     expect(paths.filter((path) => /\.test\.|\.py$|\.map$|\.tsbuildinfo$|(?<!\.d)\.ts$|\/\./.test(path))).toEqual([]);
     expect(size).toBeLessThan(MAX_PACKED_BYTES);

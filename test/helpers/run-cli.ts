@@ -5,6 +5,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { requireDescribedJson } from "./json-schemas.js";
 
 export const REPOSITORY = fileURLToPath(new URL("../..", import.meta.url));
 export const PROGRAM = join(REPOSITORY, "bin/create-kv-scales.js");
@@ -27,7 +28,14 @@ export function startCli(
   args: readonly string[],
   options: CliOptions = {},
 ): { child: ChildProcess; done: Promise<CliResult> } {
-  return startProgram(process.execPath, [PROGRAM, ...args], options);
+  const { child, done } = startProgram(process.execPath, [PROGRAM, ...args], options);
+  return { child, done: done.then((result) => checked(args, result)) };
+}
+
+/** Every --json of every test is held against its schema. What is broken off is for its own test to judge. */
+function checked(args: readonly string[], result: CliResult): CliResult {
+  if (result.signal === null) requireDescribedJson(args, result.stdout);
+  return result;
 }
 
 /** Runs the program to its end. */
@@ -67,7 +75,7 @@ export async function runMain(args: readonly string[]): Promise<CliResult> {
   const { main } = (await import(pathToFileURL(join(REPOSITORY, "dist/cli.js")).href)) as { main: Main };
   const [stdout, stderr] = [recorder(), recorder()];
   const exitCode = await main(args, { stdout: stdout.stream, stderr: stderr.stream });
-  return { exitCode, signal: null, stdout: stdout.text(), stderr: stderr.text() };
+  return checked(args, { exitCode, signal: null, stdout: stdout.text(), stderr: stderr.text() });
 }
 
 function recorder(): { stream: Writable; text(): string } {

@@ -188,6 +188,7 @@ describe("the JSON", () => {
 
   test("has keys that stay as they are", () => {
     expect(Object.keys(json)).toEqual([
+      "schema_version",
       "output",
       "in_place",
       "model_type",

@@ -25,6 +25,7 @@ test("keys stay as they are", () => {
   const result = resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"] });
   expect(keysOf(jsonOf(result))).toEqual([
     ...[
+      "schema_version",
       "checkpoint",
       "model_type",
       "provider",

@@ -1,0 +1,89 @@
+// What kv_scales.json calls the inputs of a run: ids on the hub and base names, and the command that gives the same scales
+// again. Never a path of this machine: the same input gives the same bytes wherever it lies.
+
+import { realpath, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
+import type { OutputFormatName } from "../checkpoint/output-formats.js";
+import type { Float8Name } from "../numerics/float8.js";
+
+/** Where the hub's cache has the files of a commit. */
+const SNAPSHOT = /[/\\]models--(?<repo>[^/\\]+)[/\\]snapshots[/\\](?<commit>[0-9a-f]{40})$/;
+
+/** In place of a data file's name. */
+const SHIPPED_DATA = "shipped";
+
+export interface ModelName {
+  /** `org/name` of what came from the hub, else the folder's name. */
+  readonly model: string;
+  /** Of what came from the hub: what its revision stood for. */
+  readonly commit: string | undefined;
+}
+
+/** @param folder where the checkpoint lies, as a whole path */
+export async function modelName(folder: string): Promise<ModelName> {
+  const { repo, commit } = SNAPSHOT.exec(await realpath(folder).catch(() => folder))?.groups ?? {};
+  if (repo === undefined) return { model: basename(folder), commit: undefined };
+  return { model: repo.replaceAll("--", "/"), commit };
+}
+
+/** @param data path of the prompts, or what else they are called; undefined for those of the package */
+export async function dataName(data: string | undefined): Promise<string> {
+  if (data === undefined) return SHIPPED_DATA;
+  const isPath = await stat(data).then(
+    () => true,
+    () => false,
+  );
+  return isPath ? basename(resolve(data)) : data;
+}
+
+export interface CommandFacts extends ModelName {
+  readonly format: OutputFormatName;
+  readonly dtype: Float8Name;
+  readonly headroom: number;
+  readonly data: string;
+  readonly samples: number;
+  readonly sequenceLength: number;
+  readonly seed: number;
+  readonly provider: string;
+  readonly assumeHarmless: readonly string[];
+}
+
+/** The command line of a calibration: every option that changes scales, defaults too, since those may change. */
+export function commandOf(facts: CommandFacts): string {
+  const { headroom, data, samples, sequenceLength, seed, provider, assumeHarmless } = facts;
+  const words = [
+    ...["--headroom", String(headroom)],
+    ...(data === SHIPPED_DATA ? [] : ["--data", data]),
+    ...["--samples", String(samples), "--sequence-length", String(sequenceLength), "--seed", String(seed)],
+    ...["--provider", provider],
+    ...assumeHarmless.flatMap((key) => ["--assume-harmless", key]),
+  ];
+  return [commandStart(facts), ...words.map(shellWord)].join(" ");
+}
+
+/** The same command for scales in another format. Undefined when it is none of ours. */
+export function commandWith(
+  command: unknown,
+  before: ModelName & { readonly format: string; readonly dtype: string },
+  after: { readonly format: string; readonly dtype: string },
+): string | undefined {
+  const start = commandStart(before);
+  if (typeof command !== "string" || !command.startsWith(`${start} `)) return undefined;
+  return commandStart({ ...before, ...after }) + command.slice(start.length);
+}
+
+function commandStart({
+  model,
+  commit,
+  format,
+  dtype,
+}: ModelName & { readonly format: string; readonly dtype: string }): string {
+  const revision = commit === undefined ? [] : ["--revision", commit];
+  const words = ["create-kv-scales", model, ...revision, "--format", format, "--dtype", dtype];
+  return words.map(shellWord).join(" ");
+}
+
+/** In quotes where a shell would read more than a name. */
+function shellWord(text: string): string {
+  return /^[\w./:@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
