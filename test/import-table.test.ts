@@ -24,7 +24,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "pipeline/verify-result",
   ],
   "import-in-turn": [],
-  cli: ["commands", "pipeline/tool-version", "report/shown-text", "report/text-output", "interrupts"],
+  cli: [
+    "commands",
+    "pipeline/tool-version",
+    "report/result-json",
+    "report/shown-text",
+    "report/text-output",
+    "interrupts",
+  ],
   commands: ["pipeline", "report", "checkpoint/output-formats", "checkpoint/place-file", "numerics/float8"],
   report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],
   pipeline: [

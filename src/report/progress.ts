@@ -1,20 +1,28 @@
 // Progress on stderr: one spinner line in a terminal, a plain line now and then elsewhere, nothing with --quiet.
 // The only importer of the spinner. Knows nothing of results.
 
-import { formatCount } from "../counted.js";
+import { counted, formatCount } from "../counted.js";
 import type { CalibrationProgress } from "../pipeline/calibrate.js";
 import type { InstallProgress } from "../pipeline/install-provider.js";
 import type { ProbeProgress } from "../pipeline/list-providers.js";
 import type { VerificationProgress } from "../pipeline/verify.js";
+import { widthOf } from "./screen.js";
 import { showLine } from "./shown-text.js";
 import { formatBar, formatBytes, formatSeconds } from "./text.js";
 import type { TextOutput } from "./text-output.js";
+import { clipText } from "./verify-lines.js";
 
 /** In a log, a line this often says that the work goes on without burying the rest. */
-const LOG_INTERVAL_MS = 10_000;
+const LOG_INTERVAL_MS = 30_000;
 const BAR_WIDTH = 16;
+const NARROW_BAR_WIDTH = 6;
+/** Below, the long bar would leave no room for what is said behind it. */
+const NARROW_SCREEN = 70;
 /** Characters of a line: a long name must not fill the screen. */
 const LINE_LIMIT = 200;
+/** What the spinner takes of a line, and the last column, where some terminals begin a new one. */
+const SPINNER_WIDTH = 3;
+const SEPARATOR = " · ";
 
 /** Whatever a command reports while it works. */
 export type Progress = CalibrationProgress | VerificationProgress | ProbeProgress | InstallProgress;
@@ -34,18 +42,17 @@ export interface DisplayOptions {
 /** Chooses how progress is shown. The spinner is loaded for a terminal alone. */
 export async function createProgressDisplay({ output, quiet, color }: DisplayOptions): Promise<ProgressDisplay> {
   if (quiet) return { update() {}, stop() {} };
-  const describeInFull = createDescriber();
-  // Names of files stand in it, which a hub gives.
-  const describe = (progress: Progress) => showLine(describeInFull(progress), LINE_LIMIT);
   const { stream } = output;
-  if (!output.isTTY) return logLines(output, describe);
+  if (!output.isTTY) return logLines(output);
+  const describe = createDescriber(() => barWith(widthOf(stream) < NARROW_SCREEN ? NARROW_BAR_WIDTH : BAR_WIDTH));
   // The terminal stays in its own mode: in raw mode Ctrl-C would not reach the process as a signal.
   const options = { stream, isEnabled: true, discardStdin: false, ...(color ? {} : { color: false as const }) };
   const { default: ora } = await import("ora");
   const spinner = ora({ ...options, text: "Starting" }).start();
   return {
     update(progress) {
-      spinner.text = describe(progress);
+      // Names of files stand in it, which a hub gives.
+      spinner.text = fitLine(showLine(describe(progress), LINE_LIMIT), widthOf(stream) - SPINNER_WIDTH);
     },
     stop() {
       spinner.stop();
@@ -53,30 +60,50 @@ export async function createProgressDisplay({ output, quiet, color }: DisplayOpt
   };
 }
 
-function logLines(output: TextOutput, describe: (progress: Progress) => string): ProgressDisplay {
-  let stage: string | undefined;
-  let last = 0;
+/** A line where a stage begins, then one now and then, each with its time: also while nothing is reported. */
+function logLines(output: TextOutput): ProgressDisplay {
+  const describe = createDescriber(() => percentOf);
+  let latest: Progress | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  const write = (line: string) => output.write(`${timestamp()} ${showLine(line, LINE_LIMIT)}\n`);
   return {
     update(progress) {
-      const now = performance.now();
+      const isNew = progress.stage !== latest?.stage;
+      latest = progress;
+      // Said each time: rates count from the first.
       const line = describe(progress);
-      if (progress.stage === stage && now - last < LOG_INTERVAL_MS) return;
-      stage = progress.stage;
-      last = now;
-      output.write(`${line}\n`);
+      if (!isNew) return;
+      write(line);
+      clearInterval(timer);
+      timer = setInterval(() => write(describe(progressNow())), LOG_INTERVAL_MS).unref();
     },
-    stop() {},
+    stop() {
+      clearInterval(timer);
+    },
   };
+
+  function progressNow(): Progress {
+    return latest ?? { stage: "open" };
+  }
 }
 
+/** "2026-11-26T21:50:03Z" */
+function timestamp(): string {
+  return new Date().toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** How much is done, behind the name of a stage: as a bar, or as a share. */
+type ShareWriter = (done: number, total: number) => string;
+
 /** Remembers when computing began, for the rate. */
-function createDescriber(): (progress: Progress) => string {
+function createDescriber(writer: () => ShareWriter): (progress: Progress) => string {
+  const barOf: ShareWriter = (done, total) => writer()(done, total);
   let start: number | undefined;
   let evaluating: { readonly what: string; readonly start: number } | undefined;
   const describeEvaluating = ({ what, done, tokens }: Extract<Progress, { stage: "evaluate" }>) => {
     if (evaluating?.what !== what) evaluating = { what, start: performance.now() };
     const seconds = (performance.now() - evaluating.start) / 1000;
-    const where = `Verifying ${barOf(done, 1)} ${what} · ${formatCount(tokens)} tokens`;
+    const where = `Verifying ${barOf(done, 1)} ${what} · ${counted(tokens, "token")}`;
     return done === 0 || seconds < 0.5 ? where : `${where} · ${formatSeconds((1 / done - 1) * seconds)} left`;
   };
   let generatingSince: number | undefined;
@@ -99,7 +126,7 @@ function createDescriber(): (progress: Progress) => string {
         return "Tokenizing the prompts";
       case "measure":
         start ??= performance.now();
-        return describeMeasuring(progress, (performance.now() - start) / 1000);
+        return describeMeasuring(progress, barOf, (performance.now() - start) / 1000);
       case "evaluate":
         return describeEvaluating(progress);
       case "generate":
@@ -114,15 +141,30 @@ function createDescriber(): (progress: Progress) => string {
   };
 }
 
-function describeMeasuring(progress: Extract<CalibrationProgress, { stage: "measure" }>, seconds: number): string {
+function describeMeasuring(
+  progress: Extract<CalibrationProgress, { stage: "measure" }>,
+  barOf: ShareWriter,
+  seconds: number,
+): string {
   const { layersDone, layers, tokenLayersDone, tokenLayers, tokens } = progress;
   const where = `Calibrating ${barOf(tokenLayersDone, tokenLayers)} layer ${layersDone}/${layers}`;
-  if (tokenLayersDone === 0 || seconds < 0.5) return `${where} · ${formatCount(tokens)} tokens`;
+  if (tokenLayersDone === 0 || seconds < 0.5) return `${where} · ${counted(tokens, "token")}`;
   const rate = tokenLayersDone / layers / seconds;
   const left = ((tokenLayers - tokenLayersDone) / tokenLayersDone) * seconds;
   return `${where} · ${formatCount(rate)} tokens/s · ${formatSeconds(left)} left`;
 }
 
-function barOf(done: number, total: number): string {
-  return `▕${formatBar(total === 0 ? 0 : done / total, BAR_WIDTH)}▏`;
+/** Leaves out what is said in the middle until a line fits: how long it will still take stands last. */
+function fitLine(line: string, columns: number): string {
+  const [first = "", ...others] = line.split(SEPARATOR);
+  while (others.length > 1 && [first, ...others].join(SEPARATOR).length > columns) others.shift();
+  return clipText([first, ...others].join(SEPARATOR), columns);
+}
+
+function barWith(width: number): ShareWriter {
+  return (done, total) => `▕${formatBar(total === 0 ? 0 : done / total, width)}▏`;
+}
+
+function percentOf(done: number, total: number): string {
+  return `${Math.floor(total === 0 ? 0 : (100 * done) / total)} %,`;
 }

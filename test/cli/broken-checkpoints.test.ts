@@ -10,7 +10,7 @@ import { BROKEN_PROMPTS, BROKEN_TOKENIZERS } from "../helpers/broken-checkpoints
 import { BROKEN_SAFETENSORS } from "../helpers/broken-checkpoints-safetensors.js";
 import { BROKEN_TENSORS } from "../helpers/broken-checkpoints-tensors.js";
 import { calibrationOf, makeExample } from "../helpers/example-checkpoint.js";
-import { type CliResult, runCli, runMain } from "../helpers/run-cli.js";
+import { type CliResult, runCli, runMain, withoutTimes } from "../helpers/run-cli.js";
 import { snapshot, temporaryFolder } from "../helpers/run-cli-folders.js";
 
 const OWN_PROCESS_EVERY = 12;
@@ -55,7 +55,7 @@ async function expectRefusal(row: BrokenInput, run: typeof runCli): Promise<void
 }
 
 function expectOneLine({ exitCode, stdout, stderr }: CliResult, expected: BrokenInput): void {
-  const lines = stderr.trimEnd().split("\n");
+  const lines = withoutTimes(stderr).trimEnd().split("\n");
   const message = lines.at(-1) ?? "";
   expect(message).toMatch(/^Error: \S/);
   expect(message).toMatch(expected.says ?? /./);

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type CliResult, runCli } from "../helpers/run-cli.js";
+import { type CliResult, runCli, withoutTimes } from "../helpers/run-cli.js";
 import { findWebGpuDevice } from "../helpers/webgpu-device.js";
 
 const { env, reason } = await findWebGpuDevice();
@@ -97,7 +97,8 @@ describe.skipIf(env === undefined)(`on a device of WebGPU${reason && ` (skipped:
 
   test("nothing of what drivers and libraries write reaches the terminal", () => {
     // How many lines say how far it is depends on how long it takes.
-    const withoutProgress = (run: typeof onDevice) => run?.stderr.replace(/^Calibrating .*\n/gm, "");
+    const withoutProgress = (run: typeof onDevice) =>
+      withoutTimes(run?.stderr ?? "").replace(/^Calibrating .*\n/gm, "");
     expect(withoutProgress(onDevice)).toBe(withoutProgress(onProcessor));
     expect(onDevice?.stderr).not.toMatch(/vulkan|dawn|onnxruntime/i);
     expect(() => resultOf(onDevice)).not.toThrow();

@@ -68,6 +68,11 @@ export function startProgram(
   return { child, done };
 }
 
+/** Standard error of a run without a terminal, without the times before its lines. */
+export function withoutTimes(stderr: string): string {
+  return stderr.replaceAll(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /gm, "");
+}
+
 type Main = (argv: readonly string[], streams: { stdout: Writable; stderr: Writable }) => Promise<number>;
 
 /** Calls the built `main` in this process: 20 times faster than a process. */

@@ -41,7 +41,10 @@ const DOWNLOAD: CalibrationProgress = {
 };
 
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ["performance", "setInterval", "clearInterval", "Date"] });
+  vi.useFakeTimers({
+    toFake: ["performance", "setInterval", "clearInterval", "Date"],
+    now: Date.parse("2026-11-26T21:50:03Z"),
+  });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -49,41 +52,54 @@ afterEach(() => {
 
 describe("where there is no terminal", () => {
   test.each<[string, Progress, string]>([
-    ["downloading", DOWNLOAD, "Downloading ▕████████        ▏ 1.0 MiB of 2.0 MiB · model.safetensors (2/5)\n"],
+    ["downloading", DOWNLOAD, "Downloading 50 %, 1.0 MiB of 2.0 MiB · model.safetensors (2/5)\n"],
     [
       "downloading nothing",
       { ...DOWNLOAD, receivedBytes: 0, totalBytes: 0 },
-      "Downloading ▕                ▏ 0 B of 0 B · model.safetensors (2/5)\n",
+      "Downloading 0 %, 0 B of 0 B · model.safetensors (2/5)\n",
     ],
     ["opening", { stage: "open" }, "Reading the checkpoint's headers\n"],
     ["tokenizing", { stage: "tokenize" }, "Tokenizing the prompts\n"],
-    ["measuring", measured(0), "Calibrating ▕                ▏ layer 0/4 · 1,000 tokens\n"],
-    ["generating", { stage: "generate", texts: 1, ofTexts: 4, tokens: 64 }, "Generating ▕████            ▏ text 2/4\n"],
-    [
-      "writing",
-      { stage: "write", copiedBytes: 512, totalBytes: 2048 },
-      "Copying weights ▕████            ▏ 512 B of 2.0 KiB\n",
-    ],
-  ])("%s is a line without colours", async (_stage, progress, line) => {
+    ["measuring", measured(0), "Calibrating 0 %, layer 0/4 · 1,000 tokens\n"],
+    ["generating", { stage: "generate", texts: 1, ofTexts: 4, tokens: 64 }, "Generating 25 %, text 2/4\n"],
+    ["writing", { stage: "write", copiedBytes: 512, totalBytes: 2048 }, "Copying weights 25 %, 512 B of 2.0 KiB\n"],
+  ])("%s is a line without colours or bars, with its time", async (_stage, progress, line) => {
     const { written, output } = recorder(false);
     (await createProgressDisplay({ output, quiet: false, color: true })).update(progress);
-    expect(written).toEqual([line]);
+    expect(written).toEqual([`2026-11-26T21:50:03Z ${line}`]);
   });
 
-  test("a new stage is a line at once, the same stage one every ten seconds", async () => {
+  test("a new stage is a line at once, then one every thirty seconds, which says how much is left", async () => {
     const { written, output } = recorder(false);
     const display = await createProgressDisplay({ output, quiet: false, color: true });
     display.update({ stage: "open" });
     display.update({ stage: "tokenize" });
     display.update(measured(0));
-    for (let second = 1; second <= 25; second++) {
+    for (let second = 1; second <= 65; second++) {
       vi.advanceTimersByTime(1000);
-      display.update(measured(second * 100));
+      display.update(measured(second * 50));
     }
     display.stop();
-    const words = written.map((line) => line.split(" ")[0]);
+    const words = written.map((line) => line.split(" ")[1]);
     expect(words).toEqual(["Reading", "Tokenizing", "Calibrating", "Calibrating", "Calibrating"]);
-    expect(written.at(-1)).toContain("layer 2/4 · 25 tokens/s · 20 s left");
+    expect(written.map((line) => line.split(" ")[0]).slice(-3)).toEqual([
+      "2026-11-26T21:50:03Z",
+      "2026-11-26T21:50:33Z",
+      "2026-11-26T21:51:03Z",
+    ]);
+    expect(written.at(-1)).toContain("layer 2/4 · 12 tokens/s · 21 s left");
+  });
+
+  test("work that reports nothing is said to go on, until it stops", async () => {
+    const { written, output } = recorder(false);
+    const display = await createProgressDisplay({ output, quiet: false, color: true });
+    display.update({ stage: "tokenize" });
+    vi.advanceTimersByTime(61_000);
+    display.stop();
+    vi.advanceTimersByTime(61_000);
+    expect(written).toEqual(
+      ["03", "33", "03"].map((s, i) => `2026-11-26T21:5${i === 2 ? 1 : 0}:${s}Z Tokenizing the prompts\n`),
+    );
   });
 });
 
@@ -94,11 +110,28 @@ test("generating says how fast it is, from the first token on", async () => {
   vi.advanceTimersByTime(60_000);
   display.update({ stage: "generate", texts: 0, ofTexts: 2, tokens: 1 });
   vi.advanceTimersByTime(20_000);
-  display.update({ stage: "generate", texts: 1, ofTexts: 2, tokens: 100 });
-  expect(written.at(-1)).toBe("Generating ▕████████        ▏ text 2/2 · 5 tokens/s\n");
+  display.update({ stage: "generate", texts: 1, ofTexts: 2, tokens: 150 });
+  vi.advanceTimersByTime(10_000);
+  display.stop();
+  expect(written.at(-1)).toContain("Generating 50 %, text 2/2 · 5 tokens/s\n");
 });
 
 describe("in a terminal", () => {
+  test.each([
+    [80, "Calibrating ▕████            ▏ layer 1/4 · 250 tokens/s · 3 s left"],
+    [50, "Calibrating ▕█▌    ▏ layer 1/4 · 3 s left"],
+  ])("of %d columns the line fits, and says how much is left", async (columns, line) => {
+    const { written, output } = recorder(true);
+    Object.assign(output.stream, { columns });
+    const display = await createProgressDisplay({ output, quiet: false, color: false });
+    display.update(measured(0));
+    vi.advanceTimersByTime(1000);
+    display.update(measured(1000));
+    vi.advanceTimersByTime(500);
+    display.stop();
+    expect(written.join("")).toContain(line);
+  });
+
   test("one line is redrawn, and cleared when it stops", async () => {
     const { written, output } = recorder(true);
     const display = await createProgressDisplay({ output, quiet: false, color: false });
