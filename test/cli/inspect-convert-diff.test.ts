@@ -4,7 +4,8 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { buildLayout, LAYOUTS, type LayoutName } from "../checkpoint/scale-layouts.js";
-import { calibrationOf, type ExampleFolder, INDEX_FILE, makeExample } from "../helpers/example-checkpoint.js";
+import { calibratedExample } from "../helpers/calibrated-example.js";
+import { calibrationOf, INDEX_FILE, makeExample } from "../helpers/example-checkpoint.js";
 import { runCli, runMain } from "../helpers/run-cli.js";
 import { snapshot, temporaryFolder } from "../helpers/run-cli-folders.js";
 
@@ -14,20 +15,13 @@ function json(path: string): Json {
   return JSON.parse(readFileSync(path, "utf8")) as Json;
 }
 
-/** A calibrated example in the example's `output`. */
-async function calibrated(...options: readonly string[]): Promise<ExampleFolder> {
-  const example = makeExample(temporaryFolder());
-  expect(await runMain(calibrationOf(example, "--quiet", ...options))).toMatchObject({ exitCode: 0 });
-  return example;
-}
-
 function layoutAt(layout: LayoutName): string {
   return buildLayout(LAYOUTS[layout], join(temporaryFolder(), "checkpoint"));
 }
 
 describe("inspect", () => {
   test("passes what this program writes, and changes nothing", async () => {
-    const { output } = await calibrated("--format", "vllm");
+    const { output } = await calibratedExample("--format", "vllm");
     const before = snapshot(output);
     const { exitCode, stdout, stderr } = await runCli(["inspect", output]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: "" });
@@ -37,7 +31,7 @@ describe("inspect", () => {
   });
 
   test.each(["tgi", "tgi-separate", "vllm"])("finds no problem with --format %s", async (format) => {
-    const { output } = await calibrated("--format", format);
+    const { output } = await calibratedExample("--format", format);
     expect(await runMain(["inspect", output])).toMatchObject({ exitCode: 0 });
   });
 
@@ -85,7 +79,7 @@ describe("inspect", () => {
   });
 
   test("reports a kv_scales.json that tells of other scales", async () => {
-    const { output } = await calibrated();
+    const { output } = await calibratedExample("--format", "tgi");
     const path = join(output, "kv_scales.json");
     const record = json(path) as { layers: { kv_scale: number }[] };
     writeFileSync(path, JSON.stringify({ ...record, layers: record.layers.map((l) => ({ ...l, kv_scale: 2 })) }));
@@ -135,18 +129,17 @@ const CONVERSIONS: readonly (readonly [from: readonly string[], to: readonly str
 
 describe("convert", () => {
   test.each(CONVERSIONS)("of %j to %j gives, byte for byte, what calibrating would have given", async (from, to) => {
-    const example = await calibrated(...from);
+    const example = await calibratedExample(...from);
     const headroom = from.includes("--headroom")
       ? from.slice(from.indexOf("--headroom"), from.indexOf("--headroom") + 2)
       : [];
-    const fresh = join(example.root, "fresh");
+    const fresh = await calibratedExample(...to, ...headroom);
     const converted = join(example.root, "converted");
-    await runMain([example.model, "-o", fresh, "--data", example.prompts, "--quiet", ...to, ...headroom]);
     expect(await runMain(["convert", example.output, "-o", converted, "--quiet", ...to])).toMatchObject({
       exitCode: 0,
       stdout: `${converted}\n`,
     });
-    expect(snapshot(converted)).toEqual(snapshot(fresh));
+    expect(snapshot(converted)).toEqual(snapshot(fresh.output));
   });
 
   test("links the weights, and leaves the old scales behind", async () => {
@@ -163,7 +156,7 @@ describe("convert", () => {
   });
 
   test("without a record doubles E4M3FN scales for E4M3FNUZ, and gives kv_scale to both sides with a warning", async () => {
-    const { root, output } = await calibrated("--format", "tgi");
+    const { root, output } = await calibratedExample("--format", "tgi");
     const { layers } = json(join(output, "kv_scales.json")) as { layers: { kv_scale: number }[] };
     rmSync(join(output, "kv_scales.json"));
     const options = ["--format", "tgi-separate", "--dtype", "float8_e4m3fnuz", "--json"];
@@ -181,7 +174,7 @@ describe("convert", () => {
   });
 
   test("with a record of other scales converts the tensors, and says so", async () => {
-    const { root, output } = await calibrated("--format", "vllm");
+    const { root, output } = await calibratedExample("--format", "vllm");
     const path = join(output, "kv_scales.json");
     const record = json(path) as { layers: Json[] };
     writeFileSync(path, JSON.stringify({ ...record, layers: record.layers.map((l) => ({ ...l, k_absmax: 1000 })) }));
@@ -193,7 +186,7 @@ describe("convert", () => {
   });
 
   test("in place needs --force, and then gives what a new folder would hold", async () => {
-    const { root, output } = await calibrated("--format", "tgi");
+    const { root, output } = await calibratedExample("--format", "tgi");
     const refused = await runMain(["convert", output, "--format", "vllm", "--in-place"]);
     expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("--force") });
     const converted = join(root, "converted");
@@ -203,7 +196,7 @@ describe("convert", () => {
   });
 
   test("writes beside the checkpoint, named by the format, unless told where", async () => {
-    const { output } = await calibrated();
+    const { output } = await calibratedExample("--format", "tgi");
     const { stdout } = await runMain(["convert", output, "--format", "vllm", "--quiet"]);
     expect(stdout).toBe(`${output}-vllm\n`);
     expect(existsSync(`${output}-vllm/kv_scales.json`)).toBe(true);
@@ -214,7 +207,7 @@ describe("convert", () => {
     ["to a dtype that the format has not", ["--format", "vllm", "--dtype", "float8_e4m3fnuz"], 2, "Use float8_e4m3fn"],
     ["both in place and elsewhere", ["--format", "vllm", "--in-place", "-o", "x"], 2, "Choose one of"],
   ])("refuses to convert %s", async (_, options, code, message) => {
-    const { output } = await calibrated();
+    const { output } = await calibratedExample("--format", "tgi");
     const { exitCode, stderr } = await runMain(["convert", output, ...options]);
     expect(exitCode).toBe(code);
     expect(stderr).toContain(message);
@@ -228,9 +221,8 @@ describe("convert", () => {
 
 describe("diff", () => {
   test("of a checkpoint with more headroom is that headroom, in every layer", async () => {
-    const { root, model, prompts, output } = await calibrated("--format", "vllm");
-    const wider = join(root, "wider");
-    await runMain([model, "-o", wider, "--data", prompts, "--quiet", "--format", "vllm", "--headroom", "2"]);
+    const { output } = await calibratedExample("--format", "vllm");
+    const { output: wider } = await calibratedExample("--format", "vllm", "--headroom", "2");
     const { exitCode, stdout } = await runMain(["diff", output, wider, "--json"]);
     expect(exitCode).toBe(0);
     const layers = [0, 1, 2].map((layer) => ({ layer, k: 2, v: 2, kv: 2 }));
@@ -238,7 +230,7 @@ describe("diff", () => {
   });
 
   test("of the same scales in two dtypes is none, and says that they differ", async () => {
-    const { root, output } = await calibrated();
+    const { root, output } = await calibratedExample("--format", "tgi");
     const fnuz = join(root, "fnuz");
     await runMain(["convert", output, "-o", fnuz, "--format", "tgi", "--dtype", "float8_e4m3fnuz", "--quiet"]);
     const { exitCode, stdout } = await runMain(["diff", output, fnuz]);
@@ -268,7 +260,8 @@ describe("the main command beside subcommands", () => {
     const example = makeExample(temporaryFolder());
     const [model = "", ...options] = calibrationOf(example, "--format", "vllm", "--quiet");
     expect(await runMain([...options, model])).toMatchObject({ exitCode: 0, stdout: `${example.output}\n` });
-    expect(await runMain([model, ...options, "--force"])).toMatchObject({ exitCode: 0 });
+    const again = await runMain([model, ...options]);
+    expect(again).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("output: exists already") });
   });
 
   test.each(["inspect", "convert", "diff"])("%s has a help of its own", async (command) => {

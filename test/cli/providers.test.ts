@@ -1,6 +1,6 @@
 // Where to compute, end to end on a machine without a GPU: what is listed, chosen, refused, and passed over.
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
@@ -8,7 +8,7 @@ import type * as ListProviders from "../../src/pipeline/list-providers.js";
 import { obstacleOf, thisSystem } from "../../src/runtime/provider-obstacles.js";
 import { calibrationOf, makeExample } from "../helpers/example-checkpoint.js";
 import { driver, preloading, WITH_GPU } from "../helpers/preload.js";
-import { REPOSITORY, runCli, startCli, withoutTimes } from "../helpers/run-cli.js";
+import { REPOSITORY, runCli, runMain, startCli, withoutTimes } from "../helpers/run-cli.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";
 import { findWebGpuDevice } from "../helpers/webgpu-device.js";
 
@@ -40,8 +40,12 @@ function entryOf({ providers }: Listed, name: string): Json {
 }
 
 describe("providers", () => {
-  test("lists each, and marks what auto takes", async () => {
-    const { exitCode, stdout } = await runCli(["providers"]);
+  test("lists each and marks what auto takes, writes nothing, and shows no place in ONNX Runtime's source", async () => {
+    const cwd = temporaryFolder();
+    const { exitCode, stdout, stderr } = await runCli(["providers"], { cwd });
+    expect(stdout + stderr).not.toMatch(/onnxruntime_src|\.cc:\d/);
+    expect(withoutTimes(stderr)).toMatch(/^(Trying \w+\n)+$/);
+    expect(readdirSync(cwd)).toEqual([]);
     expect(exitCode).toBe(0);
     expect(stdout.match(/^\w+(?= +(?:usable|not usable))/gm)).toEqual(NAMES);
     expect(stdout).toMatch(/^cpu +usable +the processor: computes in float32$/m);
@@ -49,7 +53,7 @@ describe("providers", () => {
     if (NO_CUDA_LIBRARY) expect(stdout).toMatch(/^ {2}npx create-kv-scales providers --install cuda$/m);
   });
 
-  test("says the same in JSON, with stable keys", async () => {
+  test("says the same in JSON, with stable keys, and what WebGPU needs where there is no GPU", async () => {
     const listed = await list();
     expect(Object.keys(listed)).toEqual(["automatic", "providers", "devices"]);
     expect(listed.providers.map(({ provider }) => provider)).toEqual(NAMES);
@@ -61,17 +65,8 @@ describe("providers", () => {
       expect(Object.keys(entry)).toEqual(Object.keys(entryOf(listed, "cpu")));
       expect(entry.usable).toBe(entry.obstacle === null);
     }
-  });
-
-  test("writes nothing, and shows no place in ONNX Runtime's source", async () => {
-    const cwd = temporaryFolder();
-    const { stdout, stderr } = await runCli(["providers"], { cwd });
-    expect(stdout + stderr).not.toMatch(/onnxruntime_src|\.cc:\d/);
-    expect(withoutTimes(stderr)).toMatch(/^(Trying \w+\n)+$/);
-  });
-
-  test.skipIf(!ON_LINUX_X64 || HAS_GPU)("says what WebGPU needs where there is no GPU", async () => {
-    const { usable, obstacle } = entryOf(await list(), "webgpu");
+    if (!ON_LINUX_X64 || HAS_GPU) return;
+    const { usable, obstacle } = entryOf(listed, "webgpu");
     expect(usable).toBe(false);
     expect(obstacle).toMatch(
       /WebGPU found no GPU: it needs one with a driver for Vulkan.*\(Failed to get a WebGPU adapter/,
@@ -117,7 +112,7 @@ describe("providers", () => {
     [["providers", "model"], /too many arguments/],
     [["providers", "--device", "0"], /unknown option '--device'/],
   ])("%j: exit 2", async (args, message) => {
-    const { exitCode, stderr } = await runCli(args);
+    const { exitCode, stderr } = await runMain(args);
     expect(exitCode).toBe(USAGE);
     expect(stderr).toMatch(message);
   });
@@ -126,7 +121,7 @@ describe("providers", () => {
 describe("--provider", () => {
   test.skipIf(!NO_CUDA_LIBRARY)("cuda without its library fails with the command that brings it", async () => {
     for (const args of [calibrationOf(makeExample(temporaryFolder())), ["verify"]]) {
-      const { exitCode, stdout, stderr } = await runCli([...args, "--provider", "cuda"]);
+      const { exitCode, stdout, stderr } = await runMain([...args, "--provider", "cuda"]);
       expect({ exitCode, stdout }).toEqual({ exitCode: BROKEN, stdout: "" });
       expect(stderr).toMatch(/^Error: cuda cannot be used: .*: npx create-kv-scales providers --install cuda$/m);
     }
@@ -143,7 +138,7 @@ describe("--provider", () => {
 
   test.skipIf(HAS_GPU)("auto computes on the CPU where there is no GPU, and says nothing about it", async () => {
     const example = makeExample(temporaryFolder());
-    const { exitCode, stdout } = await runCli(
+    const { exitCode, stdout } = await runMain(
       calibrationOf(example, "--json", "--format", "vllm", "--provider", "auto"),
     );
     expect(exitCode).toBe(0);
@@ -170,7 +165,7 @@ describe("--provider", () => {
   });
 
   test.skipIf(!ON_LINUX_X64 || HAS_GPU)("what was asked for by name is not replaced when it fails", async () => {
-    const { exitCode, stdout, stderr } = await runCli(
+    const { exitCode, stdout, stderr } = await runMain(
       calibrationOf(makeExample(temporaryFolder()), "--provider", "webgpu"),
     );
     expect({ exitCode, stdout }).toEqual({ exitCode: BROKEN, stdout: "" });
@@ -190,7 +185,7 @@ describe("--provider", () => {
   ])("%j: exit 2, of calibration and of verify", async (args, message) => {
     const example = makeExample(temporaryFolder());
     for (const command of [calibrationOf(example), ["verify", example.model]]) {
-      const { exitCode, stdout, stderr } = await runCli([...command, ...args]);
+      const { exitCode, stdout, stderr } = await runMain([...command, ...args]);
       expect({ exitCode, stdout }).toEqual({ exitCode: USAGE, stdout: "" });
       expect(stderr).toMatch(message);
     }
