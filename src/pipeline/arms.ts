@@ -1,4 +1,5 @@
-// The caches that a verification compares: what each keeps of K and V. One entry per arm; choices come from its keys.
+// The caches that a verification compares, one entry per arm: what each keeps of K and V. The command line's choices
+// are the keys.
 
 import type { ScalesAsRead } from "../checkpoint/read-scales.js";
 import { type CacheRounding, type Side, scaleAt } from "../graphs/kv-cache.js";

@@ -1,5 +1,5 @@
-// What a batch brings to a segment's graph beside hidden states: token ids, mask, positions, rotations.
-// Knows nothing of what is measured.
+// The inputs of a segment's graph for a batch, beside hidden states: token ids, mask, positions, rotation tables. Knows
+// nothing of what is measured.
 
 import type { Decoder } from "../architectures/description.js";
 import { type Rope, type RopeTables, ropeRegime, ropeTables } from "../architectures/rope.js";
@@ -8,13 +8,13 @@ import { SEGMENT_VALUES } from "../graphs/segment.js";
 import { type Batch, batchMask, batchTokenIds } from "../prompts/batches.js";
 import type { NamedTensors, TensorData } from "../runtime/session.js";
 
-/** What the embedding takes. */
+/** Inputs of the embedding. */
 export function tokenInputs(batch: Batch, tokenIds: readonly (readonly number[])[]): NamedTensors {
   const data = batchTokenIds(batch, tokenIds);
   return { [SEGMENT_VALUES.tokenIds]: { type: "int64", data, shape: [batch.prompts.length, batch.width] } };
 }
 
-/** What layers take beside hidden states. */
+/** Inputs of layers beside hidden states. */
 export function layerInputs(batch: Batch, tables: readonly RopeTables[]): NamedTensors {
   return {
     [SEGMENT_VALUES.mask]: { type: "float32", data: batchMask(batch), shape: [batch.prompts.length, batch.width, 1] },
@@ -23,7 +23,7 @@ export function layerInputs(batch: Batch, tables: readonly RopeTables[]): NamedT
   };
 }
 
-/** How many tokens there are: of each prompt, and in the longest. */
+/** Numbers of tokens: of each prompt, and of the longest. */
 export function countInputs({ lengths, width }: Pick<Batch, "lengths" | "width">): NamedTensors {
   const lastPositions = Int32Array.from(lengths, (length) => length - 1);
   return {
@@ -32,7 +32,7 @@ export function countInputs({ lengths, width }: Pick<Batch, "lengths" | "width">
   };
 }
 
-/** @param tables of each rotation @param rows of the tables: a position each */
+/** @param tables of each rotation @param rows of the tables, one per position */
 export function rotationInputs(tables: readonly RopeTables[], rows: number): NamedTensors {
   const inputs = tables.flatMap(({ cos, sin }, rope) =>
     Object.entries({ cos, sin }).map(([table, data]): [string, TensorData] => [
@@ -43,7 +43,7 @@ export function rotationInputs(tables: readonly RopeTables[], rows: number): Nam
   return Object.fromEntries(inputs);
 }
 
-/** The tables of a decoder's rotations, each made anew only where it must be. */
+/** The tables of a decoder's rotations, reused wherever possible. */
 export class RopeTableCache {
   readonly #caches: readonly TableCache[];
 
@@ -57,7 +57,7 @@ export class RopeTableCache {
   }
 }
 
-/** Tables are the same for all lengths of a regime, so one long table serves every shorter batch. */
+/** Within a regime of the scaling, tables do not depend on the length: one long table serves every shorter batch. */
 class TableCache {
   readonly #rope: Rope;
   #regime = Number.NaN;

@@ -1,4 +1,5 @@
-// Starts the program's own processes, brings their errors over as what they were, and leaves none behind. Knows no work.
+// Starts the program's child processes, passes on their errors with their classes, and leaves no process behind. Knows
+// no work.
 
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
@@ -26,16 +27,16 @@ export interface RunningChild {
 export interface EndOfChild {
   readonly code: number | null;
   readonly killedBy: NodeJS.Signals | null;
-  /** What it wrote last on stderr. */
+  /** The end of its stderr. */
   readonly lastWords: string;
 }
 
-/** How a child says that it failed: as an expected error, or as a bug. */
+/** The message with which a child reports an expected error or a bug. */
 export type ChildFailure =
   | { readonly kind: "error"; readonly name: string; readonly message: string }
   | { readonly kind: "bug"; readonly description: string };
 
-/** A process that it started in turn could keep its stderr open for ever. */
+/** A process that the child started could keep its stderr open forever. */
 const LAST_WORDS_MS = 1000;
 
 const living = new Set<ChildProcess>();
@@ -61,7 +62,7 @@ export function startChild({ module, args = [], execArgv = [], env = process.env
     };
     channel.on("error", (error) => end(null, null, messageOf(error)));
     channel.on("exit", (code, killedBy) => {
-      // What it wrote last, and a large result, can still be on their way when it has gone.
+      // The end of its stderr and a large result can still be in transit when the child has exited.
       const limit = setTimeout(end, LAST_WORDS_MS, code, killedBy);
       channel.on("close", () => {
         clearTimeout(limit);
@@ -87,14 +88,17 @@ function forkOrThrow(...[module, args, options]: Required<Parameters<typeof fork
   );
 }
 
-/** However this process ends, short of being killed; their watchdogs see to that. */
+/** At every end of this process except a kill, for which the children have watchdogs. */
 function stopAllChildren(): void {
   for (const child of living) child.kill("SIGKILL");
 }
 
 const TAIL_LENGTH = 500;
 
-/** What native libraries wrote last: drivers chatter, which belongs on nobody's screen unless the process dies of it. */
+/**
+ * The end of the native libraries' output. It is shown only if the process crashes, because drivers write much that
+ * nobody needs.
+ */
 function keepTail(stream: NodeJS.ReadableStream | null): () => string {
   let tail = "";
   stream?.on("data", (chunk: Buffer) => {
@@ -103,12 +107,12 @@ function keepTail(stream: NodeJS.ReadableStream | null): () => string {
   return () => tail.trim();
 }
 
-/** A signal that asks for the end and reached the child alone, or before this process, means the same there as here. */
+/** A signal that reached only the child, or the child first, is an interrupt of the whole program. */
 export function isInterruption({ killedBy }: EndOfChild): boolean {
   return killedBy !== null && INTERRUPT_SIGNALS.includes(killedBy);
 }
 
-/** Much more than any message has; a text that a file made is cut here, before it is sent. */
+/** Far longer than our messages; a text that comes from a file is cut here, before it is sent. */
 const MAX_MESSAGE_LENGTH = 4000;
 
 /** In the child. */
@@ -119,7 +123,7 @@ export function describeFailure(error: unknown): ChildFailure {
   return { kind: "bug", description: error instanceof Error ? (error.stack ?? error.message) : String(error) };
 }
 
-/** In the parent: the error as its own class again, so that it keeps its exit code. */
+/** In the parent: restores the error's class, and so its exit code. */
 export function reviveFailure(failure: ChildFailure): Error {
   if (failure.kind === "bug") return new Error(failure.description);
   const classes: Readonly<Record<string, unknown>> = { ...errors };

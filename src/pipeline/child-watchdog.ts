@@ -1,11 +1,11 @@
-// A thread of a child process that no work can block: it ends the process when the parent is gone, however that went, or
-// when the process holds more memory than it may. Knows nothing of the work.
+// A thread of a child process that the work cannot block. It ends the process when the parent is gone or the memory
+// limit is exceeded. Knows nothing of the work.
 
 import { writeSync } from "node:fs";
 import { workerData } from "node:worker_threads";
 import { OVER_MEMORY, type WatchdogData } from "./child-supervision.js";
 
-/** Often enough that the end comes within a second on a busy machine, too; looking costs microseconds. */
+/** Often enough that the process ends within a second on a busy machine, too; a check takes microseconds. */
 const INTERVAL_MS = 100;
 
 const { parentId, memoryBytes } = workerData as WatchdogData;
@@ -20,7 +20,7 @@ setInterval(() => {
   }
 }, INTERVAL_MS);
 
-/** On Windows the parent's id stays when the parent has gone, so that is asked for, too. */
+/** On Windows the parent's id does not change when the parent is gone, so that is checked, too. */
 function isOrphan(): boolean {
   if (process.ppid !== parentId) return true;
   try {

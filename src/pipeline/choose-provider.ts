@@ -1,5 +1,4 @@
-// Which provider computes: the one that was asked for, or the best that works. Falls back with a warning, never silently,
-// and only where the user left the choice.
+// Chooses the provider: the named one, or the best that works. Falls back only with `auto`, and with a warning.
 
 import { ProviderError, UsageError } from "../errors.js";
 import { hasNoGpu, type Obstacle, obstacleOf, type System, thisSystem } from "../runtime/provider-obstacles.js";
@@ -13,8 +12,8 @@ export const PROVIDER_CHOICES = { auto: true, ...PROVIDERS } as const;
 
 /**
  * The providers to try, in this order.
- * @param devices when they are chosen, only providers that let one choose are tried
- * @throws ProviderError when the one that was asked for cannot be used here, with what would change that
+ * @param devices if given, only a provider with numbered devices is tried
+ * @throws ProviderError when the named one cannot be used here, with what would change that
  */
 export function providersToTry(
   choice: ProviderChoice,
@@ -46,11 +45,11 @@ function describeObstacle({ what, command }: Obstacle): string {
 export interface Computed<Result> {
   readonly result: Result;
   readonly provider: ProviderName;
-  /** Why better providers were passed over. */
+  /** Why better providers were skipped. */
   readonly warnings: readonly string[];
 }
 
-/** Runs the work on the first provider that does not fail. Errors that are not the provider's end it. */
+/** Runs the work on the first provider that does not fail. Errors other than ProviderError end it. */
 export async function onFirstThatWorks<Result>(
   providers: readonly ProviderName[],
   work: (provider: ProviderName) => Promise<Result>,
@@ -67,7 +66,7 @@ export async function onFirstThatWorks<Result>(
   throw new RangeError("no provider to try");
 }
 
-/** What is said of a provider that nobody has run yet. */
+/** The warning about a provider that nobody has run yet. */
 export function untestedWarning(provider: ProviderName): string[] {
   const { untested = false }: Provider = PROVIDERS[provider];
   return untested

@@ -1,5 +1,5 @@
-// The process that computes: takes one task, sends progress, then the result or the error, and ends. It writes nothing, so
-// nothing is lost whenever it ends.
+// The computing process: takes one task, sends progress, then the result or the error, and ends. It writes no files, so
+// it may be ended at any time.
 
 import { preloadRuntime } from "../runtime/session.js";
 import { describeFailure } from "./child-process.js";
@@ -42,7 +42,7 @@ function runTask<Name extends ComputeTaskName>(task: Name, request: unknown): Pr
   return run(request as TaskRequest<Name>);
 }
 
-/** Outputs are copies that only garbage collection frees, and nothing else would make it run in time. */
+/** Outputs are copies that only garbage collection frees, and nothing else would trigger it in time. */
 function collectOutputs(): void {
   if (process.memoryUsage().arrayBuffers < uncollected + MAX_UNCOLLECTED_BYTES) return;
   globalThis.gc?.({ type: "minor" });
@@ -53,7 +53,7 @@ function send(message: FromChild): void {
   process.send?.(message);
 }
 
-/** The last message; the channel closes when it has gone out. */
+/** Sends the last message and closes the channel after it. */
 function finish(message: FromChild): void {
   process.send?.(message, () => process.disconnect());
 }

@@ -1,5 +1,5 @@
-// Computes in a process of its own. ONNX Runtime computes on the thread that calls it, so here the terminal stays alive
-// and Ctrl-C works at once; and memory can be kept flat, which takes settings that a process only gets when it starts.
+// Computes in a child process. ONNX Runtime computes on the calling thread, so this keeps the terminal responsive and
+// Ctrl-C immediate. It also keeps memory flat, which needs settings that a process reads only when it starts.
 
 import type { ChildProcess } from "node:child_process";
 import { InterruptedError, ProviderError } from "../errors.js";
@@ -18,32 +18,35 @@ export type FromChild =
 
 /** Settings of glibc's allocator; other C libraries do not read them. */
 const ALLOCATOR_SETTINGS = {
-  // Unless told, it raises this limit with every weight that is freed, takes later weights from its heap, and keeps the
-  // heap: memory would grow with the number of segments.
+  // By default glibc raises this limit with every weight that is freed, allocates later weights in its heap, and keeps
+  // the heap: memory would grow with the number of segments.
   MALLOC_MMAP_THRESHOLD_: String(4 * 2 ** 20),
-  // Huge pages for large blocks, where the kernel gives them on request: weights are read with fewer page look-ups.
+  // Huge pages for large blocks, where the kernel provides them on request: weights are read with fewer TLB misses.
   GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
 };
 
-/** A process that is ready for one task. */
+/** A process for one task. */
 export interface ComputeProcess {
-  /** Makes its device ready for what comes. Waits for nothing; what fails will fail again when it matters. */
+  /** Starts to prepare its device. Does not wait; an error here occurs again in the task. */
   warmUp(request: WarmUpRequest): void;
-  /** As the task's function, with the same errors. @throws also ProviderError when the process is killed */
+  /**
+   * Runs the task's function in the process, with the same errors. @throws also ProviderError when the process is
+   * killed
+   */
   run<Name extends ComputeTaskName>(task: Name, request: TaskRequest<Name>): Promise<TaskResult<Name>>;
   /** Ends the process, whatever it does. */
   stop(): void;
 }
 
 export interface ComputeProcessOptions {
-  /** The only device of CUDA that the process sees, as CUDA_VISIBLE_DEVICES names it. */
+  /** The only CUDA device that the process sees, as CUDA_VISIBLE_DEVICES names it. */
   readonly visibleDevice?: string | undefined;
-  /** Threads that it computes with; by default, as many as it may. */
+  /** Number of threads; by default as many as it may use. */
   readonly threads?: number | undefined;
 }
 
 /**
- * Starts the process. It loads ONNX Runtime by itself, so starting it early saves the time that takes.
+ * Starts the process. It begins to load ONNX Runtime at once, so starting it early saves time.
  * @throws ProviderError when the system refuses another process
  */
 export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOptions = {}): ComputeProcess {
@@ -53,7 +56,7 @@ export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOp
     execArgv: ["--expose-gc"],
     env: {
       ...ALLOCATOR_SETTINGS,
-      // As nvidia-smi numbers devices; CUDA itself would begin with the fastest.
+      // Numbers devices as nvidia-smi does; CUDA's own order begins with the fastest.
       CUDA_DEVICE_ORDER: "PCI_BUS_ID",
       ...process.env,
       ...(visibleDevice !== undefined && { CUDA_VISIBLE_DEVICES: visibleDevice }),
@@ -104,7 +107,7 @@ function answer(channel: ChildProcess, onProgress: ((progress: unknown) => void)
 
 const FEWER_PROMPTS = "give fewer or shorter prompts (--samples, --sequence-length)";
 
-/** What needs less memory. */
+/** Options that reduce memory. */
 const LESS_MEMORY: Readonly<Record<ComputeTaskName, string>> = {
   measure: FEWER_PROMPTS,
   evaluate: FEWER_PROMPTS,

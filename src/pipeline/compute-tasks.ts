@@ -1,5 +1,5 @@
-// What the computing process can be asked to do: one entry per task. Its requests and results must survive being sent
-// from process to process: plain data, arrays, maps.
+// The tasks of the computing process, one entry each. Requests and results are sent between processes: plain data,
+// arrays, maps.
 
 import { evaluateArms } from "./evaluate-arms.js";
 import { generateTexts } from "./generate-texts.js";

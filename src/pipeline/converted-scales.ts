@@ -1,5 +1,5 @@
-// The scales of a checkpoint for another format or FP8 dtype: from the absmax that its calibration recorded, or from the
-// tensors themselves. Pure.
+// Computes the scales of a checkpoint for another format or FP8 dtype, from the absmax that its calibration recorded,
+// or from its scale tensors. Pure.
 
 import type { ScalesAsRead, ScaleTensor } from "../checkpoint/read-scales.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
@@ -9,8 +9,8 @@ import type { RecordedLayer, ScaleRecord } from "./scale-record.js";
 const SMALLEST_NORMAL_FLOAT32 = 2 ** -126;
 
 /**
- * The scales that a calibration for `dtype` would have given. Undefined unless the record has the absmax of every layer,
- * and the tensors are what comes of it.
+ * The scales that a calibration for `dtype` would give. Undefined unless the record has the absmax of every layer and
+ * agrees with the tensors.
  * @param layers numbers of the decoder layers that have attention
  */
 export function scalesFromRecord(
@@ -33,7 +33,7 @@ export function scalesFromRecord(
   return isConsistent ? known.map((entry) => computeLayerScales(entry.layer, entry, to, headroom)) : undefined;
 }
 
-/** Only a finite absmax gives a scale within float32. */
+/** Only a finite absmax gives a float32 scale. */
 function absmaxOf(entry: RecordedLayer | undefined): { layer: number; k: number; v: number } | undefined {
   const { layer, k_absmax: k, v_absmax: v } = entry ?? {};
   if (layer === undefined || !isAbsmax(k) || !isAbsmax(v)) return undefined;

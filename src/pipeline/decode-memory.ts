@@ -1,4 +1,4 @@
-// Whether a whole model fits into memory. Everything else here keeps one segment at a time; generating cannot.
+// Checks that a whole model fits into memory. Only generating needs that: everything else keeps one segment at a time.
 
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -8,13 +8,13 @@ import { freeMemory } from "../runtime/free-memory.js";
 import { decoderBytes } from "./segment-plan.js";
 import { storedBytes } from "./weight-locations.js";
 
-/** What ONNX Runtime, Node, a session that opens and the activations of a step take beside the weights. */
+/** Memory for ONNX Runtime, Node, a session that opens and the activations of a step, beside the weights. */
 const RUNTIME_BYTES = 512 * 2 ** 20;
 
 /**
  * Refuses a model that does not fit.
- * @param limit bytes that its weights may take; undefined: as many as are free
- * @param free bytes that this process and its children can still take
+ * @param limit bytes for its weights; undefined: what is free
+ * @param free bytes that this process and its children can still use
  * @throws UsageError when it exceeds the limit, ProviderError when memory is short
  */
 export function requireMemoryForModel(
@@ -37,7 +37,7 @@ export function requireMemoryForModel(
 
 /**
  * Refuses a model that does not fit onto a device.
- * @param room bytes that its weights may take there
+ * @param room bytes for its weights on the device
  * @throws ProviderError
  */
 export function requireDeviceMemoryForModel(
@@ -53,7 +53,7 @@ export function requireDeviceMemoryForModel(
   );
 }
 
-/** The head is computed in float32 everywhere. */
+/** The output head is always computed in float32. */
 function weightsOf(checkpoint: Checkpoint, decoder: Decoder, elementType: ComputeType): number {
   return decoderBytes(decoder, elementType, storedBytes(checkpoint)) + 4 * decoder.vocabularySize * decoder.hiddenSize;
 }

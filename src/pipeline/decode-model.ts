@@ -1,5 +1,5 @@
-// A whole model that is kept in memory to read tokens one after the other: its sessions, open until it is released, and
-// the most likely token that follows. Knows nothing of texts, and of a cache only what goes in and comes out.
+// A whole model in memory that reads tokens step by step: its sessions stay open until it is released. Gives the most
+// likely next token. Knows nothing of texts, and of a cache only its inputs and outputs.
 
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { ropeRegimes } from "../architectures/rope.js";
@@ -22,15 +22,18 @@ export interface DecodeModelRequest {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly end: ModelEnd;
-  /** How layers are computed; the head is always float32. Its segments are the sessions, all open at once. */
+  /** How layers are computed; the output head is always float32. Each segment is a session; all are open at once. */
   readonly plan: ComputePlan;
-  /** Those that a step may read. */
+  /** The caches that a step may read. */
   readonly caches: readonly CodedRounding[];
-  /** Most tokens that a sequence will ever have. */
+  /** Largest number of tokens of a sequence. */
   readonly maxTokens: number;
 }
 
-/** Tokens of a prompt that are read at once: attention's scores grow with their number times all tokens before. */
+/**
+ * Tokens of a prompt that are read in one step. The scores of attention take their number times that of all tokens
+ * before.
+ */
 const MAX_STEP_TOKENS = 512;
 
 interface OpenPart {
@@ -46,7 +49,7 @@ interface OpenSlice {
   readonly start: number;
 }
 
-/** Reads tokens; what a cache is given to it holds of them is added to. */
+/** Reads tokens and adds their K and V to the given cache. */
 export class DecodeModel {
   readonly #decoder: Decoder;
   readonly #maxTokens: number;
@@ -101,8 +104,8 @@ export class DecodeModel {
   }
 
   /**
-   * Reads tokens that follow those in the cache, and adds them to it.
-   * @returns the most likely token to follow, of equally likely ones the lowest
+   * Reads the tokens that follow those in the cache, and adds their K and V to it.
+   * @returns the most likely next token; of equally likely ones the lowest
    * @throws CheckpointError when activations are not finite, ProviderError
    */
   async read(ids: readonly number[], cache: StoredCache): Promise<number> {
@@ -119,7 +122,7 @@ export class DecodeModel {
     for (const { session } of [...this.#parts, ...this.#slices]) await session.release();
   }
 
-  /** The last hidden state of the last of these tokens. @param total tokens that decide on the rotation */
+  /** The last hidden state of the last of these tokens. @param total number of tokens that the rotation depends on */
   async #step(ids: readonly number[], total: number, cache: StoredCache): Promise<Float32Array> {
     const { hiddenSize } = this.#decoder;
     const positions = this.#positionInputs(cache.tokens, ids.length, total);
@@ -141,7 +144,7 @@ export class DecodeModel {
   /** The rotation of `count` positions from `first` on. */
   #positionInputs(first: number, count: number, total: number): NamedTensors {
     const { ropes } = this.#decoder;
-    // One table for all steps, unless a rotation depends on how many tokens there are.
+    // One table for all steps, unless a rotation depends on the number of tokens.
     const isFixed = ropeRegimes(ropes, total) === ropeRegimes(ropes, this.#maxTokens);
     const length = isFixed ? this.#maxTokens : total;
     const end = first + count;
@@ -165,7 +168,7 @@ export class DecodeModel {
       const logit = outputs[GREEDY_HEAD_VALUES.max]?.[0] ?? Number.NaN;
       if (logit > best.logit) best = { logit, token: start + (outputs[GREEDY_HEAD_VALUES.top]?.[0] ?? Number.NaN) };
     }
-    // The largest of numbers may be one although others are NaN; of hidden states that are not finite, none is.
+    // A maximum can be finite although other values are NaN, so the hidden states are checked, too.
     if (Number.isFinite(best.logit) && hidden.every(Number.isFinite)) return best.token;
     throw notFiniteWhileGenerating();
   }

@@ -1,5 +1,5 @@
-// The end of the forward pass that verifies: from the last hidden states of all arms to values per position. The
-// vocabulary is taken in slices, so that no head, however large, is in memory whole.
+// The end of the verification's forward pass: from the last hidden states of all arms to values per position. Computes
+// slices of the vocabulary, so that the output head is never in memory whole.
 
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -21,28 +21,28 @@ export interface HeadRequest {
   readonly decoder: Decoder;
   readonly end: ModelEnd;
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
-  /** Numbers of the windows that there are states of. */
+  /** Numbers of the evaluated windows. */
   readonly evaluated: readonly number[];
   readonly plan: ComputePlan;
   /** Last hidden states, by arm. The first arm is the baseline. */
   readonly states: readonly HiddenStates[];
   readonly signal?: AbortSignal | undefined;
-  /** Called with the share of the head's work that a tile was. */
+  /** Called after each tile with its share of the output head's work. */
   readonly onTile: (share: number) => void;
 }
 
-/** Logits of one run, in bytes. On a processor more fall out of its cache; a device wants enough to do. */
+/** Bytes of logits in one run. On the CPU more would not fit into its cache; a device needs enough work at a time. */
 const TILE_BYTES = { processor: 16 * 2 ** 20, device: 512 * 2 ** 20 } as const;
-/** Fewer tokens of the vocabulary would leave the matrix products short. */
+/** With fewer tokens of the vocabulary, matrix products would be too small to be fast. */
 const MIN_SLICE = 2048;
 
-/** Each token but the last is asked for the next one. */
+/** Positions of a window: each token but the last predicts the next one. */
 export function positionsIn(window: readonly number[] = []): number {
   return Math.max(0, window.length - 1);
 }
 
 /**
- * Values per position of each arm, evaluated windows one behind the other.
+ * Values per position of each arm, evaluated windows joined.
  * @throws CheckpointError, ProviderError, InterruptedError
  */
 export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]> {
@@ -73,7 +73,7 @@ export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]
   return positions;
 }
 
-/** Slices of the vocabulary whose rows of the head take about `budget` bytes in float32. */
+/** Slices of the vocabulary whose rows of the output head take about `budget` bytes in float32. */
 export function sliceVocabulary({ vocabularySize, hiddenSize }: Decoder, budget: number): VocabularySlice[] {
   const size = Math.max(MIN_SLICE, Math.floor(budget / (4 * hiddenSize)));
   const count = Math.ceil(vocabularySize / size);
@@ -133,7 +133,7 @@ async function runSlice(
   return results;
 }
 
-/** Bytes that a single tensor may take. */
+/** Largest size of a tensor in bytes. */
 function largestBuffer({ provider }: ComputePlan): number {
   const { maxBufferBytes = Number.POSITIVE_INFINITY }: Provider = PROVIDERS[provider];
   return maxBufferBytes;

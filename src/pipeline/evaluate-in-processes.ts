@@ -1,5 +1,5 @@
-// A verification's forward pass in several processes, for as many devices or parts of the processor: batches of windows are
-// dealt out, positions put in their places, sums added up. Knows nothing of what they mean.
+// A verification's forward pass in several processes, one per device or group of cores. Distributes batches of windows,
+// puts positions back in order and adds up sums. Does not know what they mean.
 
 import type { Side } from "../graphs/kv-cache.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
@@ -44,7 +44,7 @@ interface Share {
   readonly positions: ArmPositions;
 }
 
-/** Every window's positions behind those of the window before it. */
+/** Puts the positions of all windows in the order of the windows. */
 function joinPositions(windows: readonly (readonly number[])[], shares: readonly Share[]): ArmPositions {
   const starts = windows.map(() => 0);
   let end = 0;

@@ -1,5 +1,5 @@
-// Answers prompts greedily, token by token, through every cache that is compared, and measures what the caches store.
-// Knows token ids alone: neither texts nor tokenizers.
+// Answers prompts greedily through every cache that is compared, and measures what the caches store. Knows only token
+// ids, no texts and no tokenizer.
 
 import { cacheSites } from "../architectures/cache-sites.js";
 import { throwIfAborted } from "../errors.js";
@@ -13,7 +13,7 @@ export interface GenerateRequest extends Omit<DecodeModelRequest, "maxTokens"> {
   /** Steps by default. */
   readonly way?: GenerationWay | undefined;
   readonly prompts: readonly (readonly number[])[]; // [prompts][tokens]
-  /** Most tokens that follow a prompt. */
+  /** Largest number of tokens of an answer. */
   readonly maxNewTokens: number;
   /** Tokens that end a text. */
   readonly endIds: readonly number[];
@@ -22,7 +22,7 @@ export interface GenerateRequest extends Omit<DecodeModelRequest, "maxTokens"> {
 }
 
 export interface GenerateProgress {
-  /** Texts that are complete, and in all: prompts times caches. */
+  /** Finished texts, and all of them: prompts times caches. */
   readonly texts: number;
   readonly ofTexts: number;
   /** Tokens generated so far, in all texts. */
@@ -30,7 +30,7 @@ export interface GenerateProgress {
 }
 
 export interface GeneratedIds {
-  /** With the token that ended it, if one did. */
+  /** With the token that ended the text, if there is one. */
   readonly tokenIds: readonly number[];
   readonly endedBy: "end-token" | "limit";
 }
@@ -38,12 +38,12 @@ export interface GeneratedIds {
 export interface CacheGeneration {
   readonly texts: readonly GeneratedIds[]; // [prompts]
   readonly way: GenerationWay;
-  /** What the cache consisted of, such as "uint8". */
+  /** The stored type of the cache, such as "uint8". */
   readonly storedType: string;
-  /** Bytes that it stored over the tokens they are of, by layer. */
+  /** Stored bytes per token, by layer. */
   readonly bytesPerToken: readonly number[]; // [layers]
   readonly tokensPerSecond: number;
-  /** Whether the reading of prompts is in the time. */
+  /** Whether the time includes reading the prompts. */
   readonly timesPrompts: boolean;
 }
 
@@ -88,7 +88,7 @@ async function generateOnce(request: GenerateRequest): Promise<CacheGeneration[]
   }
 }
 
-/** Sums what the caches of all prompts stored, and the time that it took. */
+/** Adds up what the caches of all prompts stored, and the time. */
 class CacheMeasurement {
   readonly #bytes: number[];
   #cachedTokens = 0;

@@ -1,5 +1,5 @@
-// What the command `architectures` says: every model_type that is supported, and those that are known and are not, with
-// the reason. Read off the registry, so that it cannot drift.
+// The list for the command `architectures`: every supported model_type, and known ones that are not supported, with the
+// reason. Taken from the registry, so it is never stale.
 
 import { ARCHITECTURES, WRAPPERS } from "../architectures/registry.js";
 import { UNSUPPORTED } from "../architectures/unsupported.js";
@@ -11,13 +11,13 @@ export interface ArchitectureList {
 
 export interface SupportedArchitecture {
   readonly modelType: string;
-  /** What people know it by. */
+  /** Names that people know. */
   readonly covers: string;
-  /** Of multimodal models: the key of config.json that has the config of the decoder, which alone is computed. */
+  /** Only for multimodal models: the key of config.json with the config of the text decoder. */
   readonly decoderKey: string | undefined;
 }
 
-/** Both lists by name. */
+/** Both lists, sorted by name. */
 export function listArchitectures(): ArchitectureList {
   const decoders = Object.entries(ARCHITECTURES).map(([modelType, { covers }]) => ({
     ...{ modelType, covers, decoderKey: undefined },

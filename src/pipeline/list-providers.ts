@@ -1,5 +1,6 @@
-// Which providers work on this machine: each measures the embedded example, in a process of its own, and is held against
-// the CPU. So "usable" means that a calibration runs and is right, and a driver that crashes is a line of the list.
+// Finds out which providers work on this machine: each calibrates the embedded example in a process of its own, and is
+// compared with the CPU. So "usable" means that a calibration runs and is right. A driver that crashes ends only that
+// process, and the list says so.
 
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
@@ -17,7 +18,7 @@ import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 
 export interface ListProvidersOptions {
-  /** Milliseconds that a provider may take before it counts as one that never answers. */
+  /** Milliseconds after which a provider counts as one that hangs. */
   readonly timeLimitMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: ProbeProgress) => void) | undefined;
@@ -32,13 +33,13 @@ export interface ListedProvider {
   readonly provider: ProviderName;
   readonly description: string;
   readonly usable: boolean;
-  /** What 16-bit weights are computed with in; undefined when it is not usable. */
+  /** The type in which 16-bit weights are computed; undefined when it is not usable. */
   readonly computesIn: ComputeType | undefined;
   /** Largest relative difference to the CPU's absmax over the example's layers; undefined when nothing was measured. */
   readonly deviation: number | undefined;
-  /** Why it is not usable, and the command that would change that, where there is one. */
+  /** Why it is not usable, and the command that would change that, if there is one. */
   readonly obstacle: Obstacle | undefined;
-  /** What else is to be said: another precision than usual, nobody has run it, `auto` passes it over. */
+  /** Notes: another precision than usual, untested, skipped by `auto`. */
   readonly remarks: readonly string[];
   /** Whether `--provider auto` tries it first. */
   readonly isAutomatic: boolean;
@@ -46,18 +47,18 @@ export interface ListedProvider {
 
 export interface ProviderList {
   readonly providers: readonly ListedProvider[];
-  /** NVIDIA's GPUs, as the driver lists them. */
+  /** NVIDIA GPUs, as the driver lists them. */
   readonly devices: readonly Device[];
 }
 
-/** A provider that differs more from the CPU computes something else: bfloat16 and float16 stay well below. */
+/** A provider that differs more from the CPU is wrong: bfloat16 and float16 stay well below. */
 const MAX_DEVIATION = 0.1;
-/** Drivers can hang; the slowest that works takes a few seconds. */
+/** Drivers can hang; the slowest working one takes a few seconds. */
 const TIME_LIMIT_MS = 60_000;
 const PROBE_TOKENS = 192;
 
 /**
- * Tries every provider.
+ * Tests every provider.
  * @throws InterruptedError; what is wrong with a provider is in the list
  */
 export async function listProviders({
@@ -71,7 +72,7 @@ export async function listProviders({
     onProgress?.({ stage: "probe", provider });
     return probeProvider(provider, { checkpoint, decoder, timeLimitMs, signal });
   };
-  // The CPU first: it is what the others are held against.
+  // The CPU first: the others are compared with it.
   const reference = await probe("cpu");
   const tried = new Map<ProviderName, Probe>([["cpu", reference]]);
   const names = Object.keys(PROVIDERS) as ProviderName[];
@@ -98,7 +99,7 @@ interface Probe {
   readonly warnings?: readonly string[];
 }
 
-/** Measures the example on a provider, unless something is seen to stand in the way. */
+/** Measures the example on a provider, unless there is a visible obstacle. */
 async function probeProvider(
   provider: ProviderName,
   { checkpoint, decoder, timeLimitMs, signal }: ProbeRequest,
@@ -126,7 +127,7 @@ async function probeProvider(
   }
 }
 
-/** Two prompts of different lengths, so that padding takes part. Any tokens do. */
+/** Two prompts of different lengths, so that there is padding. Any tokens will do. */
 function probeTokens(vocabularySize: number): number[][] {
   const tokens = Array.from({ length: PROBE_TOKENS }, (_, index) => (index * 97) % vocabularySize);
   return [tokens, tokens.slice(0, PROBE_TOKENS / 3)];

@@ -1,5 +1,5 @@
-// Generates in one run of a graph per text: the cache is that of the attention operator, in FP8 where FP8 is compared, and
-// never leaves the device. One session at a time, because each holds the whole model.
+// Generates each text in one run of a graph. The cache is the attention operator's own, in FP8 if FP8 is compared, and
+// never leaves the device. Opens one session at a time, because each holds the whole model.
 
 import { cacheSites } from "../architectures/cache-sites.js";
 import { ProviderError, throwIfAborted } from "../errors.js";
@@ -22,7 +22,7 @@ const BYTES_OF_BUFFER_TYPE: Readonly<Record<BufferType, number>> = {
   float32: 4,
 };
 
-/** Bytes of a slice of the head: sessions do not take tensors of any size. */
+/** Bytes of a slice of the output head: sessions limit the size of a tensor. */
 const SLICE_BYTES = 2 ** 30;
 
 /** @throws ProviderError where there is an obstacle: see loopObstacle */
@@ -50,7 +50,7 @@ export async function openLoopGenerator(request: GenerateRequest): Promise<Gener
   };
 }
 
-/** The session of the cache that was asked for last. */
+/** The session of the cache that was used last. */
 class OpenLoops {
   readonly #request: GenerateRequest;
   readonly #tables: RopeTableCache;
@@ -80,7 +80,7 @@ class OpenLoops {
     return session;
   }
 
-  /** The cache has room for one token more than it will hold: the last one is never read. */
+  /** The capacity is one token more than the cache will hold: the last token is never read. */
   inputs(prompt: readonly number[]): NamedTensors {
     const { maxNewTokens } = this.#request;
     const capacity = prompt.length + maxNewTokens;
@@ -91,7 +91,7 @@ class OpenLoops {
         shape: [1, prompt.length],
       },
       [GENERATION_VALUES.maxNewTokens]: { type: "int64", data: BigInt64Array.of(BigInt(maxNewTokens)), shape: [] },
-      // Where the rotation depends on how many tokens there are, no loop is asked for.
+      // A rotation that depends on the number of tokens is an obstacle to the loop, so it does not occur here.
       ...rotationInputs(this.#tables.of(capacity), capacity),
     };
   }

@@ -1,5 +1,5 @@
-// Why a text cannot be generated in a loop through the attention operator's own cache, where that is known beforehand.
-// Pure; what a device or an older library cannot do shows when a session opens or runs.
+// Why a text cannot be generated in a loop with the attention operator's own cache, as far as that is known beforehand.
+// Pure; other obstacles, of a device or an older library, show when a session opens or runs.
 
 import { cacheSites } from "../architectures/cache-sites.js";
 import { ropeRegimes } from "../architectures/rope.js";
@@ -12,7 +12,7 @@ export interface LoopFacts extends Pick<GenerateRequest, "decoder" | "caches" | 
   readonly arithmetic: Arithmetic;
 }
 
-/** As the end of a sentence; undefined when nothing is in the way. */
+/** The obstacle as the end of a sentence; undefined when there is none. */
 export function loopObstacle({ decoder, caches, arithmetic, prompts, maxNewTokens }: LoopFacts): string | undefined {
   const unknown = caches.find((cache) => bufferTypeOf(cache, arithmetic) === undefined);
   if (unknown !== undefined) return `it does not store ${unknown.elementType}`;

@@ -1,5 +1,5 @@
-// A measurement in several processes, for as many devices or parts of the processor: batches are dealt out, maxima merged.
-// Knows nothing of prompts beyond their token ids.
+// A measurement in several processes, one per device or group of cores. Distributes batches and merges maxima. Knows
+// prompts only as token ids.
 
 import { mergeExpertTokens } from "../numerics/expert-tokens.js";
 import { mergeRanges } from "../numerics/ranges.js";
@@ -15,7 +15,7 @@ export async function measureInProcesses(
   const progress = new Map<number, MeasureProgress>();
   const report = (index: number) => (part: MeasureProgress) => {
     progress.set(index, part);
-    // How much there is to do is known when all have begun.
+    // The total is known when all have begun.
     if (progress.size === workers.length) onProgress?.(joinProgress([...progress.values()]));
   };
   const parts = await shareWork(workers, "measure", (part, index) => ({
@@ -33,7 +33,7 @@ export async function measureInProcesses(
   };
 }
 
-/** Work adds up; a layer is done when it is done everywhere. */
+/** Work is added up; a layer is done when all processes have done it. */
 function joinProgress(parts: readonly MeasureProgress[]): MeasureProgress {
   const sum = (of: (part: MeasureProgress) => number) => parts.reduce((total, part) => total + of(part), 0);
   return {

@@ -1,17 +1,17 @@
-// One task in several processes at once, a share of the work for each. Knows no task.
+// Runs a task in several processes at once, each with a share of the work. Knows no task.
 
 import type { BatchShare } from "../prompts/batches.js";
 import type { ComputePlan } from "./compute-plan.js";
 import type { ComputeProcess } from "./compute-process.js";
 import type { ComputeTaskName, TaskRequest, TaskResult } from "./compute-tasks.js";
 
-/** A process that is ready, and how it computes. */
+/** A process, and how it computes. */
 export interface Worker {
   readonly process: ComputeProcess;
   readonly plan: ComputePlan;
 }
 
-/** What makes a task one of the shares of the work: undefined where one process has it all. */
+/** The share of a process; undefined where one process does everything. */
 export interface ShareOfWork {
   readonly plan: ComputePlan;
   readonly share: BatchShare | undefined;
@@ -40,7 +40,7 @@ export async function shareWork<Name extends ComputeTaskName>(
   }
 }
 
-/** Ends the processes, whatever they do. */
+/** Ends the processes at once. */
 export function stopAll(workers: readonly Worker[]): void {
   for (const { process } of workers) process.stop();
 }

@@ -1,5 +1,5 @@
-// Where every child process starts: its module, loaded within as many file handles as there are. The module finds its
-// arguments as if it had been started itself.
+// The entry point of every child process: loads the child's module within the available file handles. The module finds
+// its arguments as if it had been started directly.
 
 import { importWithinLimits } from "../import-in-turn.js";
 

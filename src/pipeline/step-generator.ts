@@ -1,5 +1,5 @@
-// Generates token by token: each crosses into JavaScript, where the cache is stored as codes of one or two bytes. Works for
-// every format and on every provider.
+// Generates token by token: K and V of each come into JavaScript, where the cache is stored as codes of one or two
+// bytes. Works for every format and on every provider.
 
 import { cacheSites } from "../architectures/cache-sites.js";
 import { throwIfAborted } from "../errors.js";

@@ -1,5 +1,5 @@
-// A KV cache as it is stored between the steps of a generation: codes of one or two bytes, and nothing else of K and V.
-// All that stores or hands out a cache is here; the steps know only that they need some inputs and give some outputs.
+// The KV cache between the steps of a generation: codes of one or two bytes, and nothing else of K and V. The only
+// place that stores or reads a cache; the steps know it only as inputs and outputs.
 
 import type { CacheSite } from "../architectures/cache-sites.js";
 import { type CodedRounding, DECODE_VALUES } from "../graphs/decode-step.js";
@@ -17,7 +17,7 @@ interface StoredSide {
   readonly scale: number;
 }
 
-/** The cache of that number. */
+/** The cache with that number. */
 export function requireCache(caches: readonly CodedRounding[], number: number): CodedRounding {
   const cache = caches[number];
   if (cache === undefined) throw new RangeError(`no cache ${number} among ${caches.length}`);
@@ -33,9 +33,9 @@ export class StoredCache {
   #tokens = 0;
 
   /**
-   * @param caches that the graph of a step can read
+   * @param caches that a step's graph can read
    * @param chosen which of them this is
-   * @param capacity most tokens that will ever be stored
+   * @param capacity largest number of tokens that will be stored
    */
   constructor(caches: readonly CodedRounding[], chosen: number, sites: readonly CacheSite[], capacity: number) {
     const rounding = requireCache(caches, chosen);
@@ -55,12 +55,12 @@ export class StoredCache {
     return this.#tokens;
   }
 
-  /** Of the stored codes of K and V together, by layer. */
+  /** Bytes of the stored codes of K and V together, by layer. */
   bytesByLayer(): number[] {
     return [...this.#layers.values()].map(({ k, v }) => this.#stored(k).byteLength + this.#stored(v).byteLength);
   }
 
-  /** What the graph of a step takes of the past in these layers. */
+  /** The past of these layers, as inputs of a step's graph. */
   inputs(layers: readonly number[]): NamedTensors {
     const tensors: Record<string, TensorData> = {
       [DECODE_VALUES.choice]: { type: "int32", data: Int32Array.of(this.#chosen), shape: [1] },
@@ -77,7 +77,7 @@ export class StoredCache {
     return tensors;
   }
 
-  /** Encodes and stores what a step kept of its new tokens in these layers; `advance` makes them the past. */
+  /** Encodes and stores K and V of a step's new tokens in these layers; `advance` makes them part of the past. */
   store(layers: readonly number[], outputs: Readonly<Record<string, Float32Array>>): void {
     const { elementType } = this.#rounding;
     for (const layer of layers) {

@@ -1,8 +1,10 @@
-// The SHA-256 of texts as they come, so that none has to be kept. Knows nothing of what they are.
+// The SHA-256 of a sequence of texts, which need not be kept. Knows nothing of their meaning.
 
 import { createHash } from "node:crypto";
 
-/** Each text is hashed with its length, so that moving a boundary changes the hash; one that stays alone is hashed alone. */
+/**
+ * Each text is hashed with its length, so that moving a boundary changes the hash. A single text is hashed without it.
+ */
 export class TextsHash {
   readonly #alone = createHash("sha256");
   readonly #withLengths = createHash("sha256");
@@ -15,13 +17,13 @@ export class TextsHash {
     return this;
   }
 
-  /** In hexadecimal. To be called once, when all have been added. */
+  /** The hash in hexadecimal. To be called once, after the last text. */
   digest(): string {
     return (this.#count === 1 ? this.#alone : this.#withLengths).digest("hex");
   }
 }
 
-/** Of one text. */
+/** The hash of one text. */
 export function sha256(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }

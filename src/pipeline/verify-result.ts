@@ -1,4 +1,4 @@
-// The result of a verification: what reports are made from. Types alone.
+// The result of a verification, from which reports are made. Only types.
 
 import type { ArmMetrics } from "../metrics/arm-metrics.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
@@ -25,7 +25,7 @@ export interface LayerFidelity {
   readonly v: Fidelity;
 }
 
-/** What FP8 in one layer alone costs. */
+/** The cost of FP8 in one layer alone. */
 export interface LayerEffect {
   readonly layer: number;
   readonly meanKl: number;
@@ -43,11 +43,11 @@ export interface PositionBin {
 
 /** One prompt answered greedily through two caches. */
 export interface GeneratedText {
-  /** What the user said last, or the text that goes on. */
+  /** The user's last message, or the text to continue. */
   readonly prompt: string;
   readonly bits16: Continuation;
   readonly fp8: Continuation;
-  /** Number of the first token that differs, counted from 1; undefined when all are equal. */
+  /** Number of the first token that differs, from 1; undefined when all are equal. */
   readonly partsAt: number | undefined;
 }
 
@@ -59,12 +59,12 @@ export interface Continuation {
   readonly endedBy: "end-token" | "limit";
 }
 
-/** A cache that texts were generated through, measured on what was stored. */
+/** Measurements of a cache that texts were generated through. */
 export interface MeasuredCache {
   readonly arm: ArmName;
-  /** As that of the arm. */
+  /** The arm's description. */
   readonly description: string;
-  /** steps: as codes, by this program; loop: by ONNX Runtime's operator, GroupQueryAttention. */
+  /** steps: as codes, by this program; loop: by ONNX Runtime's operator GroupQueryAttention. */
   readonly storedBy: GenerationWay;
   /** Such as "uint8" or "float8_e4m3fn". */
   readonly storedType: string;
@@ -73,12 +73,12 @@ export interface MeasuredCache {
   readonly bytesPerTokenByLayer: readonly number[]; // [layers]
   /** Of one text at a time. */
   readonly tokensPerSecond: number;
-  /** Whether the reading of prompts is in the time: of a loop inside the graph it cannot be taken apart. */
+  /** Whether the time includes reading the prompts: in a loop inside the graph the two cannot be separated. */
   readonly timesPrompts: boolean;
 }
 
 export interface GenerationResult {
-  /** Most tokens that follow a prompt. */
+  /** Largest number of tokens of an answer. */
   readonly maxNewTokens: number;
   readonly texts: readonly GeneratedText[];
   readonly bits16: MeasuredCache;
@@ -93,13 +93,13 @@ export interface VerifyResult {
   /** The type of activations and weights while computing, such as "float32". */
   readonly computedIn: string;
   readonly dtype: Float8Name;
-  /** Which tensors gave the scales, such as "kv_scale"; undefined when the checkpoint has none. */
+  /** The tensors with the scales, such as "kv_scale"; undefined when the checkpoint has none. */
   readonly scaleSource: string | undefined;
   /** The arm that the others are compared with. */
   readonly baseline: ArmName;
   readonly windows: number;
   readonly tokens: number;
-  /** Positions with a token that follows: what metrics are taken over. */
+  /** Number of positions with a next token, over which metrics are computed. */
   readonly positions: number;
   readonly arms: readonly ArmResult[];
   /** Empty unless asked for. */

@@ -1,4 +1,4 @@
-// Joins a checkpoint's tensors to the graphs: which element type, and where the bytes lie relative to one folder.
+// Tells graphs where a checkpoint's tensors are: element type, and place of the bytes relative to one folder.
 
 import { dirname, join, relative, sep } from "node:path";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -9,18 +9,18 @@ import type { ElementType } from "../onnx/model-proto.js";
 
 const ELEMENT_TYPE_OF_DTYPE: Record<string, ElementType> = { BF16: "bfloat16", F16: "float16", F32: "float32" };
 
-/** Bytes that a tensor takes as stored; none when there is no such tensor. */
+/** Stored bytes of a tensor; 0 when there is no such tensor. */
 export function storedBytes({ tensors }: Checkpoint): (tensor: string) => number {
   return (name) => tensors.get(name)?.byteLength ?? 0;
 }
 
 export interface WeightLocations {
-  /** The deepest folder that holds every shard, links resolved: ONNX Runtime refuses paths that leave it. */
+  /** The deepest folder with every shard in it, links resolved: ONNX Runtime refuses paths that leave it. */
   readonly folder: string;
   readonly locate: LocateWeight;
 }
 
-/** `locate` looks at the file each time: a graph is built of its answers, and then ONNX Runtime opens the file. */
+/** `locate` checks the file each time, because ONNX Runtime opens it right after. */
 export function weightLocations(checkpoint: Checkpoint): WeightLocations {
   const folder = commonFolder(checkpoint.shards.map((shard) => dirname(shard.path)));
   const locate: LocateWeight = (name) => {
@@ -29,7 +29,7 @@ export function weightLocations(checkpoint: Checkpoint): WeightLocations {
     if (tensor === undefined || elementType === undefined) throw new CheckpointError(`Tensor "${name}" is missing`);
     const { file, shape, offset, byteLength } = tensor;
     requireStillPlain(file, offset + byteLength);
-    // ONNX wants "/" on every platform.
+    // ONNX demands "/" on every platform.
     const location = relative(folder, file).split(sep).join("/");
     return { elementType, shape, data: { location, offset, byteLength } };
   };

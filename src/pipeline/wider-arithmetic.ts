@@ -1,5 +1,5 @@
-// What to do when float16 is too narrow for a model, or unknown to a device: the same work in the provider's wide
-// arithmetic, and a word about it. Attention is tried out before either. Knows neither ranges nor arms.
+// The fallback precision: where float16 is too narrow for a model, or the device has no float16, the work is done again
+// in the provider's wide arithmetic, with a warning. Attention is tested before. Does not know ranges or arms.
 
 import type { Decoder } from "../architectures/description.js";
 import { CheckpointError, ProviderError } from "../errors.js";
@@ -8,26 +8,26 @@ import { PROVIDERS } from "../runtime/providers.js";
 import { checkAttention } from "./attention-check.js";
 import type { ComputePlan } from "./compute-plan.js";
 
-/** Activations are NaN or Inf. For the reader it is a CheckpointError. */
+/** Activations are NaN or Inf. To the user it is a CheckpointError. */
 export class NotFiniteError extends CheckpointError {
   override readonly name = "CheckpointError";
 }
 
-/** What ONNX Runtime says of a device without 16-bit arithmetic. */
+/** ONNX Runtime's error for a device without 16-bit arithmetic. */
 const WITHOUT_FLOAT16 = /requires f16/;
 
 export interface HeldResult<Result> {
   readonly result: Result;
-  /** The plan that gave it. */
+  /** The plan that was used. */
   readonly plan: ComputePlan;
-  /** Why that is not the plan that was asked for. */
+  /** Why it is not the plan that was asked for. */
   readonly warnings: readonly string[];
 }
 
 /**
- * Runs the work, with attention written out where the provider's operator is wrong; when float16 does not hold its
- * activations, or the device has no float16, once more in the provider's wide arithmetic.
- * @throws NotFiniteError when they are not finite in that either, and what the work throws
+ * Runs the work, with unfused attention where the provider's operator is wrong. If activations overflow float16, or the
+ * device has no float16, runs it again in the provider's wide arithmetic.
+ * @throws NotFiniteError when activations are not finite in that either, and errors of the work
  */
 export async function inArithmeticThatHolds<Result>(
   plan: ComputePlan,
@@ -51,7 +51,7 @@ interface ComputedPart {
   readonly warnings: readonly string[];
 }
 
-/** What several processes computed in, and all that they warn of; that not all had one type is a warning, too. */
+/** Joins the types and warnings of several processes; different types are a warning, too. */
 export function joinArithmetic(parts: readonly ComputedPart[]): ComputedPart {
   const [elementType = "float32", ...others] = new Set(parts.map((part) => part.elementType));
   const mixed = others.map((other) => `Some prompts were computed with in ${elementType}, others in ${other}.`);
