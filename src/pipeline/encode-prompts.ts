@@ -1,7 +1,7 @@
 // From prompts to the token ids of a run: chosen, rendered, tokenized, cut. Joins prompts to a checkpoint's vocabulary.
 
 import { CheckpointError, PromptDataError } from "../errors.js";
-import type { Prompt } from "../prompts/read-prompts.js";
+import { type Prompt, textOfMessage } from "../prompts/prompt-rows.js";
 import { selectSamples } from "../prompts/select-prompts.js";
 import { TextsHash } from "./texts-hash.js";
 import type { TokenizerProcess } from "./tokenizer-process.js";
@@ -109,16 +109,22 @@ export async function encodeOpenPrompts(
   await tokenizer.encode(prompts.map(withoutLastAnswer), request, ({ ids, largestId }, asked) => {
     requireKnownId(largestId, asked.source, vocabularySize);
     if (ids.length === 0) throw new PromptDataError(`${asked.source}: the prompt has no token: nothing to go on from`);
-    open.push({ shown: "messages" in asked ? (asked.messages.at(-1)?.content ?? "") : asked.text, ids });
+    open.push({ shown: shownOf(asked), ids });
   });
   return open;
+}
+
+function shownOf(prompt: Prompt): string {
+  if (!("messages" in prompt)) return prompt.text;
+  const last = prompt.messages.at(-1);
+  return last === undefined ? "" : textOfMessage(last);
 }
 
 function withoutLastAnswer(prompt: Prompt): Prompt {
   if (!("messages" in prompt)) return prompt;
   const end = prompt.messages.findLastIndex(({ role }) => role !== "assistant") + 1;
   if (end === 0) throw new PromptDataError(`${prompt.source}: expected a message of the user to answer, found none`);
-  return { source: prompt.source, messages: prompt.messages.slice(0, end) };
+  return { ...prompt, messages: prompt.messages.slice(0, end) };
 }
 
 function requireKnownId(largestId: number, source: string, vocabularySize: number): void {

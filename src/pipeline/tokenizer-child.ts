@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
-import type { Prompt } from "../prompts/read-prompts.js";
+import type { Prompt } from "../prompts/prompt-rows.js";
 import { openTokenizer, type PromptTokenizer } from "../prompts/tokenizer.js";
 import { describeFailure } from "./child-process.js";
 import { superviseChild } from "./child-supervision.js";

@@ -3,7 +3,7 @@
 
 import { join, parse } from "node:path";
 import { CheckpointError, InterruptedError } from "../errors.js";
-import type { Prompt } from "../prompts/read-prompts.js";
+import type { Prompt } from "../prompts/prompt-rows.js";
 import { type ChildFailure, type EndOfChild, isInterruption, reviveFailure, startChild } from "./child-process.js";
 import { OVER_MEMORY } from "./child-supervision.js";
 
@@ -206,7 +206,7 @@ function* inParts(prompts: readonly Prompt[]): Generator<readonly Prompt[]> {
 
 function charactersOf(prompt: Prompt): number {
   if ("text" in prompt) return prompt.text.length;
-  return prompt.messages.reduce((sum, { role, content }) => sum + role.length + content.length, 0);
+  return JSON.stringify([prompt.messages, prompt.tools]).length;
 }
 
 interface Clock {

@@ -1,15 +1,16 @@
 // Turns messages into text with the checkpoint's own chat template (Jinja, rendered in an interpreter without access to
 // anything). Knows nothing of tokens.
 
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Template } from "@huggingface/jinja";
 import { isObject, showJson } from "../checkpoint/json-text.js";
-import { readOptionalTextFile } from "../checkpoint/text-files.js";
+import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf, PromptDataError } from "../errors.js";
-import type { Message } from "./read-prompts.js";
+import { parseJinja, type RenderTemplate } from "./jinja-template.js";
+import { type Conversation, type Message, textOfMessage } from "./prompt-rows.js";
 
 /** @param opensAnswer whether the assistant's turn begins at the end, for the model to go on */
-export type RenderMessages = (messages: readonly Message[], source: string, opensAnswer?: boolean) => string;
+export type RenderMessages = (conversation: Conversation, source: string, opensAnswer?: boolean) => string;
 
 export interface ChatTemplate {
   /** The file that it stands in. */
@@ -17,56 +18,112 @@ export interface ChatTemplate {
   readonly source: string;
 }
 
+/** By name: "default" is for conversations, "tool_use" for those with tools. */
+export type ChatTemplates = ReadonlyMap<string, ChatTemplate>;
+
+const FILE = "chat_template.jinja";
+const FOLDER = "additional_chat_templates";
+const DEFAULT = "default";
+
 /**
- * Finds the template of a checkpoint: chat_template.jinja, else chat_template in tokenizer_config.json; undefined when it
- * has none (a base model).
- * @throws CheckpointError when the file cannot be read
+ * Finds the templates of a checkpoint, as transformers does: chat_template.jinja and the files of additional_chat_templates,
+ * else chat_template in tokenizer_config.json. Empty when it has none (a base model).
+ * @throws CheckpointError when a file cannot be read
  */
-export async function findChatTemplate(
+export async function findChatTemplates(
   folder: string,
   tokenizerConfig: Readonly<Record<string, unknown>>,
-): Promise<ChatTemplate | undefined> {
-  const path = join(folder, "chat_template.jinja");
-  const ofFile = await readOptionalTextFile(path);
-  if (ofFile !== undefined) return { path, source: ofFile };
-  const configPath = join(folder, "tokenizer_config.json");
-  const ofConfig = templateOfConfig(configPath, tokenizerConfig.chat_template);
-  return ofConfig === undefined ? undefined : { path: configPath, source: ofConfig };
+): Promise<ChatTemplates> {
+  const ofFiles = new Map<string, ChatTemplate>();
+  const path = join(folder, FILE);
+  const source = await readOptionalTextFile(path);
+  if (source !== undefined) ofFiles.set(DEFAULT, { path, source });
+  for (const name of await namesIn(join(folder, FOLDER))) {
+    const named = join(folder, FOLDER, name);
+    ofFiles.set(name.slice(0, -".jinja".length), { path: named, source: await readTextFile(named) });
+  }
+  return ofFiles.size > 0
+    ? ofFiles
+    : templatesOfConfig(join(folder, "tokenizer_config.json"), tokenizerConfig.chat_template);
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  return names.filter((name) => name.endsWith(".jinja")).sort();
 }
 
 /**
- * How the template renders messages. Both this and rendering take as long as the template likes.
- * @throws CheckpointError when the template cannot be parsed
+ * How the templates render messages. Both this and rendering take as long as a template likes.
+ * @throws CheckpointError when a template cannot be parsed, or none is for conversations
  */
-export function parseChatTemplate(
+export function parseChatTemplates(
+  templates: ChatTemplates,
+  tokenizerConfig: Readonly<Record<string, unknown>>,
+): RenderMessages {
+  const standard = templates.get(DEFAULT);
+  const forTools = templates.get("tool_use");
+  const render = standard && parseChatTemplate(standard, tokenizerConfig);
+  const renderWithTools = forTools && parseChatTemplate(forTools, tokenizerConfig);
+  return (conversation, origin, opensAnswer) => {
+    const chosen = conversation.tools === undefined ? render : (renderWithTools ?? render);
+    if (chosen !== undefined) return chosen(conversation, origin, opensAnswer);
+    const [first] = templates.values();
+    throw new CheckpointError(
+      `${first?.path}: has the chat templates ${[...templates.keys()].sort().join(", ")}, and none is called "${DEFAULT}". transformers takes none of them by itself: put the one to use into ${FILE}.`,
+    );
+  };
+}
+
+function parseChatTemplate(
   { path, source }: ChatTemplate,
   tokenizerConfig: Readonly<Record<string, unknown>>,
 ): RenderMessages {
   const template = parseTemplate(path, source);
   const variables = specialTokens(tokenizerConfig);
-  return (messages, origin, opensAnswer = false) => {
+  const takesParts = TAKES_PARTS.test(source);
+  return ({ messages, tools = null }, origin, opensAnswer = false) => {
+    // What transformers always passes: whoever has neither tools nor documents has None, which is defined.
+    const always = { tools, documents: null, add_generation_prompt: opensAnswer };
     const render = (shown: readonly Message[]) =>
-      template.render({ ...variables, messages: shown, add_generation_prompt: opensAnswer });
+      template({ ...variables, ...always, messages: shown.map((message) => asRead(message, takesParts)) });
     return renderOrMergeSystem(render, messages, { path, origin });
   };
 }
 
-/** A template, or a list of named ones of which "default" is for conversation. */
-function templateOfConfig(path: string, value: unknown): string | undefined {
-  if (value === undefined || value === null) return undefined;
-  if (typeof value === "string") return value;
-  const named: readonly unknown[] = Array.isArray(value) ? value : [];
-  const chosen = named.find((entry) => isObject(entry) && entry.name === "default") ?? named[0];
-  if (isObject(chosen) && typeof chosen.template === "string") return chosen.template;
-  if (Array.isArray(value) && value.length === 0) return undefined;
-  throw new CheckpointError(
-    `${path}: chat_template: expected a template or a list of objects with "name" and "template", found ${showJson(value)}`,
-  );
+/** Of a template that goes through the parts of a content, as vLLM finds it. */
+const TAKES_PARTS = /\bfor\s+\w+\s+in\s+[\w.[\]'"]*content/;
+
+const REASONING = ["reasoning_content", "thinking", "reasoning"];
+
+/** A message as transformers and vLLM hand it on: parts as one text where a template knows no parts. */
+function asRead(message: Message, takesParts: boolean): Message {
+  const { content } = message;
+  const isJoined = !takesParts && typeof content === "object" && content !== null;
+  const shown = isJoined ? { ...message, content: textOfMessage(message) } : message;
+  const reasoning = REASONING.map((key) => message[key]).find((value) => value !== undefined && value !== null);
+  return reasoning === undefined ? shown : { thinking: reasoning, ...shown, reasoning_content: reasoning };
 }
 
-function parseTemplate(path: string, source: string): Template {
+/** A template, or a list of named ones. */
+function templatesOfConfig(path: string, value: unknown): ChatTemplates {
+  if (value === undefined || value === null) return new Map();
+  if (typeof value === "string") return new Map([[DEFAULT, { path, source: value }]]);
+  const named: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const templates = new Map<string, ChatTemplate>();
+  for (const entry of named) {
+    if (!isObject(entry) || typeof entry.name !== "string" || typeof entry.template !== "string") {
+      throw new CheckpointError(
+        `${path}: chat_template: expected a template or a list of objects with "name" and "template", found ${showJson(value)}`,
+      );
+    }
+    templates.set(entry.name, { path, source: entry.template });
+  }
+  return templates;
+}
+
+function parseTemplate(path: string, source: string): RenderTemplate {
   try {
-    return new Template(source);
+    return parseJinja(source);
   } catch (cause) {
     throw new CheckpointError(`${path}: the chat template cannot be parsed: ${reasonOf(cause)}`, { cause });
   }
@@ -110,7 +167,8 @@ function renderOrMergeSystem(
   } catch (cause) {
     if (system?.role !== "system" || user === undefined || isTooMuch(cause)) throw templateError(rendering, cause);
     try {
-      return render([{ role: user.role, content: `${system.content}\n\n${user.content}` }, ...others]);
+      const content = `${textOfMessage(system)}\n\n${textOfMessage(user)}`;
+      return render([{ ...user, content }, ...others]);
     } catch (mergedCause) {
       throw templateError(rendering, mergedCause);
     }
@@ -131,9 +189,16 @@ function templateError({ path, origin }: Rendering, cause: unknown): CheckpointE
   });
 }
 
-/** For base models: a transcript, role by role. */
-export const renderTranscript: RenderMessages = (messages, _source, opensAnswer = false) =>
+/** For base models: a transcript, role by role; calls of tools as the JSON that they are. */
+export const renderTranscript: RenderMessages = ({ messages }, _source, opensAnswer = false) =>
   [
-    ...messages.map(({ role, content }) => `${role.charAt(0).toUpperCase()}${role.slice(1)}: ${content}`),
+    ...messages.map((message) => `${message.role.charAt(0).toUpperCase()}${message.role.slice(1)}: ${spoken(message)}`),
     ...(opensAnswer ? ["Assistant:"] : []),
   ].join("\n\n");
+
+function spoken(message: Message): string {
+  const calls = Array.isArray(message.tool_calls) ? message.tool_calls : [message.function_call ?? []].flat();
+  return [textOfMessage(message), ...calls.map((call) => JSON.stringify(call))]
+    .filter((text) => text !== "")
+    .join("\n");
+}

@@ -1,28 +1,27 @@
-// Reads calibration prompts from .txt, .jsonl or a folder of them. Knows nothing of tokens: a prompt is text or messages.
+// Reads calibration prompts from .txt, .jsonl, .json and .parquet files or a folder of them. Knows how much may be read, and
+// nothing of tokens: a prompt is text or messages.
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isObject, parsePythonJson, showJson } from "../checkpoint/json-text.js";
+import { parsePythonJson } from "../checkpoint/json-text.js";
 import { describeFile, readPlainText, requirePlainFile } from "../checkpoint/plain-file.js";
 import { messageOf, PromptDataError } from "../errors.js";
+import { readParquetRows } from "./parquet-rows.js";
+import { PROMPT_COLUMNS, type Prompt, promptOfRow } from "./prompt-rows.js";
 
-export interface Message {
-  readonly role: string;
-  readonly content: string;
-}
-
-/** Text is used as it is; messages go through the checkpoint's chat template. */
-export type Prompt = { readonly source: string } & (
-  | { readonly text: string }
-  | { readonly messages: readonly Message[] }
-);
-
-/** Each line of a .txt file is a prompt. A .jsonl line is `text`, `messages`, or `prompt` and `completion`. */
-const READERS: Record<string, (line: string, source: string) => Prompt> = {
-  ".txt": readTextLine,
-  ".jsonl": parseJsonLine,
+/** What a file's rows are, by how its name ends. */
+const READERS: Readonly<Record<string, (file: string, reading: Reading) => Promise<void>>> = {
+  ".txt": readTextFile,
+  ".jsonl": readJsonLines,
+  ".json": readJsonFile,
+  ".parquet": readParquetFile,
 };
+
+const KINDS = listed(Object.keys(READERS));
+
+/** JSON beside the data that tools write, and that holds no prompts. */
+const NO_PROMPTS = ["dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"];
 
 /**
  * Of all files together: 30 million tokens, of which a run takes half a million by default. Reading them takes a second or
@@ -39,8 +38,8 @@ const MAX_FILES = 10_000;
 /** A million tokens or more: longer than any context. Tokenizing it takes half a minute. */
 const MAX_LINE_CHARACTERS = 4 * 2 ** 20;
 
-/** So many keys of a row are shown in a message. */
-const SHOWN_KEYS = 10;
+/** Of a text file that is read in part, for it is read whole before. */
+const MAX_TEXT_FILE_BYTES = 2 ** 29 - 2 ** 24;
 
 const FEWER = "Take a part of it: a run uses --samples prompts.";
 
@@ -53,25 +52,42 @@ export const HELD_OUT_PROMPTS = fileURLToPath(new URL("../../calibration-data/he
 /** Short conversations that end with the user's turn, for what a model would answer. */
 export const GENERATION_PROMPTS = fileURLToPath(new URL("../../calibration-data/generation", import.meta.url));
 
+export interface ReadOptions {
+  /** The column that holds text or messages, where rows have columns; by default, the first that is known. */
+  readonly column?: string | undefined;
+}
+
+/** What has been read so far, and what limits it. */
+interface Reading extends ReadOptions {
+  /** What was asked for, for messages. */
+  readonly data: string;
+  readonly prompts: Prompt[];
+  bytes: number;
+  rows: number;
+  /** Whether reading ends at a limit, instead of refusing what has more. */
+  readonly endsAtLimits: boolean;
+  isFull: boolean;
+}
+
 /**
- * Reads every prompt of a file, or of the .txt and .jsonl files of a folder in the order of their names.
+ * Reads every prompt of a file, or of the .txt, .jsonl, .json and .parquet files of a folder in the order of their names.
  * @throws PromptDataError naming file and line
  */
-export async function readPrompts(path: string): Promise<Prompt[]> {
-  const prompts: Prompt[] = [];
-  let [bytes, lines] = [0, 0];
-  for (const file of await listFiles(path)) {
-    const text = await readText(path, file, MAX_BYTES - bytes);
-    bytes += Buffer.byteLength(text);
-    for (const [index, line] of linesOf(text)) {
-      if (++lines > MAX_LINES) {
-        throw new PromptDataError(`${path}: expected at most ${MAX_LINES} lines, found more. ${FEWER}`);
-      }
-      if (line.trim() !== "") prompts.push(readLine(file, line, index + 1));
-    }
-  }
-  if (prompts.length === 0) throw new PromptDataError(`${path}: holds no prompt`);
+export async function readPrompts(path: string, { column }: ReadOptions = {}): Promise<Prompt[]> {
+  const files = await listFiles(path);
+  const reading: Reading = { data: path, column, prompts: [], bytes: 0, rows: 0, endsAtLimits: false, isFull: false };
+  for (const file of files) await readFile(file, reading);
+  return requireSome(reading);
+}
+
+function requireSome({ data, prompts }: Reading): Prompt[] {
+  if (prompts.length === 0) throw new PromptDataError(`${data}: holds no prompt`);
   return prompts;
+}
+
+function readFile(file: string, reading: Reading): Promise<void> {
+  const read = READERS[extensionOf(file) ?? ".txt"] ?? readTextFile;
+  return read(file, reading);
 }
 
 async function listFiles(path: string): Promise<string[]> {
@@ -81,19 +97,19 @@ async function listFiles(path: string): Promise<string[]> {
   const { stats, names } = await lookAt(path);
   if (names === undefined) {
     if (stats.isFile() && extensionOf(path) === undefined) {
-      throw new PromptDataError(`${path}: expected a .txt or .jsonl file, or a folder`);
+      throw new PromptDataError(`${path}: expected a ${KINDS} file, or a folder`);
     }
     if (stats.isFile()) return [path];
     // A shell's <(command) is one, too. What it holds could not be read twice, nor said to be the same the next time.
     throw new PromptDataError(
-      `${path}: expected a .txt or .jsonl file, or a folder, found ${await describeFile(path, stats)}. Save the prompts as a file.`,
+      `${path}: expected a ${KINDS} file, or a folder, found ${await describeFile(path, stats)}. Save the prompts as a file.`,
     );
   }
-  const files = names.filter((name) => extensionOf(name) !== undefined).sort();
-  if (files.length === 0) throw new PromptDataError(`${path}: the folder has no .txt or .jsonl file`);
+  const files = names.filter((name) => extensionOf(name) !== undefined && !NO_PROMPTS.includes(name)).sort();
+  if (files.length === 0) throw new PromptDataError(`${path}: the folder has no ${KINDS} file`);
   if (files.length > MAX_FILES) {
     throw new PromptDataError(
-      `${path}: expected at most ${MAX_FILES} .txt and .jsonl files, found ${files.length}. Join them: a line is a prompt.`,
+      `${path}: expected at most ${MAX_FILES} files of prompts, found ${files.length}. Join them: a line is a prompt.`,
     );
   }
   return files.map((name) => join(path, name));
@@ -113,14 +129,108 @@ function extensionOf(path: string): string | undefined {
   return Object.keys(READERS).find((extension) => path.endsWith(extension));
 }
 
-async function readText(data: string, file: string, bytesLeft: number): Promise<string> {
+/** The text of a whole file, and the bytes that it takes of the limit. */
+async function readText(file: string, reading: Reading): Promise<string> {
   const stats = await requirePlainFile(file, PromptDataError);
-  if (stats.size > bytesLeft) {
-    throw new PromptDataError(
-      `${data}: expected at most ${MAX_BYTES} bytes of prompts, found more (${file} has ${stats.size}). ${FEWER}`,
+  const bytesLeft = MAX_BYTES - reading.bytes;
+  if (stats.size > bytesLeft && !reading.endsAtLimits) throw tooManyBytes(reading, `${file} has ${stats.size}`);
+  const text = await readPlainText(file, reading.endsAtLimits ? MAX_TEXT_FILE_BYTES : bytesLeft, PromptDataError);
+  // Of a file that may be read in part, lines are counted as they are taken.
+  if (!reading.endsAtLimits) reading.bytes += Buffer.byteLength(text);
+  return text;
+}
+
+function tooManyBytes({ data }: Reading, found: string): PromptDataError {
+  return new PromptDataError(
+    `${data}: expected at most ${MAX_BYTES} bytes of prompts, found more (${found}). ${FEWER}`,
+  );
+}
+
+/** Counts a row. @returns whether it may be taken; otherwise nothing more is */
+function takeRow(reading: Reading, bytes = 0): boolean {
+  reading.rows++;
+  reading.bytes += bytes;
+  if (reading.rows <= MAX_LINES && reading.bytes <= MAX_BYTES) return true;
+  if (!reading.endsAtLimits) {
+    if (reading.bytes > MAX_BYTES) throw tooManyBytes(reading, `row ${reading.rows}`);
+    throw new PromptDataError(`${reading.data}: expected at most ${MAX_LINES} lines, found more. ${FEWER}`);
+  }
+  reading.isFull = true;
+  return false;
+}
+
+async function readTextFile(file: string, reading: Reading): Promise<void> {
+  const text = await readText(file, reading);
+  readLines(file, text, reading, (line, source) => ({ source, text: line }));
+}
+
+async function readJsonLines(file: string, reading: Reading): Promise<void> {
+  const text = await readText(file, reading);
+  readLines(file, text, reading, (line, source) =>
+    promptOfRow(parsePythonJson(source, line, PromptDataError), source, reading.column),
+  );
+}
+
+/** A list of rows; or rows line by line, which many call .json, too. */
+async function readJsonFile(file: string, reading: Reading): Promise<void> {
+  const text = await readText(file, reading);
+  if (!/^\s*\[/.test(text)) {
+    return readLines(file, text, reading, (line, source) =>
+      promptOfRow(parsePythonJson(source, line, PromptDataError), source, reading.column),
     );
   }
-  return readPlainText(file, bytesLeft, PromptDataError);
+  const rows = parsePythonJson(file, text, PromptDataError);
+  for (const [index, row] of (Array.isArray(rows) ? rows : []).entries()) {
+    if (!takeRow(reading)) return;
+    takePrompt(reading, rowOf(row, `${file}:row ${index + 1}`, reading));
+  }
+}
+
+async function readParquetFile(file: string, reading: Reading): Promise<void> {
+  const { column } = reading;
+  let number = 0;
+  await readParquetRows(file, column === undefined ? PROMPT_COLUMNS : [column, "tools", "system"], (row) => {
+    number++;
+    if (!takeRow(reading, sizeOf(row))) return false;
+    const isBlank = Object.values(row).every((value) => value === null);
+    if (!isBlank) takePrompt(reading, rowOf(row, `${file}:row ${number}`, reading));
+    return true;
+  });
+}
+
+/** A row may be a text alone. */
+function rowOf(row: unknown, source: string, { column }: Reading): Prompt {
+  return typeof row === "string" ? { source, text: row } : promptOfRow(row, source, column);
+}
+
+/** Characters of the texts in it, about. */
+function sizeOf(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 1;
+  return Object.values(value).reduce((sum: number, entry) => sum + sizeOf(entry), 1);
+}
+
+function takePrompt(reading: Reading, prompt: Prompt): void {
+  const length = sizeOf("text" in prompt ? prompt.text : prompt.messages);
+  requireLength(prompt.source, length);
+  reading.prompts.push(prompt);
+}
+
+function readLines(file: string, text: string, reading: Reading, read: (line: string, source: string) => Prompt): void {
+  for (const [index, line] of linesOf(text)) {
+    if (!takeRow(reading, reading.endsAtLimits ? line.length : 0)) return;
+    if (line.trim() === "") continue;
+    const source = `${file}:${index + 1}`;
+    requireLength(source, line.length);
+    reading.prompts.push(read(line, source));
+  }
+}
+
+function requireLength(source: string, length: number): void {
+  if (length <= MAX_LINE_CHARACTERS) return;
+  throw new PromptDataError(
+    `${source}: expected lines of at most ${MAX_LINE_CHARACTERS} characters, found ${length}. Split the text into several prompts.`,
+  );
 }
 
 /** One by one: all lines of a file at once would take more memory than the file. */
@@ -133,40 +243,6 @@ function* linesOf(text: string): Generator<[index: number, line: string]> {
   }
 }
 
-function readLine(file: string, line: string, number: number): Prompt {
-  const source = `${file}:${number}`;
-  if (line.length > MAX_LINE_CHARACTERS) {
-    throw new PromptDataError(
-      `${source}: expected lines of at most ${MAX_LINE_CHARACTERS} characters, found ${line.length}. Split the text into several prompts.`,
-    );
-  }
-  const read = READERS[extensionOf(file) ?? ".txt"] ?? readTextLine;
-  return read(line, source);
-}
-
-function readTextLine(line: string, source: string): Prompt {
-  return { source, text: line };
-}
-
-function parseJsonLine(line: string, source: string): Prompt {
-  const row = parsePythonJson(source, line, PromptDataError);
-  if (isObject(row)) {
-    const { text, messages, prompt, completion } = row;
-    if (typeof text === "string") return { source, text };
-    if (isMessages(messages)) return { source, messages };
-    if (typeof prompt === "string" && typeof completion === "string") return { source, text: prompt + completion };
-    if (isMessages(prompt) && isMessages(completion)) return { source, messages: [...prompt, ...completion] };
-  }
-  const found = isObject(row) ? `keys ${Object.keys(row).slice(0, SHOWN_KEYS).join(", ") || "none"}` : showJson(row);
-  throw new PromptDataError(
-    `${source}: expected an object with "text", with "messages" (role and content), or with "prompt" and "completion"; found ${found}`,
-  );
-}
-
-function isMessages(value: unknown): value is Message[] {
-  return (
-    Array.isArray(value) &&
-    value.length > 0 &&
-    value.every((entry) => isObject(entry) && typeof entry.role === "string" && typeof entry.content === "string")
-  );
+function listed(names: readonly string[]): string {
+  return `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 }

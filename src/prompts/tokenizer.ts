@@ -6,9 +6,9 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { parseJsonObject, parsePythonJsonObject } from "../checkpoint/json-text.js";
 import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf } from "../errors.js";
-import { findChatTemplate, parseChatTemplate, renderTranscript } from "./chat-template.js";
+import { findChatTemplates, parseChatTemplates, renderTranscript } from "./chat-template.js";
 import { refuseFalseLengths } from "./false-lengths.js";
-import type { Prompt } from "./read-prompts.js";
+import type { Prompt } from "./prompt-rows.js";
 
 /** Its functions run what the checkpoint's files say, and take as long as those like. */
 export interface PromptTokenizer {
@@ -47,16 +47,15 @@ export async function openTokenizer(
   refuseFalseLengths(path, tokenizerJson);
   refuseFalseLengths(configPath, config);
   const tokenizer = createTokenizer(path, tokenizerJson, config);
-  const template = await findChatTemplate(folder, config);
+  const templates = await findChatTemplates(folder, config);
+  const [template] = templates.has("default") ? [templates.get("default")] : templates.values();
   if (template !== undefined) await onStep(template.path, "parsing the chat template");
-  const renderChat = template === undefined ? undefined : parseChatTemplate(template, config);
+  const renderChat = template === undefined ? undefined : parseChatTemplates(templates, config);
   return {
     json,
     templatePath: template?.path,
     render: (prompt, opensAnswer) =>
-      "messages" in prompt
-        ? (renderChat ?? renderTranscript)(prompt.messages, prompt.source, opensAnswer)
-        : prompt.text,
+      "messages" in prompt ? (renderChat ?? renderTranscript)(prompt, prompt.source, opensAnswer) : prompt.text,
     // A template writes the special tokens itself: adding them again would double the first.
     tokenize: (text, prompt) =>
       tokenize(path, tokenizer, text, prompt.source, !("messages" in prompt) || renderChat === undefined),

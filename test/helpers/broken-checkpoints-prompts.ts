@@ -123,9 +123,9 @@ const PROMPT_FILES: readonly [name: string, file: string, content: string | Buff
   ["a .txt that is not UTF-8", "p.txt", Buffer.from("caf\u00e9", "latin1"), /cannot be read as UTF-8 text/],
   ["a .jsonl that is not UTF-8", "p.jsonl", Buffer.from('{"text": "caf\u00e9"}', "latin1"), /cannot be read as UTF-8/],
   ["a .txt in UTF-16", "p.txt", Buffer.from("\ufeffhello", "utf16le"), /cannot be read as UTF-8 text/],
-  ["a .csv", "p.csv", "text\nhello\n", /expected a \.txt or \.jsonl file/],
-  ["a .json", "p.json", '[{"text": "a"}]', /expected a \.txt or \.jsonl file/],
-  ["a file without extension", "prompts", "hello\n", /expected a \.txt or \.jsonl file/],
+  ["a .csv", "p.csv", "text\nhello\n", /expected a \.txt, \.jsonl, \.json or \.parquet file/],
+  ["a .parquet.gz", "p.parquet.gz", "x", /expected a \.txt, \.jsonl, \.json or \.parquet file/],
+  ["a file without extension", "prompts", "hello\n", /expected a \.txt, \.jsonl, \.json or \.parquet file/],
 ];
 
 export const BROKEN_TOKENIZERS: readonly BrokenInput[] = [
@@ -192,7 +192,7 @@ export const BROKEN_PROMPTS: readonly BrokenInput[] = [
   {
     name: "--data is a folder without prompts",
     exitCode: WRONG_USAGE,
-    says: /the folder has no \.txt or \.jsonl file/,
+    says: /the folder has no \.txt, \.jsonl, \.json or \.parquet file/,
     damage: ({ root }) => mkdirSync(join(root, "empty")),
     args: dataIs("empty"),
   },

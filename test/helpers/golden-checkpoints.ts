@@ -13,7 +13,7 @@ import type { LayerRange } from "../../src/numerics/ranges.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { type MeasureRequest, measureRanges } from "../../src/pipeline/measure-ranges.js";
 
-const GOLDEN_FOLDER = fileURLToPath(new URL("../golden", import.meta.url));
+export const GOLDEN_FOLDER = fileURLToPath(new URL("../golden", import.meta.url));
 const CHECKPOINTS = join(GOLDEN_FOLDER, "checkpoints");
 
 /** What transformers found: made by test/golden/make_golden.py. */

@@ -30,7 +30,7 @@ export const HOSTILE_TEMPLATES: readonly HostileTemplate[] = [
       "{% for i in range(100000) %}{% for j in range(100000) %}{% for k in range(100000) %}{% endfor %}{% endfor %}{% endfor %}",
     says: TOO_SLOW,
   },
-  { name: "a range of 10⁹ numbers", template: "{% for i in range(1000000000) %}{% endfor %}", says: EITHER },
+  { name: "a range of 10⁹ numbers", template: "{% for i in range(1000000000) %}{% endfor %}", says: /Range too big/ },
   {
     name: "a text that doubles",
     template: `{% set ns = namespace(s="ab") %}{% for i in range(100) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}`,

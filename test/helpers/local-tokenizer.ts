@@ -1,7 +1,7 @@
 // A tokenizer in the test's own process, as a program's other process has it. Without limits: its files are known.
 
 import type { TokenizerProcess } from "../../src/pipeline/tokenizer-process.js";
-import type { Prompt } from "../../src/prompts/read-prompts.js";
+import type { Prompt } from "../../src/prompts/prompt-rows.js";
 import { openTokenizer, type PromptTokenizer } from "../../src/prompts/tokenizer.js";
 
 /** The text of a prompt and its ids. */

@@ -9,7 +9,7 @@ import {
   encodePrompts,
   type PromptEncoder,
 } from "../../src/pipeline/encode-prompts.js";
-import type { Prompt } from "../../src/prompts/read-prompts.js";
+import type { Prompt } from "../../src/prompts/prompt-rows.js";
 import { selectSamples } from "../../src/prompts/select-prompts.js";
 
 const idsOf = (text: string) => [...text].map((letter) => letter.charCodeAt(0) - 97);

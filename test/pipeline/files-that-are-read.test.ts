@@ -286,7 +286,7 @@ describe("prompts", () => {
 
   test("have a number of files", async () => {
     const files = Object.fromEntries(Array.from({ length: 10_001 }, (_, index) => [`${index}.txt`, ""]));
-    expect(await refusal(files)).toMatch(/at most 10000 \.txt and \.jsonl files, found 10001/);
+    expect(await refusal(files)).toMatch(/at most 10000 files of prompts, found 10001/);
   });
 
   test.each([

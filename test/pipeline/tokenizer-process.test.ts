@@ -8,7 +8,8 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
 import type * as TokenizerProcessModule from "../../src/pipeline/tokenizer-process.js";
 import type { EncodedPrompt, TokenizerProcess } from "../../src/pipeline/tokenizer-process.js";
-import { type Prompt, readPrompts, SHIPPED_PROMPTS } from "../../src/prompts/read-prompts.js";
+import type { Prompt } from "../../src/prompts/prompt-rows.js";
+import { readPrompts, SHIPPED_PROMPTS } from "../../src/prompts/read-prompts.js";
 import { openTokenizer } from "../../src/prompts/tokenizer.js";
 import { HOSTILE_DECODER, HOSTILE_TEMPLATES, HOSTILE_TOKENIZERS } from "../helpers/hostile-checkpoints.js";
 import { encodeWith } from "../helpers/local-tokenizer.js";
@@ -94,7 +95,7 @@ describe("a tokenizer is stopped that has", () => {
 test("the error names the prompt that it was at, and says what to do", async () => {
   const folder = tokenizerFolder(
     {},
-    "{% if messages|length > 1 %}{% for i in range(99999999) %}{% endfor %}{% endif %}x",
+    "{% if messages|length > 1 %}{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}{% endif %}x",
   );
   const tokenizer = start(folder);
   const slow: Prompt = { source: "p.jsonl:8", messages: [...CHAT.messages, ...CHAT.messages] };

@@ -1,11 +1,11 @@
 // Messages become text as the checkpoint's own template has it, and ids without a special token too many or too few.
 
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { CheckpointError, PromptDataError } from "../../src/errors.js";
-import { findChatTemplate, parseChatTemplate, renderTranscript } from "../../src/prompts/chat-template.js";
-import type { Message } from "../../src/prompts/read-prompts.js";
+import { findChatTemplates, parseChatTemplates, renderTranscript } from "../../src/prompts/chat-template.js";
+import type { Message } from "../../src/prompts/prompt-rows.js";
 import { openTokenizer } from "../../src/prompts/tokenizer.js";
 import { type Json, temporaryFolder } from "../helpers/golden-checkpoints.js";
 import { encodeWith } from "../helpers/local-tokenizer.js";
@@ -23,12 +23,12 @@ interface Files {
 async function open({ jinja, config = {} }: Files) {
   const folder = await temporaryFolder();
   if (jinja !== undefined) await writeFile(join(folder, "chat_template.jinja"), jinja);
-  const template = await findChatTemplate(folder, config);
-  return template && parseChatTemplate(template, config);
+  const templates = await findChatTemplates(folder, config);
+  return templates.size === 0 ? undefined : parseChatTemplates(templates, config);
 }
 
 async function render(files: Files, messages: readonly Message[]): Promise<string | undefined> {
-  return (await open(files))?.(messages, "p.jsonl:1");
+  return (await open(files))?.({ messages }, "p.jsonl:1");
 }
 
 describe("the template is", () => {
@@ -43,18 +43,6 @@ describe("the template is", () => {
           chat_template: [
             { name: "rag", template: "rag" },
             { name: "default", template: PLAIN },
-          ],
-        },
-      },
-      "<user>Hello",
-    ],
-    [
-      "the first when none is named default",
-      {
-        config: {
-          chat_template: [
-            { name: "a", template: PLAIN },
-            { name: "b", template: "b" },
           ],
         },
       },
@@ -93,6 +81,62 @@ describe("a template sees", () => {
   });
 });
 
+describe("named templates", () => {
+  const named = (...names: string[]) => ({ chat_template: names.map((name) => ({ name, template: name })) });
+  const tools = [{ type: "function", function: { name: "f" } }];
+
+  test("without a default render nothing: the error names them", async () => {
+    const rendered = await open({ config: named("rag", "tool_use") });
+    expect(rendered?.({ messages: [USER], tools }, "p")).toBe("tool_use");
+    expect(() => rendered?.({ messages: [USER] }, "p")).toThrow(
+      /tokenizer_config\.json: has the chat templates rag, tool_use, and none is called "default"/,
+    );
+  });
+
+  test("with tools it is the one for tools, if there is one", async () => {
+    const rendered = await open({ config: named("default", "tool_use") });
+    expect(rendered?.({ messages: [USER], tools }, "p")).toBe("tool_use");
+    expect(rendered?.({ messages: [USER] }, "p")).toBe("default");
+    expect((await open({ config: named("default") }))?.({ messages: [USER], tools }, "p")).toBe("default");
+  });
+
+  test("are the files of additional_chat_templates, too, which count before tokenizer_config.json", async () => {
+    const folder = await temporaryFolder();
+    await mkdir(join(folder, "additional_chat_templates"));
+    await writeFile(join(folder, "additional_chat_templates/tool_use.jinja"), "file");
+    const templates = await findChatTemplates(folder, named("default"));
+    expect([...templates.keys()]).toEqual(["tool_use"]);
+    await writeFile(join(folder, "chat_template.jinja"), "single");
+    expect([...(await findChatTemplates(folder, {})).keys()]).toEqual(["default", "tool_use"]);
+  });
+});
+
+describe("content as parts", () => {
+  const parts: Message = {
+    role: "user",
+    content: [
+      { type: "text", text: "a" },
+      { type: "text", text: "b" },
+    ],
+  };
+
+  test("is one text for a template that knows texts alone, line by line as in vLLM", async () => {
+    expect(await render({ jinja: PLAIN }, [parts])).toBe("<user>a\nb");
+    expect(renderTranscript({ messages: [parts] }, "")).toBe("User: a\nb");
+  });
+
+  test("stays as it is for a template that goes through them", async () => {
+    const jinja = "{% for m in messages %}{% for part in m['content'] %}[{{ part.text }}]{% endfor %}{% endfor %}";
+    expect(await render({ jinja }, [parts])).toBe("[a][b]");
+  });
+});
+
+test("a base model gets calls of tools as JSON", () => {
+  const call = { type: "function", function: { name: "f", arguments: "{}" } };
+  const messages = [{ role: "assistant", content: null, tool_calls: [call] }];
+  expect(renderTranscript({ messages }, "")).toBe(`Assistant: ${JSON.stringify(call)}`);
+});
+
 describe("a template that refuses the system role", () => {
   const refuses = `{% for m in messages %}{% if m.role == "system" %}{{ raise_exception("no system role") }}{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}`;
   test("gets its text in front of the first user message", async () => {
@@ -116,8 +160,10 @@ describe("a template that refuses the system role", () => {
 });
 
 test("a base model gets a transcript", () => {
-  expect(renderTranscript([SYSTEM, USER, ASSISTANT], "")).toBe("System: Be brief.\n\nUser: Hello\n\nAssistant: Hi");
-  expect(renderTranscript([{ role: "", content: "x" }], "")).toBe(": x");
+  expect(renderTranscript({ messages: [SYSTEM, USER, ASSISTANT] }, "")).toBe(
+    "System: Be brief.\n\nUser: Hello\n\nAssistant: Hi",
+  );
+  expect(renderTranscript({ messages: [{ role: "", content: "x" }] }, "")).toBe(": x");
 });
 
 describe("the first special token is there once", () => {
@@ -191,18 +237,18 @@ describe("an answer is opened", () => {
   test("by the template's own generation prompt, and only when asked for", async () => {
     const jinja = `${PLAIN}{% if add_generation_prompt %}<assistant>{% endif %}`;
     const rendered = await open({ jinja });
-    expect(rendered?.(messages, "p", true)).toBe("<user>Hello<assistant>Hi<user>Hello<assistant>");
-    expect(rendered?.(messages, "p")).toBe("<user>Hello<assistant>Hi<user>Hello");
+    expect(rendered?.({ messages }, "p", true)).toBe("<user>Hello<assistant>Hi<user>Hello<assistant>");
+    expect(rendered?.({ messages }, "p")).toBe("<user>Hello<assistant>Hi<user>Hello");
   });
 
   test("in a transcript by the name of who speaks next", () => {
-    expect(renderTranscript([USER], "p", true)).toBe("User: Hello\n\nAssistant:");
-    expect(renderTranscript([USER], "p")).toBe("User: Hello");
+    expect(renderTranscript({ messages: [USER] }, "p", true)).toBe("User: Hello\n\nAssistant:");
+    expect(renderTranscript({ messages: [USER] }, "p")).toBe("User: Hello");
   });
 
   test("also where the system's message had to be merged", async () => {
     const jinja =
       "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}[{{ m.content }}]{% endfor %}{% if add_generation_prompt %}>{% endif %}";
-    expect((await open({ jinja }))?.([SYSTEM, USER], "p", true)).toBe("[Be brief.\n\nHello]>");
+    expect((await open({ jinja }))?.({ messages: [SYSTEM, USER] }, "p", true)).toBe("[Be brief.\n\nHello]>");
   });
 });

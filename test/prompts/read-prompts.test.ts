@@ -1,11 +1,12 @@
 // What a file of prompts may hold, and how an error says where it does not.
 
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import zlib from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { PromptDataError } from "../../src/errors.js";
 import { readPrompts } from "../../src/prompts/read-prompts.js";
-import { temporaryFolder } from "../helpers/golden-checkpoints.js";
+import { GOLDEN_FOLDER, temporaryFolder } from "../helpers/golden-checkpoints.js";
 
 const HELLO = [{ role: "user", content: "Hello" }];
 const REPLY = [{ role: "assistant", content: "Hi" }];
@@ -72,18 +73,209 @@ describe("a line of a .jsonl file is", () => {
   });
 });
 
-test("a folder gives the prompts of its .txt and .jsonl files in the order of their names, and no others", async () => {
+describe("a row of a conversation is", () => {
+  const CALL = { type: "function", function: { name: "f", arguments: '{"a": 1}' } };
+  const TOOL = { type: "function", function: { name: "f", parameters: {} } };
+  const asked = (...messages: object[]) => ({ messages: [...HELLO, ...messages] });
+
+  test.each<[string, object, object]>([
+    [
+      "messages with calls of tools and content null",
+      asked(
+        { role: "assistant", content: null, tool_calls: [CALL] },
+        { role: "tool", tool_call_id: "1", content: "2" },
+      ),
+      asked(
+        { role: "assistant", content: null, tool_calls: [CALL] },
+        { role: "tool", tool_call_id: "1", content: "2" },
+      ),
+    ],
+    [
+      "messages with calls of tools and no content",
+      asked({ role: "assistant", tool_calls: [CALL] }),
+      asked({ role: "assistant", tool_calls: [CALL] }),
+    ],
+    [
+      "messages with content as parts",
+      asked({ role: "assistant", content: [{ type: "text", text: "a" }] }),
+      asked({ role: "assistant", content: [{ type: "text", text: "a" }] }),
+    ],
+    ["messages with tools", { messages: HELLO, tools: [TOOL] }, { messages: HELLO, tools: [TOOL] }],
+    [
+      "messages with tools as JSON, as tables have them",
+      { messages: HELLO, tools: JSON.stringify([TOOL]) },
+      { messages: HELLO, tools: [TOOL] },
+    ],
+    ["messages without tools", { messages: HELLO, tools: null }, { messages: HELLO }],
+    [
+      "conversations of ShareGPT",
+      {
+        conversations: [
+          { from: "system", value: "s" },
+          { from: "human", value: "h" },
+          { from: "gpt", value: "g", weight: 1 },
+          { from: "tool", value: "t" },
+        ],
+      },
+      {
+        messages: [
+          { role: "system", content: "s" },
+          { role: "user", content: "h" },
+          { role: "assistant", content: "g" },
+          { role: "tool", content: "t" },
+        ],
+      },
+    ],
+    [
+      "conversations with their system prompt beside them",
+      { system: "s", conversations: [{ from: "human", value: "h" }] },
+      {
+        messages: [
+          { role: "system", content: "s" },
+          { role: "user", content: "h" },
+        ],
+      },
+    ],
+    ["conversations of roles", { conversations: HELLO }, { messages: HELLO }],
+    [
+      "an instruction with input and output (Alpaca)",
+      { instruction: "Add.", input: "1 and 2", output: "3" },
+      {
+        messages: [
+          { role: "user", content: "Add.\n\n1 and 2" },
+          { role: "assistant", content: "3" },
+        ],
+      },
+    ],
+    [
+      "an instruction with output alone",
+      { instruction: "Hello", input: "", output: "Hi" },
+      { messages: [...HELLO, ...REPLY] },
+    ],
+    ["text with numbers that only Python writes", { text: "a", score: "NaN", worst: "-Infinity" }, { text: "a" }],
+  ])("%s", async (_rule, row, expected) => {
+    const json = JSON.stringify(row).replace(/"(NaN|-?Infinity)"/g, "$1");
+    expect(await read(await write("p.jsonl", json))).toEqual([{ source: "p.jsonl:1", ...expected }]);
+    expect(await read(await write("p.json", `[\n${json}]`))).toEqual([{ source: "p.json:row 1", ...expected }]);
+  });
+
+  test.each<[string, object, string]>([
+    ["a role without content", { messages: [...HELLO, { role: "assistant" }] }, "message 2 has the content nothing"],
+    [
+      "an image",
+      { messages: [{ role: "user", content: [{ type: "image_url", image_url: {} }] }] },
+      "only parts of type text are known",
+    ],
+    [
+      "an unknown speaker",
+      { conversations: [{ from: "bird", value: "x" }] },
+      'message 1 is from "bird"; known are human',
+    ],
+    ["tools that are no JSON", { messages: HELLO, tools: "[" }, "its tools are no JSON list"],
+  ])("no prompt with %s, and the error says so", async (_what, row, says) => {
+    await expect(readPrompts(await write("p.jsonl", JSON.stringify(row)))).rejects.toThrow(says);
+  });
+});
+
+describe("a column that is named counts before all others", () => {
+  test.each<[string, object, object]>([
+    ["as text", { text: "no", body: "yes" }, { text: "yes" }],
+    ["as messages", { text: "no", body: HELLO }, { messages: HELLO }],
+  ])("%s", async (_rule, row, expected) => {
+    const [prompt] = await readPrompts(await write("p.jsonl", JSON.stringify(row)), { column: "body" });
+    expect(prompt).toMatchObject(expected);
+  });
+
+  test("and must be there", async () => {
+    const path = await write("p.jsonl", '{"text": "a"}');
+    await expect(readPrompts(path, { column: "body" })).rejects.toThrow(
+      /p\.jsonl:1: expected an object whose "body" is a text or a list of messages; found keys text/,
+    );
+  });
+});
+
+describe("a .json file is", () => {
+  test.each<[string, string, string[]]>([
+    ["a list of rows", '[{"text": "a"}, {"text": "b"}]', ["a", "b"]],
+    ["a list of texts", ' ["a", "b"]', ["a", "b"]],
+    ["rows line by line, as many call it", '{"text": "a"}\n{"text": "b"}\n', ["a", "b"]],
+  ])("%s", async (_rule, content, texts) => {
+    expect((await read(await write("p.json", content))).map((prompt) => "text" in prompt && prompt.text)).toEqual(
+      texts,
+    );
+  });
+});
+
+// Files by test/golden/make_parquet_golden.py.
+describe("a .parquet file", () => {
+  const file = (name: string) => join(GOLDEN_FOLDER, "parquet", name);
+  const CAN_ZSTD = "zstdDecompressSync" in zlib;
+
+  test.each(["none", "snappy", "gzip", "brotli", ...(CAN_ZSTD ? ["zstd"] : [])])(
+    "gives its rows, compressed with %s, and passes over those without anything",
+    async (codec) => {
+      const prompts = await read(file(`${codec}.parquet`));
+      const texts = [0, 1, 2, 3, 4].map((row) => `Row ${row}: naïve 😀 text`);
+      expect(prompts.map((prompt) => "text" in prompt && prompt.text)).toEqual([...texts, ""]);
+      expect(prompts[3]?.source).toBe(`${codec}.parquet:row 4`);
+    },
+  );
+
+  test("compressed otherwise is refused, with what is read", async () => {
+    await expect(readPrompts(file("lz4.parquet"))).rejects.toThrow(
+      /row group 1: is compressed with LZ4_RAW; read are SNAPPY/,
+    );
+  });
+
+  test("gives conversations with all that belongs to them", async () => {
+    const [first, second] = await readPrompts(file("messages.parquet"));
+    expect(first).toMatchObject({
+      messages: [
+        { role: "user", content: "Rain?" },
+        { role: "assistant", content: null, tool_calls: [{ function: { name: "weather", arguments: "{}" } }] },
+      ],
+      tools: [{ type: "function" }],
+    });
+    expect(second).toMatchObject({ messages: [{ content: "Hi" }, { content: "Hello", tool_calls: [] }] });
+  });
+
+  test("without a known column names those that it has", async () => {
+    await expect(readPrompts(file("none.parquet"), { column: "body" })).rejects.toThrow(
+      /found id, text, bytes\. .*--data-column/,
+    );
+  });
+
+  test("that is none, cut off or changed in any byte is an error of the prompts, or gives rows", async () => {
+    const bytes = await readFile(file("messages.parquet"));
+    const broken = [Buffer.from("PAR1"), Buffer.from("text"), bytes.subarray(0, 100), bytes.subarray(100)];
+    const changed = Array.from({ length: bytes.length / 7 }, (_, at) => {
+      const copy = Buffer.from(bytes);
+      copy[7 * at] = (copy[7 * at] ?? 0) ^ 0xff;
+      return copy;
+    });
+    const folder = await temporaryFolder();
+    for (const content of [...broken, ...changed]) {
+      await writeFile(join(folder, "p.parquet"), content);
+      const found = await readPrompts(join(folder, "p.parquet")).catch((thrown: unknown) => thrown);
+      if (!Array.isArray(found)) expect(found).toBeInstanceOf(PromptDataError);
+    }
+  });
+});
+
+test("a folder gives the prompts of its .txt, .jsonl, .json and .parquet files in the order of their names, and no others", async () => {
   const folder = await temporaryFolder();
   await mkdir(join(folder, "deeper"));
   const files = {
     "b.txt": "second",
     "a.jsonl": '{"text": "first"}',
+    "c.json": '["third"]',
     "c.md": "no",
+    "dataset_infos.json": "{}",
     "deeper/a.txt": "no",
     "d.TXT": "no",
   };
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
-  expect((await read(folder)).map((prompt) => "text" in prompt && prompt.text)).toEqual(["first", "second"]);
+  expect((await read(folder)).map((prompt) => "text" in prompt && prompt.text)).toEqual(["first", "second", "third"]);
 });
 
 describe("an error names file, line and what was found", () => {
@@ -102,7 +294,7 @@ describe("an error names file, line and what was found", () => {
     ["bytes that are not UTF-8", "p.txt", Uint8Array.of(0x61, 0xff), ["p.txt", "cannot be read as UTF-8"]],
     ["an empty file", "p.txt", "", ["p.txt", "holds no prompt"]],
     ["a file of empty lines", "p.jsonl", "\n \n", ["p.jsonl", "holds no prompt"]],
-    ["a file of another kind", "p.csv", "x", ["p.csv", "expected a .txt or .jsonl file"]],
+    ["a file of another kind", "p.csv", "x", ["p.csv", "expected a .txt, .jsonl, .json or .parquet file"]],
   ])("%s", async (_rule, name, content, parts) => {
     const error = await readPrompts(await write(name, content)).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(PromptDataError);
@@ -115,7 +307,9 @@ describe("an error names file, line and what was found", () => {
   });
 
   test("a folder without prompts", async () => {
-    await expect(readPrompts(await temporaryFolder())).rejects.toThrow("the folder has no .txt or .jsonl file");
+    await expect(readPrompts(await temporaryFolder())).rejects.toThrow(
+      "the folder has no .txt, .jsonl, .json or .parquet file",
+    );
   });
 
   test("one bad file among good ones", async () => {
