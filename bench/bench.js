@@ -9,10 +9,10 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { BenchError } from "./bench-error.js";
+import { SHAPES } from "./checkpoint-shapes.js";
 import { prepareCheckpoint, writePrompts } from "./job-files.js";
 import { describeMachine, gpuOfDevice, measureProductPeak, ownVersions } from "./machine.js";
 import { createKvScales, transformers } from "./programs.js";
-import { SHAPES } from "./random-checkpoint.js";
 import { differenceText, resultMarkdown } from "./result-markdown.js";
 import { largestDifference, summarize } from "./summary.js";
 

@@ -3,7 +3,8 @@
 import { access, open, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { BenchError } from "./bench-error.js";
-import { makeRandomCheckpoint, SHAPES } from "./random-checkpoint.js";
+import { SHAPES } from "./checkpoint-shapes.js";
+import { makeRandomCheckpoint } from "./random-checkpoint.js";
 import { randomTokenIds, textOf, writeWordTokenizer } from "./word-prompts.js";
 
 /**

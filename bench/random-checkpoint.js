@@ -1,48 +1,22 @@
 // Makes a checkpoint of a given shape with random bf16 weights, straight to disk: for measuring memory and speed on
 // shapes whose trained weights are not at hand. Its tokenizer is that of the embedded example. Knows no calibration.
 //
-//   node bench/random-checkpoint.js FOLDER SHAPE [LAYERS]      SHAPE: one of SHAPES below
+//   node bench/random-checkpoint.js FOLDER SHAPE [LAYERS]      SHAPE: one of those in checkpoint-shapes.js
 
 import { copyFile, mkdir, open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-
-/** The keys of config.json that make a shape. */
-export const SHAPES = {
-  "smollm2-135m": { ...shape(576, 1536, 30, 9, 3, 49152), tie_word_embeddings: true },
-  "llama-3-8b": shape(4096, 14336, 32, 32, 8, 128256),
-  "llama-3-70b": shape(8192, 28672, 80, 64, 8, 128256),
-};
+import { SHAPES, tensorsOfLayer } from "./checkpoint-shapes.js";
 
 const BLOCK_ELEMENTS = 2 ** 24;
-const LAYERS_PER_SHARD = 8;
+/** A layer of experts is a shard by itself, several small layers are one. */
+const BYTES_PER_SHARD = 2 ** 31;
 
-/**
- * @param {number} hidden @param {number} intermediate @param {number} layers
- * @param {number} heads @param {number} kvHeads @param {number} vocabulary
- */
-export function shape(hidden, intermediate, layers, heads, kvHeads, vocabulary) {
-  return {
-    architectures: ["LlamaForCausalLM"],
-    model_type: "llama",
-    hidden_size: hidden,
-    intermediate_size: intermediate,
-    num_hidden_layers: layers,
-    num_attention_heads: heads,
-    num_key_value_heads: kvHeads,
-    vocab_size: vocabulary,
-    max_position_embeddings: 8192,
-    rms_norm_eps: 1e-5,
-    rope_theta: 500000.0,
-    hidden_act: "silu",
-    tie_word_embeddings: false,
-    torch_dtype: "bfloat16",
-  };
-}
+/** @typedef {import("./checkpoint-shapes.js").Shape} Shape @typedef {import("./checkpoint-shapes.js").Tensor} Tensor */
 
 /**
  * Writes config.json, shards, index and tokenizer.
- * @param {string} folder @param {ReturnType<typeof shape>} config
+ * @param {string} folder @param {Shape} config
  */
 export async function makeRandomCheckpoint(folder, config) {
   await mkdir(folder, { recursive: true });
@@ -66,38 +40,27 @@ export async function makeRandomCheckpoint(folder, config) {
   await writeFile(join(folder, "model.safetensors.index.json"), `${JSON.stringify(index, null, 2)}\n`);
 }
 
-/** @typedef {[name: string, shape: number[]]} Tensor */
-
-/** @param {ReturnType<typeof shape>} config @returns {Tensor[][]} */
+/** @param {Shape} config @returns {Tensor[][]} */
 function shardsOf(config) {
-  const { hidden_size: hidden, intermediate_size: intermediate } = config;
-  const headDim = hidden / config.num_attention_heads;
-  const keyValue = headDim * config.num_key_value_heads;
-  /** @type {Tensor[][]} */
-  const shards = [
-    [
-      ["model.embed_tokens.weight", [config.vocab_size, hidden]],
-      ["model.norm.weight", [hidden]],
-    ],
+  const { hidden_size: hidden, vocab_size: vocabulary } = config;
+  /** @type {Tensor[]} */
+  const before = [
+    ["model.embed_tokens.weight", [vocabulary, hidden]],
+    ["model.norm.weight", [hidden]],
   ];
+  const shards = [before];
+  let bytes = Number.POSITIVE_INFINITY;
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    if (layer % LAYERS_PER_SHARD === 0) shards.push([]);
-    const name = `model.layers.${layer}`;
-    shards
-      .at(-1)
-      ?.push(
-        [`${name}.input_layernorm.weight`, [hidden]],
-        [`${name}.self_attn.q_proj.weight`, [hidden, hidden]],
-        [`${name}.self_attn.k_proj.weight`, [keyValue, hidden]],
-        [`${name}.self_attn.v_proj.weight`, [keyValue, hidden]],
-        [`${name}.self_attn.o_proj.weight`, [hidden, hidden]],
-        [`${name}.post_attention_layernorm.weight`, [hidden]],
-        [`${name}.mlp.gate_proj.weight`, [intermediate, hidden]],
-        [`${name}.mlp.up_proj.weight`, [intermediate, hidden]],
-        [`${name}.mlp.down_proj.weight`, [hidden, intermediate]],
-      );
+    const tensors = tensorsOfLayer(config, layer);
+    const size = tensors.reduce((sum, [, dimensions]) => sum + 2 * product(dimensions), 0);
+    if (bytes + size > BYTES_PER_SHARD) {
+      shards.push([]);
+      bytes = 0;
+    }
+    shards.at(-1)?.push(...tensors);
+    bytes += size;
   }
-  if (!config.tie_word_embeddings) shards.push([["lm_head.weight", [config.vocab_size, hidden]]]);
+  if (!config.tie_word_embeddings) shards.push([["lm_head.weight", [vocabulary, hidden]]]);
   return shards;
 }
 

@@ -1,5 +1,7 @@
 // From runs to what is told of them: medians, share of the device's peak, how far two programs' absmax differ. Pure.
 
+import { weightsOfToken } from "./checkpoint-shapes.js";
+
 /**
  * @typedef {import("./programs.js").Run} Run
  * @typedef {import("./programs.js").Program} Program
@@ -29,13 +31,11 @@
 /**
  * Arithmetic of the linear layers for one token: a multiplication and an addition per weight. Attention itself, which
  * depends on the length, is left out, and so is the embedding, which is a look-up.
- * @param {ReturnType<typeof import("./random-checkpoint.js").shape>} config @param {Program["lastLayer"]} lastLayer
+ * @param {import("./checkpoint-shapes.js").Shape} config @param {Program["lastLayer"]} lastLayer
  */
 export function flopsPerToken(config, lastLayer) {
-  const { hidden_size: hidden, intermediate_size: intermediate, num_hidden_layers: layers } = config;
-  const keysValues = (2 * hidden * hidden * config.num_key_value_heads) / config.num_attention_heads;
-  const layer = keysValues + 2 * hidden * hidden + 3 * hidden * intermediate;
-  return 2 * ((layers - 1) * layer + (lastLayer === "layer" ? layer : keysValues));
+  const { layer, keysValues } = weightsOfToken(config);
+  return 2 * ((config.num_hidden_layers - 1) * layer + (lastLayer === "layer" ? layer : keysValues));
 }
 
 /**

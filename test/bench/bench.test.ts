@@ -4,11 +4,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
+import { SHAPES, shape, tensorsOfLayer } from "../../bench/checkpoint-shapes.js";
 import { runMeasured } from "../../bench/measured-process.js";
-import { shape } from "../../bench/random-checkpoint.js";
 import { resultMarkdown } from "../../bench/result-markdown.js";
 import { flopsPerToken, largestDifference, spreadOf } from "../../bench/summary.js";
 import { randomTokenIds, textOf, writeWordTokenizer } from "../../bench/word-prompts.js";
+import { tensorsOfLayer as tensorsOfDescribedLayer } from "../../src/architectures/block-facts.js";
+import { describeModel } from "../../src/architectures/registry.js";
 import { openTokenizer } from "../../src/prompts/tokenizer.js";
 import { encodeWith } from "../helpers/local-tokenizer.js";
 import { REPOSITORY, startProgram } from "../helpers/run-cli.js";
@@ -132,6 +134,25 @@ test("arithmetic per token is 2 FLOP per weight of the linear layers", () => {
   const llama = shape(4096, 14336, 32, 32, 8, 128256);
   expect(flopsPerToken(llama, "layer")).toBe(2 * 6_979_321_856);
   expect(flopsPerToken(llama, "keys-values")).toBe(2 * (31 * 218_103_808 + 2 * 1024 * 4096));
+  // Of Qwen3-30B-A3B's layers a token meets 62.1 million weights: 18.9 of attention, the router, 8 of 128 experts.
+  const { "qwen3-30b-a3b": mixture } = SHAPES;
+  if (mixture === undefined) throw new Error("the shape is gone");
+  const experts = 8 * 3 * 2048 * 768;
+  expect(flopsPerToken(mixture, "layer")).toBe(2 * 48 * (2 * 2048 * 4096 + 2 * 2048 * 512 + 128 * 2048 + experts));
+});
+
+test.each(Object.entries(SHAPES))("create-kv-scales knows every tensor of %s, and needs no other", (_name, config) => {
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => tensorsOfLayer(config, layer)).flat();
+  const { hidden_size: hidden, vocab_size: vocabulary } = config;
+  const tensors = new Map(
+    [...layers, ["model.embed_tokens.weight", [vocabulary, hidden]] as const].map(([name, dimensions]) => [
+      name,
+      { name, dtype: "BF16", shape: dimensions, file: "", offset: 0, byteLength: 0 } as const,
+    ]),
+  );
+  const decoder = describeModel(JSON.parse(JSON.stringify(config)), tensors);
+  const used = [...decoder.layers.flatMap((layer) => [...tensorsOfDescribedLayer(layer).keys()])];
+  expect(used.toSorted()).toEqual(layers.map(([name]) => name).toSorted());
 });
 
 test.each([

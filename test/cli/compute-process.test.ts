@@ -7,7 +7,8 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { makeRandomCheckpoint, shape } from "../../bench/random-checkpoint.js";
+import { shape } from "../../bench/checkpoint-shapes.js";
+import { makeRandomCheckpoint } from "../../bench/random-checkpoint.js";
 import { childrenOf } from "../helpers/child-processes.js";
 import { PROGRAM, startCli, startProgram } from "../helpers/run-cli.js";
 

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { makeRandomCheckpoint, shape } from "../../bench/random-checkpoint.js";
+import { shape } from "../../bench/checkpoint-shapes.js";
+import { makeRandomCheckpoint } from "../../bench/random-checkpoint.js";
 import { startCli } from "../helpers/run-cli.js";
 
 let root: string;
