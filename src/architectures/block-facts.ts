@@ -108,6 +108,23 @@ function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
   return items.filter((item) => item !== undefined);
 }
 
+/** All products and norms of a layer. */
+export function productsAndNormsOf(layer: DecoderLayer): { readonly linears: Linear[]; readonly norms: Norm[] } {
+  const branches = branchesOf(layer);
+  const facts = branches.map(({ block }) => factsOf(block));
+  const { residuals, altUp } = layer;
+  const besides = altUp === undefined ? [] : [altUp.modalities, altUp.prediction, altUp.correction];
+  return {
+    linears: [...facts.flatMap(({ linears }) => linears), ...besides],
+    norms: present(
+      ...facts.flatMap(({ norms }) => norms),
+      ...branches.flatMap(({ norm, postNorm }) => [norm, postNorm]),
+      ...residuals.map(({ postNorm }) => postNorm),
+      altUp?.routerNorm,
+    ),
+  };
+}
+
 /** Every weight of some residuals, with what the branches have beside their blocks. */
 function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
   return residuals.flatMap(({ branches, postNorm: behind, scale }) => [

@@ -2,9 +2,18 @@
 // type that is computed with, and its layers have no other. Reads no numbers.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import { tablesOf, tensorShapes, tensorsOfLayer, weightsAroundLayers, weightsOfNorm } from "./block-facts.js";
+import {
+  productsAndNormsOf,
+  tablesOf,
+  tensorShapes,
+  tensorsOfLayer,
+  weightsAroundLayers,
+  weightsOfNorm,
+} from "./block-facts.js";
+import type { Linear, Norm } from "./blocks.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
+import { outputsAxis, shapeOf, type WeightSource } from "./weight-source.js";
 
 /** What the description is checked against: the names and shapes of the checkpoint's tensors. */
 export interface TensorShapes {
@@ -41,6 +50,9 @@ export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPref
   checkAll(tensors, tensorShapes(weightsAroundLayers(decoder)));
   const known = new Set<string>();
   for (const layer of decoder.layers) {
+    const { linears, norms } = productsAndNormsOf(layer);
+    for (const linear of linears) checkLinear(linear);
+    for (const norm of norms) checkNorm(norm);
     const shapes = tensorsOfLayer(layer);
     checkAll(tensors, shapes);
     for (const name of [...shapes.keys(), ...(layer.unread ?? [])]) known.add(name);
@@ -57,6 +69,24 @@ export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPref
   }
 }
 
+/** Memory is planned by what a product says of its sizes: they are those of its weight. @throws RangeError */
+function checkLinear({ weight, bias, inputs, outputs }: Linear): void {
+  const sizes = outputsAxis(weight) === 0 ? [outputs, inputs] : [inputs, outputs];
+  requireShape(weight, sizes);
+  if (bias !== undefined) requireShape(bias, [outputs]);
+}
+
+/** Weights of several heads have an axis before that of the norm. @throws RangeError */
+function checkNorm(norm: Norm): void {
+  for (const source of weightsOfNorm(norm)) requireShape(source, [...shapeOf(source).slice(0, -1), norm.size]);
+}
+
+function requireShape(source: WeightSource, sizes: readonly number[]): void {
+  const shape = shapeOf(source);
+  if (shape.join() === sizes.join()) return;
+  throw new RangeError(`a description says [${sizes.join(", ")}] of a weight of shape [${shape.join(", ")}]`);
+}
+
 /** The same of what turns hidden states into logits. */
 export function checkEnd(end: ModelEnd, decoder: Decoder, tensors: TensorShapes): void {
   if (tensors.get(end.head) === undefined) {
@@ -64,6 +94,7 @@ export function checkEnd(end: ModelEnd, decoder: Decoder, tensors: TensorShapes)
       `The checkpoint has no tensor "${end.head}": it was saved without the head that predicts tokens, so nothing can be verified. Give the full model.`,
     );
   }
+  checkNorm(end.norm);
   checkAll(tensors, tensorShapes(weightsOfNorm(end.norm)));
   checkTensor(tensors, end.head, [decoder.vocabularySize, decoder.hiddenSize]);
   if (end.bias !== undefined) checkTensor(tensors, end.bias, [decoder.vocabularySize]);

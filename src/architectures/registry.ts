@@ -38,6 +38,8 @@ import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-den
 import { describeHunyuanV1Moe } from "./families/hunyuan-v1-moe.js";
 import { describeHyV3 } from "./families/hy-v3.js";
 import { describeHyperClovaX } from "./families/hyperclovax.js";
+import { describeInternLm3 } from "./families/internlm3.js";
+import { describeIQuestCoder } from "./families/iquestcoder.js";
 import { describeJais2 } from "./families/jais2.js";
 import { describeLaguna } from "./families/laguna.js";
 import { describeLlama } from "./families/llama.js";
@@ -129,6 +131,9 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   gpt2: { covers: "GPT-2", describe: describeGpt2, names: GPT_NAMES },
   gpt_bigcode: { covers: "StarCoder, SantaCoder", describe: describeGptBigCode, names: GPT_NAMES },
   opt: { covers: "OPT", describe: describeOpt, names: OPT_NAMES },
+  ministral: { covers: "Ministral with windows in some layers", describe: describeMistral },
+  internlm3: { covers: "InternLM 3", describe: describeInternLm3 },
+  iquestcoder: { covers: "IQuest-Coder V1 (without loops)", describe: describeIQuestCoder },
 
   qwen3_moe: { covers: "Qwen3 (mixture of experts), Qwen3-Coder", describe: describeQwen3Moe },
   mixtral: { covers: "Mixtral", describe: describeMixtral },

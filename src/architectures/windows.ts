@@ -57,70 +57,34 @@ export function layerTypes<Type extends string>(
   });
 }
 
-/**
- * Of Qwen: `layer_types` says which layers have the window, else those from max_window_layers on.
- * @throws UnsupportedModelError when a layer is to have a window that is not there
- */
-export function windowsOfUpperLayers(config: ModelConfig, layers: number): (number | undefined)[] {
-  const types = layerTypes(config, layers, ["full_attention", "sliding_attention"]);
-  if (types?.every((type) => type === "full_attention")) {
-    const because = "layer_types says that no layer has a window";
-    for (const key of ["use_sliding_window", "sliding_window", "max_window_layers"]) config.ignore(key, because);
-    return types.map(() => undefined);
-  }
-  const window = windowIfUsed(config, 4096);
-  if (types === undefined) {
-    if (window === undefined) config.ignore("max_window_layers", "no layer has a window");
-    const first = config.count("max_window_layers", 28);
-    return Array.from({ length: layers }, (_, layer) => (layer >= first ? window : undefined));
-  }
-  config.ignore("max_window_layers", "layer_types says which layers have the window");
-  return types.map((type, layer) => {
-    if (type === "full_attention") return undefined;
-    if (window !== undefined) return window;
-    throw new UnsupportedModelError(
-      `${config.nameOf("layer_types")}: layer ${layer} is "${type}" with use_sliding_window ${shortJson(config.peek("use_sliding_window") ?? false)}: not supported`,
-    );
-  });
-}
-
 export type AttentionType = "full_attention" | "sliding_attention";
+const ATTENTION_TYPES: readonly AttentionType[] = ["full_attention", "sliding_attention"];
 
 /**
- * `layer_types`; where it is absent, every layer slides whose number does not divide by the pattern, counted from 1.
- * @param pattern that transformers takes
- */
-export function typesByPattern(config: ModelConfig, layers: number, pattern: number): readonly AttentionType[] {
-  return (
-    layerTypes<AttentionType>(config, layers, ["full_attention", "sliding_attention"]) ??
-    Array.from({ length: layers }, (_, index) => ((index + 1) % pattern === 0 ? "full_attention" : "sliding_attention"))
-  );
-}
-
-/**
- * The window of each layer by its type.
- * @param fallback what transformers takes when `sliding_window` is absent
- * @throws CheckpointError when layers slide and config.json says there is no window
+ * The window in the layers that slide.
+ * @param types of the layers @param window undefined: none
+ * @throws UnsupportedModelError when a layer is to have a window that is not there
  */
 export function windowsByType(
   config: ModelConfig,
   types: readonly AttentionType[],
-  fallback: number,
+  window: number | undefined,
 ): (number | undefined)[] {
-  const window = uniformWindow(config, fallback);
   return types.map((type, layer) => {
     if (type === "full_attention") return undefined;
     if (window !== undefined) return window;
-    throw new CheckpointError(
-      `${config.nameOf("sliding_window")}: expected a positive integer, because layer ${layer} is "${type}", found null`,
+    const given = ["sliding_window", "use_sliding_window"]
+      .filter((key) => config.mentions(key))
+      .map((key) => `${key} ${shortJson(config.peek(key) ?? null)}`);
+    throw new UnsupportedModelError(
+      `${config.nameOf("layer_types")}: layer ${layer} is "${type}" with ${given.join(" and ") || "no sliding_window"}: not supported`,
     );
   });
 }
 
 /**
  * The window in the layers that `layer_types` calls sliding, or where that is absent, in those that the family says.
- * @param window undefined: none
- * @throws UnsupportedModelError when a layer is to have a window that is not there
+ * @throws UnsupportedModelError as windowsByType
  */
 export function slidingWindows(
   config: ModelConfig,
@@ -128,13 +92,39 @@ export function slidingWindows(
   window: number | undefined,
   byDefault: (layer: number) => boolean,
 ): (number | undefined)[] {
-  const types = layerTypes(config, layers, ["full_attention", "sliding_attention"]);
-  if (types === undefined) return Array.from({ length: layers }, (_, layer) => (byDefault(layer) ? window : undefined));
-  return types.map((type, layer) => {
-    if (type === "full_attention") return undefined;
-    if (window !== undefined) return window;
-    throw new UnsupportedModelError(
-      `${config.nameOf("layer_types")}: layer ${layer} is "${type}", and config.json gives no window: not supported`,
-    );
-  });
+  const types = layerTypes(config, layers, ATTENTION_TYPES);
+  if (types !== undefined) return windowsByType(config, types, window);
+  return Array.from({ length: layers }, (_, layer) => (byDefault(layer) ? window : undefined));
+}
+
+/**
+ * Of Qwen: `layer_types` says which layers have the window, else those from max_window_layers on.
+ * @throws UnsupportedModelError as windowsByType
+ */
+export function windowsOfUpperLayers(config: ModelConfig, layers: number): (number | undefined)[] {
+  const types = layerTypes(config, layers, ATTENTION_TYPES);
+  if (types?.every((type) => type === "full_attention")) {
+    const because = "layer_types says that no layer has a window";
+    for (const key of ["use_sliding_window", "sliding_window", "max_window_layers"]) config.ignore(key, because);
+    return types.map(() => undefined);
+  }
+  const window = windowIfUsed(config, 4096);
+  if (types !== undefined) {
+    config.ignore("max_window_layers", "layer_types says which layers have the window");
+    return windowsByType(config, types, window);
+  }
+  if (window === undefined) config.ignore("max_window_layers", "no layer has a window");
+  const first = config.count("max_window_layers", 28);
+  return Array.from({ length: layers }, (_, layer) => (layer >= first ? window : undefined));
+}
+
+/**
+ * `layer_types`; where it is absent, every layer slides whose number does not divide by the pattern, counted from 1.
+ * @param pattern that transformers takes
+ */
+export function typesByPattern(config: ModelConfig, layers: number, pattern: number): readonly AttentionType[] {
+  return (
+    layerTypes(config, layers, ATTENTION_TYPES) ??
+    Array.from({ length: layers }, (_, index) => ((index + 1) % pattern === 0 ? "full_attention" : "sliding_attention"))
+  );
 }

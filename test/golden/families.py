@@ -115,6 +115,14 @@ golden("hyperclovax-post-norm", **MUP, head_dim=16, attention_bias=True, mlp_bia
 golden("hyperclovax-plain", **MUP, head_dim=16, use_post_norm=False)
 golden("ernie4_5-bias", head_dim=16, use_bias=True)
 golden("ernie4_5-plain", head_dim=16)
+golden("ministral-window", head_dim=16, sliding_window=12, layer_types=types("sfs"))
+golden("ministral-all-slide", head_dim=16, sliding_window=12, v4=dict(drop=["layer_types"]))
+INTERNLM3_V4 = dict(rename={"attention_bias": "qkv_bias", "mlp_bias": "bias"})
+golden("internlm3-dynamic", head_dim=16, lengths=(45, 17, 3, 32, 33), max_position_embeddings=32, v4=INTERNLM3_V4,
+       rope_parameters=rope("dynamic", factor=6.0))
+golden("internlm3-bias", head_dim=16, attention_bias=True, mlp_bias=True, v4=INTERNLM3_V4)
+golden("iquestcoder-plain", head_dim=16)
+golden("iquestcoder-bias", head_dim=16, attention_bias=True, mlp_bias=True)
 
 # --- Gemma ------------------------------------------------------------------------------------------------------------
 

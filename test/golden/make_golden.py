@@ -15,6 +15,8 @@ checkpoints/<variant>/   a tiny checkpoint with random weights that makes every 
     expected.json        token_ids: the prompts. absmax: per layer, the max of |K| (after q/k norm and RoPE) and |V|
                          of each KV head over all positions of all prompts. Computed in fp32; each prompt runs alone
                          and as the first one (dynamic RoPE in transformers otherwise remembers longer, earlier prompts)
+                         sites: per layer, the attention module by its name in the checkpoint. loss: per prompt, as
+                         family_golden.py says; not of a checkpoint without a head
 rope.json                inverse frequencies and attention factor (it multiplies cos and sin) for many RoPE configs.
                          sequence_length matters to "dynamic" only.
 
@@ -150,6 +152,12 @@ def load(folder, config, attention="eager"):
     return model.eval()
 
 
+def losses(folder, prompts):
+    """Per prompt, run as the first one."""
+    model = family_golden.load_folder(folder, AutoConfig.from_pretrained(folder / "config.json"), {"extra": {}})
+    return [loss for ids in prompts for loss in family_golden.run(model, [ids]).loss]
+
+
 @torch.inference_mode()
 def absmax(model, prompts, fresh_rope=True):
     """[layers, 2 (K, V), kv heads], over all prompts, each run alone."""
@@ -256,8 +264,12 @@ def make_checkpoint(name, v):
 
     layers = ",\n  ".join(json.dumps({"k": k.tolist(), "v": v_.tolist()}) for k, v_ in golden)
     ids = ",\n  ".join(json.dumps(p) for p in prompts)
+    modules = family_golden.attention_modules(folder, len(golden))
+    sites = ",\n  ".join(json.dumps({"layer": i, "attention": modules[i]}) for i in range(len(golden)))
+    loss = "" if v["base_model"] else f',\n "loss": {json.dumps(losses(folder, prompts))}'
     (folder / "expected.json").write_text(
-        f'{{\n "made_with": {json.dumps(MADE_WITH)},\n "token_ids": [\n  {ids}\n ],\n "absmax": [\n  {layers}\n ]\n}}\n')
+        f'{{\n "made_with": {json.dumps(MADE_WITH)},\n "token_ids": [\n  {ids}\n ],\n "absmax": [\n  {layers}\n ],\n'
+        f' "sites": [\n  {sites}\n ]{loss}\n}}\n')
     weakest = min(effects, key=effects.get)
     print(f"{name}: max |K| {golden[:, 0].max():.4g}, max |V| {golden[:, 1].max():.4g}, eager vs sdpa {sdpa:.1e}, "
           f"weakest setting: {weakest} {effects[weakest]:.1e}, {sum(f.stat().st_size for f in folder.iterdir())} bytes")

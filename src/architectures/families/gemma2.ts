@@ -15,7 +15,7 @@ import {
 } from "../parts.js";
 import { readRope } from "../rope.js";
 import { readActivation, readSizes } from "../sizes.js";
-import { typesByPattern, windowsByType } from "../windows.js";
+import { typesByPattern, uniformWindow, windowsByType } from "../windows.js";
 
 const DEFAULT_SIZES = { hidden: 2304, layers: 26, heads: 8, kvHeads: 4, headDim: 256 } as const;
 
@@ -34,7 +34,7 @@ function describe(input: FamilyInput, hasNormsBehind: boolean): Decoder {
   const norm = plusOneNormOf(config);
   const rope = readRope(config, sizes.headDim);
   const bias = config.boolean("attention_bias", false);
-  const windows = windowsByType(config, typesByPattern(config, sizes.layers, 2), 4096);
+  const windows = windowsByType(config, typesByPattern(config, sizes.layers, 2), uniformWindow(config, 4096));
   const softcap = softcapOf(config, "attn_logit_softcapping", 50);
   const scale = config.positiveNumber("query_pre_attn_scalar", 256) ** -0.5;
   config.ignore("hidden_act", "hidden_activation is read");

@@ -14,7 +14,7 @@ import {
 } from "../parts.js";
 import { ROPE_OF_TYPE, ropesByType } from "../rope-by-type.js";
 import { readActivation, readSizes } from "../sizes.js";
-import { typesByPattern, windowsByType } from "../windows.js";
+import { typesByPattern, uniformWindow, windowsByType } from "../windows.js";
 
 const DEFAULT_SIZES = { hidden: 2304, layers: 26, heads: 8, kvHeads: 4, headDim: 256 } as const;
 
@@ -30,7 +30,7 @@ export function describeGemma3(input: FamilyInput): Decoder {
   const pattern = hasTypes ? 1 : config.positiveInteger("sliding_window_pattern", 6);
   config.ignore("_sliding_window_pattern", "transformers writes it and reads the key without the underscore");
   const types = typesByPattern(config, sizes.layers, pattern);
-  const windows = windowsByType(config, types, 4096);
+  const windows = windowsByType(config, types, uniformWindow(config, 4096));
   const scale = config.positiveNumber("query_pre_attn_scalar", 256) ** -0.5;
   config.ignore("attn_logit_softcapping", "the attention of transformers and vLLM has no cap in Gemma 3");
   config.ignore("hidden_act", "hidden_activation is read");

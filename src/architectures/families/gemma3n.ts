@@ -25,7 +25,7 @@ import { ROPE_OF_TYPE, ropesByType } from "../rope-by-type.js";
 import { cacheOwners, sharing, unreadBySharing } from "../shared-caches.js";
 import { readActivation, readSizes } from "../sizes.js";
 import type { LayerNames } from "../tensor-names.js";
-import { typesByPattern, windowsByType } from "../windows.js";
+import { typesByPattern, uniformWindow, windowsByType } from "../windows.js";
 
 const DEFAULT_SIZES = { hidden: 2048, layers: 35, heads: 8, kvHeads: 2, headDim: 256 } as const;
 
@@ -37,7 +37,7 @@ export function describeGemma3n(input: FamilyInput): Decoder {
   const norm = (name: string, size: number): RmsNorm => ({ ...plainNorm(name, size), product: "float32" });
   const types = typesByPattern(config, layers, 5);
   const ropes = ropesByType(config, headDim);
-  const windows = windowsByType(config, types, 512);
+  const windows = windowsByType(config, types, uniformWindow(config, 512));
   const owners = cacheOwners(config, types, 15);
   const bias = config.boolean("attention_bias", false);
   const intermediates = readIntermediates(config, layers);

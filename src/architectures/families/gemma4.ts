@@ -24,7 +24,7 @@ import { cacheOwners, sharing, unreadBySharing } from "../shared-caches.js";
 import { readActivation, readSizes } from "../sizes.js";
 import { sizesByLayer } from "../sizes-by-layer.js";
 import { tensorSource } from "../weight-source.js";
-import { type AttentionType, typesByPattern, windowsByType } from "../windows.js";
+import { type AttentionType, typesByPattern, uniformWindow, windowsByType } from "../windows.js";
 
 const DEFAULT_SIZES = { hidden: 2304, layers: 30, heads: 8, kvHeads: 4, headDim: 256 } as const;
 
@@ -44,7 +44,7 @@ export function describeGemma4(input: FamilyInput): Decoder {
   const isKeyValue = config.boolean("attention_k_eq_v", false);
   const ofLayers = sizesByLayer(config, sizes, types, 512, isKeyValue);
   const { ropes, ropeOf } = ropesByTypeAndSize(config, types, ofLayers, defaultRope);
-  const windows = windowsByType(config, types, 512);
+  const windows = windowsByType(config, types, uniformWindow(config, 512));
   const owners = cacheOwners(config, types, 0);
   const bias = config.boolean("attention_bias", false);
   const isSharing = owners.some((owner) => owner !== undefined);

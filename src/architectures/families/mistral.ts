@@ -1,15 +1,15 @@
-// Mistral 7B and its successors: no biases, one window for every layer.
+// Mistral 7B and its successors, and Ministral: no biases, and one window, in every layer or in those that `layer_types` names.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";
 import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
-import { noWindows, uniformWindow } from "../windows.js";
+import { slidingWindows, uniformWindow } from "../windows.js";
 
+/** transformers takes a Mistral with `layer_types` for a Ministral, so both are this. */
 export function describeMistral(input: FamilyInput): Decoder {
   const { config } = input;
-  noWindows(config);
   const sizes = readSizes(config, { kvHeads: 8 });
-  const window = uniformWindow(config, 4096);
-  return llamaLike(input, { sizes, windows: Array.from({ length: sizes.layers }, () => window) });
+  const windows = slidingWindows(config, sizes.layers, uniformWindow(config, 4096), () => true);
+  return llamaLike(input, { sizes, windows });
 }
