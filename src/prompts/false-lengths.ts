@@ -9,7 +9,8 @@ export function refuseFalseLengths(path: string, json: Readonly<Record<string, u
   const waiting: [key: string, value: unknown][] = Object.entries(json);
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     const [key, value] = next;
-    if (isObject(value) && key !== "vocab" && typeof value.length === "number") {
+    const isMeant = isObject(value) && value.type === "FixedLength";
+    if (isObject(value) && !isMeant && key !== "vocab" && typeof value.length === "number") {
       throw new CheckpointError(`${path}: ${key}: expected a list or a text, found ${showJson(value)}`);
     }
     if (typeof value !== "object" || value === null || key === "vocab") continue;

@@ -2,13 +2,19 @@
 // the checkpoint's patterns and templates do: the process that this runs in has one.
 
 import { join } from "node:path";
-import { Tokenizer } from "@huggingface/tokenizers";
-import { parseJsonObject, parsePythonJsonObject } from "../checkpoint/json-text.js";
+import { isObject, parseJsonObject, parsePythonJsonObject, showJson } from "../checkpoint/json-text.js";
 import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf } from "../errors.js";
+import { type AddedToken, createTokenFinder } from "./added-tokens.js";
 import { findChatTemplates, parseChatTemplates, renderTranscript } from "./chat-template.js";
+import { createDecoder } from "./decoders.js";
 import { refuseFalseLengths } from "./false-lengths.js";
+import { createNormalizer } from "./normalizers.js";
+import { createPostProcessor } from "./post-processors.js";
+import { createPreTokenizer } from "./pre-tokenizers.js";
 import type { Prompt } from "./prompt-rows.js";
+import { contentOf, type SpecialTokens, specialTokensOf } from "./special-tokens.js";
+import { createTokenModel } from "./token-models.js";
 
 /** Its functions run what the checkpoint's files say, and take as long as those like. */
 export interface PromptTokenizer {
@@ -24,6 +30,8 @@ export interface PromptTokenizer {
   decode(ids: readonly number[]): string;
   /** The file of the chat template; undefined when there is none. */
   readonly templatePath: string | undefined;
+  /** Which tokens stand around a text, and by whose word. */
+  readonly special: Pick<SpecialTokens, "source" | "warning">;
   /** The text of tokenizer.json, for its hash. */
   readonly json: string;
 }
@@ -53,6 +61,7 @@ export async function openTokenizer(
   const renderChat = template === undefined ? undefined : parseChatTemplates(templates, config);
   return {
     json,
+    special: tokenizer.special,
     templatePath: template?.path,
     render: (prompt, opensAnswer) =>
       "messages" in prompt ? (renderChat ?? renderTranscript)(prompt, prompt.source, opensAnswer) : prompt.text,
@@ -63,52 +72,118 @@ export async function openTokenizer(
   };
 }
 
-function createTokenizer(path: string, json: Record<string, unknown>, config: Record<string, unknown>): Tokenizer {
+interface TextTokenizer {
+  readonly special: SpecialTokens;
+  encode(text: string, addSpecialTokens: boolean): readonly number[];
+  decode(ids: readonly number[]): string;
+}
+
+function createTokenizer(path: string, json: Record<string, unknown>, config: Record<string, unknown>): TextTokenizer {
   try {
-    return new Tokenizer({ ...json, pre_tokenizer: spellOutDigits(json.pre_tokenizer) }, config);
+    const normalize = createNormalizer(json.normalizer);
+    const preTokenize = createPreTokenizer(json.pre_tokenizer);
+    const model = createTokenModel(json.model);
+    const tokens = addedTokensOf(json, config, model.vocabulary);
+    const find = createTokenFinder(tokens, normalize);
+    const ids = new Map([...model.vocabulary, ...tokens.map(({ content, id }) => [content, id] as const)]);
+    const contents = new Map(Array.from(model.vocabulary, ([content, id]) => [id, content]));
+    // What stands in the text for a token that is looked for in the normalized text, is normalized, too.
+    for (const { id, content, normalized } of tokens) contents.set(id, normalized ? normalize(content) : content);
+    const special = specialTokensOf(config, createPostProcessor(json.post_processor), (content) => ids.get(content));
+    const encodeText = (text: string) => {
+      const encoded: number[] = [];
+      for (const section of find(text)) {
+        const found =
+          "id" in section ? [section.id] : preTokenize(section).flatMap((piece) => model.encode(piece.text));
+        for (const id of found) encoded.push(id);
+      }
+      return encoded;
+    };
+    return {
+      special,
+      encode: (text, addSpecialTokens) => (addSpecialTokens ? special.around(encodeText(text)) : encodeText(text)),
+      decode: decodeWith(createDecoder(json.decoder), contents, tokens),
+    };
   } catch (cause) {
     throw new CheckpointError(`${path}: the tokenizer is damaged or not supported: ${messageOf(cause)}`, { cause });
   }
 }
 
+/** The text of ids, without special tokens; an id that no token has is nothing. */
+function decodeWith(
+  decoder: (tokens: readonly string[]) => string,
+  contents: ReadonlyMap<number, string>,
+  addedTokens: readonly AddedToken[],
+): (ids: readonly number[]) => string {
+  const special = new Set(addedTokens.flatMap((token) => (token.special ? [token.id] : [])));
+  return (ids) => decoder(ids.flatMap((id) => (special.has(id) ? [] : (contents.get(id) ?? []))));
+}
+
 function tokenize(
   path: string,
-  tokenizer: Tokenizer,
+  tokenizer: TextTokenizer,
   text: string,
   source: string,
   addSpecialTokens: boolean,
 ): number[] {
   try {
-    const { ids } = tokenizer.encode(text, { add_special_tokens: addSpecialTokens });
+    const ids = [...tokenizer.encode(text, addSpecialTokens)];
     // A negative id would count from the end of the embedding.
-    if (!ids.every((id: number) => Number.isSafeInteger(id) && id >= 0))
-      throw new Error("a token has no id, or a wrong one");
+    if (!ids.every((id) => Number.isSafeInteger(id) && id >= 0)) throw new Error("a token has no id, or a wrong one");
     return ids;
   } catch (cause) {
     throw new CheckpointError(`${path}: the tokenizer fails on ${source}: ${messageOf(cause)}`, { cause });
   }
 }
 
-function decode(path: string, tokenizer: Tokenizer, ids: readonly number[]): string {
+function decode(path: string, tokenizer: TextTokenizer, ids: readonly number[]): string {
   if (ids.length === 0) return "";
   try {
     // Spaces stay where the model put them: cleaning up is for word pieces.
-    return tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    return tokenizer.decode(ids);
   } catch (cause) {
     throw new CheckpointError(`${path}: the tokenizer fails on generated tokens: ${messageOf(cause)}`, { cause });
   }
 }
 
+const NAMED_TOKENS = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
 /**
- * The library's Digits pre-tokenizer splits at 0–9 and its like alone; the original splits at every character of the
- * Unicode category N, such as ½ or Ⅷ. A Split at \p{N} is the original's rule.
+ * The added tokens of tokenizer.json, and those of tokenizer_config.json that it lacks: transformers adds them, with the id
+ * of the model's vocabulary, else the next one.
  */
-function spellOutDigits(preTokenizer: unknown): unknown {
-  if (typeof preTokenizer !== "object" || preTokenizer === null) return preTokenizer;
-  const { type, individual_digits: individual, pretokenizers } = preTokenizer as Record<string, unknown>;
-  if (type === "Sequence" && Array.isArray(pretokenizers)) {
-    return { ...preTokenizer, pretokenizers: pretokenizers.map(spellOutDigits) };
+function addedTokensOf(
+  { added_tokens: listed }: Readonly<Record<string, unknown>>,
+  config: Readonly<Record<string, unknown>>,
+  vocabulary: ReadonlyMap<string, number>,
+): AddedToken[] {
+  const tokens: AddedToken[] = [];
+  const contents = new Set<string>();
+  const add = (token: unknown, isSpecial: boolean, id?: number) => {
+    const content = contentOf(token);
+    if (content === undefined || contents.has(content)) return;
+    const flags = isObject(token) ? token : {};
+    const special = isSpecial || flags.special === true;
+    const largest = tokens.reduce((most, { id: other }) => Math.max(most, other), vocabulary.size - 1);
+    contents.add(content);
+    tokens.push({
+      id: id ?? vocabulary.get(content) ?? largest + 1,
+      ...{ content, special, normalized: typeof flags.normalized === "boolean" ? flags.normalized : !special },
+      ...{ lstrip: flags.lstrip === true, rstrip: flags.rstrip === true, single_word: flags.single_word === true },
+    });
+  };
+  for (const token of Array.isArray(listed) ? listed : []) {
+    if (!isObject(token) || typeof token.content !== "string" || typeof token.id !== "number") {
+      throw new Error(`added_tokens: expected tokens with id and content, found ${showJson(token)}`);
+    }
+    add(token, false, token.id);
   }
-  if (type !== "Digits") return preTokenizer;
-  return { type: "Split", pattern: { Regex: individual ? "\\p{N}" : "\\p{N}+" }, behavior: "Isolated", invert: false };
+  const { added_tokens_decoder: decoder, additional_special_tokens: more, extra_special_tokens: extra } = config;
+  for (const token of isObject(decoder) ? Object.values(decoder) : []) add(token, false);
+  for (const key of NAMED_TOKENS) add(config[key], true);
+  for (const list of [more, extra]) {
+    if (typeof list !== "object" || list === null) continue;
+    for (const token of Object.values(list)) add(token, true);
+  }
+  return tokens;
 }
