@@ -1,9 +1,10 @@
 // The main job, end to end: what the built program prints, which files it writes, and what is in them.
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { SafeTensor } from "safetensors";
 import { describe, expect, test } from "vitest";
+import { calibratedExample } from "../helpers/calibrated-example.js";
 import { calibrationOf, EXAMPLE, type ExampleFolder, INDEX_FILE, makeExample } from "../helpers/example-checkpoint.js";
 import { joinFile, splitFile } from "../helpers/example-checkpoint-safetensors.js";
 import { type CliResult, REPOSITORY, runCli, runMain, startCli, withoutTimes } from "../helpers/run-cli.js";
@@ -14,11 +15,6 @@ const SCALES_OF_FORMAT: Readonly<Record<string, readonly string[]>> = {
   tgi: ["kv_scale"],
   "tgi-separate": ["kv_scale", "k_scale", "v_scale"],
   vllm: ["k_scale", "v_scale"],
-};
-const ENGINES_OF_FORMAT: Readonly<Record<string, readonly string[]>> = {
-  tgi: ["text-generation-launcher --model-id"],
-  "tgi-separate": ["text-generation-launcher --model-id"],
-  vllm: ["vllm serve", "python -m sglang.launch_server --model-path", "text-generation-launcher --model-id"],
 };
 const COMPRESSED_TENSORS = {
   quant_method: "compressed-tensors",
@@ -78,8 +74,9 @@ function commandsOf(stdout: string): string {
   return stdout.replaceAll("\\\n", "").replaceAll(/ +/g, " ");
 }
 
-async function succeed(args: readonly string[], options = {}): Promise<CliResult> {
-  const result = await runCli(args, options);
+/** In this process, which is quicker; what only a process of its own has is asked of `runCli`. */
+async function succeed(args: readonly string[], run: typeof runCli = runMain): Promise<CliResult> {
+  const result = await run(args);
   expect(result).toMatchObject({ exitCode: 0, signal: null });
   return result;
 }
@@ -95,17 +92,19 @@ function writePrompts(example: ExampleFolder, name: string, rows: readonly unkno
   return path;
 }
 
-/** The scales that prompts give, each run into a folder of its own. */
-async function scalesOfData(example: ExampleFolder, data: string): Promise<Record<string, number>> {
+/** What a run says of its prompts, the hash of their texts among it, and of the scales. */
+async function recordOfData(example: ExampleFolder, data: string): Promise<Record<string, unknown>> {
   const output = join(example.root, `output-of-${relative(example.root, data).replaceAll("/", "-")}`);
   await succeed([example.model, "-o", output, "--data", data]);
-  return scaleValues(output);
+  const record = json(join(output, "kv_scales.json"));
+  expect(record.prompts_sha256).toMatch(/^[0-9a-f]{64}$/);
+  return record;
 }
 
 describe("the report", () => {
   test("stdout has a row per layer, the output and the command of the engine; stderr has the progress", async () => {
     const example = makeExample(temporaryFolder());
-    const { stdout, stderr } = await succeed(calibrationOf(example));
+    const { stdout, stderr } = await succeed(calibrationOf(example), runCli);
     for (let layer = 0; layer < EXAMPLE.layers; layer++) expect(stdout).toMatch(new RegExp(`^ +${layer} +\\d`, "m"));
     expect(stdout).toContain(`${EXAMPLE.layers} layers · 6 prompts · `);
     expect(stdout).toContain(`Written to ${example.output}\n`);
@@ -117,12 +116,20 @@ describe("the report", () => {
         .split("\n")
         .map((line) => line.split(" ")[0]),
     ).toEqual(["Reading", "Tokenizing", "Calibrating"]);
+    // There is no terminal.
+    expect(stdout + stderr).not.toContain("\u001b");
   });
 
-  test.each(Object.entries(ENGINES_OF_FORMAT))("--format %s names its engines' commands", async (format, commands) => {
+  test("of scales that several engines read, it names every engine's command", async () => {
     const example = makeExample(temporaryFolder());
-    const { stdout } = await succeed(calibrationOf(example, "--format", format));
-    for (const command of commands) expect(commandsOf(stdout)).toContain(`${command} ${example.output}`);
+    const { stdout } = await succeed(calibrationOf(example, "--format", "vllm"));
+    for (const command of [
+      "vllm serve",
+      "python -m sglang.launch_server --model-path",
+      "text-generation-launcher --model-id",
+    ]) {
+      expect(commandsOf(stdout)).toContain(`${command} ${example.output}`);
+    }
   });
 
   test("--json prints one JSON document on stdout and nothing else", async () => {
@@ -141,11 +148,6 @@ describe("the report", () => {
       stdout: `${example.output}\n`,
       stderr: expect.stringMatching(/^(Warning: .+\n)*$/),
     });
-  });
-
-  test.each([{}, { NO_COLOR: "1" }])("no escape codes without a terminal, env %j", async (env) => {
-    const { stdout, stderr } = await succeed(calibrationOf(makeExample(temporaryFolder())), { env });
-    expect(stdout + stderr).not.toContain("\u001b");
   });
 
   test("a reader that closes stdout early does not stop the run", async () => {
@@ -219,33 +221,25 @@ describe("the files", () => {
     expect(metadata.total_size).toBe(sizes.reduce((sum, size) => sum + size, 0));
   });
 
-  test("two runs give byte-identical folders", async () => {
-    const example = makeExample(temporaryFolder());
+  test.each([
+    ["two runs give byte-identical folders", []],
+    ["--memory changes how many layers are in memory, not a byte of the result", ["--memory", "1"]],
+  ])("%s", async (_rule, options) => {
+    const example = await calibratedExample();
     const other = { ...example, output: join(example.root, "other") };
-    await succeed(calibrationOf(example));
-    await succeed(calibrationOf(other));
+    await succeed(calibrationOf(other, ...options));
     expect(snapshot(other.output)).toEqual(snapshot(example.output));
   });
 
-  test.each([2, 5])("one file and %d shards of the same weights give the same scales", async (shards) => {
-    const single = makeExample(temporaryFolder());
-    const sharded = makeExample(temporaryFolder(), shards);
-    await succeed(calibrationOf(single, "--format", "tgi-separate"));
-    await succeed(calibrationOf(sharded, "--format", "tgi-separate"));
+  test("one file and 5 shards of the same weights give the same scales", async () => {
+    const single = await calibratedExample();
+    const sharded = makeExample(temporaryFolder(), 5);
+    await succeed(calibrationOf(sharded));
     expect(readScales(sharded.output)).toEqual(readScales(single.output));
   });
 
-  test("--memory changes how many layers are in memory, not the scales", async () => {
-    const example = makeExample(temporaryFolder());
-    const other = { ...example, output: join(example.root, "other") };
-    await succeed(calibrationOf(example));
-    await succeed(calibrationOf(other, "--memory", "1"));
-    expect(snapshot(other.output)).toEqual(snapshot(example.output));
-  });
-
   test("the result of a result is the same result", async () => {
-    const example = makeExample(temporaryFolder());
-    await succeed(calibrationOf(example));
+    const example = await calibratedExample();
     const again = { ...example, model: example.output, output: join(example.root, "again") };
     await succeed(calibrationOf(again));
     expect(scaleValues(again.output)).toEqual(scaleValues(example.output));
@@ -253,10 +247,9 @@ describe("the files", () => {
 
   const otherDevice = existsSync("/dev/shm") && statSync("/dev/shm").dev !== statSync(REPOSITORY).dev;
   test.skipIf(!otherDevice)("weights are copied to another file system (skipped without one at /dev/shm)", async () => {
-    const example = makeExample(temporaryFolder());
+    const example = await calibratedExample();
     const far = { ...example, output: join(temporaryFolder("/dev/shm"), "output") };
     const { stdout, stderr } = await succeed(calibrationOf(far));
-    await succeed(calibrationOf(example));
     expect(snapshot(far.output)).toEqual(snapshot(example.output));
     expect(stdout).toContain("weights copied");
     expect(stderr).toContain("Copying weights");
@@ -273,7 +266,7 @@ describe("where the result goes", () => {
 
   test("into folders that do not exist yet, relative to where the user is", async () => {
     const { root, model, prompts } = makeExample(temporaryFolder());
-    await succeed([model, "--data", prompts, "-o", "a/b/c"], { cwd: root });
+    await succeed([model, "--data", prompts, "-o", "a/b/c"], (args) => runCli(args, { cwd: root }));
     expect(existsSync(join(root, "a/b/c/config.json"))).toBe(true);
   });
 
@@ -288,7 +281,7 @@ describe("where the result goes", () => {
     expect(after["tokenizer.json"]).toBe(before["tokenizer.json"]);
     expect(Object.keys(after).filter((name) => name.startsWith("."))).toEqual([]);
     expect(Object.keys(readScales(example.model))).toHaveLength(EXAMPLE.layers);
-    const again = await runCli([example.model, "--in-place", "--data", example.prompts]);
+    const again = await runMain([example.model, "--in-place", "--data", example.prompts]);
     expect(again).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("--force") as string });
     expect(snapshot(example.model)).toEqual(after);
     await succeed([example.model, "--in-place", "--force", "--data", example.prompts]);
@@ -297,10 +290,9 @@ describe("where the result goes", () => {
   });
 
   test("an earlier result is refused untouched, and replaced with --force", async () => {
-    const example = makeExample(temporaryFolder());
-    await succeed(calibrationOf(example));
+    const example = await calibratedExample();
     const before = snapshot(example.root);
-    const refused = await runCli(calibrationOf(example, "--format", "vllm"));
+    const refused = await runMain(calibrationOf(example, "--format", "vllm"));
     expect(refused).toMatchObject({ exitCode: 2, stdout: "" });
     expect(refused.stderr).toMatch(/^Error: .*output: exists already\. Pass --force/m);
     expect(snapshot(example.root)).toEqual(before);
@@ -318,14 +310,14 @@ describe("where the result goes", () => {
     mkdirSync(join(example.root, "mine"));
     writeFileSync(join(example.root, "mine/thesis.txt"), "the only copy");
     const before = snapshot(example.root);
-    const result = await runCli([example.model, "--data", example.prompts, "-o", ...output(example)]);
+    const result = await runMain([example.model, "--data", example.prompts, "-o", ...output(example)]);
     expect(result).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(message) as string });
     expect(snapshot(example.root)).toEqual(before);
   });
 
   test("a folder that cannot be made: exit 7", async () => {
     const example = makeExample(temporaryFolder());
-    const result = await runCli(calibrationOf({ ...example, output: join(example.prompts, "output") }));
+    const result = await runMain(calibrationOf({ ...example, output: join(example.prompts, "output") }));
     expect(result).toMatchObject({ exitCode: 7, stderr: expect.stringMatching(/could not be written/) as string });
   });
 
@@ -334,7 +326,7 @@ describe("where the result goes", () => {
     "without a model, the embedded example (skipped while examples/tiny-llama is not made)",
     async () => {
       const cwd = temporaryFolder();
-      const { stdout } = await succeed(["--samples", "4", "--quiet"], { cwd });
+      const { stdout } = await succeed(["--samples", "4", "--quiet"], (args) => runCli(args, { cwd }));
       expect(stdout).toBe(`${join(cwd, "tiny-llama-FP8-KV")}\n`);
       expect(Object.keys(readScales(join(cwd, "tiny-llama-FP8-KV"))).length).toBeGreaterThan(0);
     },
@@ -342,24 +334,18 @@ describe("where the result goes", () => {
 });
 
 describe("the prompts", () => {
-  test(".txt, text, prompt + completion and a folder of the same prompts give the same scales", async () => {
+  test("a folder of .txt, text, and prompt + completion gives what the same prompts in one .txt give", async () => {
     const example = makeExample(temporaryFolder());
-    const lines = ["What is a cache?", "A place to keep what is needed again."];
-    const txt = writePrompts(example, "lines.txt", lines);
-    const text = writePrompts(
-      example,
-      "text.jsonl",
-      lines.map((line) => ({ text: line, id: 1 })),
-    );
-    const halves = lines.map((line) => ({ prompt: line.slice(0, 5), completion: line.slice(5) }));
-    const completions = writePrompts(example, "completions.jsonl", halves);
+    const lines = ["What is a cache?", "A place to keep what is needed again.", "Salt."] as const;
     const folder = join(example.root, "folder");
     mkdirSync(folder);
     writeFileSync(join(folder, "a.txt"), `${lines[0]}\r\n\r\n`);
-    copyFileSync(writePrompts(example, "b.jsonl", [{ text: lines[1] }]), join(folder, "b.jsonl"));
+    writePrompts(example, "folder/b.jsonl", [{ text: lines[1], id: 1 }]);
+    writePrompts(example, "folder/c.jsonl", [{ prompt: "Sa", completion: "lt." }]);
     writeFileSync(join(folder, "README.md"), "not a prompt");
-    const expected = await scalesOfData(example, txt);
-    for (const data of [text, completions, folder]) expect(await scalesOfData(example, data)).toEqual(expected);
+    expect(await recordOfData(example, folder)).toEqual(
+      await recordOfData(example, writePrompts(example, "all.txt", lines)),
+    );
   });
 
   const messages = [
@@ -374,44 +360,22 @@ describe("the prompts", () => {
       { "chat_template.jinja": "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}" },
       "[system]Be brief.[user]What is salt?[assistant]NaCl.",
     ],
-    [
-      "through the template of tokenizer_config.json, with its tokens",
-      {
-        "tokenizer_config.json": JSON.stringify({
-          bos_token: "^",
-          chat_template: "{{ bos_token }}{{ messages[1].content }}",
-        }),
-      },
-      "^What is salt?",
-    ],
-    [
-      "with the system message merged where a template refuses it",
-      {
-        "chat_template.jinja":
-          "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages[0].content }}",
-      },
-      "Be brief.\n\nWhat is salt?",
-    ],
   ];
 
   test.each(TEMPLATES)("messages are given %s", async (_name, files, text) => {
     const example = makeExample(temporaryFolder());
     for (const [name, content] of Object.entries(files)) writeFileSync(join(example.model, name), content);
-    const chat = writePrompts(example, "chat.jsonl", [{ messages }]);
-    const plain = writePrompts(example, "plain.jsonl", [{ text }]);
-    const prefix = writePrompts(example, "split.jsonl", [
-      { prompt: messages.slice(0, 2), completion: messages.slice(2) },
-    ]);
-    const expected = await scalesOfData(example, plain);
-    expect(await scalesOfData(example, chat)).toEqual(expected);
-    expect(await scalesOfData(example, prefix)).toEqual(expected);
+    const halves = { prompt: messages.slice(0, 2), completion: messages.slice(2) };
+    const chat = writePrompts(example, "chat.jsonl", [{ messages }, halves]);
+    const plain = writePrompts(example, "plain.jsonl", [{ text }, { text }]);
+    expect(await recordOfData(example, chat)).toEqual(await recordOfData(example, plain));
   });
 
   test("--samples limits their number, --sequence-length their tokens, and the report says so", async () => {
     const example = makeExample(temporaryFolder());
     const { stdout } = await succeed(calibrationOf(example, "--samples", "3", "--sequence-length", "1"));
     expect(stdout).toContain("3 prompts · 3 tokens");
-    expect(stdout).toMatch(/\d prompts? w(as|ere) cut to 1 tokens/);
+    expect(stdout).toMatch(/\d prompts? w(as|ere) cut to 1 token \(/);
   });
 
   test("--seed chooses among them: the same seed gives the same bytes, another seed other prompts", async () => {
@@ -427,14 +391,11 @@ describe("the prompts", () => {
   });
 
   test("--headroom multiplies every scale", async () => {
-    const example = makeExample(temporaryFolder());
-    await succeed(calibrationOf(example));
+    const example = await calibratedExample();
     const plain = Object.entries(scaleValues(example.output));
-    for (const headroom of [2, 1.1]) {
-      await succeed(calibrationOf(example, "--force", "--headroom", String(headroom)));
-      const raised = scaleValues(example.output);
-      for (const [name, scale] of plain) expect((raised[name] ?? 0) / scale).toBeCloseTo(headroom, 6);
-    }
+    await succeed(calibrationOf(example, "--force", "--headroom", "1.1"));
+    const raised = scaleValues(example.output);
+    for (const [name, scale] of plain) expect((raised[name] ?? 0) / scale).toBeCloseTo(1.1, 6);
   });
 });
 
@@ -496,6 +457,6 @@ describe("usage", () => {
 
   test("--version prints the version of the package, exit 0", async () => {
     const { version } = json(join(REPOSITORY, "package.json")) as { version: string };
-    expect(await succeed(["--version"])).toMatchObject({ stdout: `${version}\n`, stderr: "" });
+    expect(await succeed(["--version"], runCli)).toMatchObject({ stdout: `${version}\n`, stderr: "" });
   });
 });

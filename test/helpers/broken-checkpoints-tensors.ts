@@ -53,21 +53,13 @@ const BF16_BITS: Readonly<Record<string, number>> = { NaN: 0x7fc0, Inf: 0x7f80, 
 /** Where a bad value lies, and the first layer whose K or V it reaches. */
 const BAD_VALUES: readonly [name: string, value: string, layer: number][] = [
   [EMBEDDING, "NaN", 0],
-  [EMBEDDING, "Inf", 0],
-  [weight(0, "input_layernorm"), "NaN", 0],
-  [weight(0, "self_attn.k_proj"), "NaN", 0],
   [weight(0, "self_attn.k_proj"), "-Inf", 0],
   [weight(0, "self_attn.v_proj"), "Inf", 0],
   [weight(0, "self_attn.q_proj"), "NaN", 1],
-  [weight(0, "self_attn.o_proj"), "NaN", 1],
   [weight(0, "post_attention_layernorm"), "Inf", 1],
-  [weight(0, "mlp.down_proj"), "NaN", 1],
-  [weight(1, "self_attn.k_proj"), "NaN", 1],
-  [weight(1, "self_attn.v_proj"), "NaN", 1],
   [weight(1, "mlp.up_proj"), "NaN", 2],
-  [weight(1, "mlp.gate_proj"), "NaN", 2],
   [weight(2, "self_attn.k_proj"), "Inf", 2],
-  [weight(2, "self_attn.v_proj"), "-Inf", 2],
+  [weight(2, "self_attn.v_proj"), "NaN", 2],
 ];
 
 export const BROKEN_TENSORS: readonly BrokenInput[] = [
