@@ -32,7 +32,7 @@ export function listenForInterrupts(): Interrupts {
 
 function endAtOnce(): never {
   try {
-    process.stderr.write("Error: Interrupted twice: an unfinished result may be left, which the next run clears up.\n");
+    process.stderr.write("Error: Interrupted twice: an unfinished result may be left; the next run removes it.\n");
   } finally {
     process.exit(EXIT_INTERRUPTED);
   }

@@ -28,12 +28,8 @@ export async function refuseChangedInput({ folder, files, shards, index }: Check
 
 /** The error for a file that changed after it was read. */
 export function changedWhileUsed(path: string, isGone = false): CheckpointError {
-  const what = isGone
-    ? "is gone, or no file any more, though this run has read it"
-    : "was changed after this run read it";
-  return new CheckpointError(
-    `${path}: ${what}. What was computed does not fit it. Run it again when the folder is at rest.`,
-  );
+  const what = isGone ? "was removed after this run read it" : "was changed after this run read it";
+  return new CheckpointError(`${path}: ${what}. The results do not fit it. Run again when nothing changes the folder.`);
 }
 
 /**

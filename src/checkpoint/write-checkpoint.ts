@@ -73,7 +73,9 @@ export async function writeNewCheckpoint(
     parents = await makeFolders(dirname(target));
     const { cameBack, staying } = await clearLeftovers(target, input);
     for (const path of staying) {
-      warnings.push(`${path}: was left by a run that was killed, and holds what may be wanted. Look, then remove it.`);
+      warnings.push(
+        `${path}: was left by a run that was killed, and contains files that may be needed. Check them, then remove it.`,
+      );
     }
     if (cameBack) await checkOutputFolder(checkpoint, output, options.force);
     const layout = layOutCheckpoint(checkpoint, content.scales);
@@ -97,7 +99,7 @@ export async function writeNewCheckpoint(
     // The old result stays until the new one is on disk.
     const left = replaced ?? (await removeWorkFolder(work, input));
     throw new OutputWriteError(
-      `${target}: is complete, but the system cannot say that its name is on disk: ${messageOf(cause)}. Look at the disk.${left === undefined ? "" : ` The old result is in ${left}.`}`,
+      `${target}: is complete, but the system could not confirm that it is on disk: ${messageOf(cause)}. Check the disk.${left === undefined ? "" : ` The old result is in ${left}.`}`,
       { cause },
     );
   }
@@ -116,7 +118,7 @@ function linkWarnings({ notFollowed }: Pick<SideFiles, "notFollowed">): string[]
   if (notFollowed.length === 0) return [];
   const are = notFollowed.length === 1 ? "is a link that leads" : "are links that lead";
   return [
-    `${notFollowed.join(", ")} ${are} out of the model's folder: not in the result. Copy there what it needs and you trust.`,
+    `${notFollowed.join(", ")} ${are} out of the model's folder: so not in the result. Copy what it needs, if you trust it.`,
   ];
 }
 

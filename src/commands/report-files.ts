@@ -164,7 +164,7 @@ async function appendWhole(path: string, text: string): Promise<void> {
 }
 
 function asWriteError({ option, path }: ReportRequest<never>, cause: unknown): OutputWriteError {
-  const message = `${option} ${path}: the report cannot be written: ${messageOf(cause)}. What was there is as it was: make room, or name another file.`;
+  const message = `${option} ${path}: the report cannot be written: ${messageOf(cause)}. The old file is unchanged: make room, or name another file.`;
   return new OutputWriteError(message, { cause });
 }
 

@@ -19,7 +19,7 @@ export function createApiFetch(hub: Hub, opens: "[" | "{"): Fetch {
   let bytesLeft = limits.listingBytes;
   return async (input, init) => {
     const { href } = new URL(input instanceof Request ? input.url : input);
-    if (pages.has(href)) throw errorOfContent(question, "the listing comes back to a page that it had before");
+    if (pages.has(href)) throw errorOfContent(question, "the listing repeats a page");
     pages.add(href);
     if (pages.size > limits.listingPages) {
       throw errorOfContent(question, `the listing has more than ${limits.listingPages} pages`);

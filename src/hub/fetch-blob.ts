@@ -49,7 +49,7 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
     await rm(partial, { force: true }).catch(() => undefined);
     if (signal?.aborted) {
       throw new InterruptedError(
-        `Interrupted while downloading ${request.name}: the whole files are kept in the cache.`,
+        `Interrupted while downloading ${request.name}: complete files are kept in the cache.`,
       );
     }
     throw error;

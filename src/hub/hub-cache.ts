@@ -125,12 +125,12 @@ export async function readIfPresent(path: string): Promise<string | undefined> {
     const found = await stat(path);
     if (found.isDirectory()) return undefined;
     if (!found.isFile()) throw new Error("it is not a plain file");
-    if (found.size > MAX_SMALL_FILE_BYTES) throw new Error(`${found.size} bytes are too many for what it should be`);
+    if (found.size > MAX_SMALL_FILE_BYTES) throw new Error(`${found.size} bytes are too many for such a file`);
     return await readFile(path, "utf8");
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
-    throw new HubError(`${path}: cannot be read: ${messageOf(cause)}. Put a file in its place that you may read.`, {
+    throw new HubError(`${path}: cannot be read: ${messageOf(cause)}. Replace it with a file that you may read.`, {
       cause,
     });
   }

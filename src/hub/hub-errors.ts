@@ -34,7 +34,7 @@ export function errorOfAnswer(question: HubQuestion, response: Response): HubErr
   }
   if (code === "RevisionNotFound") {
     return fail(
-      `the repository has no revision "${revision}". Its branches and tags: ${endpoint}/${repo}/tree/main; without --revision, "main" is taken.`,
+      `the repository has no revision "${revision}". Its branches and tags: ${endpoint}/${repo}/tree/main; without --revision, "main" is used.`,
     );
   }
   if (code === "EntryNotFound") {
@@ -50,7 +50,7 @@ export function errorOfAnswer(question: HubQuestion, response: Response): HubErr
   if (status === 403) return fail(`access is denied${said(response)}. Check what your token may read.`);
   if (status === 429) return fail("too many requests. Wait some minutes; with HF_TOKEN set the limit is higher.");
   if (status >= 500) return fail(`the hub has trouble${said(response)}. Try again later.`);
-  return fail(`an answer this program does not know${said(response)}. Check HF_ENDPOINT.`);
+  return fail(`an unknown answer${said(response)}. Check HF_ENDPOINT.`);
 }
 
 /** The error for a request that got no answer at all. */
@@ -64,7 +64,7 @@ export function errorOfNetwork(question: HubQuestion, cause: unknown): HubError 
 export function errorOfBody(question: HubQuestion, file: string, size: number, received: number, cause?: unknown) {
   const reason = cause === undefined ? "" : ` (${innermostMessage(cause)})`;
   return new BrokenConnectionError(
-    `${asked(question)}: the connection broke in ${file}: ${received} of ${size} bytes came${reason}. Run again: whole files are kept.`,
+    `${asked(question)}: the connection broke in ${file}: ${received} of ${size} bytes came${reason}. Run again: complete files are kept.`,
     { cause },
   );
 }
@@ -73,21 +73,21 @@ export function errorOfBody(question: HubQuestion, file: string, size: number, r
 export function errorOfPace(question: HubQuestion, file: string, size: number, received: number, limits: HubLimits) {
   const pace = `fewer than ${limits.paceBytes} bytes came in ${limits.paceMs / 1000} seconds`;
   return new BrokenConnectionError(
-    `${asked(question)}: ${file} stalled after ${received} of ${size} bytes: ${pace}. Check the network, then run again: whole files are kept.`,
+    `${asked(question)}: ${file} stalled after ${received} of ${size} bytes: ${pace}. Check the network, then run again: complete files are kept.`,
   );
 }
 
 /** The error for an answer of the API that does not end. */
 export function errorOfDeadline(question: HubQuestion, ms: number): HubError {
   return new HubError(
-    `${asked(question)}: no whole answer came within ${ms / 1000} seconds. Check the network and HF_ENDPOINT, or try again later.`,
+    `${asked(question)}: no complete answer within ${ms / 1000} seconds. Check the network and HF_ENDPOINT, or try again later.`,
   );
 }
 
 /** The error for a file whose content is not what the listing says. */
 export function errorOfHash(question: HubQuestion, file: string, hash: string, expected: string, found: string) {
   return new HubError(
-    `${asked(question)}: ${file}: expected content with the ${hash} ${expected}, found ${found}. Nothing of it was kept. Run again; if it comes back, a proxy, a mirror or HF_ENDPOINT hands out something else than the hub lists.`,
+    `${asked(question)}: ${file}: expected content with the ${hash} ${expected}, found ${found}. It was not kept. Run again; if this happens again, a proxy, a mirror or HF_ENDPOINT serves other content than the hub lists.`,
   );
 }
 

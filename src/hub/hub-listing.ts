@@ -85,6 +85,6 @@ async function understand<T>(
   } catch (cause) {
     throwIfAborted(signal);
     if (cause instanceof KvScalesError) throw cause;
-    throw errorOfContent(question, "the answer is broken, or not one of the hub's API", cause);
+    throw errorOfContent(question, "the answer is damaged or not from the hub's API", cause);
   }
 }

@@ -79,12 +79,12 @@ function forkOrThrow(...[module, args, options]: Required<Parameters<typeof fork
   try {
     child = fork(module, args, options);
   } catch (cause) {
-    throw new ProviderError(`A process that computes cannot be started: ${messageOf(cause)}`, { cause });
+    throw new ProviderError(`The computing process cannot be started: ${messageOf(cause)}`, { cause });
   }
   if (child.pid !== undefined) return child;
   child.on("error", () => {}); // tells later what is known now
   throw new ProviderError(
-    "A process that computes cannot be started: the system allows no more processes (ulimit -u) or files (ulimit -n)",
+    "The computing process cannot be started: the system allows no more processes (ulimit -u) or files (ulimit -n)",
   );
 }
 

@@ -39,7 +39,7 @@ export function providersToTry(
 }
 
 function describeObstacle({ what, command }: Obstacle): string {
-  return command === undefined ? what : `${what}. This brings it: ${command.join(" ")}`;
+  return command === undefined ? what : `${what}. This installs it: ${command.join(" ")}`;
 }
 
 export interface Computed<Result> {
@@ -60,7 +60,7 @@ export async function onFirstThatWorks<Result>(
       return { result: await work(provider), provider, warnings };
     } catch (error) {
       if (!(error instanceof ProviderError) || provider === providers.at(-1)) throw error;
-      warnings.push(`${provider} was passed over: ${error.message}`);
+      warnings.push(`${provider} was skipped: ${error.message}`);
     }
   }
   throw new RangeError("no provider to try");

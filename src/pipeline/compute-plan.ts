@@ -87,7 +87,7 @@ export function narrowingWarnings(stored: StoredType, computedIn: readonly Compu
   const narrower = computedIn.filter((type) => type !== "float32");
   if (stored !== "F32" || narrower.length === 0) return [];
   const types = narrower.join(" and ");
-  return [`The weights are float32 and were computed with in ${types}; --provider cpu keeps float32.`];
+  return [`The weights are float32, but the computation was in ${types}; --provider cpu keeps float32.`];
 }
 
 /** Bytes per token that a block's activations take at their most, beside the residual stream. */

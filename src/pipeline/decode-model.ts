@@ -94,7 +94,7 @@ export class DecodeModel {
       });
     }
     for (const slice of sliceVocabulary(decoder, segmentBytes)) {
-      const purpose = `the head, tokens ${slice.start}–${slice.end - 1}`;
+      const purpose = `the output head, tokens ${slice.start}–${slice.end - 1}`;
       const model = encodeModelProto(buildGreedyHead(end, decoder.hiddenSize, slice, locate));
       this.#slices.push({
         session: await openSession({ model, externalDataFolder, provider, purpose }),

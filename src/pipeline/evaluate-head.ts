@@ -56,7 +56,7 @@ export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]
   const sums: SliceSums[][] = states.map(() => []); // [arms][slices]
   for (const slice of slices) {
     throwIfAborted(request.signal);
-    const purpose = `the head, tokens ${slice.start}–${slice.end - 1}`;
+    const purpose = `the output head, tokens ${slice.start}–${slice.end - 1}`;
     const model = encodeModelProto(buildHead(end, decoder.hiddenSize, slice, locate, arithmetic));
     const session = await openSession({ model, externalDataFolder: folder, provider: plan.provider, purpose });
     try {

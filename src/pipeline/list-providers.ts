@@ -152,11 +152,11 @@ function describeProbe(
     remarks: [
       ...(found === undefined ? warnings : []),
       ...(untested ? ["Nobody has run it yet."] : []),
-      ...(found === undefined && hasNoGpu(name) ? ["auto passes it over: there is no GPU that it could run on."] : []),
+      ...(found === undefined && hasNoGpu(name) ? ["auto skips it: there is no GPU that it could run on."] : []),
     ],
   };
 }
 
 function wrongResult(deviation: number): string {
-  return `it computes something else than the CPU: the example's absmax differs by ${(100 * deviation).toFixed(0)} %`;
+  return `its results differ from the CPU's: the example's absmax by ${(100 * deviation).toFixed(0)} %`;
 }

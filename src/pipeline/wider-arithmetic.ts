@@ -54,7 +54,7 @@ interface ComputedPart {
 /** Joins the types and warnings of several processes; different types are a warning, too. */
 export function joinArithmetic(parts: readonly ComputedPart[]): ComputedPart {
   const [elementType = "float32", ...others] = new Set(parts.map((part) => part.elementType));
-  const mixed = others.map((other) => `Some prompts were computed with in ${elementType}, others in ${other}.`);
+  const mixed = others.map((other) => `Some prompts were computed in ${elementType}, others in ${other}.`);
   return { elementType, warnings: [...new Set([...parts.flatMap(({ warnings }) => warnings), ...mixed])] };
 }
 

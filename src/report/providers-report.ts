@@ -38,7 +38,7 @@ function providerLines(listed: Shown<ListedProvider>, { colors, width }: Screen)
   const texts = [...sentences, ...remarks].map((text) => `${indent}${wrapText(text, width, indent)}`);
   const lines = isWide ? [`${head}${texts.join("\n").trimStart()}`] : [head.trimEnd(), ...texts];
   if (obstacle?.command === undefined) return lines;
-  return [...lines, `${indent}This brings it:`, wrapCommand(obstacle.command, width)];
+  return [...lines, `${indent}This installs it:`, wrapCommand(obstacle.command, width)];
 }
 
 function usableLine({ description, computesIn, deviation = 0 }: Shown<ListedProvider>): string {

@@ -1,16 +1,17 @@
-// What every report says of generated texts: where two part, what they share, what their caches stored. Pure: text out.
+// The words of every report about generated texts: where two differ, what they share, what their caches stored. Pure.
 
 import { counted, formatCount } from "../counted.js";
 import type { GeneratedText, GenerationResult, MeasuredCache } from "../pipeline/verify-result.js";
 import type { Shown } from "./shown-text.js";
 import { isWide } from "./verify-lines.js";
 
-/** Such as "the texts part at token 12 of 64". */
+/** Such as "the texts differ from token 12 on (64 tokens)". */
 export function partingOf({ bits16, fp8, partsAt }: GeneratedText): string {
   const [tokens, others] = [bits16.tokenIds.length, fp8.tokenIds.length];
   if (partsAt === undefined) return tokens === 1 ? "the one token is equal" : `all ${tokens} tokens are equal`;
-  const lengths = tokens === others ? `${tokens}` : `${tokens} in 16 bits and ${others} in FP8`;
-  return `the texts part at token ${partsAt} of ${lengths}`;
+  const lengths =
+    tokens === others ? counted(tokens, "token") : `${counted(tokens, "token")} in 16 bits, ${others} in FP8`;
+  return `the texts differ from token ${partsAt} on (${lengths})`;
 }
 
 /** What both texts begin with, in whole words, and how each goes on. */

@@ -144,7 +144,7 @@ async function runScript(staging: string, download: CudaDownload): Promise<strin
   try {
     const exitCode = await ended(child);
     if (signal?.aborted) throw new InterruptedError("Interrupted: nothing was installed.");
-    if (isStalled) throw unreachable(`no byte came for ${stallLimitMs / 1000} seconds`);
+    if (isStalled) throw unreachable(`no byte arrived for ${stallLimitMs / 1000} seconds`);
     if (exitCode !== 0) throw scriptError(output);
     return output;
   } finally {
@@ -204,7 +204,7 @@ function unreachable(
   hint = "If this network needs a proxy, set HTTPS_PROXY=http://host:port.",
 ): ProviderError {
   return new ProviderError(
-    `CUDA was not installed: ${CUDA_DOWNLOAD.host} could not be reached (${why}). Nothing was changed. ${hint} Without a way to it, install where there is one and copy the folder or the image.`,
+    `CUDA was not installed: ${CUDA_DOWNLOAD.host} could not be reached (${why}). Nothing was changed. ${hint} If it cannot be reached from here, install on a machine from where it can, and copy the folder or the image.`,
   );
 }
 

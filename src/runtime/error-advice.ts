@@ -21,8 +21,7 @@ const ADVICE: readonly Advice[] = [
   },
   {
     pattern: /libcuda\.so|CUDA failure 35\b|driver version is insufficient/,
-    advice:
-      "NVIDIA's driver is missing or too old: CUDA 12 needs version 525 or later (nvidia-smi says which there is)",
+    advice: "NVIDIA's driver is missing or too old: CUDA 12 needs version 525 or later (nvidia-smi shows the version)",
   },
   {
     pattern: /CUDA failure 100\b|no CUDA-capable device/,
@@ -35,15 +34,15 @@ const ADVICE: readonly Advice[] = [
   },
   {
     pattern: /no kernel image is available|CUDA failure 209\b/,
-    advice: "This build of ONNX Runtime has no code for so old or so new a GPU",
+    advice: "This build of ONNX Runtime has no code for this GPU: it is too old or too new",
   },
   {
     pattern: /CUDA failure 2\b|out of memory|ALLOC_FAILED|Failed to allocate memory|8007000E/i,
-    advice: "The device's memory does not suffice: allow less (--memory), or end what else uses it",
+    advice: "The device is out of memory: allow less (--memory), or close other programs that use it",
   },
   {
     pattern: /bad[_ ]alloc/,
-    advice: "The machine's memory does not suffice: allow less (--memory), or end what else uses it",
+    advice: "The machine is out of memory: allow less (--memory), or close other programs that use it",
   },
   {
     pattern: /device (?:was )?lost|887A000[567]/i,

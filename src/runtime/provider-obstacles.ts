@@ -61,7 +61,7 @@ export function cudaLibraryPath({ packageFolder, platform, arch }: System): stri
 function missingCudaLibrary(system: System): Obstacle | undefined {
   if (system.exists(cudaLibraryPath(system))) return undefined;
   return {
-    what: `${CUDA_LIBRARY} is not installed, which is too large for the npm registry; CUDA 12 and cuDNN 9 are needed, too`,
+    what: `${CUDA_LIBRARY} is not installed: it is too large for the npm registry; CUDA 12 and cuDNN 9 are needed, too`,
     command: INSTALL_CUDA,
   };
 }

@@ -338,7 +338,7 @@ describe("--generate answers prompts through caches that are really stored", () 
     expect(exitCode).toBe(0);
     expect(stdout).toContain("Generated through the stored caches\n  prompt  What is the capital of France");
     expect(
-      stdout.match(/^ {10}(all 12 tokens are equal|the texts part at token \d+ of 12)$/gm)?.length,
+      stdout.match(/^ {10}(all 12 tokens are equal|the texts differ from token \d+ on \(12 tokens\))$/gm)?.length,
     ).toBeGreaterThan(4);
     expect(stdout).toMatch(/\d of 9 texts are equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
     expect(stdout.replaceAll("\n", " ")).toContain("Stored as uint16 and uint8 codes.");

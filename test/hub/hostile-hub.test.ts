@@ -91,12 +91,12 @@ describe("an answer of the wrong kind is an error that shows its beginning", () 
       {
         what: `listing ${JSON.stringify(text)}`,
         faults: json("/tree/", text),
-        says: /expected a list|answer is broken/,
+        says: /expected a list|answer is damaged/,
       },
       {
         what: `commit ${JSON.stringify(text)}`,
         faults: json("/revision/", text === '{"a":1}' ? "[]" : text),
-        says: /expected an object|answer is broken/,
+        says: /expected an object|answer is damaged/,
       },
     ]),
     ...[null, 1, "x", {}, [], true, { type: "file" }, { ...file, path: 5 }, { ...file, path: null }].map((entry) => ({
@@ -105,7 +105,7 @@ describe("an answer of the wrong kind is an error that shows its beginning", () 
       says: /entries with a type and a path.*HF_ENDPOINT/,
     })),
     { what: "an entry of 1 MB", faults: added({ type: "x".repeat(1e6) }), says: /entries with a type and a path/ },
-    { what: "nested lists", faults: json("/tree/", "[".repeat(1e6)), says: /answer is broken/ },
+    { what: "nested lists", faults: json("/tree/", "[".repeat(1e6)), says: /answer is damaged/ },
     {
       what: "nested lists as an entry",
       faults: added(JSON.parse("[".repeat(500) + "]".repeat(500))),
@@ -141,7 +141,7 @@ describe("a listing ends", () => {
       faults: next((url) => `${url.origin}${url.pathname}?cursor=${Math.random()}`),
       says: /more than 200 pages/,
     },
-    { what: "the same page", faults: next((url) => url.href), says: /comes back to a page/ },
+    { what: "the same page", faults: next((url) => url.href), says: /the listing repeats a page/ },
     { what: "another host", faults: next(() => "https://evil.example/x"), says: /same address, found "https:\/\/evil/ },
     { what: "another port", faults: next(() => "http://127.0.0.1:1/"), says: /same address/ },
     { what: "no scheme of the web", faults: next(() => "javascript:alert(1)"), says: /same address/ },
@@ -240,7 +240,7 @@ describe("content is what the listing says, or it is not kept", () => {
     {
       what: "a small file",
       faults: other("config.json"),
-      says: /config\.json: expected content with the git hash [0-9a-f]{40}, found [0-9a-f]{40}\. Nothing of it was kept/,
+      says: /config\.json: expected content with the git hash [0-9a-f]{40}, found [0-9a-f]{40}\. It was not kept/,
     },
     {
       what: "a large file",
@@ -326,12 +326,12 @@ describe("a server that takes its time is an error with the reason", () => {
       {
         what: `${what}, asked for the commit`,
         faults: faults("/revision/"),
-        says: /no whole answer came within 0\.1 seconds/,
+        says: /no complete answer within 0\.1 seconds/,
       },
       {
         what: `${what}, asked for the listing`,
         faults: faults("/tree/"),
-        says: /no whole answer came within 0\.1 seconds/,
+        says: /no complete answer within 0\.1 seconds/,
       },
       {
         what: `${what}, asked for a file`,

@@ -44,7 +44,7 @@ describe("what was asked for is tried alone", () => {
   });
 
   test.each<[ProviderChoice, System, RegExp]>([
-    ["cuda", LINUX, /^cuda cannot be used: .*This brings it: npx create-kv-scales providers --install cuda$/],
+    ["cuda", LINUX, /^cuda cannot be used: .*This installs it: npx create-kv-scales providers --install cuda$/],
     ["cuda", WINDOWS, /^cuda cannot be used: .*linux-x64 only, and this is win32-x64$/],
     ["dml", MACOS, /^dml cannot be used: .*and this is darwin-arm64$/],
     ["coreml", LINUX, /^coreml cannot be used: /],
@@ -91,7 +91,7 @@ describe("work is done on the first provider that does not fail", () => {
     expect(await onFirstThatWorks(["cuda", "webgpu", "cpu"], work)).toEqual({
       result: "done on cpu",
       provider: "cpu",
-      warnings: ["cuda was passed over: no driver", "webgpu was passed over: lost"],
+      warnings: ["cuda was skipped: no driver", "webgpu was skipped: lost"],
     });
     expect(tried).toEqual(["cuda", "webgpu", "cpu"]);
   });

@@ -114,5 +114,5 @@ test("that one process needed another type is said", async () => {
   });
   const { elementType, warnings } = await evaluateInProcesses(workersThat(wider, evaluateArms), request);
   expect(elementType).toBe("float16");
-  expect(warnings).toEqual(["Some prompts were computed with in float16, others in float32."]);
+  expect(warnings).toEqual(["Some prompts were computed in float16, others in float32."]);
 });

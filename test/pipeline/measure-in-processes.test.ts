@@ -80,7 +80,7 @@ describe("what the processes say is joined", () => {
   test("that one needed another type is said, not hidden", async () => {
     const { workers } = workersThat(measured({ elementType: "float16" }), measured({ elementType: "bfloat16" }));
     const { warnings } = await measureInProcesses(workers, request);
-    expect(warnings).toEqual(["Some prompts were computed with in float16, others in bfloat16."]);
+    expect(warnings).toEqual(["Some prompts were computed in float16, others in bfloat16."]);
   });
 
   test("times are those of the slowest", async () => {

@@ -50,7 +50,7 @@ describe("the report", () => {
 webgpu  not usable  GPUs with Vulkan, Direct3D 12 or Metal
                     a sentence that is long enough to be broken, because a
                     terminal of 80 columns has no room for it
-                    This brings it:
+                    This installs it:
   echo 'a folder'/with/quite/a/long/path/so/that/it/is/broken \\
     --onnxruntime-node-install=cuda12
 dml     usable      GPUs with DirectX 12: computes in float32, the example's

@@ -180,7 +180,10 @@ test("answers are marked from where they differ; equal ones are shown once", () 
   expect(page).toContain("1 of 2 texts is equal. A token takes 60 bytes in bfloat16, 30 in float8_e4m3fn");
   expect(page).toContain("Stored as uint16 and uint8 codes.");
   const findings = [...page.matchAll(/<\/div>\n<p class="finding">(.*?)<\/p>\n<\/article>/g)].map(([, text]) => text);
-  expect(findings).toEqual(["The texts part at token 2 of 2 in 16 bits and 3 in FP8.", "All 3 tokens are equal."]);
+  expect(findings).toEqual([
+    "The texts differ from token 2 on (2 tokens in 16 bits, 3 in FP8).",
+    "All 3 tokens are equal.",
+  ]);
 });
 
 test("a character is not cut in halves where answers part", () => {

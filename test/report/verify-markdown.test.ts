@@ -79,7 +79,7 @@ test("positions are counted from 0, both ends included", () => {
 test("generated texts are cut, with where they part", () => {
   const markdown = verifyMarkdown(resultOf(), 1);
   expect(markdown).toContain("| The capital of France | is Paris. | is Paris. | all 64 tokens are equal |");
-  expect(markdown).toMatch(/… \| the texts part at token 1 of 64 \|$/m);
+  expect(markdown).toMatch(/… \| the texts differ from token 1 on \(64 tokens\) \|$/m);
   expect(markdown).toContain("Stored as uint16 and uint8 codes.");
 });
 

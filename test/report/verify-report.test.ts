@@ -155,7 +155,7 @@ describe("generated texts", () => {
   test("are shown once when equal, side by side when they part, with the token", () => {
     const text = linesOf().join("\n");
     expect(text).toContain("  both    is Paris.\n          all 64 tokens are equal\n");
-    expect(text).toMatch(/ {2}16 bits .*…\n {2}FP8 {5}.*…\n {10}the texts part at token 1 of 64\n/);
+    expect(text).toMatch(/ {2}16 bits .*…\n {2}FP8 {5}.*…\n {10}the texts differ from token 1 on \(64 tokens\)\n/);
     expect(text).toContain(
       "1 of 2 texts is equal. A token takes 23,040 bytes in bfloat16, 11,520 in\nfloat8_e4m3fn (per layer 768 and 384). Stored as uint16 and uint8 codes.",
     );
@@ -192,7 +192,7 @@ describe("generated texts", () => {
       "  both    …night, and nobody was at sea but the keeper of the lighthouse and his",
       "  16 bits daughter.\\nThey",
       "  FP8     dog.",
-      "          the texts part at token 20 of 64 in 16 bits and 31 in FP8",
+      "          the texts differ from token 20 on (64 tokens in 16 bits, 31 in FP8)",
     ]);
   });
 
