@@ -1,6 +1,12 @@
 // The public API. What is exported here is kept stable; everything else may change.
 
+export type { EngineName } from "./checkpoint/engine-rules.js";
+export type { ScaleUse, SideScale } from "./checkpoint/engine-verdicts.js";
 export type { OutputFormatName } from "./checkpoint/output-formats.js";
+export type { Placement } from "./checkpoint/place-file.js";
+export type { ScalesAsRead, ScaleTensor } from "./checkpoint/read-scales.js";
+export type { ScaleForm, ScaleKind, ScaleName } from "./checkpoint/scale-names.js";
+export type { ProblemKind } from "./checkpoint/scale-problems.js";
 export {
   CheckpointError,
   HubError,
@@ -14,6 +20,14 @@ export {
   UsageError,
   VerificationError,
 } from "./errors.js";
+export type { ComputeType } from "./graphs/arithmetic.js";
+export type { DownloadProgress } from "./hub/download-files.js";
+export type { ArmMetrics } from "./metrics/arm-metrics.js";
+export type { Interval } from "./metrics/block-mean.js";
+export type { Fidelity } from "./metrics/cache-fidelity.js";
+export type { Thresholds } from "./metrics/thresholds.js";
+export type { Verdict, VerdictName } from "./metrics/verdict.js";
+export type { ExpertTokens } from "./numerics/expert-tokens.js";
 export type { Float8Name } from "./numerics/float8.js";
 export type { LayerRange, SideRange } from "./numerics/ranges.js";
 export type { LayerScales } from "./numerics/scales.js";
@@ -23,6 +37,7 @@ export {
   type CalibrationResult,
   calibrate,
 } from "./pipeline/calibrate.js";
+export type { ProviderChoice } from "./pipeline/choose-provider.js";
 export { type Conversion, type ConvertOptions, convert } from "./pipeline/convert.js";
 export {
   type ComparedCheckpoint,
@@ -31,7 +46,9 @@ export {
   diff,
   type LayerRatios,
 } from "./pipeline/diff.js";
+export type { GenerateProgress } from "./pipeline/generate-texts.js";
 export type { GenerationOptions } from "./pipeline/generation.js";
+export type { GenerationWay } from "./pipeline/generator.js";
 export {
   type InspectedEngine,
   type InspectedLayer,
@@ -40,7 +57,7 @@ export {
   type InspectOptions,
   inspect,
 } from "./pipeline/inspect.js";
-export type { MeasureTiming } from "./pipeline/measure-ranges.js";
+export type { MeasureProgress, MeasureTiming } from "./pipeline/measure-ranges.js";
 export type { ComputeOptions, ModelOptions } from "./pipeline/run-options.js";
 export { type VerificationProgress, type VerifyOptions, verify } from "./pipeline/verify.js";
 export type {
@@ -55,3 +72,4 @@ export type {
   PositionBin,
   VerifyResult,
 } from "./pipeline/verify-result.js";
+export type { ProviderName } from "./runtime/providers.js";

@@ -6,11 +6,20 @@ import type { Interval } from "./block-mean.js";
 import { formatIncrease, formatLimit, formatNats, formatRange, formatShare } from "./figures.js";
 
 export interface Thresholds {
-  /** Largest allowed perplexity ratio to the baseline − 1, such as 0.01. */
+  /**
+   * Largest allowed perplexity ratio to the baseline, minus 1: a share, 0 or more.
+   * @defaultValue `0.01`
+   */
   readonly maxPerplexityIncrease: number;
-  /** Largest allowed mean KL divergence, nats. */
+  /**
+   * Largest allowed mean KL divergence per token, in nats, 0 or more.
+   * @defaultValue `0.02`
+   */
   readonly maxKl: number;
-  /** Smallest allowed share of positions with the baseline's most likely token. */
+  /**
+   * Smallest allowed share of positions with the baseline's most likely token, 0 to 1.
+   * @defaultValue `0.9`
+   */
   readonly minAgreement: number;
 }
 

@@ -45,23 +45,61 @@ import { startTokenizerProcess } from "./tokenizer-process.js";
 import { warningsOf } from "./warnings.js";
 
 export interface CalibrateOptions extends ModelOptions, ComputeOptions {
-  /** Folder to write; `<model>-FP8-KV` by default. */
+  /**
+   * Folder to write. OutputExistsError when there is something that may not be replaced, OutputWriteError when it cannot be
+   * written.
+   * @defaultValue `<model>-FP8-KV`, beside the model; of a hub id, in the current folder
+   */
   readonly output?: string | undefined;
-  /** Add the scales to the model's own folder instead. */
+  /**
+   * Add the scales to the model's own folder instead. UsageError together with `output`, or with a hub id.
+   * @defaultValue `false`
+   */
   readonly inPlace?: boolean | undefined;
-  /** Replace an earlier result. */
+  /**
+   * Replace an earlier result. What is not from this program is never replaced.
+   * @defaultValue `false`
+   */
   readonly force?: boolean | undefined;
+  /**
+   * How the scales are written: it decides which engines read them.
+   * @defaultValue `"tgi"`
+   */
   readonly format?: OutputFormatName | undefined;
+  /**
+   * FP8 format of the cache. UsageError when the output format has no such dtype.
+   * @defaultValue `"float8_e4m3fn"`
+   */
   readonly dtype?: Float8Name | undefined;
-  /** Factor on every absmax. */
+  /**
+   * Factor on every absmax, 1 to 16: room for larger values than those of the prompts.
+   * @defaultValue `1`
+   */
   readonly headroom?: number | undefined;
-  /** Prompts: a .txt or .jsonl file, or a folder of them; the shipped ones by default. */
+  /**
+   * Prompts: a .txt or .jsonl file, or a folder of them. PromptDataError when they cannot be read.
+   * @defaultValue the prompts that ship with the package
+   */
   readonly data?: string | undefined;
-  /** At most this many prompts, chosen by the seed. */
+  /**
+   * Number of prompts at most, 1 or more. The seed chooses them.
+   * @defaultValue `256`
+   */
   readonly samples?: number | undefined;
-  /** At most this many tokens of each prompt. */
+  /**
+   * Tokens of each prompt at most, 1 or more.
+   * @defaultValue `2048`
+   */
   readonly sequenceLength?: number | undefined;
+  /**
+   * Which prompts, when there are more: an integer from 0 to 4294967295.
+   * @defaultValue `0`
+   */
   readonly seed?: number | undefined;
+  /**
+   * Called while the work goes on, often; what it throws ends the run.
+   * @defaultValue none
+   */
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
 

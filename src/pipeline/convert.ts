@@ -31,15 +31,33 @@ import type { ModelOptions } from "./run-options.js";
 import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
 
 export interface ConvertOptions extends ModelOptions {
+  /** How the scales are to be written: it decides which engines read them. */
   readonly format: OutputFormatName;
-  /** The dtype that the scales are for now, by default; if the format has it not, the format's first. */
+  /**
+   * FP8 format that the scales are to be for. UsageError when the output format has no such dtype.
+   * @defaultValue the dtype that they are for now; where the format does not have it, the format's first
+   */
   readonly dtype?: Float8Name | undefined;
-  /** Folder to write; `<model>-<format>` by default. */
+  /**
+   * Folder to write. OutputExistsError when there is something that may not be replaced, OutputWriteError when it cannot be
+   * written.
+   * @defaultValue `<model>-<format>`, beside the model; of a hub id, in the current folder
+   */
   readonly output?: string | undefined;
-  /** Replace the scales in the model's own folder instead. Needs `force`. */
+  /**
+   * Replace the scales in the model's own folder instead. Needs `force`. UsageError together with `output`, or with a hub id.
+   * @defaultValue `false`
+   */
   readonly inPlace?: boolean | undefined;
-  /** Replace an earlier result. */
+  /**
+   * Replace an earlier result. What is not from this program is never replaced.
+   * @defaultValue `false`
+   */
   readonly force?: boolean | undefined;
+  /**
+   * Called while the work goes on, often; what it throws ends the run.
+   * @defaultValue none
+   */
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
 

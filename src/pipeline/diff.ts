@@ -12,10 +12,19 @@ import type { CalibrationProgress } from "./calibrate.js";
 import { locateModel } from "./locate-model.js";
 
 export interface DiffOptions {
-  /** Checkpoint folders, or hub ids `org/name`. */
+  /** A checkpoint folder, or a hub id `org/name`. CheckpointError when it has no scales or cannot be read. */
   readonly a: string;
+  /** The checkpoint to compare with it. */
   readonly b: string;
+  /**
+   * Stops the run: it then throws InterruptedError.
+   * @defaultValue none
+   */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Called while the work goes on, often; what it throws ends the run.
+   * @defaultValue none
+   */
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
 

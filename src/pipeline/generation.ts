@@ -29,9 +29,15 @@ import type { TokenizerProcess } from "./tokenizer-process.js";
 import type { ArmName, Continuation, GeneratedText, GenerationResult, MeasuredCache } from "./verify-result.js";
 
 export interface GenerationOptions {
-  /** Prompts: a .txt or .jsonl file, or a folder of them; the shipped ones by default. */
+  /**
+   * Prompts: a .txt or .jsonl file, or a folder of them. PromptDataError when they cannot be read.
+   * @defaultValue the conversations that ship with the package
+   */
   readonly data?: string | undefined;
-  /** Tokens that follow a prompt at most; 64 by default. */
+  /**
+   * Tokens that follow a prompt at most, 1 or more.
+   * @defaultValue `64`
+   */
   readonly maxNewTokens?: number | undefined;
 }
 

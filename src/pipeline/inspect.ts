@@ -14,6 +14,10 @@ import type { ModelOptions } from "./run-options.js";
 import { readScaleRecord } from "./scale-record.js";
 
 export interface InspectOptions extends ModelOptions {
+  /**
+   * Called while the work goes on, often; what it throws ends the run.
+   * @defaultValue none
+   */
   readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
 }
 

@@ -32,10 +32,20 @@ export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
 export const INSTALLABLE_PROVIDERS = ["cuda"] as const;
 
 export interface ModelOptions {
-  /** A checkpoint folder, or a hub id `org/name`. */
+  /**
+   * A checkpoint folder, or a hub id `org/name`. CheckpointError when the folder cannot be read, HubError when the hub does
+   * not hand it out.
+   */
   readonly model: string;
-  /** Branch, tag or commit of a hub id. */
+  /**
+   * Branch, tag or commit of a hub id. UsageError with a folder.
+   * @defaultValue `"main"`
+   */
   readonly revision?: string | undefined;
+  /**
+   * Stops the run: it then throws InterruptedError and has written nothing.
+   * @defaultValue none
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -43,12 +53,23 @@ export interface ComputeOptions {
   /**
    * Keys of config.json, with dots where objects are nested, that are not understood and that you know to change neither K
    * and V nor logits. One that config.json does not have is a UsageError.
+   * @defaultValue none: such a key is an UnsupportedModelError
    */
   readonly assumeHarmless?: readonly string[] | undefined;
-  /** Where to compute; the best that works by default. */
+  /**
+   * Where to compute. ProviderError when what is named does not work here; `"auto"` takes the best that works.
+   * @defaultValue `"auto"`
+   */
   readonly provider?: ProviderChoice | undefined;
-  /** Numbers of the devices that share the work; the first one by default. Texts are generated on the first. */
+  /**
+   * Numbers of the GPUs that share the work, from 0. Texts are generated on the first of them. UsageError when one is not
+   * there, is named twice, or the provider has none to choose.
+   * @defaultValue `[0]`
+   */
   readonly devices?: readonly number[] | undefined;
-  /** Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory. */
+  /**
+   * Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory.
+   * @defaultValue most of what is free on a device; as little as one small layer needs on the CPU
+   */
   readonly memory?: number | undefined;
 }

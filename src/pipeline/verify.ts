@@ -41,23 +41,61 @@ import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from 
 const MAX_LAYER_ARMS = 8;
 
 export interface VerifyOptions extends ModelOptions, ComputeOptions {
-  /** Which caches to compare; all by default. */
+  /**
+   * Which caches to compare. UsageError without one that the verdict is about, or without a baseline.
+   * @defaultValue all
+   */
   readonly arms?: readonly ArmName[] | undefined;
-  /** The arm that the others are compared with: 16-bit, the default, or exact. */
+  /**
+   * The arm that the others are compared with: `"16-bit"` or `"exact"`.
+   * @defaultValue `"16-bit"`, or `"exact"` where `arms` has no 16-bit
+   */
   readonly baseline?: ArmName | undefined;
-  /** Whether to try FP8 in each layer alone: as many passes as there are layers, sharing what they have in common. */
+  /**
+   * Also try FP8 in each layer alone: as many passes as there are layers, sharing what they have in common.
+   * @defaultValue `false`
+   */
   readonly perLayer?: boolean | undefined;
-  /** Text: a .txt or .jsonl file, or a folder of them; the shipped held-out text by default. */
+  /**
+   * Text: a .txt or .jsonl file, or a folder of them. PromptDataError when it cannot be read.
+   * @defaultValue the held-out text that ships with the package
+   */
   readonly data?: string | undefined;
+  /**
+   * Number of texts at most, 1 or more. The seed chooses them.
+   * @defaultValue `256`
+   */
   readonly samples?: number | undefined;
-  /** Tokens of a window; longer text is cut into several. */
+  /**
+   * Tokens of a window, 2 or more. Longer text is cut into several.
+   * @defaultValue `2048`
+   */
   readonly sequenceLength?: number | undefined;
+  /**
+   * Which texts, when there are more: an integer from 0 to 4294967295.
+   * @defaultValue `0`
+   */
   readonly seed?: number | undefined;
+  /**
+   * What the verdict allows: see Thresholds. One that is left out has its default.
+   * @defaultValue `{ maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9 }`
+   */
   readonly thresholds?: Partial<Thresholds> | undefined;
-  /** Also answers prompts token by token through caches that are really stored; the whole model is in memory then. */
+  /**
+   * Also answers prompts token by token through caches that are really stored. The whole model is in memory then:
+   * ProviderError when it does not fit.
+   * @defaultValue none: nothing is generated
+   */
   readonly generate?: GenerationOptions | undefined;
-  /** Called with the model's folder once it is there, before anything is computed; what it throws ends the run. */
+  /**
+   * Called with the model's folder once it is there, before anything is computed; what it throws ends the run.
+   * @defaultValue none
+   */
   readonly onFolder?: ((folder: string) => Promise<void>) | undefined;
+  /**
+   * Called while the work goes on, often; what it throws ends the run.
+   * @defaultValue none
+   */
   readonly onProgress?: ((progress: VerificationProgress) => void) | undefined;
 }
 
