@@ -9,9 +9,18 @@ export function parseText(text: string): string {
 }
 
 export function parsePositiveInteger(text: string): number {
+  return parseInteger(text, 1);
+}
+
+/** Tokens of a window: one alone predicts nothing. */
+export function parseWindow(text: string): number {
+  return parseInteger(text, 2);
+}
+
+function parseInteger(text: string, least: number): number {
   const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value === 0) {
-    throw new InvalidArgumentError("Expected a positive integer.");
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least) {
+    throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
   }
   return value;
 }
@@ -25,10 +34,8 @@ export function parseSeed(text: string): number {
 }
 
 export function parseHeadroom(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 1 && value <= 16)) {
-    throw new InvalidArgumentError("Expected a number from 1 to 16, such as 1.1.");
-  }
+  const value = parseDecimal(text);
+  if (!(value >= 1 && value <= 16)) throw new InvalidArgumentError("Expected a number from 1 to 16, such as 1.1.");
   return value;
 }
 
@@ -44,18 +51,37 @@ export function parseBytes(text: string): number {
   return bytes;
 }
 
-/** A share of 1: "1%" or "0.01". */
+/** A share of a whole: "90%" or "0.9". */
 export function parseShare(text: string): number {
-  const [, number, percent] = /^\s*(\d+(?:\.\d+)?)\s*(%?)\s*$/.exec(text) ?? [];
-  const value = Number(number) / (percent === "%" ? 100 : 1);
-  if (!(value >= 0)) throw new InvalidArgumentError("Expected a share such as 1% or 0.01.");
+  const value = parsePercent(text);
+  if (!(value <= 1)) throw new InvalidArgumentError("Expected a share from 0% to 100%, such as 90% or 0.9.");
   return value;
 }
 
-export function parseNats(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value >= 0)) throw new InvalidArgumentError("Expected a number of nats, such as 0.02.");
+/** By how much something may grow: "1%" or "0.01". More than twice as much takes a percent sign: "5" is 5% to many. */
+export function parseIncrease(text: string): number {
+  const value = parsePercent(text);
+  if (!(value <= 1 || (text.includes("%") && Number.isFinite(value)))) {
+    throw new InvalidArgumentError("Expected an increase from 0%, such as 1% or 0.01.");
+  }
   return value;
+}
+
+/** NaN for what is no share. */
+function parsePercent(text: string): number {
+  const [, number = "", percent] = /^\s*([^\s%]+)\s*(%?)\s*$/.exec(text) ?? [];
+  return parseDecimal(number) / (percent === "%" ? 100 : 1);
+}
+
+export function parseNats(text: string): number {
+  const value = parseDecimal(text);
+  if (!Number.isFinite(value)) throw new InvalidArgumentError("Expected a number of nats from 0, such as 0.02.");
+  return value;
+}
+
+/** A number without a sign, as people write it: "0.02", "1e-3". NaN for anything else, such as "0x10" or "Infinity". */
+function parseDecimal(text: string): number {
+  return /^\s*(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i.test(text) ? Number(text) : Number.NaN;
 }
 
 /** The number of a GPU: "0". */

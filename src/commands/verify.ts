@@ -15,11 +15,13 @@ import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
   parseDevices,
+  parseIncrease,
   parseNats,
   parsePositiveInteger,
   parseSeed,
   parseShare,
   parseText,
+  parseWindow,
 } from "./option-values.js";
 import { providerOption } from "./provider-option.js";
 import type { ReportRequest } from "./report-files.js";
@@ -68,16 +70,28 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .option("--per-layer", "also try FP8 in each layer alone")
     .option("--data <path>", "text: .txt, .jsonl, or a folder of them (default: shipped held-out text)", parseText)
     .addOption(number("--samples <count>", "texts to use at most", parsePositiveInteger, defaults.samples))
-    .addOption(
-      number("--sequence-length <tokens>", "tokens of a window", parsePositiveInteger, defaults.sequenceLength),
-    )
+    .addOption(number("--sequence-length <tokens>", "tokens of a window", parseWindow, defaults.sequenceLength))
     .addOption(number("--seed <seed>", "which texts, when there are more", parseSeed, defaults.seed))
     .addOption(providerOption(defaults.provider))
     .option("--device <numbers>", "GPUs that share the work, such as 0,1 (default: 0)", parseDevices)
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
-    .addOption(number("--max-perplexity-increase <share>", "such as 1%", parseShare, defaults.maxPerplexityIncrease))
-    .addOption(number("--max-kl <nats>", "mean KL divergence per token", parseNats, defaults.maxKl))
-    .addOption(number("--min-agreement <share>", "share of equal top tokens", parseShare, defaults.minAgreement))
+    .addOption(
+      number(
+        "--max-perplexity-increase <share>",
+        "threshold, such as 1%",
+        parseIncrease,
+        defaults.maxPerplexityIncrease,
+      ),
+    )
+    .addOption(number("--max-kl <nats>", "threshold on the mean KL divergence per token", parseNats, defaults.maxKl))
+    .addOption(
+      number(
+        "--min-agreement <share>",
+        "threshold on the share of equal top tokens",
+        parseShare,
+        defaults.minAgreement,
+      ),
+    )
     .option("--generate", "also answer prompts token by token through stored caches; keeps the whole model in memory")
     .option("--generate-data <path>", "prompts for --generate: .txt, .jsonl, or a folder of them", parseText)
     .addOption(

@@ -13,7 +13,7 @@ import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import type { Placement } from "../checkpoint/place-file.js";
 import { type CheckpointContent, type WriteOptions, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
 import { writeInPlace } from "../checkpoint/write-in-place.js";
-import { CheckpointError, ProviderError, throwIfAborted, UsageError } from "../errors.js";
+import { CheckpointError, ProviderError, throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { untilInterrupted } from "../interrupts.js";
@@ -36,7 +36,18 @@ import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { locateModel, placeOfResult } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
-import { requireDevices, requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import {
+  A_MODEL,
+  LARGEST_SEED,
+  requireComputeOptions,
+  requireDtypeOfFormat,
+  requireInteger,
+  requireKey,
+  requireNumber,
+  requireOnePlace,
+  requireOptions,
+  requireText,
+} from "./option-checks.js";
 import { dataName, modelName } from "./run-names.js";
 import { CALIBRATION_DEFAULTS, type ComputeOptions, type ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
@@ -140,6 +151,7 @@ export interface CalibrationResult {
  * ProviderError, OutputWriteError, InterruptedError: see errors.ts
  */
 export async function calibrate(options: CalibrateOptions): Promise<CalibrationResult> {
+  requireOptions(options);
   const settings = completeSettings(options);
   const { signal, onProgress } = options;
   throwIfAborted(signal);
@@ -308,19 +320,15 @@ function completeSettings(options: CalibrateOptions): Settings {
     seed: options.seed ?? CALIBRATION_DEFAULTS.seed,
     provider: options.provider ?? CALIBRATION_DEFAULTS.provider,
   };
+  requireText("model", options.model, A_MODEL);
   requireKey("format", settings.format, OUTPUT_FORMATS);
   requireKey("dtype", settings.dtype, FLOAT8_FORMATS);
   requireKey("provider", settings.provider, PROVIDER_CHOICES);
-  requireDevices(options.devices);
+  requireComputeOptions(options);
   requireDtypeOfFormat(settings.format, settings.dtype);
-  if (!(settings.headroom >= 1 && settings.headroom <= 16)) {
-    throw new UsageError(`headroom: expected a number from 1 to 16, found ${settings.headroom}`);
-  }
-  for (const key of ["samples", "sequenceLength"] as const) {
-    if (!(Number.isSafeInteger(settings[key]) && settings[key] > 0)) {
-      throw new UsageError(`${key}: expected a positive integer, found ${settings[key]}`);
-    }
-  }
+  requireNumber("headroom", settings.headroom, 1, 16);
+  for (const key of ["samples", "sequenceLength"] as const) requireInteger(key, settings[key], 1);
+  requireInteger("seed", settings.seed, 0, LARGEST_SEED);
   requireOnePlace(options);
   return settings;
 }

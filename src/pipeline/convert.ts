@@ -26,7 +26,14 @@ import type { LayerScales } from "../numerics/scales.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
 import { locateModel, placeOfResult } from "./locate-model.js";
-import { requireDtypeOfFormat, requireKey, requireOnePlace } from "./option-checks.js";
+import {
+  A_MODEL,
+  requireDtypeOfFormat,
+  requireKey,
+  requireOnePlace,
+  requireOptions,
+  requireText,
+} from "./option-checks.js";
 import type { ModelOptions } from "./run-options.js";
 import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
 
@@ -82,6 +89,7 @@ export interface Conversion {
  * InterruptedError: see errors.ts
  */
 export async function convert(options: ConvertOptions): Promise<Conversion> {
+  requireOptions(options);
   const { format, inPlace = false, force = false, signal, onProgress } = options;
   checkOptions(options);
   throwIfAborted(signal);
@@ -124,7 +132,8 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   };
 }
 
-function checkOptions({ format, dtype, ...places }: ConvertOptions): void {
+function checkOptions({ model, format, dtype, ...places }: ConvertOptions): void {
+  requireText("model", model, A_MODEL);
   requireKey("format", format, OUTPUT_FORMATS);
   if (dtype !== undefined) {
     requireKey("dtype", dtype, FLOAT8_FORMATS);

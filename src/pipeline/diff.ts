@@ -10,6 +10,7 @@ import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { locateModel } from "./locate-model.js";
+import { A_MODEL, requireOptions, requireText } from "./option-checks.js";
 
 export interface DiffOptions {
   /** A checkpoint folder, or a hub id `org/name`. CheckpointError when it has no scales or cannot be read. */
@@ -59,7 +60,10 @@ export interface Difference {
  * Compares the scales of two checkpoints. Scales for different FP8 dtypes are compared by the absmax they stand for.
  * @throws CheckpointError when one has no scales or cannot be read, HubError, InterruptedError
  */
-export async function diff({ a, b, ...options }: DiffOptions): Promise<Difference> {
+export async function diff(given: DiffOptions): Promise<Difference> {
+  requireOptions(given);
+  const { a, b, ...options } = given;
+  for (const [option, model] of Object.entries({ a, b })) requireText(option, model, A_MODEL);
   // One after the other: both may be downloads of the same repository.
   const first = await readSide(a, options);
   const second = await readSide(b, options);

@@ -6,7 +6,7 @@ import { blockWithoutStep } from "../architectures/block-facts.js";
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { readEndTokens } from "../checkpoint/end-tokens.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { ProviderError, UnsupportedModelError, UsageError } from "../errors.js";
+import { ProviderError, UnsupportedModelError } from "../errors.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
@@ -22,6 +22,7 @@ import type { CacheGeneration, GeneratedIds, GenerateProgress, GenerateRequest }
 import type { GenerationWay } from "./generator.js";
 import { loopObstacle } from "./loop-obstacle.js";
 import { loopOrSteps } from "./loop-or-steps.js";
+import { requireInteger } from "./option-checks.js";
 import { GENERATION_DEFAULTS } from "./run-options.js";
 import type { Worker } from "./share-work.js";
 import { planOnDevices, startOnDevices } from "./start-workers.js";
@@ -82,9 +83,7 @@ export async function prepareGeneration(
 ): Promise<PreparedGeneration> {
   const { checkpoint, decoder, end, rounding, caches, options, signal } = facts;
   const { maxNewTokens = GENERATION_DEFAULTS.maxNewTokens, data = GENERATION_PROMPTS } = options;
-  if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 1) {
-    throw new UsageError(`maxNewTokens: expected a whole number from 1, found ${maxNewTokens}`);
-  }
+  requireInteger("maxNewTokens", maxNewTokens, 1);
   const unsteppable = blockWithoutStep(decoder.layers);
   if (unsteppable !== undefined) {
     throw new UnsupportedModelError(

@@ -9,6 +9,8 @@ import { isWithin } from "../checkpoint/side-files.js";
 import { UsageError } from "../errors.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { isHubId } from "../hub/hub-id.js";
+import { type HubModel, hubModelOf } from "../hub/hub-url.js";
+import { A_MODEL, requireOptions, requireText } from "./option-checks.js";
 import type { ModelOptions } from "./run-options.js";
 
 /** The tiny trained Llama that ships with the package. */
@@ -29,12 +31,17 @@ export interface LocatedModel {
 
 /** @throws UsageError for options that do not go together, HubError and what else the download throws */
 export async function locateModel(options: LocateOptions): Promise<LocatedModel> {
-  const { model, revision, signal, onProgress } = options;
+  requireOptions(options);
+  const { signal, onProgress } = options;
+  requireText("model", options.model, A_MODEL);
+  const page = hubModelOf(options.model);
+  const model = page?.repo ?? options.model;
+  const revision = revisionOf(page, options);
   const isFolder = await stat(model).then(
     () => true,
     () => false,
   );
-  if (isFolder || !isHubId(model)) {
+  if (page === undefined && (isFolder || !isHubId(model))) {
     if (revision !== undefined) throw new UsageError(`--revision goes with a hub id (org/name); ${model} is a folder`);
     const folder = resolve(model);
     const cached = modelOfSnapshot(await realPathOf(folder));
@@ -87,4 +94,12 @@ export async function placeOfResult(
   throw new UsageError(
     `${target}: would be in the hub's cache, which other programs share. Choose another place for the result with -o.`,
   );
+}
+
+/** @throws UsageError when the address of a page names one, and --revision another */
+function revisionOf(page: HubModel | undefined, { model, revision }: LocateOptions): string | undefined {
+  if (revision === undefined || page?.revision === undefined || page.revision === revision) {
+    return revision ?? page?.revision;
+  }
+  throw new UsageError(`${model} is of ${page.revision}, but --revision is ${revision}. Leave one of them out.`);
 }

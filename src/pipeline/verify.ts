@@ -30,7 +30,16 @@ import { evaluateInProcesses } from "./evaluate-in-processes.js";
 import type { GenerateProgress } from "./generate-texts.js";
 import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
 import { locateModel } from "./locate-model.js";
-import { requireDevices, requireKey } from "./option-checks.js";
+import {
+  A_MODEL,
+  LARGEST_SEED,
+  requireComputeOptions,
+  requireInteger,
+  requireKey,
+  requireNumber,
+  requireOptions,
+  requireText,
+} from "./option-checks.js";
 import { BASELINES, type ComputeOptions, type ModelOptions, VERIFICATION_DEFAULTS } from "./run-options.js";
 import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
@@ -112,6 +121,7 @@ export type VerificationProgress =
  * InterruptedError: see errors.ts
  */
 export async function verify(options: VerifyOptions): Promise<VerifyResult> {
+  requireOptions(options);
   const { memory, signal, onProgress } = options;
   const settings = completeSettings(options);
   throwIfAborted(signal);
@@ -127,7 +137,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const arms = settings.arms.filter((arm) => arm !== "fp8" || scales !== undefined);
   const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
   if (!arms.includes(subjectName)) {
-    throw new UsageError(`--arms: the verdict is about ${subjectName}: leave it in the list`);
+    throw new UsageError(missingSubject(settings.arms, subjectName));
   }
   const rounding = roundingsOf({ dtype, scales, bits16: bits16Of(checkpoint, decoder.embedding.weight) });
 
@@ -294,39 +304,67 @@ interface Settings {
 
 function completeSettings(options: VerifyOptions): Settings {
   const names = Object.keys(ARMS) as ArmName[];
+  requireText("model", options.model, A_MODEL);
+  if (options.arms !== undefined) requireArms(options.arms);
   const arms = options.arms === undefined ? names : names.filter((name) => options.arms?.includes(name));
-  for (const name of options.arms ?? []) requireKey("arms", name, ARMS);
   const baseline = options.baseline ?? (arms.includes("16-bit") ? "16-bit" : "exact");
   if (!BASELINES.includes(baseline)) {
     throw new UsageError(`baseline: expected one of ${BASELINES.join(", ")}, found ${baseline}`);
   }
   if (!arms.includes(baseline)) {
-    throw new UsageError(`baseline: ${baseline} is not among the arms (${arms.join(", ")}): add it`);
+    const added = listOf([...arms, options.baseline ?? "16-bit"]);
+    throw new UsageError(
+      options.baseline === undefined
+        ? `arms: expected ${BASELINES.join(" or ")} among them, to compare the others with; found ${arms.join(", ")}. Write --arms ${added}.`
+        : `baseline: ${baseline} is not among the arms (${arms.join(", ")}). Write --arms ${added}, or choose another baseline.`,
+    );
   }
   const provider = options.provider ?? VERIFICATION_DEFAULTS.provider;
   requireKey("provider", provider, PROVIDER_CHOICES);
   const { devices } = options;
-  requireDevices(devices);
+  requireComputeOptions(options);
   const sequenceLength = options.sequenceLength ?? VERIFICATION_DEFAULTS.sequenceLength;
   const samples = options.samples ?? VERIFICATION_DEFAULTS.samples;
-  for (const [name, value, least] of [
-    ["samples", samples, 1],
-    ["sequenceLength", sequenceLength, 2],
-  ] as const) {
-    if (Number.isSafeInteger(value) && value >= least) continue;
-    throw new UsageError(`${name}: expected a whole number from ${least}, found ${value}`);
-  }
+  requireInteger("samples", samples, 1);
+  requireInteger("sequenceLength", sequenceLength, 2);
+  const seed = options.seed ?? VERIFICATION_DEFAULTS.seed;
+  requireInteger("seed", seed, 0, LARGEST_SEED);
+  const thresholds = {
+    maxPerplexityIncrease: options.thresholds?.maxPerplexityIncrease ?? VERIFY_DEFAULTS.maxPerplexityIncrease,
+    maxKl: options.thresholds?.maxKl ?? VERIFY_DEFAULTS.maxKl,
+    minAgreement: options.thresholds?.minAgreement ?? VERIFY_DEFAULTS.minAgreement,
+  };
+  requireNumber("thresholds.maxPerplexityIncrease", thresholds.maxPerplexityIncrease, 0);
+  requireNumber("thresholds.maxKl", thresholds.maxKl, 0);
+  requireNumber("thresholds.minAgreement", thresholds.minAgreement, 0, 1);
   return {
-    ...{ arms, baseline, devices, samples, sequenceLength },
+    ...{ arms, baseline, devices, samples, sequenceLength, seed, thresholds },
     providers: providersToTry(provider, devices),
     perLayer: options.perLayer ?? false,
-    seed: options.seed ?? VERIFICATION_DEFAULTS.seed,
-    thresholds: {
-      maxPerplexityIncrease: options.thresholds?.maxPerplexityIncrease ?? VERIFY_DEFAULTS.maxPerplexityIncrease,
-      maxKl: options.thresholds?.maxKl ?? VERIFY_DEFAULTS.maxKl,
-      minAgreement: options.thresholds?.minAgreement ?? VERIFY_DEFAULTS.minAgreement,
-    },
   };
+}
+
+function requireArms(arms: readonly ArmName[]): void {
+  if (!Array.isArray(arms)) throw new UsageError(`arms: expected a list of ${Object.keys(ARMS).join(", ")}`);
+  for (const name of arms) requireKey("arms", name, ARMS);
+}
+
+/** What to do where the cache that the verdict is about is not to be measured. */
+function missingSubject(arms: readonly ArmName[], subject: ArmName): string {
+  const found = `found ${arms.join(", ")}`;
+  if (subject === "fp8") {
+    return `arms: expected fp8 among them, since the checkpoint has scales, which the verdict is about; ${found}. Write --arms ${listOf([...arms, subject])}.`;
+  }
+  const others = arms.filter((arm) => arm !== "fp8");
+  const what = arms.includes("fp8") ? "has no KV scales, which the arm fp8 is about" : "has no KV scales";
+  return `arms: the checkpoint ${what}: ${found}. Calibrate it first, or verify it at scale 1.0: --arms ${listOf([...others, subject])}.`;
+}
+
+/** In the order of the table. */
+function listOf(arms: readonly ArmName[]): string {
+  return Object.keys(ARMS)
+    .filter((name) => arms.some((arm) => arm === name))
+    .join(",");
 }
 
 /** What a cache without FP8 would hold: the dtype of the weights; engines serve float32 checkpoints in bfloat16. */

@@ -418,7 +418,7 @@ describe("usage", () => {
     [[MODEL, "--revision", "main"], /^Error: --revision goes with a hub id/m],
     ...["0", "-1", "1.5", "1e3", "many", "", "99999999999999999999"].flatMap((value) =>
       ["--samples", "--sequence-length"].map(
-        (option) => [[MODEL, option, value], /Expected a positive integer/] as const,
+        (option) => [[MODEL, option, value], /Expected a whole number from 1/] as const,
       ),
     ),
     ...["0", "0.99", "-1", "17", "NaN", "Infinity", "", " ", "1,1", "1x"].map(

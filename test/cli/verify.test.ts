@@ -340,7 +340,7 @@ describe("--generate answers prompts through caches that are really stored", () 
     expect(
       stdout.match(/^ {10}(all 12 tokens are equal|the texts differ from token \d+ on \(12 tokens\))$/gm)?.length,
     ).toBeGreaterThan(4);
-    expect(stdout).toMatch(/\d of 9 texts are equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
+    expect(stdout).toMatch(/\d of 9 texts (is|are) equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
     expect(stdout.replaceAll("\n", " ")).toContain("Stored as uint16 and uint8 codes.");
     expect(linesOf(stdout).filter((line) => line.length > 80)).toEqual([]);
     expect(stderr).toMatch(/^Generating .* text 1\/18$/m);
@@ -405,10 +405,15 @@ describe("what cannot be verified is refused before anything is computed", () =>
   test.each<[string, readonly string[], RegExp]>([
     ["an arm that does not exist", ["--arms", "16-bit,fp4"], /--arms.*fp8-at-1/],
     ["a baseline that is not among the arms", ["--arms", "fp8,16-bit", "--baseline", "exact"], /baseline: exact/],
-    ["arms without the one that the verdict is about", ["--arms", "16-bit"], /fp8.*leave it in the list/],
+    [
+      "arms without the one that the verdict is about",
+      ["--arms", "16-bit"],
+      /expected fp8 among them.*--arms 16-bit,fp8/,
+    ],
     ["--json and --quiet", ["--json", "--quiet"], /Choose one of --json and --quiet/],
     ["windows of one token", ["--sequence-length", "1"], /sequenceLength|sequence-length/],
     ["a share that is none", ["--min-agreement", "high"], /--min-agreement/],
+    ["a share of more than all", ["--min-agreement", "150%"], /--min-agreement.*from 0% to 100%/],
     ["data that is not there", ["--data", "nowhere.txt"], /nowhere\.txt/],
   ])("%s is exit 2", async (_rule, args, says) => {
     const { exitCode, stdout, stderr } = await verify(calibrated, ...args);
