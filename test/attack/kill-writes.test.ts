@@ -7,7 +7,7 @@ import { REPOSITORY, startProgram } from "../helpers/run-cli.js";
 const SCRIPT = join(REPOSITORY, "test/attack/kill-writes.js");
 
 test.each<[how: string, args: readonly string[]]>([
-  ["", ["--every", "120", "--random", "4"]],
+  ["", ["--every", "200", "--random", "4"]],
   [", where two folders cannot be exchanged", ["--every", "200", "--random", "4", "--no-exchange"]],
 ])(
   "killed, or with a failing disk, the writer leaves the old result or the new one%s",

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Delivery, startNuget } from "../helpers/nuget-server.js";
 import { preloading } from "../helpers/preload.js";
-import { type CliResult, startProgram } from "../helpers/run-cli.js";
+import { type CliResult, runMain, startProgram } from "../helpers/run-cli.js";
 import { snapshot, temporaryFolder } from "../helpers/run-cli-folders.js";
 import { stageFiles, stageInstalled } from "../helpers/staged-package.js";
 
@@ -121,9 +121,7 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("provide
     [["--install"], /argument missing/],
     [["--install", "cuda", "--json"], /cannot be used with option '--json'/],
   ])("providers %j: exit 2", async (args, message) => {
-    const folder = installedCopy();
-    const program = [join(folder, "bin/create-kv-scales.js"), "providers", ...args];
-    const { exitCode, stderr } = await startProgram(process.execPath, program).done;
+    const { exitCode, stderr } = await runMain(["providers", ...args]);
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(message);
   });

@@ -1,12 +1,15 @@
 // Whenever the program is killed, its output is absent or whole, the model is as it was, and the next run clears up.
-// Half of the moments lie anywhere in a run; the others wait for the writing, which is short, to begin.
+// Half of the moments lie anywhere in a run; the others wait for the writing, which is short, to begin. Every call of the
+// writer is tried by test/attack/kill-writes.js; here it is the whole program, with its processes.
 
-import { type FSWatcher, readdirSync, readFileSync, watch, writeFileSync } from "node:fs";
+import { type FSWatcher, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { seededRandom } from "../helpers/broken-checkpoints.js";
+import { copyResult } from "../helpers/calibrated-example.js";
 import { calibrationOf, EXAMPLE, type ExampleFolder, INDEX_FILE, makeExample } from "../helpers/example-checkpoint.js";
 import { SafetensorsFile } from "../helpers/example-checkpoint-safetensors.js";
 import { REPOSITORY, runCli, runMain, startCli } from "../helpers/run-cli.js";
@@ -64,24 +67,27 @@ async function runAndKill(args: readonly string[], moment: Moment, course: Cours
 }
 
 const seen = { killed: 0, partial: 0, absent: 0, halfWay: 0 };
+/** Of the undisturbed run, which the moments are spread over. */
 let runMs = 0;
+/** What undisturbed runs leave: the same bytes wherever they write. An earlier result is copied from here. */
+const undisturbed = mkdtempSync(join(tmpdir(), "create-kv-scales-test-"));
+const whole: ExampleFolder = { ...makeExample(undisturbed, SHARDS), output: join(undisturbed, "whole") };
+const earlier: ExampleFolder = { ...whole, output: join(undisturbed, "earlier") };
 
-test("an undisturbed run succeeds; its duration is what the moments below are spread over", async () => {
-  const example = makeExample(temporaryFolder(), SHARDS);
+beforeAll(async () => {
   const start = performance.now();
-  expect(await runCli(calibrationOf(example))).toMatchObject({ exitCode: 0 });
+  expect(await runCli(calibrationOf(whole))).toMatchObject({ exitCode: 0 });
   runMs = performance.now() - start;
+  expect(await runMain(calibrationOf(earlier, "--format", "vllm"))).toMatchObject({ exitCode: 0 });
 });
+afterAll(() => rmSync(undisturbed, { recursive: true }));
 
 describe("killed while it writes a new folder", () => {
-  test.each(moments(50, 5))("$name, with an earlier result to replace: $force", async (moment) => {
+  test.each(moments(16, 5))("$name, with an earlier result to replace: $force", async (moment) => {
     const example = makeExample(temporaryFolder(), SHARDS);
-    const undisturbed = { ...example, output: join(temporaryFolder(), "output") };
-    expect(await runMain(calibrationOf(undisturbed))).toMatchObject({ exitCode: 0 });
-    const whole = snapshot(undisturbed.output);
-    const allowed = [whole];
+    const allowed = [snapshot(whole.output)];
     if (moment.force) {
-      expect(await runMain(calibrationOf(example, "--format", "vllm"))).toMatchObject({ exitCode: 0 });
+      copyResult(earlier.output, example);
       allowed.push(snapshot(example.output));
     }
     const model = snapshot(example.model);
@@ -107,28 +113,36 @@ describe("killed while it writes a new folder", () => {
     }
     const again = await runMain(calibrationOf(example, ...(isThere ? ["--force"] : force)));
     expect(again).toMatchObject({ exitCode: 0 });
-    expect(snapshot(example.output)).toEqual(whole);
+    expect(snapshot(example.output)).toEqual(snapshot(whole.output));
     expect(snapshot(example.model)).toEqual(model);
     expect(readdirSync(example.root).sort()).toEqual(["model", "output", "prompts.txt"]);
   });
 
   afterAll(() => {
     // Without these the moments above prove nothing.
-    expect(seen.killed).toBeGreaterThan(25);
-    expect(seen.absent).toBeGreaterThan(5);
+    expect(seen.killed).toBeGreaterThan(5);
+    expect(seen.absent).toBeGreaterThan(2);
     expect(seen.partial).toBeGreaterThan(0);
   });
 });
 
 describe("killed while it writes in place", () => {
-  const rows = [1, 2].flatMap((shards) => moments(10, 6 + shards).map((moment) => ({ ...moment, shards })));
+  const undisturbedOf = new Map<number, ExampleFolder>();
+  const rows = [1, 2].flatMap((shards) => moments(6, 6 + shards).map((moment) => ({ ...moment, shards })));
+
+  beforeAll(async () => {
+    for (const shards of [1, 2]) {
+      const example = makeExample(join(undisturbed, `${shards}`), shards);
+      expect(await runMain(inPlace(example))).toMatchObject({ exitCode: 0 });
+      undisturbedOf.set(shards, example);
+    }
+  });
+
+  const inPlace = ({ model, prompts }: ExampleFolder) => [model, "--in-place", "--format", "vllm", "--data", prompts];
 
   test.each(rows.filter(({ whileWriting }) => whileWriting))("$shards files, $name", async ({ shards, ...moment }) => {
     const example = makeExample(temporaryFolder(), shards);
-    const args = [example.model, "--in-place", "--format", "vllm", "--data", example.prompts];
-    const undisturbed = makeExample(temporaryFolder(), shards);
-    const others = [undisturbed.model, "--in-place", "--format", "vllm", "--data", undisturbed.prompts];
-    expect(await runMain(others)).toMatchObject({ exitCode: 0 });
+    const args = inPlace(example);
     const original = snapshot(example.model);
     const weights = weightsOf(example);
 
@@ -140,7 +154,8 @@ describe("killed while it writes in place", () => {
     if (Object.keys(found).some((name) => name.startsWith("."))) seen.halfWay++;
     expect(await runMain([...args, "--force"])).toMatchObject({ exitCode: 0 });
     expect(weightsOf(example)).toEqual(weights);
-    expect(contentOf(example)).toEqual(contentOf(undisturbed));
+    const expected = undisturbedOf.get(shards);
+    expect(contentOf(example)).toEqual(expected && contentOf(expected));
   });
 });
 

@@ -14,6 +14,7 @@ import { measureRanges } from "../../src/pipeline/measure-ranges.js";
 import { weightLocations } from "../../src/pipeline/weight-locations.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../../src/runtime/providers.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
+import "../helpers/one-thread.js";
 
 /** Head sizes with and without padding, q/k norms, windows, chunks, biases, other gates, sinks, experts, long rotations, tied weights; streams, embeddings per layer. */
 const CHECKPOINTS = [

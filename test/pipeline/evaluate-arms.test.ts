@@ -12,6 +12,7 @@ import { FLOAT8_CODES, type Float8CodeName } from "../../src/numerics/float8.js"
 import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
 import { type EvaluatedArm, type EvaluateRequest, evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { copyGolden, poke, readGolden } from "../helpers/golden-checkpoints.js";
+import "../helpers/one-thread.js";
 
 const SIDES = ["k", "v"] as const;
 

@@ -8,6 +8,7 @@ import { type ExpertTokens, mergeExpertTokens } from "../../src/numerics/expert-
 import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { measureRanges } from "../../src/pipeline/measure-ranges.js";
 import { GOLDEN_NAMES, goldenFolder, readGolden } from "../helpers/golden-checkpoints.js";
+import "../helpers/one-thread.js";
 
 interface ExpertsGolden {
   readonly token_ids: readonly (readonly number[])[];

@@ -19,6 +19,7 @@ import {
   poke,
   temporaryFolder,
 } from "../helpers/golden-checkpoints.js";
+import "../helpers/one-thread.js";
 
 /** Of transformers, whose sums run in another order. */
 const TOLERANCE_OF_REFERENCE = 1e-5;

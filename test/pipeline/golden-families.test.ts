@@ -11,6 +11,7 @@ import { roundingsOf } from "../../src/pipeline/arms.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { configOf, GOLDEN_NAMES, goldenFolder, readGolden } from "../helpers/golden-checkpoints.js";
+import "../helpers/one-thread.js";
 
 /** What newer golden files say beside what enters the caches. */
 interface FamilyGolden {
