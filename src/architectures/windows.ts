@@ -62,22 +62,21 @@ const ATTENTION_TYPES: readonly AttentionType[] = ["full_attention", "sliding_at
 
 /**
  * The window in the layers that slide.
- * @param types of the layers @param window undefined: none
+ * @param types of the layers @param window undefined: none @param deniedBy the key that says so
  * @throws UnsupportedModelError when a layer is to have a window that is not there
  */
 export function windowsByType(
   config: ModelConfig,
   types: readonly AttentionType[],
   window: number | undefined,
+  deniedBy: "sliding_window" | "use_sliding_window" = "sliding_window",
 ): (number | undefined)[] {
   return types.map((type, layer) => {
     if (type === "full_attention") return undefined;
     if (window !== undefined) return window;
-    const given = ["sliding_window", "use_sliding_window"]
-      .filter((key) => config.mentions(key))
-      .map((key) => `${key} ${shortJson(config.peek(key) ?? null)}`);
+    const found = shortJson(config.peek(deniedBy) ?? (deniedBy === "sliding_window" ? null : false));
     throw new UnsupportedModelError(
-      `${config.nameOf("layer_types")}: layer ${layer} is "${type}" with ${given.join(" and ") || "no sliding_window"}: not supported`,
+      `${config.nameOf("layer_types")}: layer ${layer} is "${type}" with ${deniedBy} ${found}: not supported`,
     );
   });
 }
@@ -111,7 +110,7 @@ export function windowsOfUpperLayers(config: ModelConfig, layers: number): (numb
   const window = windowIfUsed(config, 4096);
   if (types !== undefined) {
     config.ignore("max_window_layers", "layer_types says which layers have the window");
-    return windowsByType(config, types, window);
+    return windowsByType(config, types, window, "use_sliding_window");
   }
   if (window === undefined) config.ignore("max_window_layers", "no layer has a window");
   const first = config.count("max_window_layers", 28);

@@ -10,6 +10,11 @@ import { configOf, GOLDEN_NAMES, type Json } from "../helpers/golden-checkpoints
 const CONSTRAINED: Readonly<Record<string, readonly (readonly [key: string, holds: unknown, other: unknown])[]>> = {
   llama: [["rope_interleaved", false, true]],
   mistral: [["llama_4_scaling", null, { beta: 0.1 }]],
+  internlm3: [["qkv_bias", true, false]],
+  iquestcoder: [
+    ["use_sliding_window", false, true],
+    ["clip_qkv", null, 8],
+  ],
   qwen2: [
     ["use_mrope", false, true],
     ["dual_chunk_attention_config", null, { chunk_size: 262144 }],

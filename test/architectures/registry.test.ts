@@ -399,6 +399,12 @@ describe("sliding windows per layer", () => {
     ["mistral: the key", "mistral", { sliding_window: 16 }, [16, 16, 16]],
     ["mistral: 4096 when the key is absent", "mistral", {}, [4096, 4096, 4096]],
     ["mistral: none when it is null", "mistral", { sliding_window: null }, [undefined, undefined, undefined]],
+    [
+      "mistral: where layer_types says so, as transformers takes it for a ministral",
+      "mistral",
+      { sliding_window: 16, layer_types: slidingFromTwo },
+      [undefined, undefined, 16],
+    ],
     ...["qwen2", "qwen3"].flatMap((family): [string, string, Json, (number | undefined)[]][] => {
       const used = { use_sliding_window: true, sliding_window: 16 };
       return [

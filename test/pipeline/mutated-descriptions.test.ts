@@ -1,0 +1,191 @@
+// A golden sees every field of its description: where one is otherwise, K, V or the loss leave what transformers has, or the
+// description does not go with the checkpoint. A few fields of a few goldens here; MUTATED_GOLDENS=all tries every one of
+// all, and a name or a part of one those of some goldens: CONTRIBUTING.md.
+
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { cacheSites } from "../../src/architectures/cache-sites.js";
+import { checkEnd, checkTensors } from "../../src/architectures/check-tensors.js";
+import type { Decoder } from "../../src/architectures/description.js";
+import { ARCHITECTURES, describeModel } from "../../src/architectures/registry.js";
+import { findPrefix, LLAMA_NAMES, TensorNames } from "../../src/architectures/tensor-names.js";
+import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import { roundingsOf } from "../../src/pipeline/arms.js";
+import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
+import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
+import { measureRanges } from "../../src/pipeline/measure-ranges.js";
+import { type Expected, GOLDEN_NAMES, goldenFolder, readGolden } from "../helpers/golden-checkpoints.js";
+import { type Mutation, mutationsOf } from "../helpers/mutate-description.js";
+
+const CHOSEN = process.env.MUTATED_GOLDENS;
+const TOLERANCE = 1e-5;
+
+interface Golden extends Expected {
+  readonly loss?: readonly number[];
+  readonly experts?: readonly { readonly layer: number; readonly tokens: readonly number[] }[];
+}
+
+interface Opened {
+  readonly golden: Golden;
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly plan: ComputePlan;
+  /** What the names of all tensors of layers begin with. */
+  readonly layersPrefix: string;
+}
+
+async function open(name: string): Promise<Opened> {
+  const checkpoint = await openCheckpoint(goldenFolder(name));
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const names = ARCHITECTURES[decoder.modelType]?.names ?? LLAMA_NAMES;
+  return {
+    golden: readGolden<Golden>(`checkpoints/${name}/expected.json`),
+    checkpoint,
+    decoder,
+    plan: planCompute({ provider: "cpu", checkpoint, decoder }),
+    layersPrefix: new TensorNames(names, findPrefix(names, checkpoint.tensors.keys())).layers,
+  };
+}
+
+type Seen = "refused" | "sites" | "ranges" | "loss";
+
+/** What is seen of a mutation: undefined where nothing is. */
+async function seenOf({ decoder, path }: Mutation, opened: Opened): Promise<Seen | undefined> {
+  const { checkpoint, layersPrefix } = opened;
+  const isBehindCaches = path.startsWith("end.") || path.startsWith(`layers.${opened.decoder.layers.length - 1}.`);
+  try {
+    // What no layer uses is looked at last: that another tensor is used must be seen in the numbers.
+    checkTensors(decoder, checkpoint.tensors, "\0");
+    if (opened.golden.loss !== undefined) checkEnd(decoder.end, decoder, checkpoint.tensors);
+    if (JSON.stringify(cacheSites(decoder)) !== JSON.stringify(cacheSites(opened.decoder))) return "sites";
+    const looks = { ranges: () => rangesDeviation(decoder, opened), loss: () => lossDeviation(decoder, opened) };
+    for (const what of isBehindCaches ? (["loss", "ranges"] as const) : (["ranges", "loss"] as const)) {
+      if (!((await looks[what]()) < TOLERANCE)) return what;
+    }
+    checkTensors(decoder, checkpoint.tensors, layersPrefix);
+  } catch {
+    return "refused";
+  }
+  return undefined;
+}
+
+async function rangesDeviation(decoder: Decoder, opened: Opened): Promise<number> {
+  const { absmax, token_ids: tokenIds } = opened.golden;
+  const { ranges } = await measureRanges({ ...opened, decoder, tokenIds });
+  const found = ranges.flatMap(({ k, v }) => [...k.perHead, ...v.perHead]);
+  return largestDeviation(
+    found,
+    absmax.flatMap(({ k, v }) => [...k, ...v]),
+  );
+}
+
+/** NaN where anything is. */
+function largestDeviation(found: readonly number[], expected: readonly number[]): number {
+  if (found.length !== expected.length) return Number.POSITIVE_INFINITY;
+  return Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
+}
+
+/** 0 where the checkpoint has no head. */
+async function lossDeviation(decoder: Decoder, { checkpoint, golden, plan }: Opened): Promise<number> {
+  if (golden.loss === undefined) return 0;
+  const { roundings, indexOf } = roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" });
+  const { arms } = await evaluateArms({
+    ...{ checkpoint, decoder, roundings, plan, end: decoder.end, windows: golden.token_ids },
+    arms: [cacheSites(decoder).map(() => indexOf("exact"))],
+  });
+  const nll = [...(arms[0]?.positions.negativeLogLikelihood ?? [])];
+  const means = golden.token_ids.map(({ length }) => {
+    const ofWindow = nll.splice(0, length - 1);
+    return ofWindow.reduce((sum, value) => sum + value, 0) / ofWindow.length;
+  });
+  return largestDeviation(means, golden.loss);
+}
+
+/** Fields that say the same whatever they say, in every golden or in some. */
+const WITHOUT_EFFECT: readonly { readonly field: RegExp; readonly why: string; readonly where?: RegExp }[] = [
+  { field: /^modelType$/, why: "for messages" },
+  { field: /\.product$/, why: "how wide a product is in 16 bits: the goldens are computed in float32" },
+];
+
+const whyWithout = (golden: string, path: string) =>
+  WITHOUT_EFFECT.find(({ field, where }) => field.test(path) && (where?.test(golden) ?? true))?.why;
+
+/** The first mutation of a field that is seen, or nothing. */
+async function firstSeen(others: readonly Mutation[], opened: Opened) {
+  for (const [number, mutation] of others.entries()) {
+    const seen = await seenOf(mutation, opened);
+    if (seen !== undefined) return { seen, number };
+  }
+  return undefined;
+}
+
+/** Of each golden that is chosen, one mutation per field. */
+function fieldsOf({ checkpoint, decoder }: Opened): (readonly Mutation[])[] {
+  const shapes = new Map([...checkpoint.tensors].map(([tensor, { shape }]) => [tensor, shape]));
+  return [...mutationsOf({ decoder, shapes }, isOneOfAlike(decoder))];
+}
+
+/**
+ * Of layers that are alike the last, in which the least is seen, and of the experts of a layer the first. The others go the
+ * same way through the same code.
+ */
+function isOneOfAlike({ layers }: Decoder): (path: string) => boolean {
+  const isBeforeLast = (layer: number) => layer === layers.length - 2;
+  const last = new Map(layers.map((layer) => [JSON.stringify(layer).replaceAll(/\d+/g, ""), layer.index]));
+  const chosen = new Set(last.values());
+  return (path) => {
+    const [, layer] = /^layers\.(\d+)\./.exec(path) ?? [];
+    // What all of the hidden states are multiplied with, the last norm would take away again.
+    if (/^layers\.\d+\.residuals\.\d+\.scale$/.test(path)) return isBeforeLast(Number(layer));
+    return (layer === undefined || chosen.has(Number(layer))) && !/\.experts\.[1-9]/.test(path);
+  };
+}
+
+describe.runIf(CHOSEN !== undefined)("every field of a description is seen", () => {
+  const names = GOLDEN_NAMES.filter(
+    (name) => CHOSEN === "all" || (CHOSEN ?? "").split(",").some((part) => name.includes(part)),
+  );
+  test.each(names)("%s", { timeout: 3_600_000 }, async (name) => {
+    const opened = await open(name);
+    const asItIs = { path: "", from: "", to: "", decoder: opened.decoder };
+    expect(await seenOf(asItIs, opened)).toBeUndefined();
+    const start = process.cpuUsage();
+    const counts: Record<string, number> = {};
+    const survivors: string[] = [];
+    const count = (what: string) => {
+      counts[what] = (counts[what] ?? 0) + 1;
+    };
+    for (const others of fieldsOf(opened)) {
+      const [first] = others;
+      if (first === undefined) continue;
+      count("fields");
+      if (whyWithout(name, first.path) !== undefined) {
+        count("without effect, as is known");
+        continue;
+      }
+      const found = await firstSeen(others, opened);
+      if (found === undefined) survivors.push(`${first.path}: ${JSON.stringify(first.from)}: ${others.length}`);
+      else count(found.number > 0 ? `${found.seen} by a later value` : found.seen);
+    }
+    const { user, system } = process.cpuUsage(start);
+    console.log(JSON.stringify({ name, ...counts, seconds: Math.round((user + system) / 1e6), survivors }));
+    expect(survivors).toEqual([]);
+  });
+});
+
+const SAMPLE = 40;
+
+test("a field of any golden that is otherwise is seen", async () => {
+  const goldens = await Promise.all(GOLDEN_NAMES.map(async (name) => ({ name, opened: await open(name) })));
+  const share = fc.double({ min: 0, max: 0.999, noNaN: true });
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...goldens), share, async ({ name, opened }, part) => {
+      const fields = fieldsOf(opened);
+      const others = fields[Math.floor(part * fields.length)] ?? [];
+      const path = others[0]?.path ?? "";
+      fc.pre(whyWithout(name, path) === undefined);
+      expect(await firstSeen(others, opened), `${name}: ${path}`).toBeDefined();
+    }),
+    { numRuns: SAMPLE, seed: 14 },
+  );
+});
