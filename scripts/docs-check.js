@@ -27,6 +27,7 @@ const folder = mkdtempSync(join(tmpdir(), "docs-check-"));
 let failures = 0;
 try {
   cpSync(join(ROOT, "examples/tiny-llama"), join(folder, MODEL), { recursive: true });
+  cpSync(join(ROOT, "calibration-data/calibration/dialogue.jsonl"), join(folder, "prompts.jsonl"));
   for (const { page, args, numbers } of SHOWN) compareOutput(page, run(args), numbers);
   const seen = new Set();
   for (const { page, line, args, inBlock } of PAGES.flatMap(commandsOf)) {

@@ -1,12 +1,12 @@
-// Loads the program's modules one after the other where few files may be open: the loader opens all that a module imports at
-// once, which takes over a hundred file handles. Knows no module of the program.
+// Imports the program's modules one after the other where few files may be open: Node's loader opens all imports of a
+// module at once, over a hundred files. Knows no module of the program.
 
 import { readFileSync } from "node:fs";
 
-/** The program has some 200 modules; with more file handles than that the loader does as it likes, which is faster. */
+/** The program has some 200 modules; with more file handles than that, the loader's own order is faster. */
 const ENOUGH_FILE_HANDLES = 512;
 
-/** Imports the module and what it imports, within as many file handles as there are. @returns its exports */
+/** Imports the module and its imports within the available file handles. @returns its exports */
 export async function importWithinLimits(module: URL): Promise<unknown> {
   if (fileHandleLimit() < ENOUGH_FILE_HANDLES) await importInTurn(module, new Set());
   return import(module.href);
@@ -15,7 +15,7 @@ export async function importWithinLimits(module: URL): Promise<unknown> {
 /** The module in a statement, or in an `import()` that comes when it is needed. */
 const IMPORTED_PATH = /(?:^(?:import|export)\b[^;"]*|\bimport\()"(?<path>\.[^"]+\.js)"(?:;$|\))/gm;
 
-/** What a module imports comes before the module, so that the loader never has more than one file to open. */
+/** Imports of a module are loaded before it, so that the loader never has to open more than one file. */
 async function importInTurn(module: URL, seen: Set<string>): Promise<void> {
   if (seen.has(module.href)) return;
   seen.add(module.href);
@@ -26,7 +26,7 @@ async function importInTurn(module: URL, seen: Set<string>): Promise<void> {
   await import(module.href);
 }
 
-/** How many files this process may have open. Infinity where the system does not say: Node has asked for all it can get. */
+/** The limit of open files. Infinity where the system does not report it. */
 function fileHandleLimit(): number {
   try {
     const [, limit] = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? [];

@@ -1,4 +1,4 @@
-// The streams of Gemma 3n, and what each of its layers does with them, as config.json and the tensors give them. Pure data
+// Gemma 3n's AltUp: its streams of hidden states and each layer's part in them, described from config.json. Pure data
 // out; reads no files.
 
 import { CheckpointError } from "../errors.js";
@@ -11,7 +11,7 @@ import { tensorSource } from "./weight-source.js";
 export interface StreamParts {
   readonly streams: Streams;
   readonly altUp: (layer: LayerNames, last: Branch) => AltUp;
-  /** Tensors that files have and nothing reads. */
+  /** Tensors in the files that nothing reads. */
   readonly unread: (layer: LayerNames) => string[];
 }
 

@@ -1,5 +1,5 @@
-// What planning and checking need to know of each kind of block: its weights, how wide its activations become, whether it
-// can go token by token. The one table of kinds; the compiler keeps it complete. Computes nothing.
+// Facts about each kind of block for planning and checking: its weights, the width of its activations, whether
+// --generate can compute it token by token. The compiler keeps the table complete. Computes nothing.
 
 import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
 import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
@@ -8,14 +8,14 @@ import { elementsOf, storedTensors, type WeightSource } from "./weight-source.js
 
 export interface BlockFacts {
   readonly linears: readonly Linear[];
-  /** Multiplications per token; absent: those of all linears. */
+  /** Multiplications per token; absent: those of all linear layers. */
   readonly products?: number;
   readonly norms: readonly Norm[];
-  /** Weights that are neither a product's nor a norm's. */
+  /** Weights of neither products nor norms. */
   readonly others: readonly WeightSource[];
-  /** Numbers of the widest activation, per token. */
+  /** Width of the widest activation, per token. */
   readonly widest: number;
-  /** Numbers of all activations that are in memory at the same time, per token. */
+  /** Width of all activations that are in memory at the same time, per token. */
   readonly activations: number;
   /** Whether a step of --generate can compute it. */
   readonly canStep: boolean;
@@ -59,7 +59,7 @@ function readingFacts(block: AttentionReading): BlockFacts {
     others: present(sinks),
     widest: heads * Math.max(headDim, valueDimOf(block)),
     activations: 3 * query.outputs + 8 * kvHeads * headDim,
-    // A step would have to cut the past where the new token's chunk begins.
+    // A decode step would have to cut the past at the beginning of the token's chunk.
     canStep: block.chunkSize === undefined,
   };
 }
@@ -80,7 +80,7 @@ function weightsOfActivation(activation: FeedForward["activation"]): WeightSourc
   return [activation.positive, activation.negative, activation.beta, activation.epsilon];
 }
 
-/** A token passes through some of the experts only. */
+/** A token passes through only some of the experts. */
 function expertsFacts({ router, norm, experts, shared }: Experts): BlockFacts {
   const { logits, perToken } = router;
   const each = experts.map(feedForwardFacts);
@@ -90,7 +90,7 @@ function expertsFacts({ router, norm, experts, shared }: Experts): BlockFacts {
   const perExpert = Math.max(0, ...each.map(({ linears }) => multiplications(linears)));
   return {
     linears: [...besides, ...each.flatMap(({ linears }) => linears)],
-    // Of a mixture that is cut, a token passes through as many of the experts here as it does on average.
+    // Of a mixture in groups, a token passes through this group's experts as often as on average.
     products: multiplications(besides) + (perToken * perExpert * experts.length) / logits.outputs,
     norms: present(norm, router.kind === "scores" ? router.input?.norm : undefined),
     others: router.kind === "scores" ? present(router.correction, router.perExpert) : [],
@@ -125,7 +125,7 @@ export function productsAndNormsOf(layer: DecoderLayer): { readonly linears: Lin
   };
 }
 
-/** Every weight of some residuals, with what the branches have beside their blocks. */
+/** Every weight of some residuals, including those of branches outside their blocks. */
 function weightsOfResiduals(residuals: readonly Residual[]): WeightSource[] {
   return residuals.flatMap(({ branches, postNorm: behind, scale }) => [
     ...branches.flatMap(({ norm, block, postNorm }) => {
@@ -159,7 +159,7 @@ export function weightsOfNorm(norm: Norm): WeightSource[] {
   return present(norm.weight, norm.kind === "layer" ? norm.bias : undefined);
 }
 
-/** What comes before the first layer and right behind the last: the weights beside tables that rows are taken of. */
+/** Weights before the first layer and right after the last, without embedding tables. */
 export function weightsAroundLayers({ embedding, perLayerInputs, streams }: Decoder): WeightSource[] {
   const linears = [
     ...(perLayerInputs?.projections ?? []),
@@ -169,7 +169,7 @@ export function weightsAroundLayers({ embedding, perLayerInputs, streams }: Deco
   return [...present(embedding.norm, perLayerInputs?.norm).flatMap(weightsOfNorm), ...linears.flatMap(weightsOfLinear)];
 }
 
-/** The tables of [tokens, …] that rows are taken of, by name. */
+/** The names of embedding tables, [tokens, …]. */
 export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): Map<string, readonly number[]> {
   const { weight, positions } = embedding;
   const tables = new Map([[weight, [sizes.vocabularySize, sizes.hiddenSize]]]);
@@ -179,14 +179,14 @@ export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): Map<
   return tables.set(table.name, [table.tokens, table.layers * size]);
 }
 
-/** Numbers that the weights of some residuals are, and those around them. */
+/** Number of weights in some residuals, and around them. */
 export function weightElements(residuals: readonly Residual[], altUp?: AltUp): number {
   const sources = [...weightsOfResiduals(residuals), ...present(altUp).flatMap(weightsOfAltUp)];
   const distinct = new Map(sources.map((source) => [JSON.stringify(source), source]));
   return [...distinct.values()].reduce((sum, source) => sum + elementsOf(source), 0);
 }
 
-/** Multiplications per token that some residuals are. */
+/** Multiplications per token in some residuals. */
 export function productsOf(residuals: readonly Residual[]): number {
   const facts = residuals.flatMap(({ branches }) => branches.map(({ block }) => factsOf(block)));
   return facts.reduce((sum, { linears, products }) => sum + (products ?? multiplications(linears)), 0);
@@ -197,12 +197,12 @@ export function tensorsOfLayer(layer: DecoderLayer): Map<string, readonly number
   return tensorShapes([...weightsOfResiduals(layer.residuals), ...present(layer.altUp).flatMap(weightsOfAltUp)]);
 }
 
-/** The tensors that weights are parts of. */
+/** The tensors that contain the weights. */
 export function tensorShapes(sources: readonly WeightSource[]): Map<string, readonly number[]> {
   return new Map(sources.flatMap(storedTensors).map(({ name, shape }) => [name, shape]));
 }
 
-/** The first block of a decoder that no step can compute, by kind. */
+/** The kind of a decoder's first block that --generate cannot compute. */
 export function blockWithoutStep(layers: readonly DecoderLayer[]): string | undefined {
   const blocks = layers.flatMap((layer) => branchesOf(layer).map(({ block }) => block));
   const found = blocks.find((block) => !factsOf(block).canStep);

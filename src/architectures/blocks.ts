@@ -1,83 +1,89 @@
-// The blocks that decoders are made of, as pure data: what is written here is all that a graph computes, and a switch that
-// no graph knows has no place here. Knows no family, no file and no graph.
+// The blocks of decoders as pure data: exactly what graphs can compute. There is no setting here that no graph
+// implements. Knows no family, no file and no graph.
 
 import type { Experts } from "./experts.js";
 import type { WeightSource } from "./weight-source.js";
 
-/** What a residual branch may hold. A new kind needs its facts in block-facts.ts and its nodes in graphs/record-block.ts. */
+/**
+ * The block of a residual branch. A new kind needs its facts in block-facts.ts and its nodes in
+ * graphs/decoder-layer.ts.
+ */
 export type Block = Attention | SharedAttention | FeedForward | PerLayerInput | LowRank | Experts;
 
-/** softmax(q · kᵀ · scale) · v of grouped heads, causal, with a KV cache of its own. */
+/** softmax(q · kᵀ · scale) · v with grouped heads, causal, with a KV cache of its own. */
 export interface Attention extends AttentionReading {
   readonly kind: "attention";
   readonly key: Linear;
   readonly value: Linear;
   readonly keyNorm?: HeadNorm;
-  /** Over each head of V, before it enters the cache. */
+  /** A norm over each head of V, before it enters the cache. */
   readonly valueNorm?: Norm;
-  /** q, k and v are cut to ±clip before q and k rotate, behind the multipliers and norms that come before that. */
+  /** q, k and v are clamped to ±clip before q and k rotate, after multipliers and norms that come before rotation. */
   readonly clip?: number;
-  /** K, V are multiplied with it before they enter the cache. */
+  /** Factors on K and V before they enter the cache. */
   readonly keyMultiplier?: number;
   readonly valueMultiplier?: number;
 }
 
-/** Attention that reads the cache of an earlier layer, as that one does, and writes none. */
+/** Attention that reads the cache of an earlier layer, with that layer's window and rotation, and writes none. */
 export interface SharedAttention extends AttentionReading {
   readonly kind: "shared-attention";
   /** The layer whose cache it reads. */
   readonly cacheOf: number;
 }
 
-/** What attention is, whoever writes its cache. */
+/** Attention with or without a cache of its own. */
 export interface AttentionReading {
-  /** Prefix of the attention's tensors, such as `model.layers.3.self_attn`: scales are named after it. */
+  /** Prefix of the attention's tensors, such as `model.layers.3.self_attn`. It is also the prefix of scales. */
   readonly name: string;
   readonly heads: number;
   readonly kvHeads: number;
-  /** Of queries and keys. */
+  /** Head size of queries and keys. */
   readonly headDim: number;
-  /** Of values; absent: head_dim. */
+  /** Head size of values; absent: head_dim. */
   readonly valueDim?: number;
   readonly query: Linear;
   readonly output: Linear;
   readonly queryNorm?: HeadNorm;
   /** Absent: none (NoPE). */
   readonly rope?: RopeUse;
-  /** Of queries, where they do not rotate as keys do. */
+  /** The rotation of queries, where it differs from that of keys. */
   readonly queryRope?: RopeUse;
-  /** What scores are multiplied with; absent: head_dim^−½. */
+  /** Factor on scores; absent: head_dim^−½. */
   readonly scale?: number;
   /** Scores become softcap · tanh(score / softcap). */
   readonly softcap?: number;
-  /** A token sees itself and this many − 1 tokens before it; absent: all tokens before it. */
+  /** Sliding window: a token attends to itself and this many − 1 tokens before it; absent: to all tokens before it. */
   readonly slidingWindow?: number;
-  /** A token sees those before it in its own chunk alone: positions are cut into chunks of so many. Absent: no chunks. */
+  /**
+   * Chunk size: a token attends only to itself and to tokens before it in its own chunk of positions. Absent: no
+   * chunks.
+   */
   readonly chunkSize?: number;
-  /** A score of each head that stands for no token. [heads] */
+  /** Sinks: a learned score per head that belongs to no token. [heads] */
   readonly sinks?: WeightSource;
-  /** What comes out is multiplied with activation(projection(x)) before the output projection. */
+  /** The output is multiplied by activation(projection(x)) before the output projection. */
   readonly gate?: OutputGate;
 }
 
 export interface RopeUse {
   /** Index into the decoder's `ropes`. */
   readonly rope: number;
-  /** The first so many dimensions of a head are rotated. */
+  /** Number of rotated dimensions of a head, from the first. */
   readonly dimensions: number;
-  /** Which dimensions rotate together: d and d + dimensions / 2, or 2d and 2d + 1. */
+  /** Pairs of rotated dimensions: d and d + dimensions / 2, or 2d and 2d + 1 (interleaved). */
   readonly pairing: "halves" | "neighbours";
 }
 
 export interface HeadNorm {
   readonly norm: Norm;
-  /** Each head by itself, or the whole projection at once. */
+  /** Whether the norm is over each head or over the whole projection. */
   readonly over: "head" | "projection";
   readonly when: "before-rotation" | "after-rotation";
 }
 
 export interface OutputGate {
-  /** To heads × value_dim numbers, or to one per head. */
+  /** A projection to heads × value_dim numbers, or to one per head. */
   readonly projection: Linear;
   readonly activation: "sigmoid" | "softplus";
 }
@@ -87,8 +93,8 @@ export interface FeedForward {
   readonly kind: "feed-forward";
   readonly activation: Activation | Xielu | ClampedSwiglu;
   /**
-   * What a gate's outputs of a token are lowered by before the activation: their mean and so many of their standard
-   * deviations. Below it they become 0.
+   * Before the activation, mean + this many standard deviations of a token's gate outputs are subtracted from them;
+   * negative values become 0.
    */
   readonly gateCutoff?: number;
   readonly gate?: Linear;
@@ -104,10 +110,10 @@ export interface LowRank {
   readonly norm: Norm;
 }
 
-/** projection(activation(gate(x)) · e), e being what the decoder's embeddings per layer say of a token in one layer. */
+/** projection(activation(gate(x)) · e), where e is the token's per-layer embedding. */
 export interface PerLayerInput {
   readonly kind: "per-layer-input";
-  /** Whose embeddings it takes. */
+  /** The layer whose embedding it takes. */
   readonly layer: number;
   readonly activation: Activation;
   readonly gate: Linear;
@@ -126,7 +132,10 @@ export interface Xielu {
   readonly epsilon: WeightSource;
 }
 
-/** g · sigmoid(alpha · g) · (u + 1), where g is gate(x) cut at limit and u is up(x) cut at ±limit, as in GPT-OSS. */
+/**
+ * g · sigmoid(alpha · g) · (u + 1), where g is gate(x) clamped at limit and u is up(x) clamped at ±limit, as in
+ * GPT-OSS.
+ */
 export interface ClampedSwiglu {
   readonly kind: "clamped-swiglu";
   readonly alpha: number;
@@ -141,7 +150,10 @@ export interface Linear {
   readonly outputs: number;
 }
 
-/** Over the last axis; a weight of another shape than [size] is broadcast from the right, as [heads, size] over heads. */
+/**
+ * Norms over the last axis. A weight with another shape than [size] is broadcast from the right, such as [heads, size]
+ * over heads.
+ */
 export type Norm = RmsNorm | LayerNorm;
 
 /** x / √(mean(x²) + ε) · weight */
@@ -151,9 +163,9 @@ export interface RmsNorm {
   readonly weight?: WeightSource;
   readonly size: number;
   readonly epsilon: number;
-  /** What is stored is the weight − 1. Then all of the norm is computed in float32, as in Gemma. */
+  /** The stored number is the weight − 1. Then the whole norm is computed in float32, as in Gemma. */
   readonly plusOne?: true;
-  /** The weight multiplies in float32, before what is computed is narrowed to 16 bits, as in OLMo 2. */
+  /** The weight is multiplied in float32, before the cast to 16 bits, as in OLMo 2. */
   readonly product?: "float32";
 }
 
@@ -165,14 +177,14 @@ export interface LayerNorm {
   readonly bias?: WeightSource;
   readonly size: number;
   readonly epsilon: number;
-  /** What is stored is the weight − 1, as in Nemotron. */
+  /** The stored number is the weight − 1, as in Nemotron. */
   readonly plusOne?: true;
 }
 
 /** silu(x) = x · sigmoid(x); gelu is exact (erf), gelu_tanh its approximation, gelu_quick x · sigmoid(1.702 x); relu2 relu(x)². */
 export type Activation = "silu" | "gelu" | "gelu_tanh" | "gelu_quick" | "relu" | "relu2";
 
-/** How wide a head of V is. */
+/** The head size of V. */
 export function valueDimOf({ headDim, valueDim }: Pick<AttentionReading, "headDim" | "valueDim">): number {
   return valueDim ?? headDim;
 }

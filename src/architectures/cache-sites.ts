@@ -1,21 +1,21 @@
-// Where a decoder writes K and V: the only thing that ranges, scales, arms, records and reports go through. A layer without
-// attention has no site; a layer that reads another's cache is named by that one's. Knows no graph.
+// Where a decoder writes K and V. Ranges, scales, arms, records and reports iterate only over these sites. A layer
+// without attention has no site; a layer that reads another layer's cache is listed in that site. Knows no graph.
 
 import { type Attention, valueDimOf } from "./blocks.js";
 import { blocksOf, type Decoder, type DecoderLayer } from "./description.js";
 
 export interface CacheSite {
   readonly layer: number;
-  /** Prefix of the attention's tensors: its scales are named after it. */
+  /** Prefix of the attention's tensors and of its scales. */
   readonly name: string;
   readonly kvHeads: number;
   readonly keyDim: number;
   readonly valueDim: number;
-  /** Layers that read this cache and write none: engines look for its scales under their names, too. */
+  /** Layers that read this cache and write none. Engines look for its scales under their names, too. */
   readonly sharedBy: readonly { readonly layer: number; readonly name: string }[];
 }
 
-/** In the order of layers. */
+/** The cache sites in the order of layers. */
 export function cacheSites({ layers }: Pick<Decoder, "layers">): CacheSite[] {
   const readers = layers.flatMap((layer) =>
     blocksOf(layer).flatMap((block) =>

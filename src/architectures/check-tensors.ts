@@ -1,5 +1,5 @@
-// Holds a description against the tensors of a checkpoint: every one that it needs is there, in the right shape and of a
-// type that is computed with, and its layers have no other. Reads no numbers.
+// Checks a description against the tensors of a checkpoint: each tensor it needs is there, with the right shape and a
+// supported type, and its layers have no other tensors. Reads no numbers.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
 import {
@@ -15,15 +15,15 @@ import type { Decoder, ModelEnd } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import { outputsAxis, shapeOf, type WeightSource } from "./weight-source.js";
 
-/** What the description is checked against: the names and shapes of the checkpoint's tensors. */
+/** The checkpoint's tensors by name. */
 export interface TensorShapes {
   keys(): Iterable<string>;
   get(name: string): { readonly shape: readonly number[]; readonly dtype: string; readonly file: string } | undefined;
 }
 
 /**
- * Tensors of a layer that are not weights: scales of the KV cache, and buffers that old checkpoints saved. Scales are told
- * by their names alone, whatever the attention is called.
+ * Tensors of a layer that are not weights: scales of the KV cache, and buffers in old checkpoints. Scales are
+ * recognized by their names only.
  */
 const NOT_WEIGHTS = /\.(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|kv_scale|[kvq]_scale)$/;
 const WEIGHT_DTYPES = ["BF16", "F16", "F32"];
@@ -41,9 +41,9 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
 }
 
 /**
- * @param layersPrefix what the names of all tensors of layers begin with
- * @throws CheckpointError for missing tensors and wrong shapes, UnsupportedModelError for dtypes and for tensors without a
- * place
+ * @param layersPrefix common prefix of the layers' tensors
+ * @throws CheckpointError for missing tensors and wrong shapes, UnsupportedModelError for dtypes and for tensors that
+ * are not in the description
  */
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
   checkAll(tensors, tablesOf(decoder));
@@ -87,7 +87,7 @@ function requireShape(source: WeightSource, sizes: readonly number[]): void {
   throw new RangeError(`a description says [${sizes.join(", ")}] of a weight of shape [${shape.join(", ")}]`);
 }
 
-/** The same of what turns hidden states into logits. */
+/** The same for the output head. */
 export function checkEnd(end: ModelEnd, decoder: Decoder, tensors: TensorShapes): void {
   if (tensors.get(end.head) === undefined) {
     throw new UnsupportedModelError(

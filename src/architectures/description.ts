@@ -1,5 +1,5 @@
-// What a decoder is made of, as pure data: the one language between config.json and the graphs. Tensor names are those
-// of the checkpoint. Knows neither ONNX nor files.
+// The description of a decoder as pure data, between config.json and the graphs. Tensor names are those of the
+// checkpoint. Knows no ONNX and no files.
 
 import type { Block, Linear, Norm } from "./blocks.js";
 import type { Rope } from "./rope.js";
@@ -10,7 +10,7 @@ export interface Decoder {
   readonly hiddenSize: number;
   readonly vocabularySize: number;
   readonly embedding: Embedding;
-  /** What blocks of the kind `per-layer-input` take. */
+  /** The input of blocks of the kind `per-layer-input`. */
   readonly perLayerInputs?: PerLayerInputs;
   /** Absent: one stream of hidden states. */
   readonly streams?: Streams;
@@ -18,31 +18,31 @@ export interface Decoder {
   readonly ropes: readonly Rope[];
   readonly layers: readonly DecoderLayer[];
   readonly end: ModelEnd;
-  /** So many layers behind the last predict further tokens, and have no part in what is computed: they are passed over. */
+  /** Number of extra layers after the last that predict further tokens; they are skipped. */
   readonly nextTokenLayers?: number;
 }
 
-/** What turns token ids into the first hidden states. */
+/** The embedding: token ids to the first hidden states. */
 export interface Embedding {
   /** Tensor of shape [vocab, hidden]. */
   readonly weight: string;
   readonly multiplier?: number;
-  /** Learned vectors of positions, added to those of tokens. */
+  /** Learned position embeddings, added to those of tokens. */
   readonly positions?: LearnedPositions;
   readonly norm?: Norm;
 }
 
 /**
- * Embeddings of a token for each layer, joined with what the first hidden states x say:
- * (norm(projectionMultiplier · projection(x)) + tokenMultiplier · table[id]) · multiplier, of which each layer has its rows.
+ * Per-layer embeddings of a token, joined with a projection of the first hidden states x: (norm(projectionMultiplier ·
+ * projection(x)) + tokenMultiplier · table[id]) · multiplier. Each layer takes its rows.
  */
 export interface PerLayerInputs {
-  /** Numbers of a layer. */
+  /** Width per layer. */
   readonly size: number;
-  /** Tensor of shape [tokens, layers × size]; ids beyond it stand for its first. */
+  /** Tensor of shape [tokens, layers × size]; ids without a row use the first one. */
   readonly table: { readonly name: string; readonly tokens: number; readonly layers: number };
   readonly tokenMultiplier: number;
-  /** Of one layer; its outputs are `size`. By layer. */
+  /** The projection of each layer, with `size` outputs. */
   readonly projections: readonly Linear[];
   readonly projectionMultiplier: number;
   readonly norm: Norm;
@@ -50,33 +50,34 @@ export interface PerLayerInputs {
 }
 
 /**
- * Several hidden states of a token, side by side, of which layers compute one and predict and correct the others (AltUp,
- * arXiv 2301.13310). The first is the embedding; of the others each is its projection, brought to its length. Behind the
- * last layer each but the first is projected, brought to the length of the first, and the mean of all is taken.
+ * AltUp (arXiv 2301.13310): several streams of hidden states side by side. Layers compute one of them, and predict and
+ * correct the others. The first is the embedding; each other one is a projection of it, scaled to its length. After the
+ * last layer each but the first is projected and scaled to the length of the first, and the mean of all is the result.
  */
 export interface Streams {
   readonly count: number;
-  /** One less than streams. */
+  /** Projections, one less than streams. */
   readonly projections: readonly Linear[];
   readonly projectionsBack: readonly Linear[];
 }
 
 /**
- * What a layer does with several streams s. It predicts p = s + C(s[active]) · s, computes its residuals of p[active], and
- * adds to each what that changed, times 1 + correction(…); what the last branch gives is added to all but the first.
+ * A layer's work with several streams s: it predicts p = s + C(s[active]) · s, computes its residuals from p[active],
+ * and adds the change of that to each stream, times 1 + correction(…). The result of the last branch is added to all
+ * streams but the first.
  */
 export interface AltUp {
   readonly active: number;
-  /** What coefficients are made of: tanh(modalities(routerMultiplier · routerNorm(x))), one number per stream. */
+  /** The input of the coefficients: tanh(modalities(routerMultiplier · routerNorm(x))), one number per stream. */
   readonly routerNorm: Norm;
   readonly routerMultiplier: number;
   readonly modalities: Linear;
-  /** To streams × streams, row by row. */
+  /** Projection to streams × streams, row by row. */
   readonly prediction: Linear;
   readonly correction: Linear;
-  /** Of the corrected active stream. */
+  /** Block on the corrected active stream. */
   readonly last: Branch;
-  /** What the active stream is multiplied with before it. [hidden] */
+  /** Factor on the active stream before that. [hidden] */
   readonly lastScale?: WeightSource;
 }
 
@@ -87,10 +88,10 @@ export interface LearnedPositions {
   readonly tokens: number;
 }
 
-/** What turns the last hidden states into logits: only verification needs it. */
+/** The final norm and the output head, which only verification needs. */
 export interface ModelEnd {
   readonly norm: Norm;
-  /** Tensor of shape [vocab, hidden]; the embedding when the two are tied. */
+  /** Tensor of shape [vocab, hidden]; the embedding when they are tied. */
   readonly head: string;
   /** Tensor of shape [vocab]. */
   readonly bias?: string;
@@ -102,9 +103,9 @@ export interface ModelEnd {
 export interface DecoderLayer {
   readonly index: number;
   readonly residuals: readonly Residual[];
-  /** Where there are several streams. */
+  /** Only with several streams. */
   readonly altUp?: AltUp;
-  /** Tensors that released files have in the layer and that nothing reads. */
+  /** Tensors of the layer in released files that nothing reads. */
   readonly unread?: readonly string[];
 }
 

@@ -1,5 +1,5 @@
-// The experts of Gemma 4, beside the feed-forward of each layer: both read x, each has norms of its own, and a norm is over
-// their sum. Pure data out; reads no files.
+// Gemma 4's experts, parallel to the feed-forward of each layer: both read x, each has its own norms, and their sum has
+// another one. Pure data out; reads no files.
 
 import { CheckpointError } from "../errors.js";
 import type { Activation, FeedForward, Linear, Norm } from "./blocks.js";
@@ -13,7 +13,7 @@ import { type TensorSource, tensorSource, type WeightSource } from "./weight-sou
 const KEYS = ["num_experts", "top_k_experts", "moe_intermediate_size"] as const;
 
 /**
- * What makes of a layer's feed-forward residual the one with experts: itself where `enable_moe_block` is false.
+ * Adds experts to a layer's feed-forward residual; returns it unchanged where `enable_moe_block` is false.
  * @throws CheckpointError naming the key
  */
 export function readExpertsBeside(

@@ -1,22 +1,21 @@
-// A mixture of experts as pure data: which experts a token is sent to, what each computes, and what is added for every
-// token. Knows neither ONNX nor files.
+// A mixture of experts as pure data: the router, the experts, and the shared expert. Knows no ONNX and no files.
 
 import type { FeedForward, Linear, Norm } from "./blocks.js";
 import type { WeightSource } from "./weight-source.js";
 
-/** Σ weight · expert(x) over the experts that the router chooses for a token; plus the shared expert. */
+/** Σ weight · expert(x) over the experts that the router chooses for a token, plus the shared expert. */
 export interface Experts {
   readonly kind: "experts";
   readonly router: Router;
-  /** Of what goes into experts; the router reads x itself. */
+  /** Norm of the experts' input; the router reads x itself. */
   readonly norm?: Norm;
   readonly experts: readonly FeedForward[];
-  /** What the router's weight multiplies: what goes into an expert, or what comes out. */
+  /** Whether the router's weight multiplies an expert's input or its output. */
   readonly weighted: "input" | "output";
   readonly shared?: SharedExpert;
 }
 
-/** An expert for every token, added to the others; with a gate it is multiplied by sigmoid(gate(x)) first. */
+/** An expert for every token; with a gate its output is multiplied by sigmoid(gate(x)). */
 export interface SharedExpert {
   readonly feedForward: FeedForward;
   /** One output. */
@@ -25,33 +24,33 @@ export interface SharedExpert {
 
 export type Router = ScoreRouter | SparseMixer;
 
-/** Chooses the experts with the best scores, and weighs them by these. */
+/** Chooses the experts with the best scores, and weights them by these scores. */
 export interface ScoreRouter {
   readonly kind: "scores";
-  /** The router reads multiplier · norm(x); absent: x. */
+  /** The router's input is multiplier · norm(x); absent: x. */
   readonly input?: { readonly norm: Norm; readonly multiplier: number };
-  /** x → one logit for each expert. */
+  /** Projection of x to one logit per expert. */
   readonly logits: Linear;
-  /** Experts that a token is sent to. */
+  /** Number of experts per token. */
   readonly perToken: number;
-  /** The logits are bounded to softcap · tanh(logits / softcap) first. */
+  /** Logits first become softcap · tanh(logits / softcap). */
   readonly softcap?: number;
   readonly score: "softmax" | "sigmoid";
-  /** Tensor [experts], added to the scores to choose experts, not to weigh them. */
+  /** Tensor [experts], added to the scores for choosing experts, not for their weights. */
   readonly correction?: WeightSource;
-  /** Experts are chosen from the `chosen` groups whose two best experts have the largest sum. */
+  /** Experts are chosen only from the `chosen` groups with the largest sum of their two best scores. */
   readonly groups?: { readonly count: number; readonly chosen: number };
-  /** The weights of a token are divided by their p-norm + epsilon, or by `floor` if that is larger. */
+  /** A token's weights are divided by their p-norm + epsilon, or by `floor` if that is larger. */
   readonly normalised?: { readonly p: number; readonly epsilon: number; readonly floor: number };
-  /** Multiplies every weight. */
+  /** Factor on every weight. */
   readonly multiplier: number;
-  /** Multiplies the weights of each expert, last. [experts] */
+  /** Factor on the weights of each expert, applied last. [experts] */
   readonly perExpert?: WeightSource;
 }
 
 /**
- * Two experts, each weighed by a softmax over those that are near it: the first over all, the second without the first.
- * Near is (largest − logit) / max(|logit|, largest) ≤ 2 · jitter. (SparseMixer-v2, arXiv 2409.12136, as it infers.)
+ * Two experts, each weighted by a softmax over the experts near it: the first over all, the second without the first.
+ * Near means (largest − logit) / max(|logit|, largest) ≤ 2 · jitter (inference of SparseMixer-v2, arXiv 2409.12136).
  */
 export interface SparseMixer {
   readonly kind: "sparse-mixer";

@@ -1,9 +1,9 @@
-// Keys of config.json that change no K, V or logit, whatever the family, each with the reason; some only with some values.
-// A key that no family read and that is not here is refused. Knows no family.
+// Keys of config.json that change no K, V or logit in any family, each with the reason; some only with some values. A
+// key that the family did not read and that is not listed here is refused. Knows no family.
 
 interface Harmless {
   readonly reason: string;
-  /** Absent: with any value. */
+  /** Values that are harmless; absent: any. */
   readonly when?: (value: unknown) => boolean;
 }
 
@@ -217,9 +217,9 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   moe_drop_tokens: training("a limit of tokens per expert"),
 };
 
-/** Why a key that nobody read changes nothing; undefined when it may. @param path with dots where objects are nested */
+/** Why an unread key changes nothing; undefined when it may. @param path with dots for nested objects */
 export function whyHarmless(path: string, value: unknown): string | undefined {
-  // The config of the decoder in a multimodal one has the same keys; so have RoPE parameters.
+  // The decoder's config inside a multimodal one has the same keys, and so have RoPE parameters.
   const key = Object.hasOwn(HARMLESS, path) ? path : path.slice(path.lastIndexOf(".") + 1);
   const entry = Object.hasOwn(HARMLESS, key) ? HARMLESS[key] : undefined;
   if (entry === undefined || entry.when?.(value) === false) return undefined;

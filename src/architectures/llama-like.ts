@@ -19,28 +19,28 @@ import { type Rope, type RopeReading, readRope } from "./rope.js";
 import { readActivation, type Sizes } from "./sizes.js";
 import type { LayerNames } from "./tensor-names.js";
 
-/** What Llama's layers are made of: what a family of its kind differs in is a short list. */
+/** Llama's layers, with the differences of a family. */
 export interface LlamaLike {
   readonly sizes: Sizes;
   readonly attentionBias?: { readonly qkv?: boolean; readonly output?: boolean };
   readonly feedForwardBias?: boolean;
-  /** Norms of each head of q and k. */
+  /** Norms over each head of q and k. */
   readonly queryKeyNorms?: HeadNorm["when"];
-  /** By layer; absent: none. */
+  /** Sliding window by layer; absent: none. */
   readonly windows?: readonly (number | undefined)[];
-  /** What transformers takes for ε when `rms_norm_eps` is absent. */
+  /** transformers' default for `rms_norm_eps`. */
   readonly epsilon?: number;
   /** Absent: RMS norms with `rms_norm_eps`. */
   readonly norm?: (name: string, size: number) => Norm;
   /** Absent: gated, with `intermediate_size` and `hidden_act`. */
   readonly feedForward?: (names: LayerNames, layer: number) => Block;
-  /** What the attention has otherwise or beside all that. */
+  /** Other differences of the attention. */
   readonly attention?: (names: LayerNames) => Partial<Omit<Attention, "kind">>;
   readonly rope?: RopeReading;
   readonly pairing?: RopeUse["pairing"];
-  /** What queries are multiplied with by their position; all dimensions must rotate. */
+  /** Factor on queries by position; all dimensions must rotate. */
   readonly queryGrowth?: NonNullable<Rope["growth"]>;
-  /** Which layers rotate; absent: all. */
+  /** The layers that rotate; absent: all. */
   readonly rotates?: (layer: number) => boolean;
   readonly tied?: boolean;
 }
@@ -77,15 +77,15 @@ function gatedAsSaid(config: ModelConfig, hidden: number, bias: boolean): (names
   return (names) => gated(names, hidden, { intermediate, activation, bias });
 }
 
-/** Where config.json has what a feed-forward is. */
+/** Keys of config.json for a feed-forward. */
 interface PlainKeys {
   readonly width?: string;
   readonly act?: string;
-  /** What transformers takes when the width is absent or null. */
+  /** transformers' default width when the key is absent or null. */
   readonly defaultWidth?: number;
 }
 
-/** A feed-forward without gate. @param fallback what transformers takes when `hidden_act` is absent */
+/** A feed-forward without gate. @param fallback transformers' default for `hidden_act` */
 export function plainAsSaid(
   config: ModelConfig,
   hidden: number,

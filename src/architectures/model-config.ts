@@ -1,21 +1,21 @@
-// Typed reading of config.json: each value is checked, and an error says key, expected and found. It remembers what was
-// read, so that what nobody read can be named. Knows no architecture; null counts as absent, as in transformers.
+// Typed reading of config.json: each value is checked, and an error gives key, expected and found. Remembers which keys
+// were read, so that unread ones can be named. Knows no architecture. null counts as absent, as in transformers.
 
 import { CheckpointError } from "../errors.js";
 
 /** A key that nobody read. */
 export interface LeftOverKey {
-  /** With dots where objects are nested, such as `rope_parameters.factor`. */
+  /** The key with dots for nested objects, such as `rope_parameters.factor`. */
   readonly path: string;
   readonly value: unknown;
 }
 
-/** Shared by a config and the objects in it. */
+/** Record of reading, shared by a config and the objects in it. */
 interface Memory {
   readonly read: Set<string>;
   readonly opened: Set<string>;
   readonly ignored: Map<string, string>;
-  /** Keys that a family understands with some values, and that have another. */
+  /** Keys with a value that the family does not understand, although it knows the key. */
   readonly contradicting: Set<string>;
 }
 
@@ -30,12 +30,12 @@ export class ModelConfig {
     this.#memory = memory ?? { read: new Set(), opened: new Set(), ignored: new Map(), contradicting: new Set() };
   }
 
-  /** Whether the key has a value. To ask is not to read. */
+  /** Whether the key has a value. This does not count as reading. */
   has(key: string): boolean {
     return this.#value(key) !== undefined;
   }
 
-  /** Whether the key is written down at all, be it as null. To ask is not to read. */
+  /** Whether the key is present, perhaps as null. This does not count as reading. */
   mentions(key: string): boolean {
     return Object.hasOwn(this.#values, key);
   }
@@ -45,7 +45,7 @@ export class ModelConfig {
     return Object.keys(this.#values).filter((key) => this.has(key));
   }
 
-  /** A value that is looked at, and not read by that. */
+  /** The value, without counting as reading. */
   peek(key: string): unknown {
     return this.#value(key);
   }
@@ -57,13 +57,16 @@ export class ModelConfig {
 
   /**
    * Accepts a key without reading it: it has no effect here.
-   * @param because why not: a fact about this family that the reader of its file can check
+   * @param because the reason: a fact about this family that can be checked
    */
   ignore(key: string, because: string): void {
     this.#memory.ignored.set(this.pathOf(key), because);
   }
 
-  /** The same where the key has one of some values. Any other is left over, and refused by name: false and [], too. */
+  /**
+   * The same if the key has one of some values. With any other, even false or [], the key is left unread and refused by
+   * name.
+   */
   ignoreIf(key: string, values: readonly unknown[], because: string): void {
     if (values.includes(this.#value(key))) this.ignore(key, because);
     else this.#memory.contradicting.add(this.pathOf(key));
@@ -127,14 +130,14 @@ export class ModelConfig {
     return isList ? (value as number[]) : this.#fail(key, "a list of numbers");
   }
 
-  /** A list of one number per layer. @param isValid what each must be */
+  /** A list of one number per layer. @param isValid the condition on each */
   numbersOfLayers(key: string, layers: number, isValid: (value: number) => boolean): number[] {
     const list = this.optionalNumbers(key);
     if (list?.length === layers && list.every(isValid)) return list;
     return this.#fail(key, `a list of ${layers} numbers in their range, one per layer`);
   }
 
-  /** The object counts as read key by key. */
+  /** An object, whose keys count as read one by one. */
   optionalObject(key: string): ModelConfig | undefined {
     const value = this.#value(key);
     if (value === undefined) return this.#absent(key);
@@ -148,8 +151,8 @@ export class ModelConfig {
   }
 
   /**
-   * Keys with a value, here and in the objects that were opened, that were neither read nor ignored. Values that say
-   * nothing in every family are left out, unless a family understands the key with others alone.
+   * Keys with a value, here and in opened objects, that were neither read nor ignored. Values without meaning in any
+   * family are left out, unless the family understands the key only with other values.
    */
   leftOver(): LeftOverKey[] {
     const { read, opened, ignored, contradicting } = this.#memory;
@@ -163,12 +166,12 @@ export class ModelConfig {
     });
   }
 
-  /** Paths that were read and not ignored, whether they have a value or not. */
+  /** Paths that were read and not ignored, with or without a value. */
   readPaths(): string[] {
     return [...this.#memory.read].filter((path) => !this.#memory.ignored.has(path));
   }
 
-  /** How a key is called in messages. */
+  /** The key's name in messages. */
   nameOf(key: string): string {
     return `config.json: ${this.pathOf(key)}`;
   }
@@ -177,7 +180,7 @@ export class ModelConfig {
     return (Object.hasOwn(this.#values, key) ? this.#values[key] : undefined) ?? undefined;
   }
 
-  /** The key with dots where objects are nested. */
+  /** The key with dots for nested objects. */
   pathOf(key: string): string {
     return this.#path === "" ? key : `${this.#path}.${key}`;
   }
@@ -194,7 +197,7 @@ export class ModelConfig {
   }
 }
 
-/** What says nothing in every family: null, false, and what is empty. */
+/** Whether a value has no meaning in any family: null, false, or empty. */
 function isNothing(value: unknown): boolean {
   if (value === undefined || value === null || value === false || value === "") return true;
   return typeof value === "object" && Object.keys(value).length === 0;
@@ -209,7 +212,7 @@ const SHOWN_CHARACTERS = 80;
 /** A value as JSON, cut where it is long. */
 export function shortJson(value: unknown): string {
   try {
-    // JSON has no NaN and no Infinity, and would show null.
+    // JSON would show NaN and Infinity as null.
     const text = typeof value === "number" ? String(value) : (JSON.stringify(value, nameNonFinite) ?? "nothing");
     return text.length <= SHOWN_CHARACTERS ? text : `${text.slice(0, SHOWN_CHARACTERS)}…`;
   } catch {

@@ -1,5 +1,5 @@
-// What families with experts are composed of: routers, experts by their tensors, and which layers have them, as config.json
-// says it. Pure data out; knows no attention.
+// Parts of families with experts: routers, experts by their tensors, and which layers have them. Pure data out; knows
+// no attention.
 
 import { CheckpointError } from "../errors.js";
 import type { Activation, Block, FeedForward } from "./blocks.js";
@@ -11,19 +11,19 @@ import type { LayerNames } from "./tensor-names.js";
 import { type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
 import { layerTypes } from "./windows.js";
 
-/** How a mixture is cut. */
+/** Sizes of a mixture. */
 export interface MixtureSizes {
   readonly hidden: number;
   readonly experts: number;
   readonly perToken: number;
-  /** Of each expert. */
+  /** Width of each expert. */
   readonly intermediate: number;
   readonly activation: Activation;
 }
 
-/** What config.json calls them. */
+/** Their keys in config.json. */
 interface MixtureKeys {
-  /** Two where transformers has renamed the key. */
+  /** Two if transformers has renamed the key. */
   readonly experts?: readonly [string, ...string[]];
   readonly perToken?: readonly [string, ...string[]];
   readonly intermediate?: string;
@@ -31,7 +31,8 @@ interface MixtureKeys {
 
 /**
  * Sizes of a mixture.
- * @throws CheckpointError for two names of one thing that contradict each other, and more experts per token than there are
+ * @throws CheckpointError when two names of one key contradict each other, or there are more experts per token than
+ * experts
  */
 export function readMixture(
   config: ModelConfig,
@@ -53,7 +54,7 @@ export function readMixture(
   return sizes;
 }
 
-/** @throws CheckpointError when tokens are sent to more experts than there are */
+/** @throws CheckpointError when there are more experts per token than experts */
 export function checkPerToken(
   config: ModelConfig,
   key: string,
@@ -65,7 +66,7 @@ export function checkPerToken(
   );
 }
 
-/** A positive integer that has several names: those that are there must agree. */
+/** A positive integer with several names: those that are present must agree. */
 function readRenamed(config: ModelConfig, keys: readonly [string, ...string[]]): number {
   const present = keys.filter((key) => config.has(key));
   const [first, ...others] = present.length === 0 ? [keys[0]] : present;
@@ -81,7 +82,10 @@ function readRenamed(config: ModelConfig, keys: readonly [string, ...string[]]):
 /** Weights of a token divided by their sum. */
 export const OVER_SUM: NonNullable<ScoreRouter["normalised"]> = { p: 1, epsilon: 0, floor: 0 };
 
-/** A router that weighs by scores: logits by one matrix without bias. @param name of its tensor, without `.weight` */
+/**
+ * A router with logits from one matrix without bias, which weights experts by scores. @param name of its tensor,
+ * without `.weight`
+ */
 export function scoreRouter(
   name: string,
   { hidden, experts, perToken }: Pick<MixtureSizes, "hidden" | "experts" | "perToken">,
@@ -91,15 +95,15 @@ export function scoreRouter(
   return { kind: "scores", logits, perToken, score: "softmax", multiplier: 1, ...differences };
 }
 
-/** `norm_topk_prob`: weights divided by their sum. @param fallback what transformers takes when the key is absent */
+/** `norm_topk_prob`: weights divided by their sum. @param fallback transformers' default */
 export function normalisedAsSaid(config: ModelConfig, fallback: boolean): Pick<ScoreRouter, "normalised"> {
   return config.boolean("norm_topk_prob", fallback) ? { normalised: OVER_SUM } : {};
 }
 
 /**
- * Of DeepSeek-V3 and those like it: sigmoid, a correction of the choice, groups, a multiplier.
+ * The router of DeepSeek-V3 and others: sigmoid, correction bias for the choice, groups, a multiplier.
  * @param correction name of its tensor
- * @param fallback what transformers takes for absent keys
+ * @param fallback transformers' defaults
  */
 export function sigmoidRouter(
   config: ModelConfig,
@@ -119,12 +123,13 @@ export function sigmoidRouter(
     });
 }
 
-/** `n_group` and `topk_group`; one group is none. */
+/** `n_group` and `topk_group`; one group means no groups. */
 function readGroups(config: ModelConfig, { experts, perToken }: MixtureSizes): ScoreRouter["groups"] {
   const count = config.positiveInteger("n_group", 1);
   const chosen = config.positiveInteger("topk_group", 1);
   const size = experts / count;
-  // Two experts of each group are added up, and transformers chooses among those that are not in a chosen group at random.
+  // The scores of two experts of each group are added up. With too few experts in the chosen groups, transformers would
+  // choose others arbitrarily.
   if (!Number.isInteger(size) || (size < 2 && count > 1)) {
     throw new CheckpointError(
       `${config.nameOf("n_group")}: expected groups of two experts or more, all of one size, found ${count} groups of ${experts} experts`,
@@ -141,7 +146,7 @@ function readGroups(config: ModelConfig, { experts, perToken }: MixtureSizes): S
 const LLAMA_EXPERT = { gate: "gate_proj", up: "up_proj", down: "down_proj" };
 export const MIXTRAL_EXPERT = { gate: "w1", up: "w3", down: "w2" };
 
-/** Experts with tensors of their own, numbered. @param prefix what precedes the number */
+/** Experts with their own numbered tensors. @param prefix before the number */
 export function expertsOf(
   prefix: string,
   { hidden, experts, intermediate, activation }: MixtureSizes,
@@ -161,8 +166,8 @@ export function expertsOf(
 }
 
 /**
- * Experts of two tensors: gate and up of all in one, [experts, 2 × intermediate, hidden], down in the other,
- * [experts, hidden, intermediate]; or both with the last two axes turned.
+ * Experts in two stacked tensors: gate and up, [experts, 2 × intermediate, hidden], and down, [experts, hidden,
+ * intermediate]; or both with the last two axes transposed.
  */
 export function expertsOfStacks(
   { gateUp, down }: { readonly gateUp: string; readonly down: string },
@@ -195,7 +200,7 @@ export function stackOf(
   return { ...tensorSource(name, [experts, ...shape]), stored };
 }
 
-/** A feed-forward with Llama's names behind a prefix: a shared expert. */
+/** A feed-forward with Llama's names after a prefix: a shared expert. */
 export function gatedAt(
   prefix: string,
   hidden: number,
@@ -230,14 +235,14 @@ export function mixture(
   return { kind: "experts", router, experts, weighted: "output", ...(shared && { shared }) };
 }
 
-/** Of Qwen: experts in every `decoder_sparse_step`-th layer that `mlp_only_layers` does not name. */
+/** Qwen's rule: experts in every `decoder_sparse_step`-th layer that `mlp_only_layers` does not name. */
 export function sparseSteps(config: ModelConfig, layers: number): boolean[] {
   const step = config.positiveInteger("decoder_sparse_step", 1);
   const dense = config.optionalNumbers("mlp_only_layers") ?? [];
   return Array.from({ length: layers }, (_, layer) => (layer + 1) % step === 0 && !dense.includes(layer));
 }
 
-/** Experts behind the first `first_k_dense_replace` layers. */
+/** Experts after the first `first_k_dense_replace` layers. */
 export function behindDense(config: ModelConfig, layers: number, fallback: number): boolean[] {
   const first = config.count("first_k_dense_replace", fallback);
   return Array.from({ length: layers }, (_, layer) => layer >= first);
@@ -249,7 +254,7 @@ export function mlpLayerTypes(config: ModelConfig, layers: number): boolean[] | 
 }
 
 /**
- * What stands behind the attention of each layer: a mixture, or where there is none, a feed-forward of `intermediate_size`.
+ * The block after the attention of each layer: a mixture, or a feed-forward of `intermediate_size`.
  * @param hasExperts by layer
  */
 export function mixtureOrDense(

@@ -1,5 +1,5 @@
-// Where a share of a normal distribution lies: what config.json gives as shares of activations, a graph needs as standard
-// deviations. Knows no model.
+// Quantiles of the normal distribution: converts shares of activations, as in config.json, to standard deviations, as
+// in the graph. Knows no model.
 
 const ENOUGH_TERMS = 500;
 const NEWTON_STEPS = 100;
@@ -19,7 +19,7 @@ function normalDensity(z: number): number {
   return Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI);
 }
 
-/** z with P(X ≤ z) = share, by Newton's steps from 0, which never leave the side they come from. @param share in (0, 1) */
+/** z with P(X ≤ z) = share, by Newton's method from 0, which converges monotonically. @param share in (0, 1) */
 export function normalQuantile(share: number): number {
   let z = 0;
   for (let step = 0; step < NEWTON_STEPS; step++) {

@@ -1,5 +1,5 @@
-// What families are composed of: attention and feed-forward as Llama has them, the order of norms around them, and the
-// whole decoder. A family passes what differs. Pure data out; reads no files.
+// Parts of families: Llama's attention and feed-forward, the order of norms around them, and the whole decoder. A
+// family passes its differences. Pure data out; reads no files.
 
 import type {
   Activation,
@@ -29,7 +29,7 @@ import type { Sizes } from "./sizes.js";
 import type { LayerNames, TensorNames } from "./tensor-names.js";
 import { tensorSource, type WeightSource } from "./weight-source.js";
 
-/** What a family makes its description of. */
+/** The input of a family's description. */
 export interface FamilyInput {
   readonly config: ModelConfig;
   readonly names: TensorNames;
@@ -38,7 +38,7 @@ export interface FamilyInput {
 /**
  * An RMS norm. @param name of its tensor, without `.weight`
  * @param key of ε in config.json
- * @param fallback what transformers takes when the key is absent
+ * @param fallback transformers' default
  */
 export function rmsNormOf(
   config: ModelConfig,
@@ -52,7 +52,7 @@ export function rmsNormOf(
 /**
  * A layer norm.
  * @param key of ε in config.json
- * @param parts which tensors it has: weight and bias, unless they are said to be missing
+ * @param parts the tensors it has; default: weight and bias
  */
 export function layerNormOf(
   config: ModelConfig,
@@ -67,7 +67,7 @@ export function layerNormOf(
   });
 }
 
-/** A weight of its own, and a bias where there is one. @param name without `.weight` */
+/** A linear layer with its own weight, and perhaps a bias. @param name without `.weight` */
 export function linear(name: string, inputs: number, outputs: number, bias = false): Linear {
   return {
     weight: tensorSource(`${name}.weight`, [outputs, inputs]),
@@ -78,7 +78,7 @@ export function linear(name: string, inputs: number, outputs: number, bias = fal
 }
 
 /**
- * Several projections of one tensor, one behind the other.
+ * Several projections stored one after the other in one tensor.
  * @param name of the tensor, without `.weight`
  * @param outputs of each projection
  */
@@ -94,7 +94,7 @@ export function rowsOfFused(name: string, inputs: number, outputs: readonly numb
 }
 
 /**
- * Several projections of one tensor that holds a group of outputs for each KV head, and in each group all of them.
+ * Several projections in one tensor with a group of outputs for each KV head; each group has all projections.
  * @param outputs of each projection within a group
  */
 export function groupsOfFused<const Outputs extends readonly number[]>(
@@ -115,18 +115,18 @@ export function groupsOfFused({ weight, bias, inputs }: Linear, groups: number, 
   });
 }
 
-/** A weight that is stored inputs first, as GPT-2's are, and a bias. @param name without `.weight` */
+/** A linear layer whose weight is stored inputs first, as in GPT-2, with a bias. @param name without `.weight` */
 export function turnedLinear(name: string, inputs: number, outputs: number): Linear {
   const weight = tensorSource(`${name}.weight`, [inputs, outputs]);
   return { ...linear(name, inputs, outputs, true), weight: { ...weight, stored: "inputs-first" } };
 }
 
-/** Halves paired, by the decoder's first rotation, as many dimensions as that has. */
+/** The decoder's first rotation, over all its dimensions, pairing the halves of a head. */
 export function rotateAll({ dimensions }: Rope): RopeUse {
   return { rope: 0, dimensions, pairing: "halves" };
 }
 
-/** Grouped-query attention with Llama's names. @param differences what the family has otherwise or beside that */
+/** Grouped-query attention with Llama's names. @param differences of the family */
 export function groupedQuery(
   names: LayerNames,
   { hidden, heads, kvHeads, headDim }: Sizes,
@@ -147,7 +147,7 @@ export function groupedQuery(
   };
 }
 
-/** Norms of each head of q and k, named q_norm and k_norm. */
+/** Norms over each head of q and k, named q_norm and k_norm. */
 export function headNorms(
   names: LayerNames,
   { headDim }: Sizes,
@@ -185,7 +185,7 @@ export function gated(
   };
 }
 
-/** down(activation(up(x))) with the names of a table that has them. */
+/** down(activation(up(x))) with the names of the family's table. */
 export function plain(
   names: LayerNames,
   hidden: number,
@@ -218,7 +218,7 @@ export function sandwich(norm: Norm, block: Block, after: Norm): Residual {
   return residual([{ norm, block, postNorm: after }]);
 }
 
-/** Attention and feed-forward side by side behind one norm. */
+/** Parallel attention and feed-forward after one norm. */
 export function sideBySide(norm: Norm, [attention, feedForward]: readonly [Block, Block]): Residual {
   return residual([
     { norm, block: attention },
@@ -226,12 +226,12 @@ export function sideBySide(norm: Norm, [attention, feedForward]: readonly [Block
   ]);
 }
 
-/** Branches that read the same x. */
+/** Parallel branches, which read the same x. */
 export function residual(branches: readonly [Branch, ...Branch[]], multiplier?: number): Residual {
   return { branches, ...(multiplier !== undefined && multiplier !== 1 && { multiplier }) };
 }
 
-/** What a whole description is made of, beside sizes. */
+/** The parts of a description, beside sizes. */
 export interface DecoderParts {
   readonly sizes: Sizes;
   readonly ropes: readonly Rope[];
@@ -243,13 +243,13 @@ export interface DecoderParts {
   readonly embedding?: Omit<Decoder["embedding"], "weight">;
   readonly finalNorm: Norm;
   readonly logits?: Pick<ModelEnd, "bias" | "multiplier" | "softcap">;
-  /** What transformers takes when `tie_word_embeddings` is absent. */
+  /** transformers' default for `tie_word_embeddings`. */
   readonly tied?: boolean;
-  /** What it takes when `vocab_size` is absent. */
+  /** transformers' default for `vocab_size`. */
   readonly vocabulary?: number;
 }
 
-/** Puts a description together. */
+/** Assembles a description. */
 export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): Decoder {
   const layers = Array.from({ length: parts.sizes.layers }, (_, index): DecoderLayer => {
     const layer = names.layer(index);
@@ -286,7 +286,7 @@ export function withoutWeight({ weight: _, ...norm }: RmsNorm): RmsNorm {
   return norm;
 }
 
-/** Gemma's order: a norm before and one behind each block, by the names of Gemma 2. @param norm of a whole name */
+/** Gemma's order: a norm before and one after each block, with the names of Gemma 2. @param norm from a whole name */
 export function sandwiches(
   layer: LayerNames,
   norm: (name: string) => Norm,
@@ -299,7 +299,7 @@ export function sandwiches(
   ];
 }
 
-/** A soft cap; null is none. @param fallback what transformers takes when the key is absent, not null */
+/** A soft cap; null is none. @param fallback transformers' default when the key is absent, not null */
 export function softcapOf(config: ModelConfig, key: string, fallback?: number): { readonly softcap?: number } {
   const isSaid = config.mentions(key) || fallback === undefined;
   const softcap = isSaid ? config.optionalPositiveNumber(key) : config.positiveNumber(key, fallback);
@@ -337,7 +337,7 @@ export function normsBefore(
   ];
 }
 
-/** The two residuals of a layer, each with its norm behind the block, named as in OLMo 2. */
+/** The two residuals of a layer, each with its norm after the block, named as in OLMo 2. */
 export function normsBehind(
   names: LayerNames,
   hidden: number,

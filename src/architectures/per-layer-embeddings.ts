@@ -1,4 +1,4 @@
-// The embeddings per layer of Gemma 3n and 4: what the decoder has of them, and the residual of each layer that takes them.
+// The per-layer embeddings of Gemma 3n and 4: the decoder's tables, and the residual of each layer that reads them.
 // Pure data out; reads no files.
 
 import type { Activation, Norm } from "./blocks.js";
@@ -8,7 +8,7 @@ import type { Sizes } from "./sizes.js";
 import type { LayerNames } from "./tensor-names.js";
 import type { WeightSource } from "./weight-source.js";
 
-/** What transformers takes when the keys are absent. */
+/** transformers' defaults. */
 const DEFAULTS = { size: 256, tokens: 262_144 } as const;
 
 export interface PerLayerEmbeddings {
@@ -16,7 +16,7 @@ export interface PerLayerEmbeddings {
   readonly block: (layer: LayerNames, index: number) => Residual["branches"][0];
 }
 
-/** undefined where `hidden_size_per_layer_input` is 0: none. */
+/** undefined if `hidden_size_per_layer_input` is 0. */
 export function readPerLayerEmbeddings(
   { config, names }: FamilyInput,
   { hidden, layers }: Sizes,
@@ -54,7 +54,7 @@ export function readPerLayerEmbeddings(
   };
 }
 
-/** Their residual, where there is one. */
+/** Their residual, if there is one. */
 export function perLayerResiduals(
   embeddings: PerLayerEmbeddings | undefined,
   layer: LayerNames,

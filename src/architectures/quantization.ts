@@ -1,11 +1,11 @@
-// What a quantization_config over weights of 16 bits may say: nothing about weights. Knows no tensor.
+// Reads a quantization_config beside 16-bit weights: it may speak only of the KV cache. Knows no tensor.
 
 import { UnsupportedModelError } from "../errors.js";
 import { type ModelConfig, shortJson } from "./model-config.js";
 
 /**
- * Reads the block where it tells of the KV cache alone, as this program and compressed-tensors write it. Any other stays
- * unread, and is refused as a key that nobody understood.
+ * Reads the block if it speaks only of the KV cache, as this program and compressed-tensors write it. Any other is left
+ * unread, and refused as a key that is not understood.
  * @throws UnsupportedModelError for weights that it says are quantized
  */
 export function readQuantization(config: ModelConfig): void {

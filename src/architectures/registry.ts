@@ -75,14 +75,14 @@ import { findPrefix, GPT_NAMES, LLAMA_NAMES, type NameTable, TensorNames } from 
 import { refuseModelType } from "./unsupported.js";
 
 interface Family {
-  /** What people know it by: names of checkpoints, and what of them is not meant. */
+  /** Names of its checkpoints that people know, and exceptions. */
   readonly covers: string;
   readonly describe: (input: FamilyInput) => Decoder;
-  /** Absent: Llama's. */
+  /** Tensor names; absent: Llama's. */
   readonly names?: NameTable;
 }
 
-/** By model_type. Two that are the same have a line each. */
+/** By model_type. Equal ones have a line each. */
 export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   llama: {
     covers: "Llama 1–3, SmolLM2, Yi, Vicuna, TinyLlama, DeepSeek-R1-Distill-Llama and what saves itself as Llama",
@@ -164,7 +164,7 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
 
 interface Wrapper {
   readonly covers: string;
-  /** The key of config.json that has the config of the decoder. */
+  /** The key of config.json with the decoder's config. */
   readonly decoderKey: string;
 }
 
@@ -177,7 +177,7 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
 };
 
 export interface DescribeOptions {
-  /** Keys of config.json that the user says change nothing, with dots where objects are nested. */
+  /** Keys of config.json that the user says change nothing, with dots for nested objects. */
   readonly assumeHarmless?: readonly string[] | undefined;
 }
 
@@ -185,7 +185,7 @@ export interface DescribeOptions {
  * Describes the decoder of a checkpoint and checks that every tensor it needs is there, in the right shape, and that no
  * layer has a tensor that the description does not use.
  * @throws UnsupportedModelError for an architecture, a setting or a dtype that is not supported, and for a key of
- * config.json that nobody read
+ * config.json that is not understood
  * @throws UsageError for a key to assume harmless that config.json does not have
  * @throws CheckpointError for missing tensors and wrong shapes
  */
@@ -206,8 +206,8 @@ export function describeModel(
 }
 
 /**
- * What config.json alone says, held against no tensor.
- * @returns the decoder with Llama's prefix before its tensors' names, and the keys that were read for it
+ * Describes a decoder from config.json alone, without checking tensors.
+ * @returns the decoder, with the prefix `model.`, and the keys that were read for it
  * @throws UnsupportedModelError as describeModel
  */
 export function describeConfig(
@@ -234,7 +234,7 @@ function namesOf({ names = LLAMA_NAMES }: Family, tensorNames: Iterable<string>)
 }
 
 interface FamilyConfig extends FamilyInput {
-  /** All of config.json, of which `config` may be a part. */
+  /** The whole config.json; `config` may be a part of it. */
   readonly whole: ModelConfig;
   readonly family: Family;
   readonly assumeHarmless: readonly string[];
@@ -248,14 +248,14 @@ function describeFamily({ whole, config, family, names, assumeHarmless }: Family
   return decoder;
 }
 
-/** Where the decoder is described: in most models the whole of config.json. */
+/** The decoder's config: in most models the whole config.json. */
 function decoderConfig(whole: ModelConfig): ModelConfig {
   const modelType = whole.string("model_type");
   const wrapper = Object.hasOwn(WRAPPERS, modelType) ? WRAPPERS[modelType] : undefined;
   return wrapper === undefined ? whole : whole.object(wrapper.decoderKey);
 }
 
-/** The one key whose `false` says something in every family, and no family reads. */
+/** The only key whose `false` matters in every family and which no family reads. */
 function refuseBidirectional(config: ModelConfig, assumed: readonly string[]): void {
   const path = config.pathOf("is_causal");
   if (assumed.includes(path) || config.boolean("is_causal", true)) return;
@@ -264,7 +264,7 @@ function refuseBidirectional(config: ModelConfig, assumed: readonly string[]): v
   );
 }
 
-/** A key that is misspelled would be on record as accepted, and nothing would have been. */
+/** A misspelled key would be recorded as accepted without any effect. */
 function requireKeysOfConfig(keys: readonly string[], configJson: Readonly<Record<string, unknown>>): void {
   const missing = keys.find((key) => !hasPath(configJson, key));
   if (missing === undefined) return;
@@ -273,7 +273,7 @@ function requireKeysOfConfig(keys: readonly string[], configJson: Readonly<Recor
   );
 }
 
-/** Keys may have dots of their own. */
+/** Keys may contain dots. */
 function hasPath(value: unknown, path: string): boolean {
   if (typeof value !== "object" || value === null) return false;
   if (Object.hasOwn(value, path)) return true;
@@ -293,8 +293,8 @@ function refuseLeftOver(keys: readonly LeftOverKey[], modelType: string, assumed
 }
 
 /**
- * What turns the last hidden states into logits: what calibration does without.
- * @throws UnsupportedModelError when the checkpoint has none; CheckpointError when its tensors do not fit
+ * Describes the output head, which calibration does not need.
+ * @throws UnsupportedModelError when the checkpoint has none; CheckpointError when its tensors have the wrong shape
  */
 export function describeModelEnd(tensors: TensorShapes, decoder: Decoder): ModelEnd {
   checkEnd(decoder.end, decoder, tensors);

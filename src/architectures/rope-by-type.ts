@@ -1,5 +1,5 @@
-// The rotations of decoders whose layers slide or see everything, one for each type: the keys of config.json as
-// transformers 5 nests them, and those of Gemma 3 as transformers 4 wrote them. Knows no layer.
+// Rotations by layer type (sliding or full attention): the keys of config.json as transformers 5 nests them, and Gemma
+// 3's as transformers 4 wrote them. Knows no layer.
 
 import { CheckpointError } from "../errors.js";
 import type { ModelConfig } from "./model-config.js";
@@ -7,11 +7,11 @@ import { type Rope, readRopeFrom } from "./rope.js";
 import type { Sizes } from "./sizes.js";
 import type { AttentionType } from "./windows.js";
 
-/** Where `ropesByType` puts each rotation. */
+/** The index that `ropesByType` gives each rotation. */
 export const ROPE_OF_TYPE: Readonly<Record<AttentionType, number>> = { sliding_attention: 0, full_attention: 1 };
 
 /**
- * `rope_parameters` by type of layer, else `rope_local_base_freq` for layers that slide, and `rope_theta` and `rope_scaling`
+ * `rope_parameters` by layer type, else `rope_local_base_freq` for sliding layers, and `rope_theta` and `rope_scaling`
  * for the others.
  */
 export function ropesByType(config: ModelConfig, headDim: number): readonly [sliding: Rope, full: Rope] {
@@ -20,21 +20,21 @@ export function ropesByType(config: ModelConfig, headDim: number): readonly [sli
     thetaKey: "rope_local_base_freq",
     defaultTheta: 10_000,
   });
-  // One beside nested parameters would change them: it stays unread.
+  // Beside nested parameters it would change them, so it is left unread and refused.
   const parameters =
     nested === undefined ? config.optionalObject("rope_scaling") : nested.optionalObject("full_attention");
   return [sliding, readRopeFrom(parameters, config, headDim, { defaultTheta: 1_000_000 })];
 }
 
-/** Rotations of types whose heads differ in size, and which of them each layer uses. */
+/** Rotations of layer types with different head sizes, and the rotation of each layer. */
 export interface RopesOfLayers {
   readonly ropes: readonly Rope[];
   readonly ropeOf: (layer: number) => { readonly index: number; readonly rope: Rope };
 }
 
 /**
- * `rope_parameters` by type of layer, in which every type that a layer has must be.
- * @param defaults what transformers takes when there are none
+ * `rope_parameters` by layer type; every type in use must be there.
+ * @param defaults of transformers
  * @throws CheckpointError when layers of one type differ in head_dim
  */
 export function ropesByTypeAndSize(

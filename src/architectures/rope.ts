@@ -29,25 +29,28 @@ export type RopeScaling =
     }
   | {
       readonly type: "longrope";
-      /** What each frequency is divided by, for prompts up to the trained length and for longer ones. */
+      /** Divisors of the frequencies, for prompts up to the trained length and for longer ones. */
       readonly shortFactors: readonly number[];
       readonly longFactors: readonly number[];
       readonly originalMaxPositions: number;
       readonly attentionFactor: number;
-      /** For longer prompts than the trained length; absent: the same. */
+      /** The factor for prompts longer than the trained length; absent: the same. */
       readonly longAttentionFactor?: number;
     }
-  /** The first pairs turn, with the frequencies that they would have if all did; the share of them in all pairs. */
+  /**
+   * Only the first pairs rotate, with the frequencies that they would have if all did; this is their share of all
+   * pairs.
+   */
   | { readonly type: "proportional"; readonly factor: number; readonly share: number };
 
 export interface Rope {
   readonly theta: number;
-  /** How many of a head are rotated. */
+  /** Number of rotated dimensions of a head. */
   readonly dimensions: number;
   readonly scaling: RopeScaling;
   /**
-   * cos and sin of a position are multiplied with 1 + beta · ln(1 + ⌊(position + offset) / every⌋): what queries of
-   * Ministral 3 and Llama 4 are multiplied with, all of whose dimensions have a place in the tables.
+   * cos and sin of a position are multiplied by 1 + beta · ln(1 + ⌊(position + offset) / every⌋). This is the factor on
+   * queries in Ministral 3 and Llama 4, where all dimensions are in the tables.
    */
   readonly growth?: { readonly beta: number; readonly every: number; readonly offset?: number };
 }
@@ -98,30 +101,30 @@ const SCALING_READERS: Record<RopeScaling["type"], { keys: readonly string[]; re
     keys: ["factor", "original_max_position_embeddings", "attention_factor", "short_factor", "long_factor"],
     read: readLongRope,
   },
-  // partial_rotary_factor is no key of this type alone: others do not pass over it.
+  // partial_rotary_factor is not listed: it belongs to other types, too.
   proportional: { keys: ["factor"], read: readProportional },
 };
 
-/** How a family reads its rotation where it differs from Llama's. */
+/** A family's differences from Llama in reading its rotation. */
 export interface RopeReading {
-  /** What transformers takes when rope_theta is absent. */
+  /** transformers' default for rope_theta. */
   readonly defaultTheta?: number;
-  /** Share of a head that is rotated when `partial_rotary_factor` is absent; without it, the key is not read: all of it. */
+  /** Default of `partial_rotary_factor`. Absent: the key is not read and the whole head rotates. */
   readonly partial?: number;
-  /** Of keys beside the RoPE parameters; absent: rope_theta and partial_rotary_factor. */
+  /** Names of keys beside the RoPE parameters; absent: rope_theta and partial_rotary_factor. */
   readonly thetaKey?: string;
   readonly partialKey?: string;
   /** Whether "dynamic" with an `alpha` means "ntk_alpha", as in Hunyuan; else `alpha` is not understood. */
   readonly hasAlpha?: boolean;
   /** Whether longrope has `short_mscale` and `long_mscale`, as in Phi 3.5 MoE; else they are not understood. */
   readonly hasMscales?: boolean;
-  /** The RoPE parameters that transformers takes when config.json has none; then it passes over `rope_theta`. */
+  /** transformers' default RoPE parameters; if it uses them, it ignores `rope_theta`. */
   readonly absent?: Readonly<Record<string, unknown>>;
 }
 
 /**
  * Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (transformers 4).
- * @throws UnsupportedModelError for a scaling type that is not understood; keys that are not stay unread
+ * @throws UnsupportedModelError for a scaling type that is not understood; keys that are not understood are left unread
  */
 export function readRope(config: ModelConfig, headDim: number, reading: RopeReading = {}): Rope {
   const key = config.has("rope_scaling") ? "rope_scaling" : "rope_parameters";
@@ -130,8 +133,8 @@ export function readRope(config: ModelConfig, headDim: number, reading: RopeRead
 }
 
 /**
- * The same of one object of RoPE parameters, where a config has several: one per type of layer.
- * @param parameters undefined: all is at its default, or beside them in `config`
+ * The same for one object of RoPE parameters, where a config has one per layer type.
+ * @param parameters undefined: defaults, or keys in `config`
  */
 export function readRopeFrom(
   parameters: ModelConfig | undefined,
@@ -161,7 +164,7 @@ export function readRopeFrom(
   const reader = SCALING_READERS[type as RopeScaling["type"]];
   const read = reader.read(parameters, config);
   const scaling = reading.hasMscales && read.type === "longrope" ? withMscales(parameters, config, read) : read;
-  // transformers passes over keys that belong to another type.
+  // transformers ignores keys of another type.
   const others = Object.values(SCALING_READERS).flatMap(({ keys }) => keys);
   for (const key of others) {
     if (!reader.keys.includes(key)) parameters.ignore(key, `RoPE of type ${type} has no use for it`);
@@ -170,8 +173,8 @@ export function readRopeFrom(
 }
 
 /**
- * Two rotations: that of layers without a window, and that of layers with one, from `rope_parameters` by type of layer.
- * @throws CheckpointError when there are parameters, but none for a type that layers have
+ * Two rotations, of layers without a window and of layers with one, from `rope_parameters` by layer type.
+ * @throws CheckpointError when there are parameters, but none for a layer type in use
  */
 export function readRopesByWindow(
   config: ModelConfig,
@@ -250,7 +253,7 @@ function readYarn(parameters: ModelConfig, config: ModelConfig): RopeScaling {
     attentionFactor: parameters.optionalPositiveNumber("attention_factor") ?? yarnAttentionFactor(parameters, factor),
     betaFast: parameters.positiveNumber("beta_fast", 32),
     betaSlow: parameters.positiveNumber("beta_slow", 1),
-    // null is false to transformers, absent is true.
+    // To transformers null is false, and absent is true.
     truncate: parameters.boolean("truncate", !parameters.mentions("truncate")),
   };
 }
@@ -277,8 +280,8 @@ function readLongRope(parameters: ModelConfig, config: ModelConfig): RopeScaling
 }
 
 /**
- * What transformers makes of `short_mscale` and `long_mscale`: what is rotated is multiplied with one or the other, by the
- * length of the prompt, and frequencies are divided by the short factors whatever the length.
+ * `short_mscale` and `long_mscale` in transformers: the length of the prompt decides by which of the two the rotated
+ * values are multiplied; frequencies are always divided by the short factors.
  */
 function withMscales(
   parameters: ModelConfig,
@@ -316,7 +319,7 @@ function yarnAttentionFactor(parameters: ModelConfig, factor: number): number {
   return mscale && mscaleAllDim ? magnitude(mscale) / magnitude(mscaleAllDim) : magnitude(1);
 }
 
-/** The same of several rotations: each regime grows with the length, so their sum says whether all are equal. */
+/** The same for several rotations: each regime grows with the length, so equal sums mean that all are equal. */
 export function ropeRegimes(ropes: readonly Rope[], length: number): number {
   return ropes.reduce((sum, rope) => sum + ropeRegime(rope, length), 0);
 }
@@ -368,7 +371,7 @@ export function inverseFrequencies(rope: Rope, length: number): Float32Array {
   }
 }
 
-/** @throws CheckpointError when there is no factor for the pair */
+/** @throws CheckpointError when the pair has no factor */
 function longRopeFrequency({ theta, dimensions }: Rope, factors: readonly number[], pair: number): number {
   const factor = factors[pair];
   if (factor === undefined || factors.length !== dimensions / 2) {
@@ -380,7 +383,7 @@ function longRopeFrequency({ theta, dimensions }: Rope, factors: readonly number
   return 1 / Math.fround(Math.fround(factor) * wave);
 }
 
-/** What powers of which the wavelengths are. */
+/** The base of the wavelengths. */
 function baseOf({ theta, scaling, dimensions }: Rope, length: number): number {
   switch (scaling.type) {
     case "dynamic":
@@ -425,7 +428,7 @@ function yarnFrequencies(rope: Rope, scaling: Extract<RopeScaling, { type: "yarn
   });
 }
 
-/** Between which pairs the frequencies pass from extrapolated to interpolated. */
+/** The pairs between which frequencies change from extrapolated to interpolated. */
 function yarnCorrectionRange(rope: Rope, scaling: Extract<RopeScaling, { type: "yarn" }>): [number, number] {
   const dimensionOf = (rotations: number) =>
     (rope.dimensions * Math.log(scaling.originalMaxPositions / (rotations * 2 * Math.PI))) / (2 * Math.log(rope.theta));
@@ -436,7 +439,7 @@ function yarnCorrectionRange(rope: Rope, scaling: Extract<RopeScaling, { type: "
   return [first, first === last ? last + 0.001 : last];
 }
 
-/** What cos and sin are multiplied with; K in the cache includes it. */
+/** Factor on cos and sin; K in the cache includes it. */
 export function ropeAttentionFactor(rope: Rope, length = 0): number {
   const { scaling } = rope;
   if (scaling.type === "longrope" && length > scaling.originalMaxPositions) {

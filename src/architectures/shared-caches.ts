@@ -1,5 +1,5 @@
-// Layers that read the cache of an earlier one, as Gemma 3n and 4 have them: which, and what of a released file they leave
-// unread. Pure data out; knows no family.
+// Layers that read the cache of an earlier one, as in Gemma 3n and 4: which they are, and their tensors that nothing
+// reads. Pure data out; knows no family.
 
 import { CheckpointError } from "../errors.js";
 import type { Attention, SharedAttention } from "./blocks.js";
@@ -8,9 +8,9 @@ import type { LayerNames } from "./tensor-names.js";
 import type { AttentionType } from "./windows.js";
 
 /**
- * The layer whose cache each layer reads, undefined where that is its own: the last `num_kv_shared_layers` read that of the
- * last layer of their type before them.
- * @param fallback what transformers takes when the key is absent
+ * The layer whose cache each layer reads; undefined if it is its own. The last `num_kv_shared_layers` layers read that
+ * of the last layer of their type before them.
+ * @param fallback transformers' default
  * @throws CheckpointError when there is none
  */
 export function cacheOwners(
@@ -31,13 +31,13 @@ export function cacheOwners(
   });
 }
 
-/** The attention as it reads another layer's cache. */
+/** The attention of a layer that reads another layer's cache. */
 export function sharing(attention: Attention, cacheOf: number): SharedAttention {
   const { kind: _, key, value, keyNorm, valueNorm, clip, keyMultiplier, valueMultiplier, ...reading } = attention;
   return { kind: "shared-attention", cacheOf, ...reading };
 }
 
-/** Tensors that released files have in such layers, and transformers passes over. */
+/** Tensors of such layers in released files, which transformers ignores. */
 export function unreadBySharing(layer: LayerNames): string[] {
   const modules = ["k_proj", "v_proj", "k_norm", "v_norm"].map((name) => `${layer.attention}.${name}`);
   return modules.flatMap((name) => [`${name}.weight`, `${name}.bias`]);

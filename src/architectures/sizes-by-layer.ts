@@ -1,5 +1,4 @@
-// Head sizes and KV heads of decoders whose layers differ in them, as Gemma 4 writes them in config.json. Pure data out; knows no
-// block.
+// Head sizes and KV heads that differ by layer, as in Gemma 4's config.json. Pure data out; knows no block.
 
 import { CheckpointError } from "../errors.js";
 import type { ModelConfig } from "./model-config.js";
@@ -10,10 +9,10 @@ const PER_LAYER = "per_layer_config";
 const GLOBAL = ["global_head_dim", "num_global_key_value_heads"] as const;
 
 /**
- * `per_layer_config`, by number of the layer, as transformers 5 writes it; else `global_head_dim` and
- * `num_global_key_value_heads`, of layers that see everything.
- * @param globalHeadDim what transformers takes when the key is absent
- * @param hasGlobalKvHeads whether it looks at num_global_key_value_heads
+ * `per_layer_config`, by layer number, as transformers 5 writes it; else `global_head_dim` and
+ * `num_global_key_value_heads` for layers with full attention.
+ * @param globalHeadDim transformers' default
+ * @param hasGlobalKvHeads whether transformers reads num_global_key_value_heads
  * @throws CheckpointError naming the key
  */
 export function sizesByLayer(
@@ -23,7 +22,7 @@ export function sizesByLayer(
   globalHeadDim: number,
   hasGlobalKvHeads: boolean,
 ): Sizes[] {
-  // An empty one, or null, says that layers do not differ.
+  // If it is empty or null, layers do not differ.
   if (config.mentions(PER_LAYER)) return overridden(config, sizes);
   const [headDimKey, kvHeadsKey] = GLOBAL;
   if (!hasGlobalKvHeads) config.ignore(kvHeadsKey, "attention_k_eq_v is false: transformers passes over it");
@@ -43,7 +42,7 @@ function overridden(config: ModelConfig, sizes: Sizes): Sizes[] {
   const result = Array.from({ length: sizes.layers }, () => sizes);
   for (const key of all?.keys() ?? []) {
     const layer = Number(key);
-    // Numbers are filled up with zeros to the same length.
+    // Keys are numbers padded with zeros to the same length.
     if (all === undefined || !/^\d+$/.test(key) || layer >= sizes.layers) {
       throw new CheckpointError(
         `${config.nameOf(PER_LAYER)}: expected numbers of layers below ${sizes.layers} as keys, found "${key}"`,

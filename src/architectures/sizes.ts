@@ -1,4 +1,4 @@
-// Sizes and activations as config.json gives them under Llama's keys. Pure data out; knows no layer.
+// Sizes and activations from config.json, under Llama's keys. Pure data out; knows no layer.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
 import type { Activation } from "./blocks.js";
@@ -12,7 +12,7 @@ export interface Sizes {
   readonly headDim: number;
 }
 
-/** Far beyond any real model; describing more layers than memory holds would end the process, not the run. */
+/** Far more than any real model has: describing layers until memory is full would crash the process. */
 const MAX_LAYERS = 10_000;
 
 /** config.hidden_act → activation. */
@@ -30,15 +30,15 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
 
 /**
  * Sizes under Llama's keys.
- * @param defaults what transformers takes when a key is absent; without one, num_key_value_heads is as many as heads and
- * head_dim their share of hidden_size, and the others must be there
+ * @param defaults of transformers; without one, num_key_value_heads is the number of heads, head_dim is hidden_size /
+ * heads, and other keys must be present
  * @throws CheckpointError naming the key
  */
 export function readSizes(config: ModelConfig, defaults: Partial<Sizes> = {}): Sizes {
   const layers = readLayers(config, "num_hidden_layers", defaults.layers);
   const hidden = config.positiveInteger("hidden_size", defaults.hidden);
   const heads = config.positiveInteger("num_attention_heads", defaults.heads);
-  // null means as many as heads, and heads that fill hidden_size; absent means the family's default, where it has one.
+  // null means the number of heads, and hidden_size / heads; absent means the family's default, if it has one.
   const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (defaults.kvHeads ?? heads);
   const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
   if (heads % kvHeads !== 0) {
@@ -57,8 +57,8 @@ export function readSizes(config: ModelConfig, defaults: Partial<Sizes> = {}): S
 const GPT_KEYS = { layers: "n_layer", hidden: "n_embd", heads: "n_head" };
 
 /**
- * Sizes under GPT-2's keys, or others of this kind.
- * @param kvHeads absent: all heads have K and V of their own
+ * Sizes under GPT-2's keys, or similar ones.
+ * @param kvHeads absent: the number of heads
  * @throws CheckpointError naming the key
  */
 export function readGptSizes(config: ModelConfig, keys = GPT_KEYS, kvHeads?: number): Sizes {

@@ -1,13 +1,13 @@
-// What tensors are called, family by family: Llama's names, and what others call the same things. A family gives the
-// differences. Finds the prefix that a checkpoint puts before them. Knows no shape.
+// Names of tensors: Llama's, and the differences of other families. Finds the prefix that a checkpoint has before them.
+// Knows no shape.
 
 import { CheckpointError } from "../errors.js";
 
 export interface NameTable {
-  /** Ends the name of a tensor of the first layer; what precedes it is the prefix of the decoder. */
+  /** End of the name of a tensor in the first layer; the text before it is the decoder's prefix. */
   readonly anchor: string;
   readonly embedding: string;
-  /** What precedes a layer's number. */
+  /** Name before a layer's number. */
   readonly layers: string;
   readonly attention: string;
   readonly query: string;
@@ -23,7 +23,7 @@ export interface NameTable {
   readonly attentionNorm: string;
   readonly feedForwardNorm: string;
   readonly finalNorm: string;
-  /** Stands where the `model.` of the prefix does. */
+  /** Replaces the `model.` of the prefix. */
   readonly head: string;
 }
 
@@ -48,7 +48,7 @@ export const LLAMA_NAMES: NameTable = {
   head: "lm_head",
 };
 
-/** GPT-2's, which GPT-J's are like. */
+/** GPT-2's names, which GPT-J's resemble. */
 export const GPT_NAMES: NameTable = {
   ...LLAMA_NAMES,
   anchor: "h.0.attn.c_attn.weight",
@@ -63,7 +63,7 @@ export const GPT_NAMES: NameTable = {
   finalNorm: "ln_f",
 };
 
-/** A name table behind the prefix of a checkpoint: whole names, without `.weight`. */
+/** A name table with a checkpoint's prefix: whole names, without `.weight`. */
 export class TensorNames {
   readonly #table: NameTable;
   readonly #prefix: string;
@@ -73,7 +73,7 @@ export class TensorNames {
     this.#prefix = prefix;
   }
 
-  /** A tensor beside the layers, behind the prefix. @param name one of the family's own */
+  /** A tensor outside the layers, after the prefix. @param name one of the family's own */
   of(name: string): string {
     return `${this.#prefix}${name}`;
   }
@@ -86,12 +86,12 @@ export class TensorNames {
     return `${this.#prefix}${this.#table.finalNorm}`;
   }
 
-  /** Beside the decoder: a multimodal model has both in one part, or the head by itself. */
+  /** The output head, outside the decoder: a multimodal model has it beside the decoder, or at the top. */
   get head(): string {
     return `${/^(.*\.)?model\.$/.exec(this.#prefix)?.[1] ?? ""}${this.#table.head}`;
   }
 
-  /** What all tensors of layers begin with. */
+  /** Common prefix of the layers' tensors. */
   get layers(): string {
     return `${this.#prefix}${this.#table.layers}.`;
   }
@@ -111,7 +111,7 @@ export class LayerNames {
     this.#layer = layer;
   }
 
-  /** A tensor right in the layer, such as a norm. @param name the table's, or one of the family's own */
+  /** A tensor directly in the layer, such as a norm. @param name the table's, or one of the family's own */
   of(name: string): string {
     return `${this.#layer}.${name}`;
   }
@@ -142,12 +142,12 @@ export class LayerNames {
   }
 }
 
-/** Stacks of layers beside a decoder: towers of images and sound, and layers that predict several tokens at once. */
+/** Stacks of layers beside a decoder: image and sound towers, and layers that predict several tokens at once. */
 const NOT_A_DECODER = /(^|\.)(vision|visual|audio|image|speech|encoder|mtp|draft)[^.]*\./;
 
 /**
- * What engines know before the names of a decoder's tensors: that of a model with a head, of one without, and of the text
- * part of a multimodal model. Each is the name of a module in transformers or vLLM.
+ * Prefixes of a decoder's tensors that engines know: of a model with an output head, without one, and of the text part
+ * of a multimodal model. Each is the name of a module in transformers or vLLM.
  */
 const PREFIXES = new Set([
   ...["", "model.", "model.decoder.", "decoder.", "transformer.", "gpt_neox.", "backbone."],
@@ -158,8 +158,8 @@ const PREFIXES = new Set([
 ]);
 
 /**
- * `model.` in most checkpoints, nothing in those saved from a base model.
- * @throws CheckpointError when no tensor is the table's anchor, and when engines do not know what precedes it
+ * The prefix: `model.` in most checkpoints, empty in those saved from a base model.
+ * @throws CheckpointError when no tensor has the table's anchor, or when engines do not know the prefix
  */
 export function findPrefix({ anchor }: NameTable, names: Iterable<string>): string {
   let unknown: { readonly name: string; readonly prefix: string } | undefined;

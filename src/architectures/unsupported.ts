@@ -1,5 +1,5 @@
-// Architectures that are known and cannot be calibrated, each with the reason, and what to say about a model_type that is
-// not known at all. Knows no description.
+// Known architectures that cannot be calibrated, each with the reason, and the error for an unknown model_type. Knows
+// no description.
 
 import { UnsupportedModelError } from "../errors.js";
 
@@ -21,7 +21,7 @@ const SPARSE =
   "its attention is sparse: an indexer chooses the tokens that are attended to, and that is not computed here";
 const MULTIMODAL = "it is multimodal, and its wrapper is not read: give a checkpoint of its text decoder alone";
 
-/** Why not, by model_type: what follows "is not supported:". */
+/** The reason by model_type, which follows "is not supported:". */
 export const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...reasonOf(MLA, ["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe_lite", "longcat_flash"]),
   ...reasonOf(MLA, ["minicpm3", "axk1", "mistral4", "dots3_note", "youtu"]),
@@ -48,7 +48,7 @@ function reasonOf(reason: string, modelTypes: readonly string[]): Record<string,
   return Object.fromEntries(modelTypes.map((modelType) => [modelType, reason]));
 }
 
-/** @param supported model types that are, among which one may have been meant */
+/** @param supported model types, for suggestions */
 export function refuseModelType(modelType: string, supported: readonly string[]): never {
   const reason = Object.hasOwn(UNSUPPORTED, modelType) ? UNSUPPORTED[modelType] : undefined;
   const why = reason === undefined ? suggestionOf(modelType, supported) : `: ${reason}. `;
@@ -58,7 +58,7 @@ export function refuseModelType(modelType: string, supported: readonly string[])
 }
 
 const SUGGESTIONS = 3;
-/** Longer names are compared no further: no model_type is as long. */
+/** Longer names are cut before they are compared: no model_type is so long. */
 const LONGEST_NAME = 64;
 
 function suggestionOf(modelType: string, supported: readonly string[]): string {
@@ -66,7 +66,7 @@ function suggestionOf(modelType: string, supported: readonly string[]): string {
   return near.length === 0 ? ". " : `. Did you mean ${near.map((name) => `"${name}"`).join(" or ")}? `;
 }
 
-/** Names that begin as the other does, or are a few characters from it; the nearest first. */
+/** Names with the same beginning, or with a few other characters; the nearest first. */
 function nearestNames(modelType: string, names: readonly string[]): string[] {
   const asked = modelType.toLowerCase().replaceAll(/[-.\s]/g, "_");
   if (asked === "" || asked.length > LONGEST_NAME) return [];
@@ -78,12 +78,12 @@ function nearestNames(modelType: string, names: readonly string[]): string[] {
     .map(({ name }) => name);
 }
 
-/** Whether one name is the other and one word more, such as `qwen3_moe` and `qwen3`. */
+/** Whether one name is the other plus a word, such as `qwen3_moe` and `qwen3`. */
 function isExtended(a: string, b: string): boolean {
   return a.startsWith(`${b}_`) || b.startsWith(`${a}_`);
 }
 
-/** Levenshtein's: characters to insert, delete or replace. */
+/** Levenshtein distance: characters to insert, delete or replace. */
 function editDistance(a: string, b: string): number {
   let above = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (const [row, character] of [...a].entries()) {

@@ -1,14 +1,13 @@
-// Where a weight's numbers are, as data: a tensor of the checkpoint, some of its rows, every n-th group of them, one of a
-// stack. What is multiplied is always a matrix of [outputs, inputs], however it is stored. Knows neither files nor graphs.
+// The location of a weight as data: a tensor of the checkpoint, some of its rows, every n-th group of rows, one matrix
+// of a stack. A weight is a matrix of [outputs, inputs], however it is stored. Knows no files and no graphs.
 
 export type WeightSource =
   | TensorSource
-  /** Outputs `start` to `end` of another: a byte range of the same file where outputs are stored first. */
+  /** Outputs `start` to `end` of another source: a byte range of the same file if outputs are stored first. */
   | { readonly kind: "rows"; readonly of: WeightSource; readonly start: number; readonly end: number }
   /**
-   * Outputs that lie in `groups` groups of one size: of each, those from `start` to `end`. The queries of a
-   * `query_key_value` that goes head by head are groups = heads, rows 0 to head_dim of 3 × head_dim; every second row is
-   * groups of two.
+   * Outputs in `groups` groups of equal size: those from `start` to `end` of each. The queries of a `query_key_value`
+   * that is stored head by head: groups = heads, rows 0 to head_dim of 3 × head_dim. Every second row: groups of two.
    */
   | {
       readonly kind: "interleaved";
@@ -18,40 +17,42 @@ export type WeightSource =
       readonly end: number;
     }
   /**
-   * One matrix of a stack of them: a byte range. The first axis counts them; or it has the rows of `count` matrices, one
-   * behind the other.
+   * One matrix of a stack: a byte range. The first axis is the matrix's number; or it has the rows of all `count`
+   * matrices, one after the other.
    */
   | { readonly kind: "expert"; readonly of: TensorSource; readonly index: number; readonly count?: number }
-  /** Tensors of one shape, a new axis before theirs: one for each head, where heads have weights of their own. */
+  /** Tensors of one shape stacked along a new first axis: one per head, where heads have their own weights. */
   | { readonly kind: "stacked"; readonly of: readonly [TensorSource, ...TensorSource[]] };
 
 export interface TensorSource {
   readonly kind: "tensor";
   readonly name: string;
-  /** As the checkpoint must have it: [outputs, inputs], [inputs, outputs], [outputs], or either with experts before it. */
+  /**
+   * Shape in the checkpoint: [outputs, inputs], [inputs, outputs], [outputs], or one of these after an axis of experts.
+   */
   readonly shape: readonly number[];
-  /** inputs-first is how GPT-2's Conv1D and some stacks of experts are stored. */
+  /** GPT-2's Conv1D and some stacks of experts are stored inputs-first. */
   readonly stored: "outputs-first" | "inputs-first";
 }
 
-/** A tensor of its own, outputs first. */
+/** A whole tensor, outputs first. */
 export function tensorSource(name: string, shape: readonly number[]): TensorSource {
   return { kind: "tensor", name, shape, stored: "outputs-first" };
 }
 
-/** The tensor of the checkpoint that a source is a part of; the first, where it is several. */
+/** The checkpoint's tensor that contains a source; the first if there are several. */
 export function storedTensor(source: WeightSource): TensorSource {
   if (source.kind === "tensor") return source;
   return source.kind === "stacked" ? source.of[0] : storedTensor(source.of);
 }
 
-/** Every tensor of the checkpoint that a source takes something from. */
+/** Every tensor of the checkpoint that a source reads. */
 export function storedTensors(source: WeightSource): readonly TensorSource[] {
   if (source.kind === "tensor") return [source];
   return source.kind === "stacked" ? source.of : storedTensors(source.of);
 }
 
-/** The shape of what a source gives: [outputs, inputs] or [outputs] if outputs are stored first. */
+/** The shape of a source: [outputs, inputs] or [outputs] if outputs are stored first. */
 export function shapeOf(source: WeightSource): readonly number[] {
   switch (source.kind) {
     case "tensor":
@@ -72,7 +73,7 @@ function shapeOfExpert({ of, count }: Extract<WeightSource, { kind: "expert" }>)
   return count === undefined ? rest : [first / count, ...rest];
 }
 
-/** Which axis of `shapeOf` the outputs are. */
+/** The axis of the outputs in `shapeOf`. */
 export function outputsAxis(source: WeightSource): 0 | 1 {
   return shapeOf(source).length > 1 && storedTensor(source).stored === "inputs-first" ? 1 : 0;
 }
@@ -82,7 +83,7 @@ function withOutputs(source: WeightSource, outputs: number): number[] {
   return shapeOf(source).map((size, index) => (index === axis ? outputs : size));
 }
 
-/** How many numbers a source gives. */
+/** The number of elements of a source. */
 export function elementsOf(source: WeightSource): number {
   return shapeOf(source).reduce((product, size) => product * size, 1);
 }

@@ -1,5 +1,5 @@
-// Which file of the result holds what: weight shards as they are, one small shard with the scales, and an index that
-// names them all. Pure; touches no disk.
+// The files of the result: weight shards as they are, one small shard with the scales, and an index of all. Pure;
+// touches no disk.
 
 import { OutputExistsError, UnsupportedModelError } from "../errors.js";
 import type { Checkpoint, Shard } from "./open-checkpoint.js";
@@ -7,13 +7,13 @@ import type { Float32Tensor } from "./safetensors-writer.js";
 import { holdsOnlyScales, isScaleName } from "./scale-names.js";
 
 export interface OutputLayout {
-  /** Weight shards and what they are called in the result. */
+  /** Weight shards and their names in the result. */
   readonly weights: readonly { readonly shard: Shard; readonly name: string }[];
   readonly scalesFile: string;
   readonly indexText: string;
 }
 
-/** Shards that hold nothing but scales of an earlier run. */
+/** Shards with nothing but scales of an earlier run. */
 export function scaleShards(checkpoint: Checkpoint): Shard[] {
   return checkpoint.shards.filter(({ header }) => holdsOnlyScales(header));
 }
@@ -28,9 +28,9 @@ export function refuseExistingScales(checkpoint: Checkpoint): void {
 }
 
 /**
- * Lays out the result. A single file becomes the first of two shards: beside an index, transformers would read a file
- * called model.safetensors alone.
- * @throws UnsupportedModelError when scales lie among the weights: taking them out would mean rewriting the shard
+ * Lays out the result. A single file becomes the first of two shards, because beside an index transformers would read
+ * only model.safetensors.
+ * @throws UnsupportedModelError when scales are stored among weights: removing them would mean rewriting the shard
  */
 export function layOutCheckpoint(checkpoint: Checkpoint, scales: readonly Float32Tensor[]): OutputLayout {
   const replaced = scaleShards(checkpoint);

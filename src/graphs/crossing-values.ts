@@ -1,5 +1,5 @@
-// The values that cross into a segment's graph and out of it: hidden states, or token ids at the first part, and what layers
-// read of earlier ones. Knows no memory and no session.
+// The inputs and outputs of a segment's graph: hidden states (token ids in the first segment), and what layers read
+// from earlier ones. Knows no memory and no session.
 
 import type { Decoder, LearnedPositions } from "../architectures/description.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
@@ -20,13 +20,14 @@ import {
 } from "./segment-parts.js";
 import { cast } from "./weights.js";
 
-/** Name of the input that the first part takes. */
+/** Name of the first segment's input. */
 export const TOKEN_IDS = "token_ids"; // int64 [batch, tokens]
 
 /** Hidden states of tokens. @param ids int64 [batch, tokens] */
 export function embed(context: GraphContext, { embedding }: Decoder, ids: Value): Value {
   const { builder, weights, arithmetic } = context;
-  // Rows are gathered as stored, then cast: the table, often the largest tensor, is never held in another type.
+  // Rows are gathered as stored and cast after that: the table, often the largest tensor, is never held in another
+  // type.
   const rows = builder.op("Gather", [weights.stored(embedding.weight), ids]);
   const computed = cast(builder, rows, weights.storedType(embedding.weight), arithmetic.elementType);
   const scaled = multiplied(context, computed, embedding.multiplier);
@@ -35,7 +36,7 @@ export function embed(context: GraphContext, { embedding }: Decoder, ids: Value)
   return embedding.norm === undefined ? placed : norm(context, embedding.norm, placed);
 }
 
-/** Of as many tokens as the longest prompt has, from the first on: a step behind others has no place for them. */
+/** Position embeddings of the first tokens, as many as the longest prompt has. Decode steps do not support them. */
 function positionsOf(
   { builder, weights, arithmetic }: GraphContext,
   { weight, offset }: LearnedPositions,
@@ -51,9 +52,9 @@ export function tokenIdsInput(builder: GraphBuilder): Value {
   return builder.input(TOKEN_IDS, "int64", ["batch", "tokens"]);
 }
 
-/** What parts of a decoder read that is not of the layer before. */
+/** What parts of a decoder read from elsewhere than the layer before. */
 export class CrossingValues {
-  /** What the first of the parts reads. [batch, tokens, streams × hidden] */
+  /** The input of the first part. [batch, tokens, streams × hidden] */
   readonly hidden: Value;
   readonly #context: GraphContext;
   readonly #decoder: Decoder;
@@ -85,7 +86,7 @@ export class CrossingValues {
     return this.#valueOf({ kind: "per-layer-input", layer });
   }
 
-  /** What is read of a layer's cache. */
+  /** K and V as read from a layer's cache. */
   cached(layer: number): KeysAndValues {
     return {
       key: this.#valueOf({ kind: "cached", layer, side: "k" }),

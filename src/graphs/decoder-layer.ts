@@ -1,5 +1,5 @@
-// The residual structure of a layer, whatever its branches hold: norms before and behind blocks, blocks side by side,
-// multipliers, and the stream past all of it. Knows neither segments nor steps nor caches.
+// The residual structure of a layer: norms before and after blocks, parallel blocks, multipliers, and the sums. Does
+// not know segments, steps or caches.
 
 import type { Attention, Block, LowRank, Norm, SharedAttention } from "../architectures/blocks.js";
 import type { Branch, DecoderLayer, Residual } from "../architectures/description.js";
@@ -9,21 +9,24 @@ import { feedForward, type GraphContext, linear, perLayerInput } from "./blocks.
 import { norm, normOfSum } from "./norm.js";
 import { cast } from "./weights.js";
 
-/** Hidden states between two residuals: what the last one adds is kept apart until a norm reads the sum. */
+/**
+ * Hidden states between two residuals. The last addend is kept apart until a norm reads the sum, so that both can be
+ * fused.
+ */
 export interface ResidualStream {
   readonly hidden: Value; // [batch, tokens, hidden]
   readonly addend?: Value; // [batch, tokens, hidden]
 }
 
-/** How the blocks are recorded that need more than their input. Each gives [batch, tokens, hidden]. */
+/** Records the blocks that need more than their input. Each gives [batch, tokens, hidden]. */
 export interface BlockRecorder {
-  /** Attention, which differs by what its cache is. */
+  /** Attention; it depends on what the cache is. */
   readonly attention: (block: Attention, x: Value) => Value;
-  /** Experts, which leave padding out and may count what they compute. */
+  /** Experts; they skip padding and may count their tokens. */
   readonly experts: (block: Experts, x: Value) => Value;
-  /** Attention over the cache of an earlier layer. Absent: not to be had here. */
+  /** Attention over the cache of an earlier layer. Absent where it is not supported. */
   readonly sharedAttention?: (block: SharedAttention, x: Value) => Value;
-  /** What the embeddings per layer say. [batch, tokens, size] Absent: not to be had here. */
+  /** The per-layer embeddings. [batch, tokens, size] Absent where they are not supported. */
   readonly perLayerInput?: (layer: number) => Value;
 }
 
@@ -76,7 +79,7 @@ function recordResidual(
   return { hidden: builder.op("Mul", [sum, context.weights.as(context.arithmetic.elementType, scale)]) };
 }
 
-/** multiplier · postNorm(block(x)) @param x what the branch's norm has given */
+/** multiplier · postNorm(block(x)) @param x the output of the branch's norm */
 export function recordBranch(
   context: GraphContext,
   { block, postNorm, multiplier }: Branch,
@@ -93,7 +96,10 @@ function lowRank(context: GraphContext, { left, right, norm: description }: LowR
   return context.builder.op("Add", [x, norm(context, description, y)]);
 }
 
-/** What the branches of a residual read. The first norm is fused with the sum before it; a norm of two branches is one. */
+/**
+ * The inputs of a residual's branches. The first norm is fused with the sum before it; a norm that two branches share
+ * is recorded once.
+ */
 class BranchInputs {
   readonly #context: GraphContext;
   readonly #normed = new Map<string, Value>();
@@ -129,8 +135,8 @@ class BranchInputs {
 }
 
 /**
- * What a layer's attention reads, all before it recorded, nothing behind it: of the last layer with a cache nothing else is
- * needed.
+ * The input of a layer's attention, with everything before it recorded and nothing after it: nothing else of the last
+ * layer with a cache is needed.
  */
 export function attentionInput(
   context: GraphContext,
@@ -154,12 +160,12 @@ function writesCache({ block }: Branch): boolean {
   return block.kind === "attention";
 }
 
-/** The hidden states behind the last residual. [batch, tokens, hidden] */
+/** The hidden states after the last residual. [batch, tokens, hidden] */
 export function sumOfStream({ builder }: GraphContext, { hidden, addend }: ResidualStream): Value {
   return addend === undefined ? hidden : builder.op("Add", [hidden, addend]);
 }
 
-/** x times a number, in the type that is computed in. */
+/** x times a number, in the graph's type. */
 export function multiplied({ builder, arithmetic }: GraphContext, x: Value, by: number | undefined): Value {
   if (by === undefined || by === 1) return x;
   return builder.op("Mul", [x, cast(builder, builder.float32(by), "float32", arithmetic.elementType)]);

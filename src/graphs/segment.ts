@@ -1,5 +1,5 @@
-// The graph of a segment: consecutive parts of a decoder that are in memory together. Hidden states come in (or token
-// ids, at the first part) and go out; the ranges of K and V of each cache come out beside them.
+// The graph of a segment: consecutive parts of a decoder that are in memory together. Takes hidden states (the first
+// segment: token ids); gives hidden states and the ranges of K and V of each cache.
 
 import type { Attention } from "../architectures/blocks.js";
 import { requireAttention } from "../architectures/cache-sites.js";
@@ -49,11 +49,11 @@ export const SEGMENT_VALUES = {
   ...COUNT_VALUES,
   tokenIds: TOKEN_IDS, // int64 [batch, tokens]
   mask: "mask", // [batch, tokens, 1]
-  /** The tables of the decoder's first rotation; those of others carry their number. */
+  /** The tables of the decoder's first rotation; names of the others end in their number. */
   cos: "cos", // [tokens, dimensions / 2]
   sin: "sin", // [tokens, dimensions / 2]
   rotation: (table: "cos" | "sin", rope: number) => (rope === 0 ? table : `${table}_${rope}`),
-  /** Which rounding each cache of the segment has. */
+  /** The number of the rounding for each cache of the segment. */
   roundings: "roundings", // int32 [caches of the segment]
   absmax: (side: Side, layer: number) => `absmax_${side}_${layer}`, // [batch, kv_heads]
   sumOfSquares: (side: Side, layer: number) => `sum_of_squares_${side}_${layer}`, // [batch]
@@ -64,8 +64,7 @@ export const SEGMENT_VALUES = {
 
 /**
  * Builds the graph of consecutive parts of a decoder.
- * @param options.roundings what caches may keep of K and V; without it they keep everything, and nothing is said of
- * losses
+ * @param options.roundings of the caches; without it they keep everything, and no losses are given
  */
 export function buildSegment(
   decoder: Decoder,
@@ -140,7 +139,7 @@ export function buildSegment(
   return builder.finish();
 }
 
-/** Layers whose caches others read, in these parts or later. */
+/** Layers whose caches other layers read, in these parts or later. */
 function sharedCaches(parts: readonly SegmentPart[], gives: readonly CrossingValue[]): ReadonlySet<number> {
   const readers = parts.flatMap((part) => (part.kind === "embedding" ? [] : blocksOf(part.layer)));
   const within = readers.flatMap((block) => (block.kind === "shared-attention" ? [block.cacheOf] : []));
@@ -162,7 +161,7 @@ function recordLayer(
 export interface SegmentOptions {
   readonly roundings?: readonly CacheRounding[] | undefined;
   readonly arithmetic?: Arithmetic | undefined;
-  /** What later segments read beside hidden states. */
+  /** The values for later segments, beside hidden states. */
   readonly gives?: readonly CrossingValue[] | undefined;
 }
 
@@ -177,7 +176,7 @@ function batchInputs({ builder, arithmetic }: GraphContext, decoder: Decoder): B
   };
 }
 
-/** Declares the tables of every rotation. @param rows positions that the tables have */
+/** Declares the tables of every rotation. @param rows number of positions in the tables */
 export function rotationInputs(
   { ropes }: Decoder,
   floats: (name: string, shape: readonly (number | string)[]) => Value,
@@ -189,7 +188,7 @@ export function rotationInputs(
   });
 }
 
-/** Puts K and V through the chosen rounding and gives out what that lost. */
+/** Rounds K and V as chosen and makes the losses outputs. */
 function readThroughCache(
   { builder, arithmetic: { elementType } }: GraphContext,
   roundings: readonly CacheRounding[],

@@ -1,5 +1,5 @@
-// Tries out a provider's attention before a run: ONNX Runtime's operator gives wrong values on some devices, without an
-// error. What differs from the CPU is not used. Knows nothing of weights and prompts.
+// Tests a provider's attention before a run: ONNX Runtime's operator gives wrong values on some devices, without an
+// error. An operator that differs from the CPU is not used. Knows nothing of weights and prompts.
 
 import { valueDimOf } from "../architectures/blocks.js";
 import { blocksOf, type Decoder } from "../architectures/description.js";
@@ -14,24 +14,24 @@ import { countInputs } from "./batch-inputs.js";
 import type { ComputePlan } from "./compute-plan.js";
 
 export interface CheckedPlan {
-  /** The plan, with attention written out where the operator is wrong. */
+  /** The plan, with unfused attention where the operator is wrong. */
   readonly plan: ComputePlan;
   readonly warnings: readonly string[];
 }
 
-/** Attention over a few prompts: their lengths. Kernels differ by how many there are, and by what the width divides by. */
+/** Lengths of a few prompts. Kernels depend on the number of prompts and on the divisors of the width. */
 export type TrialBatch = readonly number[];
 
 const TRIAL_BATCHES: readonly TrialBatch[] = [[131], [96, 41]];
 const SHORTEST_TRIAL = Math.min(...TRIAL_BATCHES.map((lengths) => Math.max(...lengths)));
 
 /**
- * What rounding explains, where values are up to 1 and scores up to about 6. Summing up in float16 throughout is off by up
- * to 0.007 (head_dim 256), kernels of float32 by 1e-6; one that passes over keys, by 0.2 and more.
+ * Largest difference that rounding explains, for values up to 1 and scores up to about 6. Sums in float16 are off by up
+ * to 0.007 (head_dim 256), float32 kernels by 1e-6; a kernel that skips keys, by 0.2 and more.
  */
 const TOLERANCES: Readonly<Record<ComputeType, number>> = { float32: 1e-3, float16: 0.03, bfloat16: 0.1 };
 
-/** Runs attention of a shape over batches: what comes out, by batch. */
+/** Runs attention of one shape over batches and returns the outputs. */
 export type RunAttention = (
   provider: ProviderName,
   arithmetic: Arithmetic,
@@ -40,8 +40,8 @@ export type RunAttention = (
 ) => Promise<readonly Float32Array[]>; // [batches][prompts × width × heads × head_dim]
 
 /**
- * The plan to compute with. Providers whose attention is known are not tried out.
- * @throws ProviderError when attention is wrong however it is computed, and when it cannot be tried out
+ * Tests attention and returns the plan to compute with. Providers whose attention is known to be right are not tested.
+ * @throws ProviderError when unfused attention is wrong, too, or when attention cannot be tested
  */
 export async function checkAttention(
   plan: ComputePlan,
@@ -69,7 +69,7 @@ export async function checkAttention(
   }
   if (worst === undefined) return { plan, warnings: [] };
   const warning = `ONNX Runtime's attention operator gives wrong values on this device (${provider}, ${offBy(worst, tolerance)}): attention was computed as matrix products instead, which gave right ones.`;
-  // Scores take memory that the operator does not.
+  // Unfused attention needs memory for scores.
   const segmentBytes = Math.ceil(plan.segmentBytes / 2);
   const layerBytes = Math.ceil(plan.layerBytes / 2);
   return { plan: { ...plan, arithmetic: writtenOut, segmentBytes, layerBytes }, warnings: [warning] };
@@ -80,8 +80,8 @@ function offBy(error: number, tolerance: number): string {
 }
 
 /**
- * Every kind of attention of the model, once. One with a window is two: where prompts are shorter than it, operators take
- * the kernel that knows no window. Windows are cut so that they hide something of the shortest trial.
+ * Every kind of attention of the model, once. Attention with a window is tested twice: for prompts shorter than the
+ * window, operators use the kernel without one. Windows are shortened so that they matter in the shortest test.
  */
 function shapesToTry({ layers }: Decoder): AttentionShape[] {
   const shapes = layers.flatMap(blocksOf).flatMap((block): AttentionShape[] => {
@@ -99,7 +99,7 @@ function shapesToTry({ layers }: Decoder): AttentionShape[] {
   return [...new Map(shapes.map((shape) => [JSON.stringify(shape), shape])).values()];
 }
 
-/** Largest difference at the tokens of prompts; infinite when one is not a number. */
+/** Largest difference at the prompts' tokens; infinite when one is NaN. */
 function largestError(
   shape: AttentionShape,
   found: readonly Float32Array[],
@@ -137,7 +137,10 @@ export const runAttention: RunAttention = async (provider, arithmetic, shape, ba
   }
 };
 
-/** Of queries and keys: scores then spread by 4/3 whatever head_dim is, so that some tokens count much more than others. */
+/**
+ * Factor on queries and keys. The standard deviation of scores is 4/3 for any head_dim, so that some tokens count much
+ * more than others.
+ */
 const SHARPNESS = 2;
 
 function trialInputs(shape: AttentionShape, lengths: TrialBatch): NamedTensors {

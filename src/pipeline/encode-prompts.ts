@@ -1,4 +1,4 @@
-// From prompts to the token ids of a run: chosen, rendered, tokenized, cut. Joins prompts to a checkpoint's vocabulary.
+// From prompts to the token ids of a run: selected, rendered, tokenized, cut. Checks ids against the vocabulary.
 
 import { CheckpointError, PromptDataError } from "../errors.js";
 import { type Prompt, textOfMessage } from "../prompts/prompt-rows.js";
@@ -6,18 +6,18 @@ import { selectSamples } from "../prompts/select-prompts.js";
 import { TextsHash } from "./texts-hash.js";
 import type { TokenizerProcess } from "./tokenizer-process.js";
 
-/** What of a tokenizer encoding needs. */
+/** The part of a tokenizer that encoding needs. */
 export type PromptEncoder = Pick<TokenizerProcess, "encode">;
 
-/** Days of computing on the fastest device, and a gigabyte of ids; a few hundred thousand are a large calibration. */
+/** It would take days on the fastest device, and a gigabyte for ids. A few hundred thousand are a large calibration. */
 const MAX_TOKENS = 2 ** 27;
 
 export interface EncodedPrompts {
-  /** Of the texts as the model sees them, in calibration order. */
+  /** Hash of the texts as the model sees them, in calibration order. */
   readonly textsSha256: string;
   readonly tokenIds: readonly (readonly number[])[]; // [prompts][tokens]
   readonly tokens: number;
-  /** Prompts that were longer than the limit. */
+  /** Number of prompts that were longer than the limit. */
   readonly truncated: number;
 }
 
@@ -29,7 +29,7 @@ export interface EncodeOptions {
 }
 
 /**
- * Encodes the chosen prompts in calibration order. Prompts without tokens are passed over.
+ * Encodes the selected prompts in calibration order. Skips prompts without tokens.
  * @throws PromptDataError when nothing is left, CheckpointError when an id is outside the embedding
  */
 export async function encodePrompts(
@@ -63,8 +63,8 @@ function tooManyTokens(source: string): PromptDataError {
 }
 
 /**
- * Encodes prompts whole and cuts them into windows of `sequenceLength` tokens; what is left of a prompt is a shorter
- * window. Windows of one token predict nothing and are passed over.
+ * Encodes whole prompts and cuts them into windows of `sequenceLength` tokens; the rest of a prompt is a shorter
+ * window. Skips windows of one token, which predict nothing.
  * @throws PromptDataError when nothing is left, CheckpointError when an id is outside the embedding
  */
 export async function encodeWindows(
@@ -87,16 +87,16 @@ export async function encodeWindows(
   return predicting;
 }
 
-/** A prompt for a model to go on. */
+/** A prompt for the model to continue. */
 export interface OpenPrompt {
-  /** What the user said last, or the text. */
+  /** The user's last message, or the text. */
   readonly shown: string;
   readonly ids: readonly number[];
 }
 
 /**
- * Encodes prompts for answers: after messages, the assistant's turn begins; text goes on as it is. Turns of the assistant
- * that stand last are what shall be generated, so they are left out.
+ * Encodes prompts for answers: after messages, the assistant's turn begins; text is continued as it is. Final turns of
+ * the assistant are left out, because they are to be generated.
  * @throws PromptDataError when a prompt has nothing to answer, CheckpointError when an id is outside the embedding
  */
 export async function encodeOpenPrompts(

@@ -1,6 +1,6 @@
-// The part of a verification that generates: prompts in, texts through a 16-bit and an FP8 cache out, where they part, and
-// what the caches store. The computing runs in its own process; here is what needs texts and the checkpoint's files, and
-// the choice between two ways to store a cache.
+// The part of a verification that generates: gives texts through a 16-bit and an FP8 cache, where they differ, and what
+// the caches store. Computing runs in its own process; here are the texts, the checkpoint's files, and the choice of
+// the generator.
 
 import { blockWithoutStep } from "../architectures/block-facts.js";
 import type { Decoder, ModelEnd } from "../architectures/description.js";
@@ -36,7 +36,7 @@ export interface GenerationOptions {
    */
   readonly data?: string | undefined;
   /**
-   * Tokens that follow a prompt at most, 1 or more.
+   * Largest number of tokens of an answer, 1 or more.
    * @defaultValue `64`
    */
   readonly maxNewTokens?: number | undefined;
@@ -46,19 +46,19 @@ interface GenerationFacts {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly end: ModelEnd;
-  /** For the texts, when they are there: it would hold memory until then. */
+  /** Starts a tokenizer to decode the texts at the end, so that it takes no memory until then. */
   readonly startTokenizer: () => Pick<TokenizerProcess, "decode" | "stop">;
   readonly rounding: ArmRoundings;
-  /** Which arms' caches texts are generated through. */
+  /** The arms whose caches texts are generated through. */
   readonly caches: { readonly bits16: ArmName; readonly fp8: ArmName };
   readonly devices: readonly number[] | undefined;
-  /** Bytes: of weights on the CPU, of all that is on a device elsewhere; by default, as many as are free. */
+  /** Limit in bytes of weights on the CPU, or of everything on a device; default: what is free. */
   readonly memory: number | undefined;
   readonly options: GenerationOptions;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** All that is known before anything is computed. */
+/** Everything that is known before computing. */
 export interface PreparedGeneration {
   readonly facts: GenerationFacts;
   readonly prompts: readonly OpenPrompt[];
@@ -66,14 +66,14 @@ export interface PreparedGeneration {
 }
 
 /**
- * Weights of a session on the CPU, in bytes. Few sessions, because each brings threads of its own; but while one opens, its
- * weights are in memory as stored beside what they become.
+ * Bytes of weights of a session on the CPU. Few sessions are better, because each has its own threads; but while a
+ * session opens, its weights are in memory twice, as stored and converted.
  */
 const SESSION_BYTES = 2 ** 30;
 
 /**
- * Reads and encodes the prompts, and makes sure that the model fits.
- * @param provider that will evaluate, if nothing is in its way
+ * Reads and encodes the prompts, and checks that the model fits.
+ * @param provider that will evaluate, unless it fails
  * @throws UsageError, PromptDataError, CheckpointError; ProviderError when memory is short
  */
 export async function prepareGeneration(
@@ -95,7 +95,7 @@ export async function prepareGeneration(
       "--generate: this model has learned positions, which are not computed token by token yet: leave out --generate",
     );
   }
-  // Where another device evaluates, the limit is that device's, and the texts are generated here.
+  // If another device evaluates, the limit is for that device, and texts are generated on the CPU.
   const limit = provider === "cpu" ? facts.memory : undefined;
   if (provider === "cuda") await requireRoomOnDevice(facts);
   else requireMemoryForModel(checkpoint, decoder, limit);
@@ -105,17 +105,17 @@ export async function prepareGeneration(
     ...{ checkpoint, decoder, end, maxNewTokens },
     prompts: prompts.map(({ ids }) => ids),
     endIds: await readEndTokens(checkpoint),
-    // FP8 first: where the operator cannot keep it, that shows before the other cache has cost any time.
+    // FP8 first: if the operator cannot keep it, that shows before the other cache takes any time.
     caches: [caches.fp8, caches.bits16].map((arm) => codedRounding(rounding.roundings[rounding.indexOf(arm)])),
   };
   return { facts, prompts, request };
 }
 
-/** Finds out before the arms are evaluated, where that can be known. @throws UsageError, ProviderError */
+/** Checks the device before the arms are evaluated, as far as possible. @throws UsageError, ProviderError */
 async function requireRoomOnDevice({ devices, checkpoint, decoder, memory, signal }: GenerationFacts): Promise<void> {
   const request = { provider: "cuda", devices, checkpoint, decoder, memory, signal } as const;
   const planned = await planOnDevices(request).catch((error: unknown) => {
-    // That there is no device counts when it is to evaluate: another provider may then take its place.
+    // A missing device shows again in the evaluation, where another provider may replace it.
     if (error instanceof ProviderError) return undefined;
     throw error;
   });
@@ -126,7 +126,7 @@ async function requireRoomOnDevice({ devices, checkpoint, decoder, memory, signa
 
 export interface GeneratedByBestWay {
   readonly generation: GenerationResult;
-  /** Why it is not the way that was to be expected. */
+  /** Why it is not the expected way. */
   readonly warnings: readonly string[];
 }
 
@@ -134,14 +134,14 @@ interface Callbacks extends Pick<GenerateRequest, "signal"> {
   readonly onProgress: (progress: GenerateProgress) => void;
 }
 
-/** What the arms were evaluated with: texts are generated likewise. */
+/** The arithmetic with which the arms were evaluated; texts are generated with the same. */
 export interface EvaluatedWith {
   readonly provider: ProviderName;
   readonly computedIn: readonly ComputeType[];
 }
 
 /**
- * On CUDA through the attention operator's own cache, where it has one that fits; else, and elsewhere, through codes.
+ * On CUDA through the attention operator's own cache, if it supports this one; otherwise through codes.
  * @throws CheckpointError, ProviderError, InterruptedError
  */
 export async function generateThroughCaches(
@@ -170,7 +170,7 @@ export async function generateThroughCaches(
   };
 }
 
-/** What was too narrow for held-out text is not tried again on prompts. */
+/** An arithmetic that was too narrow for the held-out text is not tried again on prompts. */
 function arithmeticThatHeld({ checkpoint, decoder }: GenerationFacts, computedIn: readonly ComputeType[]): Arithmetic {
   const { arithmetic } = planCompute({ provider: "cuda", checkpoint, decoder });
   const hasHeld = computedIn.every((type) => type === arithmetic.elementType);
@@ -210,8 +210,8 @@ async function decodeTexts(
 }
 
 /**
- * A process that generates on a GPU of CUDA. WebGPU, CoreML and DirectML are not asked to: a step brings them so little work
- * that the processor is as fast.
+ * A process that generates on CUDA. WebGPU, CoreML and DirectML are not used: a step has so little work that the CPU is
+ * as fast.
  * @throws ProviderError when the device has no room for the model
  */
 async function startOnDevice(
@@ -265,7 +265,7 @@ function describeGeneration(
   };
 }
 
-/** Counted from 1. Where one list ends and the other goes on, they differ, too. */
+/** The first position that differs, from 1. If one list is longer, the lists differ after the end of the other. */
 function firstDifference(a: readonly number[], b: readonly number[]): number | undefined {
   const length = Math.max(a.length, b.length);
   for (let index = 0; index < length; index++) if (a[index] !== b[index]) return index + 1;

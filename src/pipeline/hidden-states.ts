@@ -1,6 +1,6 @@
-// The hidden states of every batch between two segments, or another value that crosses, in one block of memory. Outputs are written into a second
-// buffer and copied back: memory that is allocated for each batch would lie scattered among the weights of the segments
-// that come and go, and keep the process from giving theirs back.
+// The hidden states of every batch between two segments, or another value that crosses, in one block of memory. Outputs
+// are written into a second buffer and copied back. Memory that is allocated per batch would be scattered among the
+// weights of segments and keep their memory from being returned to the system.
 
 import { HIDDEN_VALUES, type HiddenType, namesOfCrossing } from "../graphs/hidden-states.js";
 import { decodeBits16 } from "../numerics/bits16.js";
@@ -16,15 +16,15 @@ export class HiddenStates {
   readonly #offsets: readonly number[]; // of each batch, in tokens
   readonly #states: States;
   readonly #next: States;
-  /** Of float16 alone: what the states of each token are divided by. */
+  /** Only with float16: the divisor of each token's states. */
   readonly #scales: Float32Array;
   readonly #nextScales: Float32Array;
   readonly #isWrittenOnce: boolean;
   readonly #places = new Map<number, { readonly batch: number; readonly row: number }>();
 
   /**
-   * @param name of the value, if it is another than hidden states
-   * @param isWrittenOnce whether no segment that writes it reads it: then it is written where it stays
+   * @param name of the value, if it is not the hidden states
+   * @param isWrittenOnce whether no segment both reads and writes it: then it needs no second buffer
    */
   constructor(
     batches: readonly Batch[],
@@ -54,14 +54,14 @@ export class HiddenStates {
     this.#nextScales = new Float32Array(type === "float32" ? 0 : largest);
   }
 
-  /** What a segment reads, by the names of its graph. */
+  /** A segment's inputs, by the names of its graph. */
   current(batch: number): NamedTensors {
     const { hidden, hiddenScale } = this.#names;
     const offset = this.#offsets[batch] ?? 0;
     return this.#tensors(batch, hidden, this.#states, hiddenScale, this.#scales, offset);
   }
 
-  /** Where a segment writes. */
+  /** The memory for a segment's outputs. */
   next(batch: number): NamedTensors {
     const { nextHidden, nextHiddenScale } = this.#names;
     if (this.#isWrittenOnce) {
@@ -71,7 +71,7 @@ export class HiddenStates {
     return this.#tensors(batch, nextHidden, this.#next, nextHiddenScale, this.#nextScales, 0);
   }
 
-  /** Makes what was written the batch's current states. */
+  /** Makes the outputs the batch's current states. */
   advance(batch: number): void {
     if (this.#isWrittenOnce) return;
     const offset = this.#offsets[batch] ?? 0;

@@ -1,5 +1,5 @@
-// Brings what a provider needs and the npm package lacks: today the libraries of CUDA. Decides whether there is something
-// to do, and says whether the result can be loaded. How the libraries come is runtime/cuda-libraries.
+// Installs what a provider needs beyond the npm package: at present CUDA's libraries. Decides whether there is
+// something to do, and checks whether the result can be loaded. runtime/cuda-libraries downloads them.
 
 import { dirname } from "node:path";
 import { ProviderError } from "../errors.js";
@@ -29,14 +29,14 @@ export interface InstallProgress {
 
 export interface InstalledProvider {
   readonly folder: string;
-  /** None when they were there already. */
+  /** Empty when they were already installed. */
   readonly libraries: readonly CudaLibrary[];
   /** Why the system's loader refuses the library, in its words; undefined when it loads. */
   readonly loadFailure: string | undefined;
 }
 
 /**
- * Installs the libraries of CUDA into the package onnxruntime-node, wherever that is.
+ * Installs CUDA's libraries into the package onnxruntime-node.
  * @throws ProviderError when this platform has no CUDA, or the download fails
  * @throws OutputWriteError when the package's folder cannot be written
  * @throws InterruptedError

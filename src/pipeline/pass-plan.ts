@@ -1,5 +1,5 @@
-// What a forward pass consists of: the batches that are this process's, and the segments that each of them runs through.
-// Knows nothing of what is measured on the way.
+// The plan of a forward pass: the batches of this process, and the segments that each of them runs through. Knows
+// nothing of what is measured.
 
 import type { Decoder } from "../architectures/description.js";
 import { ropeRegimes } from "../architectures/rope.js";
@@ -15,20 +15,20 @@ export interface PassRequest {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly plan: ComputePlan;
-  /** Which part of the batches is run, when several processes share them. */
+  /** The share of the batches, when several processes share them. */
   readonly share?: BatchShare | undefined;
 }
 
 export interface Pass {
   readonly batches: readonly Batch[];
-  /** None where there is no batch to open them for. */
+  /** Empty when there is no batch. */
   readonly segments: readonly Segment[];
 }
 
 /**
  * Plans a pass.
  * @param tokenIds of all prompts, [prompts][tokens]
- * @param lastLayer whether everything is needed, or nothing behind the last K and V
+ * @param lastLayer whether all layers are needed whole, or nothing after the last K and V
  */
 export function planPass(
   { checkpoint, decoder, plan, share }: PassRequest,
@@ -44,7 +44,7 @@ export function planPass(
   return { batches, segments };
 }
 
-/** @throws PromptDataError for a prompt that has more tokens than the model has learned positions */
+/** @throws PromptDataError for a prompt with more tokens than the model has learned positions */
 function requirePositions({ embedding }: Decoder, tokenIds: readonly (readonly number[])[]): void {
   const most = embedding.positions?.tokens ?? Number.POSITIVE_INFINITY;
   const longest = tokenIds.reduce((length, ids) => Math.max(length, ids.length), 0);

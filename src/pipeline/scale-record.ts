@@ -1,5 +1,5 @@
-// Reads kv_scales.json, the record that a calibration leaves beside its scales, and writes it anew for converted ones. The
-// record may come from anywhere: what is not as expected makes it no record. What cannot be read at all is an error.
+// Reads kv_scales.json, the record of a calibration, and rewrites it for converted scales. The record may come from
+// anywhere: one that is not as expected counts as no record. One that cannot be read at all is an error.
 
 import { join } from "node:path";
 import { isObject, parseJson } from "../checkpoint/json-text.js";
@@ -17,7 +17,7 @@ export interface RecordedLayer {
   readonly k_scale?: number;
   readonly v_scale?: number;
   readonly kv_scale?: number;
-  /** Absent in the record of scales that were converted without one. */
+  /** Absent when scales were converted without a record. */
   readonly k_absmax?: number;
   readonly v_absmax?: number;
 }
@@ -26,15 +26,15 @@ export interface ScaleRecord {
   readonly dtype: Float8Name;
   readonly headroom: number | undefined;
   readonly layers: readonly RecordedLayer[];
-  /** All that the record says of the scales, for the next one. */
+  /** The record's keys about the scales, for the next record. */
   readonly json: Json;
 }
 
 type Json = Readonly<Record<string, unknown>>;
 
 /**
- * The record beside a checkpoint; undefined when there is none, or none that this program wrote.
- * @throws CheckpointError when there is a file of that name that cannot be read as JSON
+ * The record beside a checkpoint; undefined when there is none, or when another program wrote it.
+ * @throws CheckpointError when the file cannot be read as JSON
  */
 export async function readScaleRecord(folder: string): Promise<ScaleRecord | undefined> {
   const path = join(folder, RECORD_FILE);
@@ -49,7 +49,7 @@ function parseScaleRecord(json: unknown): ScaleRecord | undefined {
   return { dtype: json.dtype, headroom, layers: json.layers, json: withoutFiles(json) };
 }
 
-/** Text of kv_scales.json and metadata of the scales' shard. @param earlier what is known of the calibration */
+/** Text of kv_scales.json and metadata of the scales' shard. @param earlier the record of the calibration */
 export function convertedRecord(
   earlier: ScaleRecord | undefined,
   { format, dtype }: { readonly format: OutputFormatName; readonly dtype: Float8Name },

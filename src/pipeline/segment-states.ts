@@ -1,5 +1,5 @@
-// All that waits between two segments, of every batch: hidden states, and beside them what layers further on read of earlier
-// ones. Knows no session.
+// All values between two segments, of every batch: hidden states, and values that later layers read from earlier ones.
+// Knows no session.
 
 import type { Decoder } from "../architectures/description.js";
 import type { HiddenType } from "../graphs/hidden-states.js";
@@ -18,7 +18,7 @@ import type { Segment } from "./segment-plan.js";
 
 const EXPERT_SUM = nameOfCrossing({ kind: "expert-sum" });
 
-/** What every block of memory is made for. */
+/** The batches that every block of memory is made for. */
 interface Memory {
   readonly decoder: Decoder;
   readonly batches: readonly Batch[];
@@ -35,7 +35,7 @@ type Crossing = Pick<Segment, "parts" | "reads" | "gives" | "readLater">;
 export class SegmentStates {
   readonly hidden: HiddenStates;
   readonly #memory: Memory;
-  /** By name. Most are written once: states that part later share what was written before. */
+  /** By name. Most are written once: states that diverge later share what was written before. */
   readonly #carried: ReadonlyMap<string, HiddenStates>;
 
   private constructor(memory: Memory, hidden: HiddenStates, carried: ReadonlyMap<string, HiddenStates>) {
@@ -44,7 +44,7 @@ export class SegmentStates {
     this.#carried = carried;
   }
 
-  /** @param holds values that are there already; zeros */
+  /** @param holds values that exist already; zeros */
   static of(
     decoder: Decoder,
     batches: readonly Batch[],
@@ -57,8 +57,9 @@ export class SegmentStates {
   }
 
   /**
-   * What a segment writes: over these hidden states, unless they are needed once more or of another width.
-   * @param isNeededLater whether others start from these states, too
+   * The states that a segment writes: these hidden states are overwritten, unless they are needed again or have another
+   * width.
+   * @param isNeededLater whether others also start from these states
    */
   behind({ parts, gives, readLater }: Crossing, isNeededLater = false): SegmentStates {
     const { decoder, batches, type } = this.#memory;
@@ -66,7 +67,7 @@ export class SegmentStates {
     const isOther = isNeededLater || width !== hiddenWidth(decoder);
     const hidden = isOther && givesHidden(parts) ? new HiddenStates(batches, width, type) : this.hidden;
     const wanted = new Set(readLater.map(nameOfCrossing));
-    // A sum of experts is written over by the next part, and by the next mixture.
+    // A sum of experts is overwritten by the next part, and by the next mixture.
     const sums = isNeededLater ? [] : [...this.#carried].filter(([name]) => name === EXPERT_SUM);
     const kept = new Map([...sums, ...[...this.#carried].filter(([name]) => wanted.has(name))]);
     const made = gives.map((value) => {
@@ -76,19 +77,19 @@ export class SegmentStates {
     return new SegmentStates(this.#memory, hidden, new Map([...kept, ...made]));
   }
 
-  /** What a segment reads of a batch, by the names of its graph; of the first, without token ids. */
+  /** A segment's inputs for a batch, by the names of its graph; for the first segment, without token ids. */
   inputs(batch: number, { parts, reads }: Crossing): NamedTensors {
     const tensors = reads.map((value) => this.#of(value).current(batch));
     return Object.assign({}, parts[0]?.kind === "embedding" ? {} : this.hidden.current(batch), ...tensors);
   }
 
-  /** Where a segment writes. */
+  /** The memory for a segment's outputs. */
   outputs(batch: number, { parts, gives }: Crossing): NamedTensors {
     const tensors = gives.map((value) => this.#of(value).next(batch));
     return Object.assign({}, givesHidden(parts) ? this.hidden.next(batch) : {}, ...tensors);
   }
 
-  /** Makes what a segment wrote the batch's current states. */
+  /** Makes a segment's outputs the batch's current states. */
   advance(batch: number, { parts, gives }: Crossing): void {
     if (givesHidden(parts)) this.hidden.advance(batch);
     for (const value of gives) this.#of(value).advance(batch);

@@ -1,5 +1,5 @@
-// From a provider and devices to processes that are ready to compute, each with its plan. Asks the driver what memory is
-// free, and the system what cores there are; computes nothing.
+// Starts the computing processes for a provider and devices, each with its plan. Asks the driver for free memory and
+// the system for its cores; computes nothing.
 
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -17,22 +17,22 @@ import type { Worker } from "./share-work.js";
 
 export interface WorkersRequest {
   readonly provider: ProviderName;
-  /** Numbers of devices, as the program's user sees them; the first one by default. */
+  /** Numbers of devices among those that this process may see; default: the first. */
   readonly devices?: readonly number[] | undefined;
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly memory?: number | undefined;
-  /** Tokens to compute, about: whether they are worth several processes on the CPU. */
+  /** Approximate number of tokens, which decides whether several processes on the CPU pay off. */
   readonly tokens?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Starts a process per device, or several that share the processor's cores. All have the same plan, so that what is
- * computed does not depend on where.
- * @param machine what is to be shared on the CPU, counted unless it is given
- * @throws UsageError when a device that was asked for is not there, ProviderError when there is none at all,
- * InterruptedError while the driver is asked
+ * Starts a process per device, or several that share the CPU's cores. All have the same plan, so that results do not
+ * depend on the process.
+ * @param machine cores and memory to share on the CPU; default: those of this machine
+ * @throws UsageError when a named device does not exist, ProviderError when there is none at all, InterruptedError
+ * while the driver is asked
  */
 export async function startWorkers(request: WorkersRequest, machine?: Machine): Promise<Worker[]> {
   if (!PROVIDERS[request.provider].usesDevice) return startOnCores(request, machine);
@@ -53,7 +53,7 @@ function startOnCores(request: WorkersRequest, machine = machineHere()): Worker[
   return Array.from({ length: processes }, () => ({ process: startComputeProcess({ threads }), plan }));
 }
 
-/** Starts what was planned: a process per device. */
+/** Starts a process per device. */
 export function startOnDevices({ chosen, plan }: DevicesPlan): Worker[] {
   return chosen.map(({ visible }) => ({ process: startComputeProcess({ visibleDevice: visible }), plan }));
 }
@@ -61,16 +61,16 @@ export function startOnDevices({ chosen, plan }: DevicesPlan): Worker[] {
 export interface DevicesPlan {
   readonly plan: ComputePlan;
   readonly chosen: readonly ChosenDevice[];
-  /** Free bytes of the device that has fewest; undefined where the driver's tool lists none. */
+  /** Free bytes of the device with the least; undefined where nvidia-smi lists none. */
   readonly freeBytes: number | undefined;
 }
 
-/** What startWorkers starts on devices. @throws UsageError, ProviderError: as startWorkers */
+/** The devices for startWorkers. @throws UsageError, ProviderError: as startWorkers */
 export async function planOnDevices(request: WorkersRequest): Promise<DevicesPlan> {
   const { provider, devices, signal } = request;
   const { choosesDevice } = PROVIDERS[provider];
   const known = await untilInterrupted(signal, nvidiaDevices());
-  // Where nobody asked for a device by its number, that there is none is no wrong usage.
+  // If no device was named, a missing one is not wrong usage.
   const Missing = devices === undefined ? ProviderError : UsageError;
   const chosen = (devices ?? [0]).map((device) =>
     choosesDevice ? chooseDevice(device, known, Missing) : { found: known[device] },
@@ -82,11 +82,11 @@ export async function planOnDevices(request: WorkersRequest): Promise<DevicesPla
 
 interface ChosenDevice {
   readonly visible?: string;
-  /** Undefined when the driver's tool does not list it. */
+  /** Undefined when nvidia-smi does not list it. */
   readonly found: Device | undefined;
 }
 
-/** How CUDA_VISIBLE_DEVICES names the instances that a GPU is divided into. */
+/** How CUDA_VISIBLE_DEVICES names MIG instances of a GPU. */
 const PART_OF_A_GPU = "MIG-";
 
 function chooseDevice(

@@ -1,5 +1,5 @@
-// AFMoE (Trinity): norms before and behind each block, a gate on what attention gives, a rotation only where layers have a
-// window; sigmoid routers with a correction, shared experts, dense layers first.
+// AFMoE (Trinity): norms before and after each block, a gate on the output of attention, rotation only in layers with a
+// window; sigmoid routers with a correction bias, shared experts, the first layers dense.
 
 import type { Decoder } from "../description.js";
 import { expertsOf, gatedAt, mixture, mixtureOrDense, OVER_SUM, readMixture, scoreRouter } from "../moe-parts.js";

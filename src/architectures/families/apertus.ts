@@ -1,4 +1,4 @@
-// Apertus: norms of each head of q and k, and a feed-forward without gate whose activation has learned numbers.
+// Apertus: norms over each head of q and k, and a feed-forward without gate whose activation has learned numbers.
 
 import type { FeedForward } from "../blocks.js";
 import type { Decoder } from "../description.js";
@@ -14,7 +14,7 @@ export const APERTUS_NAMES: NameTable = {
   feedForwardNorm: "feedforward_layernorm",
 };
 
-/** Of checkpoints whose config.json has no RoPE parameters. */
+/** For checkpoints whose config.json has no RoPE parameters. */
 const LLAMA3_ROPE = {
   rope_type: "llama3",
   rope_theta: 12_000_000,

@@ -1,4 +1,4 @@
-// Command R: attention and feed-forward side by side behind one layer norm without bias, neighbours rotated, logits scaled.
+// Command R: parallel attention and feed-forward after one layer norm without bias, interleaved RoPE, scaled logits.
 
 import type { Attention, Norm } from "../blocks.js";
 import type { Branch, Decoder } from "../description.js";
@@ -18,14 +18,14 @@ export function describeCohere(input: FamilyInput): Decoder {
   });
 }
 
-/** What Cohere's families differ in. */
+/** Differences between Cohere's families. */
 interface CohereLike {
   readonly sizes: Sizes;
   readonly rope?: RopeReading;
   readonly queryKeyNorms?: boolean;
-  /** By layer; absent: none. */
+  /** Sliding window by layer; absent: none. */
   readonly windows?: readonly (number | undefined)[];
-  /** Which layers rotate; absent: all. */
+  /** The layers that rotate; absent: all. */
   readonly rotates?: (layer: number) => boolean;
   /** Absent: layer norms without bias. */
   readonly norm?: (name: string, size: number) => Norm;
@@ -33,7 +33,7 @@ interface CohereLike {
   readonly feedForward?: (names: LayerNames, layer: number) => Omit<Branch, "norm">;
 }
 
-/** Attention and feed-forward side by side behind one norm. */
+/** Parallel attention and feed-forward after one norm. */
 export function cohereLike(input: FamilyInput, family: CohereLike): Decoder {
   const { config, names } = input;
   const { hidden, heads, kvHeads, headDim } = family.sizes;

@@ -1,5 +1,5 @@
-// Command A with experts: Command R7B with a mixture beside the attention, shared experts added or averaged with it, dense
-// layers first; layer norms or RMS norms.
+// Command A with experts: Command R7B with a mixture beside the attention, shared experts added or averaged with it,
+// the first layers dense; layer norms or RMS norms.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { Branch, Decoder } from "../description.js";

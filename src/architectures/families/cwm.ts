@@ -6,7 +6,7 @@ import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
 import { layerTypes, uniformWindow } from "../windows.js";
 
-/** Of checkpoints whose config.json has no RoPE parameters. */
+/** For checkpoints whose config.json has no RoPE parameters. */
 const LLAMA3_ROPE = {
   rope_type: "llama3",
   rope_theta: 1_000_000,

@@ -61,7 +61,7 @@ export function describeDbrx(input: FamilyInput): Decoder {
 const DEFAULT_THETA = 10_000;
 
 /**
- * Published checkpoints say theta in attn_config, where engines read it. transformers 5 passes over it, and writes its own
+ * Published checkpoints say theta in attn_config, where engines read it. transformers 5 ignores it, and writes its own
  * default beside it.
  */
 function readDbrxRope(config: ModelConfig, ofAttention: ModelConfig, headDim: number): Rope {

@@ -1,5 +1,5 @@
-// dots.llm1: a sigmoid router with groups, shared experts, dense layers first, a window in the upper layers, norms of each
-// head of q and k.
+// dots.llm1: a sigmoid router with groups, shared experts, the first layers dense, a window in the upper layers, norms
+// over each head of q and k.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,5 +1,5 @@
-// ERNIE 4.5 with experts: neighbours paired, one switch for all biases but those of routed experts, a correction of the
-// choice, weights divided by their sum, but by no less than a limit.
+// ERNIE 4.5 with experts: interleaved RoPE, one switch for all biases but those of routed experts, a correction bias
+// for the choice, weights divided by their sum or by a lower limit.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

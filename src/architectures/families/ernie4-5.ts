@@ -1,4 +1,4 @@
-// ERNIE 4.5, the dense one: Llama with neighbours paired, and one switch for all biases.
+// ERNIE 4.5, the dense one: Llama with interleaved RoPE, and one switch for all biases.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

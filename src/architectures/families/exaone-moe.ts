@@ -1,5 +1,5 @@
-// EXAONE with experts: EXAONE 4's windows and rotation with norms before the blocks, a sigmoid router with groups, shared
-// experts, dense layers first.
+// EXAONE with experts: EXAONE 4's windows and rotation with norms before the blocks, a sigmoid router with groups,
+// shared experts, the first layers dense.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,4 +1,4 @@
-// EXAONE 4: norms behind the blocks and of each head of q and k; where layers have a window, only those rotate.
+// EXAONE 4: norms after the blocks and of each head of q and k; where layers have a window, only those rotate.
 
 import type { Decoder } from "../description.js";
 import {

@@ -1,5 +1,5 @@
-// Falcon: q, k and v in groups of rows, one for each KV head; attention and feed-forward side by side, or one behind the other.
-// Its first models, which have ALiBi in place of a rotation, are refused.
+// Falcon: q, k and v in groups of rows, one for each KV head; attention and feed-forward parallel or in sequence. Its
+// first models, which have ALiBi in place of a rotation, are refused.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { Block, Norm } from "../blocks.js";
@@ -99,7 +99,7 @@ type Arrange = (
   hidden: number,
 ) => Residual[];
 
-/** Where the norms stand. */
+/** The place of the norms. */
 function readArrangement(config: ModelConfig, isNew: boolean): Arrange {
   const isParallel = config.boolean("parallel_attn", true);
   const norms = config.positiveInteger("num_ln_in_parallel_attn", isNew ? 2 : 1);

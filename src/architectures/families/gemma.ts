@@ -1,4 +1,4 @@
-// Gemma 1: Llama with norms that add 1 to their weights, and embeddings multiplied with √hidden_size.
+// Gemma 1: Llama with norms that add 1 to their weights, and embeddings multiplied by √hidden_size.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { Activation } from "../blocks.js";

@@ -1,5 +1,5 @@
-// Gemma 2: norms before and behind blocks, soft caps of scores and logits, a window in every other layer. VaultGemma is the
-// same without the norms behind.
+// Gemma 2: norms before and after blocks, soft caps of scores and logits, a window in every other layer. VaultGemma is
+// the same without the norms after the blocks.
 
 import type { Decoder } from "../description.js";
 import {

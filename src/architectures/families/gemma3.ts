@@ -1,4 +1,4 @@
-// Gemma 3: Gemma 2 with norms of q and k instead of soft caps of scores, and a rotation of its own for layers that slide.
+// Gemma 3: Gemma 2 with norms of q and k instead of soft caps of scores, and a rotation of its own for sliding layers.
 
 import type { Decoder } from "../description.js";
 import {

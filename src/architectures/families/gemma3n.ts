@@ -1,5 +1,5 @@
-// Gemma 3n: several streams of hidden states, embeddings per layer, a residual of low rank beside attention, layers that share
-// caches, and gates of which the first layers keep only the largest outputs.
+// Gemma 3n: several streams of hidden states, per-layer embeddings, a residual of low rank beside attention, layers
+// that share caches, and gates of which the first layers keep only the largest outputs.
 
 import { CheckpointError } from "../../errors.js";
 import { readAltUp } from "../alt-up.js";

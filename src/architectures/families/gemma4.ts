@@ -1,5 +1,5 @@
-// Gemma 4: norms of q, k and v, scores without scale, head sizes by type of layer, V from the projection of K, layers that
-// share caches, embeddings per layer, experts beside the feed-forward, and a factor for the whole of each layer.
+// Gemma 4: norms of q, k and v, scores without scale, head sizes by type of layer, V from the projection of K, layers
+// that share caches, per-layer embeddings, experts beside the feed-forward, and a factor for the whole of each layer.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { RmsNorm } from "../blocks.js";
@@ -39,7 +39,7 @@ export function describeGemma4(input: FamilyInput): Decoder {
   }
   const plainNorm = rmsNormOf(config);
   const norm = (name: string, size: number): RmsNorm => ({ ...plainNorm(name, size), product: "float32" });
-  // transformers makes the last layer see everything, whatever is written.
+  // transformers always gives the last layer full attention.
   const types = [...typesByPattern(config, sizes.layers, 6).slice(0, -1), "full_attention" as const];
   const isKeyValue = config.boolean("attention_k_eq_v", false);
   const ofLayers = sizesByLayer(config, sizes, types, 512, isKeyValue);

@@ -1,5 +1,5 @@
-// GLM-4 of 2024 and GLM-4-0414: half of each head rotated, neighbours paired; gate and up in one tensor; biases of q, k and v.
-// The newer one has norms behind the blocks, too.
+// GLM-4 of 2024 and GLM-4-0414: interleaved RoPE on half of each head; gate and up in one tensor; biases of q, k
+// and v. The newer one has norms after the blocks, too.
 
 import type { Norm } from "../blocks.js";
 import type { Decoder, Residual } from "../description.js";
@@ -35,7 +35,7 @@ type Arrange = (
   blocks: readonly [ReturnType<typeof groupedQuery>, ReturnType<typeof gatedFused>],
 ) => Residual[];
 
-/** @param arrange where the norms stand */
+/** @param arrange the place of the norms */
 function glmDecoder(input: FamilyInput, arrange: Arrange): Decoder {
   const { config, names } = input;
   const sizes = readSizes(config, { kvHeads: 2, headDim: 128 });

@@ -1,5 +1,5 @@
-// GLM 4.5 and later: a sigmoid router with groups, a shared expert, half of each head rotated, dense layers first, and
-// layers at the end that predict further tokens.
+// GLM 4.5 and later: a sigmoid router with groups, a shared expert, RoPE on half of each head, the first layers dense,
+// and layers at the end that predict further tokens.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,5 +1,5 @@
-// GPT-NeoX and Pythia: q, k and v of each head in one group of rows; attention and feed-forward side by side, each behind a
-// norm of its own, or one behind the other; a part of each head rotated.
+// GPT-NeoX and Pythia: q, k and v of each head in one group of rows; attention and feed-forward parallel, each with its
+// own norm, or in sequence; partial RoPE.
 
 import type { Decoder } from "../description.js";
 import { plainAsSaid } from "../llama-like.js";

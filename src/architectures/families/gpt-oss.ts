@@ -11,7 +11,7 @@ import { readSizes } from "../sizes.js";
 import { type TensorSource, tensorSource, type WeightSource } from "../weight-source.js";
 import { slidingWindows, uniformWindow } from "../windows.js";
 
-/** What transformers takes when config.json has no RoPE parameters. */
+/** transformers' default RoPE parameters. */
 const YARN = {
   ...{ rope_type: "yarn", factor: 32, beta_fast: 32, beta_slow: 1, truncate: false },
   original_max_position_embeddings: 4096,

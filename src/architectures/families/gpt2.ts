@@ -54,10 +54,10 @@ export function describeGptBigCode(input: FamilyInput): Decoder {
   });
 }
 
-/** What the two differ in. */
+/** Differences between the two. */
 interface GptLike {
   readonly sizes: Sizes;
-  /** What transformers takes when `activation_function` is absent. */
+  /** transformers' default for `activation_function`. */
   readonly activation: string;
   readonly linear: (name: string, inputs: number, outputs: number) => Linear;
   readonly queryKeyValue: (name: string) => readonly [Linear, Linear, Linear];

@@ -1,4 +1,4 @@
-// GPT-J: attention and feed-forward side by side behind one norm, neighbours in a part of each head rotated.
+// GPT-J: parallel attention and feed-forward after one norm, partial interleaved RoPE.
 
 import type { Decoder } from "../description.js";
 import { plainAsSaid } from "../llama-like.js";

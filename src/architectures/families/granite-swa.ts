@@ -14,7 +14,7 @@ export function describeGraniteSwa(input: FamilyInput): Decoder {
   return graniteSwaLike(input, { kvHeads: 4, epsilon: 1e-5, tied: true });
 }
 
-/** @param family what it differs in: what transformers takes for absent keys, and what stands behind the attention */
+/** @param family what it differs in: transformers' defaults, and the block after the attention */
 export function graniteSwaLike(
   input: FamilyInput,
   { kvHeads, ...family }: { readonly kvHeads?: number } & Pick<GraniteLike, "epsilon" | "tied" | "feedForward">,

@@ -21,16 +21,16 @@ export function describeGranite(input: FamilyInput): Decoder {
   });
 }
 
-/** What Granite's families differ in. */
+/** Differences between Granite's families. */
 export interface GraniteLike {
   readonly sizes: Sizes;
   readonly ropes: readonly Rope[];
   readonly attention: (names: LayerNames, index: number) => Parameters<typeof groupedQuery>[3];
-  /** What logits are multiplied with. */
+  /** Factor on logits. */
   readonly logits: number;
   /** Absent: gated, with `intermediate_size`. */
   readonly feedForward?: (names: LayerNames) => Block;
-  /** Names of norms behind attention and feed-forward, where there are any. */
+  /** Names of norms after attention and feed-forward, if there are any. */
   readonly postNorms?: readonly [string, string];
   readonly epsilon?: number;
   readonly tied?: boolean;

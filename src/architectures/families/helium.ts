@@ -1,4 +1,4 @@
-// Helium 1: Llama with neighbours paired, and norms whose weights multiply in float32.
+// Helium 1: Llama with interleaved RoPE, and norms whose weights multiply in float32.
 
 import type { RmsNorm } from "../blocks.js";
 import type { Decoder } from "../description.js";

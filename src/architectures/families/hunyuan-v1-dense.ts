@@ -1,4 +1,4 @@
-// Hunyuan, the dense ones: norms of each head of q and k behind the rotation, and a fixed NTK scaling of it.
+// Hunyuan, the dense ones: norms over each head of q and k after the rotation, and a fixed NTK scaling of it.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";
@@ -25,7 +25,7 @@ export function describeHunyuanV1Dense(input: FamilyInput): Decoder {
   });
 }
 
-/** What both kinds of Hunyuan say beside what transformers reads. */
+/** Keys of both kinds of Hunyuan that transformers does not read. */
 export function ignoreHunyuanKeys(config: ModelConfig, sizes: Sizes): void {
   config.ignoreIf("attention_head_dim", [sizes.headDim], "says the same as head_dim");
   config.ignoreIf("use_qk_norm", [true], AS_HERE);

@@ -60,7 +60,7 @@ function readPerLayer(config: ModelConfig, key: string, layers: number): number[
   );
 }
 
-/** A number or a list that says everywhere what this family is anyway; any other stays unread, and is refused. */
+/** A number or list with the value that this family always has; any other is left unread and refused. */
 function ignoreIfAll(config: ModelConfig, key: string, expected: number): void {
   if (!config.has(key)) return;
   const value: unknown = config.peek(key);

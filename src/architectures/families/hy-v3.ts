@@ -1,4 +1,5 @@
-// Hunyuan 3: norms of each head of q and k, sigmoid routers with a correction, shared experts, the first layer dense.
+// Hunyuan 3: norms over each head of q and k, sigmoid routers with a correction bias, shared experts, the first layer
+// dense.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

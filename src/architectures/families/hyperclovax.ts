@@ -1,4 +1,4 @@
-// HyperCLOVA X: Granite with logits that are multiplied where Granite divides, and norms behind the blocks, where they are used.
+// HyperCLOVA X: Granite with logits multiplied where Granite divides, and norms after the blocks, where they are used.
 
 import type { Decoder } from "../description.js";
 import { type FamilyInput, rotateAll } from "../parts.js";

@@ -1,5 +1,5 @@
-// Laguna: a softplus gate on what attention gives, heads and rotation by layer; sigmoid routers with a correction and a soft
-// cap, a shared expert, the first layer dense.
+// Laguna: a softplus gate on what attention gives, heads and rotation by layer; sigmoid routers with a correction bias
+// and a soft cap, a shared expert, the first layer dense.
 
 import { CheckpointError, UnsupportedModelError } from "../../errors.js";
 import type { Decoder } from "../description.js";
@@ -60,7 +60,7 @@ export function describeLaguna(input: FamilyInput): Decoder {
   });
 }
 
-/** `num_attention_heads_per_layer`, or as many in all. */
+/** `num_attention_heads_per_layer`, or the same number in all layers. */
 function readHeads(config: ModelConfig, { layers, heads, kvHeads }: Sizes): readonly number[] {
   const key = "num_attention_heads_per_layer";
   if (config.has(key)) config.ignore("num_attention_heads", "num_attention_heads_per_layer says it for each layer");
@@ -71,7 +71,7 @@ function readHeads(config: ModelConfig, { layers, heads, kvHeads }: Sizes): read
   );
 }
 
-/** Whether a gate is for a whole head; else there is one for each of its numbers. */
+/** Whether there is a gate per head; else per element. */
 function readGating(config: ModelConfig): boolean {
   const gating = config.raw("gating") ?? true;
   const isPerHead = gating === true || gating === "per-head";

@@ -1,4 +1,4 @@
-// Llama 1 to 3: what other families are told apart from. Biases by config.json, no windows.
+// Llama 1 to 3: the base of other families. Biases by config.json, no windows.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

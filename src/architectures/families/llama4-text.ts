@@ -1,5 +1,5 @@
-// Llama 4: chunks of positions in layers that rotate, no rotation in every fourth layer; one expert per token, whose input its
-// weight multiplies, beside a shared one; experts in two stacks stored inputs first.
+// Llama 4: chunks of positions in layers that rotate, no rotation in every fourth layer; one expert per token, whose
+// input is multiplied by its weight, beside a shared one; experts in two stacks stored inputs first.
 
 import { CheckpointError } from "../../errors.js";
 import type { Attention, Block, HeadNorm } from "../blocks.js";
@@ -14,7 +14,7 @@ import { layerTypes } from "../windows.js";
 
 export const LLAMA4_NAMES: NameTable = { ...LLAMA_NAMES, feedForward: "feed_forward" };
 
-/** For queries that grow by their position, and do not rotate. */
+/** For queries that are scaled by position and do not rotate. */
 const NOTHING_TURNS: Rope["scaling"] = { type: "proportional", factor: 1, share: 0 };
 
 export function describeLlama4Text(input: FamilyInput): Decoder {
@@ -55,7 +55,7 @@ export function describeLlama4Text(input: FamilyInput): Decoder {
   });
 }
 
-/** What queries are multiplied with in layers that do not rotate. */
+/** Factor on queries in layers that do not rotate. */
 function readTemperature(config: ModelConfig): Rope["growth"] {
   if (config.boolean("attn_temperature_tuning", true)) {
     return {
@@ -87,13 +87,16 @@ function readRotatingLayers(config: ModelConfig, layers: number): readonly boole
 function readChunks(config: ModelConfig, layers: number, rotates: readonly boolean[]): (number | undefined)[] {
   const types = layerTypes(config, layers, ["full_attention", "chunked_attention"]);
   const isCut = types?.map((type) => type === "chunked_attention") ?? rotates;
-  // null has no mask that transformers could make.
+  // With null transformers could make no mask.
   const size = isCut.includes(true) ? config.positiveInteger("attention_chunk_size", 8192) : undefined;
   if (size === undefined) config.ignore("attention_chunk_size", "no layer is cut into chunks");
   return isCut.map((cut) => (cut ? size : undefined));
 }
 
-/** Experts beside a shared one in the layers that `moe_layers` names, or in every n-th; a wider feed-forward in others. */
+/**
+ * Experts beside a shared one in the layers that `moe_layers` names, or in every n-th; a wider feed-forward in the
+ * others.
+ */
 function readFeedForwards(config: ModelConfig, { hidden, layers }: Sizes): (layer: LayerNames, index: number) => Block {
   const sizes = readMixture(config, hidden, { experts: ["num_local_experts"], intermediate: "intermediate_size" });
   const { intermediate, activation } = sizes;

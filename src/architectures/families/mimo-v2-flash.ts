@@ -60,7 +60,7 @@ export function describeMimoV2Flash(input: FamilyInput): Decoder {
   });
 }
 
-/** The original code's window counts the tokens before one, that of transformers itself, too. */
+/** The window of the original code counts the tokens before one; transformers' window includes the token itself. */
 function readWindows(config: ModelConfig, layers: number): readonly (number | undefined)[] {
   const before = config.optionalPositiveInteger("sliding_window_size");
   if (before !== undefined) config.ignore("sliding_window", "sliding_window_size takes its place");
@@ -89,7 +89,7 @@ function readFeedForwards(config: ModelConfig, { hidden, layers }: Sizes) {
   );
 }
 
-/** Lists of 0 and 1 of the original code, which transformers passes over. @throws CheckpointError */
+/** Lists of 0 and 1 of the original code, which transformers ignores. @throws CheckpointError */
 function requireSame(config: ModelConfig, key: string, expected: readonly boolean[]): void {
   const list = config.optionalNumbers(key);
   if (list === undefined) return;

@@ -1,4 +1,4 @@
-// MiniMax M2: a sigmoid router with a correction, norms over the whole of q and k, a part of each head rotated.
+// MiniMax M2: a sigmoid router with a correction bias, norms over the whole of q and k, partial RoPE.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { Decoder } from "../description.js";

@@ -1,4 +1,4 @@
-// Ministral 3 and Devstral 2: Mistral with YaRN, and queries that grow with their position.
+// Ministral 3 and Devstral 2: Mistral with YaRN, and queries that are scaled by their position.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,4 +1,5 @@
-// Nemotron 3 and 4, Minitron: layer norms that store their weight − 1, a feed-forward without gate, half of each head rotated.
+// Nemotron 3 and 4, Minitron: layer norms that store their weight − 1, a feed-forward without gate, RoPE on half of
+// each head.
 
 import type { LayerNorm } from "../blocks.js";
 import type { Decoder } from "../description.js";

@@ -1,4 +1,4 @@
-// OLMo 1: layer norms without weights; q, k and v cut to a limit, where there is one.
+// OLMo 1: layer norms without weights; q, k and v clamped, if there is a limit.
 
 import type { LayerNorm } from "../blocks.js";
 import type { Decoder } from "../description.js";

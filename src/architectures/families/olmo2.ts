@@ -1,4 +1,4 @@
-// OLMo 2: norms behind the blocks instead of before them, and norms over the whole of q and k.
+// OLMo 2: norms after the blocks instead of before them, and norms over the whole of q and k.
 
 import type { RmsNorm } from "../blocks.js";
 import type { Decoder } from "../description.js";

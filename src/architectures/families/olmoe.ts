@@ -1,4 +1,4 @@
-// OLMoE: experts in every layer, norms over the whole of q and k, and behind these a limit of q, k and v, where there is one.
+// OLMoE: experts in every layer, norms over the whole of q and k, then a clamp of q, k and v, if there is a limit.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,5 +1,5 @@
-// OPT: learned positions from the third row on, layer norms before the blocks, a feed-forward right in the layer. OPT-350M,
-// whose norms stand behind the sums and whose embedding is projected, is refused.
+// OPT: learned positions from the third row on, layer norms before the blocks, a feed-forward directly in the layer.
+// OPT-350M, whose norms come after the sums and whose embedding is projected, is refused.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { FeedForward, LayerNorm } from "../blocks.js";

@@ -1,5 +1,4 @@
-// Phi 1, 1.5 and 2: attention and feed-forward side by side behind one layer norm, biases everywhere, a part of each head
-// rotated.
+// Phi 1, 1.5 and 2: parallel attention and feed-forward after one layer norm, biases everywhere, partial RoPE.
 
 import type { Decoder } from "../description.js";
 import { plainAsSaid } from "../llama-like.js";

@@ -1,5 +1,5 @@
-// Phi 3, 3.5 and 4: Llama with q, k and v in one tensor, gate and up in another; longrope, and in Phi-4-mini only a part of
-// each head rotated.
+// Phi 3, 3.5 and 4: Llama with q, k and v in one tensor, gate and up in another; longrope, and in Phi-4-mini only
+// partial RoPE.
 
 import type { Decoder } from "../description.js";
 import {

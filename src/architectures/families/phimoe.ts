@@ -1,5 +1,5 @@
 // Phi 3.5 MoE: layer norms with bias, biases by config.json; two experts per token by the sparse mixer; longrope that
-// multiplies what it rotates with numbers of its own.
+// scales what it rotates by its own factors.
 
 import { UnsupportedModelError } from "../../errors.js";
 import type { Decoder } from "../description.js";

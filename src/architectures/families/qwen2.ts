@@ -1,4 +1,4 @@
-// Qwen 2 and 2.5: biases of q, k and v; a window in the upper layers, where it is used.
+// Qwen 2 and 2.5: biases of q, k and v; a window in the upper layers, if it is used.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,4 +1,4 @@
-// Qwen 3 with experts: in every n-th layer, or in all but some; one window for all layers, where it is used.
+// Qwen 3 with experts: in every n-th layer, or in all but some; one window for all layers, if it is used.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,4 +1,4 @@
-// Qwen 3: norms of each head of q and k, biases by config.json, a window in the upper layers, where it is used.
+// Qwen 3: norms over each head of q and k, biases by config.json, a window in the upper layers, if it is used.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,4 +1,4 @@
-// Seed-OSS: Llama with heads of a size of their own and biases of q, k and v; that of the output by itself.
+// Seed-OSS: Llama with heads of a size of their own and biases of q, k and v; the output's bias separately.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";

@@ -1,4 +1,4 @@
-// SmolLM 3: Llama without rotation in every fourth layer, and a window in some layers, where it is used.
+// SmolLM 3: Llama without rotation in every fourth layer, and a window in some layers, if it is used.
 
 import { CheckpointError } from "../../errors.js";
 import type { Decoder } from "../description.js";

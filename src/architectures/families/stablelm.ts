@@ -1,5 +1,5 @@
-// StableLM: layer norms, a part of each head rotated; by config.json attention and feed-forward side by side, and norms of q
-// and k with weights of their own for each head.
+// StableLM: layer norms, partial RoPE; optionally parallel attention and feed-forward, and norms of q and k with
+// weights of their own for each head.
 
 import type { Attention, LayerNorm } from "../blocks.js";
 import type { Decoder } from "../description.js";
