@@ -9,8 +9,9 @@ import { CheckpointError } from "../errors.js";
 import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { CalibrationProgress } from "./calibrate.js";
+import { requireKnownOptions } from "./known-options.js";
 import { locateModel } from "./locate-model.js";
-import { A_MODEL, requireOptions, requireText } from "./option-checks.js";
+import { A_MODEL, requireText } from "./option-checks.js";
 
 export interface DiffOptions {
   /** A checkpoint folder, or a hub id `org/name`. CheckpointError when it has no scales or cannot be read. */
@@ -61,7 +62,7 @@ export interface Difference {
  * @throws CheckpointError when one has no scales or cannot be read, HubError, InterruptedError
  */
 export async function diff(given: DiffOptions): Promise<Difference> {
-  requireOptions(given);
+  requireKnownOptions("diff", given);
   const { a, b, ...options } = given;
   for (const [option, model] of Object.entries({ a, b })) requireText(option, model, A_MODEL);
   // One after the other: both may be downloads of the same repository.

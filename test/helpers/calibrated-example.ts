@@ -24,7 +24,7 @@ export async function calibratedExample(...options: readonly string[]): Promise<
 }
 
 /** Gives an example an earlier result of the same weights, which are linked as the program links them. */
-function copyResult(result: string, { model, output }: ExampleFolder): void {
+export function copyResult(result: string, { model, output }: ExampleFolder): void {
   cpSync(result, output, { recursive: true });
   const weights = readdirSync(model).filter((name) => name.endsWith(".safetensors"));
   for (const name of readdirSync(output).filter((file) => file.endsWith(".safetensors"))) {
