@@ -60,7 +60,7 @@ describe.each(OPTIONS.map(({ name, text }) => [name, membersOf(text)] as const))
     "%s says what it is, and its default",
     (name, member) => {
       expect(member.text).toMatch(/^[A-Z].{8,}\.$/);
-      expect(member.text).not.toContain("@");
+      expect(member.text).not.toMatch(/(^|\s)@\w/);
       const isRequired = !member.optional && _name !== "Thresholds";
       if (isRequired) expect(member.byDefault).toBeUndefined();
       else expect(member.byDefault ?? name).toMatch(/^\S.*[^.]$/);
