@@ -32,7 +32,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],
   pipeline: [
     ...["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],
-    ...["interrupts", "import-in-turn"],
+    ...["interrupts", "import-in-turn", "closest-name"],
   ],
   hub: ["checkpoint/json-text", "checkpoint/make-folders", "checkpoint/open-checkpoint", "checkpoint/text-files"],
   prompts: ["checkpoint/json-text", "checkpoint/plain-file", "checkpoint/text-files"],
@@ -46,6 +46,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   interrupts: [],
   errors: [],
   counted: [],
+  "closest-name": [],
 };
 
 /** What every part may import. */

@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { apiPage, membersOf } from "../scripts/api-page.js";
 import { hiddenTypes, readExports } from "../scripts/declarations.js";
+import * as library from "../src/index.js";
 import { VERIFY_DEFAULTS } from "../src/metrics/verdict.js";
+import { OPTIONS as OPTIONS_OF } from "../src/pipeline/known-options.js";
 import { CALIBRATION_DEFAULTS, GENERATION_DEFAULTS, VERIFICATION_DEFAULTS } from "../src/pipeline/run-options.js";
 import { REPOSITORY, startProgram } from "./helpers/run-cli.js";
 import { temporaryFolder } from "./helpers/run-cli-folders.js";
@@ -58,7 +60,7 @@ describe.each(OPTIONS.map(({ name, text }) => [name, membersOf(text)] as const))
     "%s says what it is, and its default",
     (name, member) => {
       expect(member.text).toMatch(/^[A-Z].{8,}\.$/);
-      expect(member.text).not.toContain("@");
+      expect(member.text).not.toMatch(/(^|\s)@\w/);
       const isRequired = !member.optional && _name !== "Thresholds";
       if (isRequired) expect(member.byDefault).toBeUndefined();
       else expect(member.byDefault ?? name).toMatch(/^\S.*[^.]$/);
@@ -82,4 +84,36 @@ test.each([
 
 test("docs/api.md is what the source says: npm run api writes it", () => {
   expect(readFileSync(join(REPOSITORY, "docs/api.md"), "utf8")).toBe(apiPage());
+});
+
+describe("an option that is not known is refused, before anything is read", () => {
+  const refusal = async (run: Promise<unknown>): Promise<unknown> => await run.catch((error: unknown) => error);
+
+  test.each<[name: string, options: object, message: string]>([
+    ["calibrate", { modle: "x" }, 'calibrate: there is no option "modle". Did you mean model?'],
+    ["calibrate", { model: "x", inplace: true }, 'calibrate: there is no option "inplace". Did you mean inPlace?'],
+    ["convert", { model: "x", fromat: "tgi" }, 'convert: there is no option "fromat". Did you mean format?'],
+    ["diff", { a: "x", b: "y", onProgres: () => {} }, 'diff: there is no option "onProgres". Did you mean onProgress?'],
+    ["inspect", { model: "x", rev: "v1" }, 'inspect: there is no option "rev". Did you mean revision?'],
+    ["verify", { thresholds: { maxKL: 1 } }, 'verify: thresholds: there is no option "maxKL". Did you mean maxKl?'],
+    [
+      "verify",
+      { generate: { tokens: 1 } },
+      'verify: generate: there is no option "tokens". There are data, maxNewTokens.',
+    ],
+  ])("%s(%j)", async (name, options, message) => {
+    const functions: Readonly<Record<string, unknown>> = library;
+    const call = functions[name];
+    if (typeof call !== "function") throw new Error(`no function ${name}`);
+    expect(await refusal(call(options))).toEqual(new library.UsageError(message));
+  });
+
+  test.each(Object.entries(OPTIONS_OF))("%s knows the options of its type, and no other", (name, known) => {
+    const type = `${name.charAt(0).toUpperCase()}${name.slice(1).replace(/e$/, "")}`;
+    const declared = OPTIONS.find((one) => one.name === `${type}eOptions` || one.name === `${type}Options`);
+    const [, bases = ""] = /extends ([^{]+) \{/.exec(declared?.text ?? "") ?? [];
+    const parts = [declared, ...bases.split(", ").map((base) => OPTIONS.find((one) => one.name === base))];
+    const names = parts.flatMap((part) => membersOf(part?.text ?? "").map((member) => member.name));
+    expect(Object.keys(known).toSorted()).toEqual(names.toSorted());
+  });
 });

@@ -20,6 +20,13 @@ export function isHubId(text: string): boolean {
   return parts.length === 2 && parts.every((part) => NAME.test(part));
 }
 
+/** The two parts of `org/name@revision`, as huggingface_hub writes it; undefined for what is none. */
+export function splitRevision(text: string): { readonly repo: string; readonly revision: string } | undefined {
+  const at = text.indexOf("@");
+  const [repo, revision] = [text.slice(0, at), text.slice(at + 1)];
+  return at !== -1 && isHubId(repo) ? { repo, revision } : undefined;
+}
+
 /** Whether `text` can name a branch, a tag, a reference such as `refs/pr/1`, or a commit. */
 export function isRevision(text: string): boolean {
   return text !== "" && text.length <= 250 && !FORBIDDEN_IN_REVISION.test(text);

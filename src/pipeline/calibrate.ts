@@ -33,6 +33,7 @@ import {
 } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
+import { requireKnownOptions } from "./known-options.js";
 import { locateModel, placeOfResult } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
@@ -45,7 +46,6 @@ import {
   requireKey,
   requireNumber,
   requireOnePlace,
-  requireOptions,
   requireText,
 } from "./option-checks.js";
 import { dataName, modelName } from "./run-names.js";
@@ -151,7 +151,7 @@ export interface CalibrationResult {
  * ProviderError, OutputWriteError, InterruptedError: see errors.ts
  */
 export async function calibrate(options: CalibrateOptions): Promise<CalibrationResult> {
-  requireOptions(options);
+  requireKnownOptions("calibrate", options);
   const settings = completeSettings(options);
   const { signal, onProgress } = options;
   throwIfAborted(signal);

@@ -25,15 +25,9 @@ import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
+import { requireKnownOptions } from "./known-options.js";
 import { locateModel, placeOfResult } from "./locate-model.js";
-import {
-  A_MODEL,
-  requireDtypeOfFormat,
-  requireKey,
-  requireOnePlace,
-  requireOptions,
-  requireText,
-} from "./option-checks.js";
+import { A_MODEL, requireDtypeOfFormat, requireKey, requireOnePlace, requireText } from "./option-checks.js";
 import type { ModelOptions } from "./run-options.js";
 import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
 
@@ -89,7 +83,7 @@ export interface Conversion {
  * InterruptedError: see errors.ts
  */
 export async function convert(options: ConvertOptions): Promise<Conversion> {
-  requireOptions(options);
+  requireKnownOptions("convert", options);
   const { format, inPlace = false, force = false, signal, onProgress } = options;
   checkOptions(options);
   throwIfAborted(signal);

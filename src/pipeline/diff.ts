@@ -5,18 +5,24 @@ import { readScales, type ScaleTensor } from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
 import type { ScaleKind } from "../checkpoint/scale-names.js";
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
-import { CheckpointError } from "../errors.js";
+import { CheckpointError, UsageError } from "../errors.js";
 import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { CalibrationProgress } from "./calibrate.js";
-import { locateModel } from "./locate-model.js";
-import { A_MODEL, requireOptions, requireText } from "./option-checks.js";
+import { requireKnownOptions } from "./known-options.js";
+import { locateModel, takesRevision } from "./locate-model.js";
+import { A_MODEL, requireText } from "./option-checks.js";
 
 export interface DiffOptions {
-  /** A checkpoint folder, or a hub id `org/name`. CheckpointError when it has no scales or cannot be read. */
+  /** A checkpoint folder, or a hub id as `org/name@revision`. CheckpointError when it has no scales or cannot be read. */
   readonly a: string;
   /** The checkpoint to compare with it. */
   readonly b: string;
+  /**
+   * Branch, tag or commit of each hub id that names none itself (`org/name@revision`). UsageError without such a hub id.
+   * @defaultValue `"main"`
+   */
+  readonly revision?: string | undefined;
   /**
    * Stops the run: it then throws InterruptedError.
    * @defaultValue none
@@ -61,12 +67,13 @@ export interface Difference {
  * @throws CheckpointError when one has no scales or cannot be read, HubError, InterruptedError
  */
 export async function diff(given: DiffOptions): Promise<Difference> {
-  requireOptions(given);
-  const { a, b, ...options } = given;
+  requireKnownOptions("diff", given);
+  const { a, b, revision, ...options } = given;
   for (const [option, model] of Object.entries({ a, b })) requireText(option, model, A_MODEL);
+  const [ofA, ofB] = await revisionsOf(a, b, revision);
   // One after the other: both may be downloads of the same repository.
-  const first = await readSide(a, options);
-  const second = await readSide(b, options);
+  const first = await readSide(a, { ...options, revision: ofA });
+  const second = await readSide(b, { ...options, revision: ofB });
   const shared = [...first.absmax.keys()].filter((layer) => second.absmax.has(layer));
   const layers = shared.map((layer) => ratiosOf(layer, first.absmax.get(layer), second.absmax.get(layer)));
   return {
@@ -77,6 +84,16 @@ export async function diff(given: DiffOptions): Promise<Difference> {
     onlyInB: [...second.absmax.keys()].filter((layer) => !first.absmax.has(layer)),
     largest: largestOf(layers),
   };
+}
+
+/** What a revision that is given once says of each side. */
+async function revisionsOf(a: string, b: string, revision: string | undefined) {
+  if (revision === undefined) return [undefined, undefined] as const;
+  const [isOfA, isOfB] = [await takesRevision(a), await takesRevision(b)];
+  if (isOfA || isOfB) return [isOfA ? revision : undefined, isOfB ? revision : undefined] as const;
+  throw new UsageError(
+    `--revision goes with a hub id (org/name) that names no revision itself; found ${a} and ${b}. Leave it out.`,
+  );
 }
 
 /** absmax ÷ headroom of a layer, as far as its scales tell. */

@@ -9,6 +9,7 @@ import { findScaleProblems, type ProblemKind } from "../checkpoint/scale-problem
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
 import { untilInterrupted } from "../interrupts.js";
 import type { CalibrationProgress } from "./calibrate.js";
+import { requireKnownOptions } from "./known-options.js";
 import { locateModel } from "./locate-model.js";
 import type { ModelOptions } from "./run-options.js";
 import { readScaleRecord } from "./scale-record.js";
@@ -60,6 +61,7 @@ export interface Inspection {
  * @throws CheckpointError when there is nothing to look at, HubError, UsageError, InterruptedError
  */
 export async function inspect(options: InspectOptions): Promise<Inspection> {
+  requireKnownOptions("inspect", options);
   const { folder } = await locateModel(options);
   return await untilInterrupted(options.signal, inspectFolder(folder));
 }

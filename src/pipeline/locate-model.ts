@@ -8,7 +8,7 @@ import { type CachedModel, modelOfSnapshot } from "../checkpoint/hub-folders.js"
 import { isWithin } from "../checkpoint/side-files.js";
 import { UsageError } from "../errors.js";
 import type { DownloadProgress } from "../hub/download-files.js";
-import { isHubId } from "../hub/hub-id.js";
+import { isHubId, splitRevision } from "../hub/hub-id.js";
 import { type HubModel, hubModelOf } from "../hub/hub-url.js";
 import { A_MODEL, requireOptions, requireText } from "./option-checks.js";
 import type { ModelOptions } from "./run-options.js";
@@ -34,14 +34,10 @@ export async function locateModel(options: LocateOptions): Promise<LocatedModel>
   requireOptions(options);
   const { signal, onProgress } = options;
   requireText("model", options.model, A_MODEL);
-  const page = hubModelOf(options.model);
-  const model = page?.repo ?? options.model;
-  const revision = revisionOf(page, options);
-  const isFolder = await stat(model).then(
-    () => true,
-    () => false,
-  );
-  if (page === undefined && (isFolder || !isHubId(model))) {
+  const named = await hubModelIn(options.model);
+  const revision = revisionOf(named, options);
+  if (named === undefined) {
+    const { model } = options;
     if (revision !== undefined) throw new UsageError(`--revision goes with a hub id (org/name); ${model} is a folder`);
     const folder = resolve(model);
     const cached = modelOfSnapshot(await realPathOf(folder));
@@ -52,12 +48,33 @@ export async function locateModel(options: LocateOptions): Promise<LocatedModel>
   // Loaded here alone: a run without a hub id needs none of it.
   const { downloadCheckpoint } = await import("../hub/download-checkpoint.js");
   const folder = await downloadCheckpoint({
-    repo: model,
+    repo: named.repo,
     revision,
     signal,
     onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),
   });
-  return { folder, resultName: basename(model), cached: modelOfSnapshot(await realPathOf(folder)) };
+  return { folder, resultName: basename(named.repo), cached: modelOfSnapshot(await realPathOf(folder)) };
+}
+
+/**
+ * The model on the hub that a text names: `org/name`, `org/name@revision`, or the address of its page. Undefined for a
+ * folder, and for what is nothing of all that. @throws UsageError for an address that names no model
+ */
+async function hubModelIn(model: string): Promise<HubModel | undefined> {
+  const page = hubModelOf(model);
+  if (page !== undefined) return page;
+  const isThere = await stat(model).then(
+    () => true,
+    () => false,
+  );
+  if (isThere) return undefined;
+  return isHubId(model) ? { repo: model, revision: undefined } : splitRevision(model);
+}
+
+/** Whether a revision can be given beside this model: it is on the hub, and its name says none. @throws UsageError */
+export async function takesRevision(model: string): Promise<boolean> {
+  const named = await hubModelIn(model);
+  return named !== undefined && named.revision === undefined;
 }
 
 /** Links resolved, where the path leads somewhere. */
@@ -97,9 +114,9 @@ export async function placeOfResult(
 }
 
 /** @throws UsageError when the address of a page names one, and --revision another */
-function revisionOf(page: HubModel | undefined, { model, revision }: LocateOptions): string | undefined {
-  if (revision === undefined || page?.revision === undefined || page.revision === revision) {
-    return revision ?? page?.revision;
+function revisionOf(named: HubModel | undefined, { model, revision }: LocateOptions): string | undefined {
+  if (revision === undefined || named?.revision === undefined || named.revision === revision) {
+    return revision ?? named?.revision;
   }
-  throw new UsageError(`${model} is of ${page.revision}, but --revision is ${revision}. Leave one of them out.`);
+  throw new UsageError(`${model} is of ${named.revision}, but --revision is ${revision}. Leave one of them out.`);
 }

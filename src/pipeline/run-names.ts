@@ -3,11 +3,9 @@
 
 import { realpath, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
+import { modelOfSnapshot } from "../checkpoint/hub-folders.js";
 import type { OutputFormatName } from "../checkpoint/output-formats.js";
 import type { Float8Name } from "../numerics/float8.js";
-
-/** Where the hub's cache has the files of a commit. */
-const SNAPSHOT = /[/\\]models--(?<repo>[^/\\]+)[/\\]snapshots[/\\](?<commit>[0-9a-f]{40})$/;
 
 /** In place of a data file's name. */
 const SHIPPED_DATA = "shipped";
@@ -21,9 +19,9 @@ export interface ModelName {
 
 /** @param folder where the checkpoint lies, as a whole path */
 export async function modelName(folder: string): Promise<ModelName> {
-  const { repo, commit } = SNAPSHOT.exec(await realpath(folder).catch(() => folder))?.groups ?? {};
-  if (repo === undefined) return { model: basename(folder), commit: undefined };
-  return { model: repo.replaceAll("--", "/"), commit };
+  const real = await realpath(folder).catch(() => folder);
+  const repo = /^[0-9a-f]{40}$/.test(basename(real)) ? modelOfSnapshot(real)?.repo : undefined;
+  return repo === undefined ? { model: basename(folder), commit: undefined } : { model: repo, commit: basename(real) };
 }
 
 /** @param data path of the prompts, or what else they are called; undefined for those of the package */

@@ -33,7 +33,7 @@ export const INSTALLABLE_PROVIDERS = ["cuda"] as const;
 
 export interface ModelOptions {
   /**
-   * A checkpoint folder, or a hub id `org/name`. CheckpointError when the folder cannot be read, HubError when the hub does
+   * A checkpoint folder, or a hub id: `org/name`, `org/name@revision`, or the address of its page. CheckpointError when the folder cannot be read, HubError when the hub does
    * not hand it out.
    */
   readonly model: string;

@@ -29,6 +29,7 @@ import { positionsIn } from "./evaluate-head.js";
 import { evaluateInProcesses } from "./evaluate-in-processes.js";
 import type { GenerateProgress } from "./generate-texts.js";
 import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
+import { requireKnownOptions } from "./known-options.js";
 import { locateModel } from "./locate-model.js";
 import {
   A_MODEL,
@@ -37,7 +38,6 @@ import {
   requireInteger,
   requireKey,
   requireNumber,
-  requireOptions,
   requireText,
 } from "./option-checks.js";
 import { BASELINES, type ComputeOptions, type ModelOptions, VERIFICATION_DEFAULTS } from "./run-options.js";
@@ -121,7 +121,7 @@ export type VerificationProgress =
  * InterruptedError: see errors.ts
  */
 export async function verify(options: VerifyOptions): Promise<VerifyResult> {
-  requireOptions(options);
+  requireKnownOptions("verify", options);
   const { memory, signal, onProgress } = options;
   const settings = completeSettings(options);
   throwIfAborted(signal);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { calibrationOf, type ExampleFolder, makeExample } from "../helpers/example-checkpoint.js";
 import { type HubServer, startHubServer } from "../helpers/hub-server.js";
-import { runCli } from "../helpers/run-cli.js";
+import { runCli, runMain } from "../helpers/run-cli.js";
 
 let root: string;
 let example: ExampleFolder;
@@ -87,8 +87,28 @@ describe("a clear error and exit code 3, and no folder in the cache's place", ()
   });
 });
 
+test("a revision stands behind @; --revision is that of the hub ids without one, on both sides of diff", async () => {
+  const scaled = makeExample(join(root, "scaled"));
+  await runMain(calibrationOf(scaled, "--quiet"));
+  const names = readdirSync(scaled.output);
+  const files = Object.fromEntries(names.map((name) => [name, readFileSync(join(scaled.output, name))]));
+  const hub = await startHubServer({ repo: "acme/scaled", files, revisions: ["main", "v1", "v2"] });
+  const refsAfter = async (...args: readonly string[]) => {
+    const home = mkdtempSync(join(root, "home-"));
+    const result = await runCli(args, { env: { HF_HOME: home, HF_ENDPOINT: hub.endpoint } });
+    expect(result).toMatchObject({ exitCode: 0 });
+    return readdirSync(join(home, "hub/models--acme--scaled/refs")).toSorted();
+  };
+  expect(await refsAfter("inspect", "acme/scaled@v1")).toEqual(["v1"]);
+  expect(await refsAfter("diff", "acme/scaled@v1", "acme/scaled", "--revision", "v2")).toEqual(["v1", "v2"]);
+  expect(await refsAfter("diff", scaled.output, "acme/scaled", "--revision", "v2")).toEqual(["v2"]);
+  await hub.close();
+});
+
 test.each([
   [["./not-a-folder", "--revision", "v1"], "--revision"],
+  [["inspect", "acme/tiny@v1", "--revision", "main"], "--revision"],
+  [["diff", "./a", "acme/tiny@v1", "--revision", "main"], "--revision"],
   [["acme/tiny", "--in-place"], "--in-place"],
 ])("%j is refused as wrong usage", async (args, option) => {
   const { exitCode, stderr } = await runCli(args, { env });

@@ -24,7 +24,10 @@ describe.each(Object.entries(FUNCTIONS))("%s", (name, call) => {
   });
 
   test.each([undefined, "", 7, null, ["a"]])("with the model %j says what a model is", async (model) => {
-    const message = await refusal(call, name === "diff" ? { a: model, b: "org/b" } : { ...FORMAT, model });
+    const message = await refusal(
+      call,
+      name === "diff" ? { a: model, b: "org/b" } : { ...(name === "convert" ? FORMAT : {}), model },
+    );
     expect(message).toMatch(/^(a|model): expected a checkpoint folder or a hub id \(org\/name\), found /);
   });
 });
