@@ -107,8 +107,8 @@ function fnuzLine({ engines }: ShownInspection, width: number): string[] {
   const [doubled, asTheyAre] = [namesOf("doubled"), namesOf("as-they-are")];
   if (doubled.length + asTheyAre.length === 0) return [];
   const clauses = [
-    ...(asTheyAre.length === 0 ? [] : [`${asTheyAre.join(" and ")} takes scales as they are, too small by half`]),
-    ...(doubled.length === 0 ? [] : [`${doubled.join(" and ")} doubles them`]),
+    ...(asTheyAre.length === 0 ? [] : [`scales stay as they are, too small by half, in ${asTheyAre.join(" and ")}`]),
+    ...(doubled.length === 0 ? [] : [`scales are doubled in ${doubled.join(" and ")}`]),
   ];
   return ["", wrapText(`On AMD MI300 (E4M3FNUZ) ${clauses.join("; ")}.`, width, CONTINUED)];
 }

@@ -114,7 +114,7 @@ describe("inspect", () => {
   test("says what becomes of the scales on AMD MI300", async () => {
     const { stdout } = await runMain(["inspect", layoutAt("k and v [1], block")]);
     expect(stdout.replaceAll(/\s+/g, " ")).toContain(
-      "On AMD MI300 (E4M3FNUZ) vLLM takes scales as they are, too small by half; SGLang since Aug 2026 doubles them.",
+      "On AMD MI300 (E4M3FNUZ) scales stay as they are, too small by half, in vLLM; scales are doubled in SGLang since Aug 2026.",
     );
   });
 
