@@ -34,7 +34,7 @@ const EXIT_CODES_HELP = `
 Exit codes:
   0  done                           4  model not supported
   1  a bug: please report it        5  ONNX Runtime failed
-  2  wrong usage or prompts         6  verification failed
+  2  wrong usage or prompts         6  a limit was exceeded
   3  checkpoint unreadable          7  result not written
                                   130  interrupted`;
 

@@ -51,6 +51,11 @@ export class VerificationError extends KvScalesError {
   readonly exitCode = 6;
 }
 
+/** Two checkpoints differ more than was allowed: look at which is right, or allow more. */
+export class DifferenceError extends KvScalesError {
+  readonly exitCode = 6;
+}
+
 /** The result could not be written (disk full, no permission): make room, or choose another place. */
 export class OutputWriteError extends KvScalesError {
   readonly exitCode = 7;

@@ -28,7 +28,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "report/text-output",
     "interrupts",
   ],
-  commands: ["pipeline", "report", "checkpoint/output-formats", "checkpoint/place-file", "numerics/float8"],
+  commands: [
+    "pipeline",
+    "report",
+    "checkpoint/engine-names",
+    "checkpoint/output-formats",
+    "checkpoint/place-file",
+    "numerics/float8",
+  ],
   report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],
   pipeline: [
     ...["checkpoint", "hub", "architectures", "graphs", "onnx", "runtime", "prompts", "metrics", "numerics"],

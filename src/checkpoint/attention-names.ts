@@ -1,8 +1,13 @@
 // Finds the attention of each decoder layer by tensor names alone, so that checkpoints of any architecture, quantised ones
-// too, can be looked at. Knows no model_type.
+// too, can be looked at. Of config.json it reads which layers have a cache. Knows no model_type.
 
-/** A projection that makes keys, alone or with its neighbours, in whatever form its weight is stored. */
-const KEY_PROJECTION = /^(?<attention>.+)\.(k_proj|qkv_proj|query_key_value|c_attn|Wqkv|kv_b_proj)\.[\w.]+$/;
+import { isObject } from "./json-text.js";
+
+/**
+ * A projection that makes keys, alone or with its neighbours, in whatever form its weight is stored; or queries, which is
+ * all that a layer has which reads the cache of another.
+ */
+const KEY_PROJECTION = /^(?<attention>.+)\.(k_proj|q_proj|qkv_proj|query_key_value|c_attn|Wqkv|kv_b_proj)\.[\w.]+$/;
 const LAYER = /(?:^|\.)(?:layers|h|blocks|block)\.(\d+)(?=\.)/;
 /** Towers of multimodal models have attention, but no KV cache. */
 const NOT_A_DECODER = /(^|[._])(vision|visual|image|audio|speech|encoder|vit)([._]|$)/;
@@ -29,4 +34,47 @@ export function attentionNames(tensorNames: Iterable<string>): ReadonlyMap<numbe
   }
   const [tallest] = [...stacks.values()].sort((a, b) => b.size - a.size);
   return new Map([...(tallest ?? [])].sort(([a], [b]) => a - b));
+}
+
+/**
+ * The same of the layers that have a K/V cache by config.json: not those behind the last decoder layer, which predict
+ * further tokens, and not those of hybrids that keep a state instead.
+ */
+export function attentionsByConfig(
+  tensorNames: Iterable<string>,
+  config: Readonly<Record<string, unknown>>,
+): ReadonlyMap<number, string> {
+  const count = layerCount(config);
+  const hasCache = cacheLayersOf(textConfig(config));
+  return new Map([...attentionNames(tensorNames)].filter(([layer]) => layer < count && hasCache(layer)));
+}
+
+/** How many decoder layers config.json tells of; infinite where it does not. */
+export function layerCount(config: Readonly<Record<string, unknown>>): number {
+  const text = textConfig(config);
+  const counts = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"].map((key) => text[key]);
+  return counts.find((count) => typeof count === "number") ?? Number.POSITIVE_INFINITY;
+}
+
+function textConfig(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return isObject(config.text_config) ? config.text_config : config;
+}
+
+/** Types of layers, as config.json calls them, that keep no K and V. */
+const WITHOUT_CACHE = /linear|mamba|conv|recurrent|ssm|gdn|kda|mlp|moe/i;
+
+/** Says of a layer whether it has a K/V cache, as far as config.json tells; all have where it does not. */
+function cacheLayersOf(config: Readonly<Record<string, unknown>>): (layer: number) => boolean {
+  const types = config.layer_types ?? config.layers_block_type ?? config.block_types;
+  if (Array.isArray(types)) return (layer) => !WITHOUT_CACHE.test(String(types[layer]));
+  // MiniMax-Text-01: 1 is softmax attention, 0 linear.
+  const kinds = config.attn_type_list;
+  if (Array.isArray(kinds)) return (layer) => kinds[layer] !== 0;
+  // Nemotron-H: a character per layer, * for attention.
+  const pattern = config.hybrid_override_pattern;
+  if (typeof pattern === "string") return (layer) => pattern[layer] === "*";
+  // Kimi Linear counts from 1.
+  const linear = isObject(config.linear_attn_config) ? config.linear_attn_config.kda_layers : undefined;
+  if (Array.isArray(linear)) return (layer) => !linear.includes(layer + 1);
+  return () => true;
 }

@@ -34,7 +34,7 @@ export function patchConfigText(
 }
 
 /** Whether config.json has a quantization_config that this program did not write. */
-function hasForeignQuantization(config: Readonly<Record<string, unknown>>): boolean {
+export function hasForeignQuantization(config: Readonly<Record<string, unknown>>): boolean {
   return (config.quantization_config ?? undefined) !== undefined && !hasOwnQuantization(config);
 }
 

@@ -4,16 +4,24 @@ import { layerList } from "../numerics/layer-names.js";
 import type { ScaleTensor } from "./read-scales.js";
 import type { Quantization, ScaleFacts } from "./scale-facts.js";
 
-/** "none": there are no scales to use. "unknown": how the engine treats this quantization of weights is not known here. */
+/** "none": there are no scales to use. "unknown": what the engine does is not known here. */
 export type ScaleUse = "used" | "ignored" | "refused" | "none" | "unknown";
 
 /** What K or V of a layer is divided by. Undefined: a value that was not read, or memory that nobody has written. */
 export type SideScale = number | undefined;
 
+/**
+ * What becomes of scales on AMD MI300, whose E4M3FNUZ reaches half as far as E4M3FN: doubled, they fit its cache; as they
+ * are, it clips or overflows what is larger than half of their range.
+ */
+export type OnFnuz = "doubled" | "as-they-are";
+
 export interface EngineVerdict {
   readonly use: ScaleUse;
   /** A clause without a full stop. */
   readonly why: string;
+  /** Absent where it is not known, or no scale is used. */
+  readonly onFnuz?: OnFnuz;
   /** The scales that an FP8 cache runs with, by layer; absent when the engine refuses or it is not known. */
   readonly layers?: ReadonlyMap<number, { readonly k: SideScale; readonly v: SideScale }>;
 }
@@ -96,7 +104,17 @@ export function refused(why: string): EngineVerdict {
 
 /** For quantized weights that an engine has its own way with. */
 export function unknown({ method }: Quantization): EngineVerdict {
-  return { use: "unknown", why: `what it makes of scales beside weights quantized by "${method}" is not known here` };
+  return notKnown(`what it makes of scales beside weights quantized by "${method}" is not known here`);
+}
+
+/** For what no rule is known for. */
+export function notKnown(why: string): EngineVerdict {
+  return { use: "unknown", why };
+}
+
+/** The verdict with what becomes of scales that are used where the cache is E4M3FNUZ. */
+export function withFnuz(verdict: EngineVerdict, onFnuz: OnFnuz): EngineVerdict {
+  return verdict.use === "used" ? { ...verdict, onFnuz } : verdict;
 }
 
 export function elementsOf({ shape }: ScaleTensor): number {

@@ -9,14 +9,16 @@ export interface OutputFormat {
   readonly description: string;
   /** Engines that read the format, and the command that starts each; FOLDER stands for the checkpoint. */
   readonly engines: readonly { readonly name: string; readonly command: string }[];
-  /** Who cannot read it, in a sentence. */
-  readonly caution?: string;
+  /** The format of the same scales for engines that do not read this one, if there are such. */
+  readonly convertTo?: "vllm";
   readonly dtypes: readonly Float8Name[];
   /** Why a dtype is not offered, for the error message. */
   readonly dtypeRule?: string;
   /** Whether V is stored with the scale of K when K's is larger. */
   readonly sharesScale: boolean;
   readonly shape: readonly number[];
+  /** What precedes the names of an attention's scales; absent: its name. */
+  readonly prefix?: (attention: string) => string;
   /** The tensors of a layer, without the prefix of its attention. */
   readonly tensors: (scales: LayerScales) => Readonly<Record<string, number>>;
   /** Keys that are added to config.json. */
@@ -24,8 +26,6 @@ export interface OutputFormat {
 }
 
 const TGI_COMMAND = "text-generation-launcher --model-id FOLDER --kv-cache-dtype fp8_e4m3fn";
-const VLLM_REFUSES =
-  "vLLM 0.25 and later refuse a checkpoint with kv_scale tensors: use --format vllm for vLLM, SGLang and TGI 3.";
 
 /** vLLM, SGLang and TGI 3 read KV-cache scales of 16-bit weights from this block of the compressed-tensors format. */
 const COMPRESSED_TENSORS_KV_CACHE = {
@@ -37,11 +37,16 @@ const COMPRESSED_TENSORS_KV_CACHE = {
   kv_cache_scheme: { num_bits: 8, type: "float", strategy: "tensor", dynamic: false, symmetric: true },
 } as const;
 
+/** vLLM looks for the scales in the `attn` of an attention, which it adds to names unless they end in `attn`. */
+function asVllmFindsIt(attention: string): string {
+  return /(^|\.)attn$/.test(attention) ? `${attention}.attn` : attention;
+}
+
 export const OUTPUT_FORMATS = {
   tgi: {
     description: "TGI's documented format: one kv_scale per layer",
     engines: [{ name: "Text Generation Inference", command: TGI_COMMAND }],
-    caution: VLLM_REFUSES,
+    convertTo: "vllm",
     dtypes: ["float8_e4m3fn", "float8_e4m3fnuz"],
     sharesScale: true,
     shape: [],
@@ -51,7 +56,7 @@ export const OUTPUT_FORMATS = {
   "tgi-separate": {
     description: "TGI 2.4 and later: kv_scale, and k_scale and v_scale apart",
     engines: [{ name: "Text Generation Inference 2.4+", command: TGI_COMMAND }],
-    caution: VLLM_REFUSES,
+    convertTo: "vllm",
     dtypes: ["float8_e4m3fn", "float8_e4m3fnuz"],
     sharesScale: false,
     shape: [],
@@ -66,15 +71,23 @@ export const OUTPUT_FORMATS = {
       { name: "Text Generation Inference 3", command: TGI_COMMAND },
     ],
     dtypes: ["float8_e4m3fn"],
-    dtypeRule: "vLLM and SGLang expect E4M3FN scales and double them on AMD hardware themselves",
+    dtypeRule:
+      "vLLM and SGLang take the scales for E4M3FN; on AMD MI300, whose cache is E4M3FNUZ, SGLang doubles them and vLLM does not, so give those for vLLM there --headroom 2",
     sharesScale: false,
     shape: [1],
+    prefix: asVllmFindsIt,
     tensors: ({ kScale, vScale }) => ({ k_scale: kScale, v_scale: vScale }),
     config: () => ({ quantization_config: COMPRESSED_TENSORS_KV_CACHE }),
   },
 } as const satisfies Record<string, OutputFormat>;
 
 export type OutputFormatName = keyof typeof OUTPUT_FORMATS;
+
+/** The format of the same scales for engines that do not read this one; undefined where all that it is for do. */
+export function conversionOf(name: OutputFormatName): OutputFormatName | undefined {
+  const format: OutputFormat = OUTPUT_FORMATS[name];
+  return format.convertTo;
+}
 
 /**
  * Prefixes of scales by layer: of the attention that writes the cache, and of those that read it, which engines look for
@@ -112,7 +125,7 @@ export function scaleTensors(
   return scales.flatMap((layer) =>
     namesOf(names, layer.layer).flatMap((name) =>
       Object.entries(format.tensors(layer)).map(([tensor, scale]) => ({
-        name: `${name}.${tensor}`,
+        name: `${format.prefix?.(name) ?? name}.${tensor}`,
         shape: format.shape,
         values: Float32Array.of(scale),
       })),

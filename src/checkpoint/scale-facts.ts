@@ -3,7 +3,8 @@
 
 import { CheckpointError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
-import { attentionNames } from "./attention-names.js";
+import { attentionNames, attentionsByConfig, layerCount } from "./attention-names.js";
+import { type ForeignName, findForeignName } from "./foreign-names.js";
 import { isObject, showJson } from "./json-text.js";
 import { readScales, type ScaleTensor } from "./read-scales.js";
 import { isScaleName } from "./scale-names.js";
@@ -23,18 +24,29 @@ export interface ScaleFacts {
   /** A tensor that two files have, and these files. */
   readonly duplicate: { readonly name: string; readonly files: readonly [string, string] } | undefined;
   readonly kvHeads: number | undefined;
+  readonly modelType: string | undefined;
+  /** Whether its caches hold latent vectors (MLA) instead of K and V. */
+  readonly hasLatentCache: boolean;
+  /** A tensor with a part in its name that no engine knows. */
+  readonly foreignName: ForeignName | undefined;
   readonly quantization: Quantization | undefined;
+  /** What ModelOpt's hf_quant_config.json says of the quantization, if it is there. */
+  readonly modelOpt: Readonly<Record<string, unknown>> | undefined;
   /** `kv_cache_torch_dtype` of config.json, whatever it holds. */
   readonly kvCacheDtype: unknown;
 }
 
-/** The quantization_config of config.json. */
+/** The quantization_config of config.json, else what hf_quant_config.json says. */
 export interface Quantization {
   readonly method: string;
+  readonly file: "config.json" | "hf_quant_config.json";
   readonly block: Readonly<Record<string, unknown>>;
-  /** Of a compressed-tensors block. */
+  /** Of the cache, in the form of compressed-tensors. */
   readonly kvCacheScheme: Readonly<Record<string, unknown>> | undefined;
 }
+
+/** The projection of a latent vector, which MLA's caches hold. */
+const LATENT = /\.(kv_a_proj_with_mqa|kv_b_proj|fused_qkv_a_proj_with_mqa)\.[\w.]+$/;
 
 /** Far beyond any real model. */
 const MAX_LAYERS = 10_000;
@@ -45,7 +57,8 @@ export async function gatherScaleFacts(survey: Survey): Promise<ScaleFacts> {
   const names = files.flatMap(({ header }) => header.tensors.map(({ name }) => name));
   const text = isObject(config.text_config) ? config.text_config : {};
   const kvHeads = config.num_key_value_heads ?? text.num_key_value_heads;
-  const attentions = attentionNames(names);
+  const modelOpt = isObject(survey.modelOpt?.quantization) ? survey.modelOpt.quantization : undefined;
+  const attentions = attentionsByConfig(names, config);
   if (attentions.size > MAX_LAYERS) {
     throw new CheckpointError(
       `${survey.folder}: expected at most ${MAX_LAYERS} layers with attention, found ${attentions.size}: no model is so deep`,
@@ -53,15 +66,29 @@ export async function gatherScaleFacts(survey: Survey): Promise<ScaleFacts> {
   }
   return {
     attentions,
-    scales: await readScales(files),
+    scales: (await readScales(files)).filter(isOfDecoder(names, config)),
     files: files.map(({ name }) => name),
     namedFiles: weightMap && new Set(weightMap.values()),
     misplaced: misplacedScales(survey),
     duplicate: findDuplicate(survey),
     kvHeads: typeof kvHeads === "number" ? kvHeads : undefined,
-    quantization: quantizationOf(config),
+    modelType: typeof config.model_type === "string" ? config.model_type : undefined,
+    hasLatentCache: names.some((name) => LATENT.test(name)),
+    foreignName: findForeignName(names),
+    quantization: quantizationOf(config, modelOpt),
+    modelOpt,
     kvCacheDtype: config.kv_cache_torch_dtype ?? undefined,
   };
+}
+
+/** Layers behind the last one predict further tokens: the decoder's loaders pass over their tensors. */
+function isOfDecoder(
+  tensorNames: readonly string[],
+  config: Readonly<Record<string, unknown>>,
+): (scale: ScaleTensor) => boolean {
+  const count = layerCount(config);
+  const behind = new Set([...attentionNames(tensorNames)].flatMap(([layer, name]) => (layer < count ? [] : [name])));
+  return ({ attention }) => !behind.has(attention);
 }
 
 /**
@@ -107,9 +134,20 @@ function findDuplicate({ files }: Survey): ScaleFacts["duplicate"] {
   return undefined;
 }
 
-function quantizationOf(config: Readonly<Record<string, unknown>>): Quantization | undefined {
-  const block = config.quantization_config ?? config.compression_config;
-  if (!isObject(block)) return undefined;
-  const method = typeof block.quant_method === "string" ? block.quant_method : "of unknown method";
-  return { method, block, kvCacheScheme: isObject(block.kv_cache_scheme) ? block.kv_cache_scheme : undefined };
+/** As vLLM looks for it: the text part of a multimodal model may have it, and hf_quant_config.json counts last. */
+function quantizationOf(
+  config: Readonly<Record<string, unknown>>,
+  modelOpt?: Readonly<Record<string, unknown>>,
+): Quantization | undefined {
+  const text = isObject(config.text_config) ? config.text_config : {};
+  const block = config.quantization_config ?? text.quantization_config ?? config.compression_config;
+  if (isObject(block)) {
+    const method = typeof block.quant_method === "string" ? block.quant_method : "of unknown method";
+    const scheme = isObject(block.kv_cache_scheme) ? block.kv_cache_scheme : undefined;
+    return { method, file: "config.json", block, kvCacheScheme: scheme };
+  }
+  if (modelOpt === undefined) return undefined;
+  const isFp8 = modelOpt.kv_cache_quant_algo === "FP8";
+  const kvCacheScheme = isFp8 ? { type: "float", num_bits: 8, dynamic: false } : undefined;
+  return { method: "modelopt", file: "hf_quant_config.json", block: modelOpt, kvCacheScheme };
 }

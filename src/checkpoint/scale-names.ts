@@ -14,8 +14,11 @@ const FORMS = {
   cache: /^(?<attention>.+)\.(?<side>[kv])_cache\.scale$/,
   /** `self_attn.k_proj.k_scale`, of NVIDIA ModelOpt. */
   projection: /^(?<attention>.+)\.(?:[kv]|qkv|qkqkv)_proj\.(?<side>kv|k|v)_scale$/,
-  /** `self_attn.attn.k_scale`, as vLLM calls its parameter; right after a layer's number, `attn` is the attention itself. */
-  parameter: /^(?<attention>.+\.\D[^.]*)\.attn\.(?<side>[kv])_scale$/,
+  /**
+   * `self_attn.attn.k_scale`, as vLLM calls its parameter. Right after a layer's number, and in DBRX's `norm_attn_norm`,
+   * `attn` is the attention itself.
+   */
+  parameter: /^(?<attention>.+\.(?!norm_attn_norm\.)\D[^.]*)\.attn\.(?<side>[kv])_scale$/,
   /** `self_attn.k_scale`, of TGI, llm-compressor and this program. */
   attention: /^(?<attention>.+)\.(?<side>kv|k|v)_scale$/,
 } as const satisfies Record<string, RegExp>;

@@ -6,10 +6,11 @@ import { layerNames } from "../numerics/layer-names.js";
 import { elementsOf, isSound } from "./engine-verdicts.js";
 import { showJson } from "./json-text.js";
 import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
-import type { ScaleFacts } from "./scale-facts.js";
+import type { Quantization, ScaleFacts } from "./scale-facts.js";
 
 /** Names are stable: scripts may look for them. */
 export type ProblemKind =
+  | "foreign-names"
   | "missing-layer"
   | "lone-scale"
   | "kv-scale-beside-block"
@@ -34,6 +35,7 @@ export interface ScaleProblem {
 type Rule = (facts: ScaleFacts) => string | undefined;
 
 const RULES = {
+  "foreign-names": foreignNames,
   "block-without-scales": blockWithoutScales,
   "missing-layer": missingLayer,
   "lone-scale": loneScale,
@@ -60,10 +62,16 @@ export function findScaleProblems(facts: ScaleFacts): ScaleProblem[] {
   });
 }
 
+function foreignNames({ foreignName }: ScaleFacts): string | undefined {
+  if (foreignName === undefined) return undefined;
+  return `${foreignName.problem.charAt(0).toUpperCase()}${foreignName.problem.slice(1)}.`;
+}
+
 function blockWithoutScales({ scales, quantization }: ScaleFacts): string | undefined {
   const scheme = quantization?.kvCacheScheme;
   if (scales.length > 0 || scheme === undefined || scheme.dynamic === true) return undefined;
-  return "config.json promises scales (kv_cache_scheme), but no file has any: engines run an FP8 cache at 1.0.";
+  const key = quantization?.file === "config.json" ? "kv_cache_scheme" : "kv_cache_quant_algo";
+  return `${quantization?.file} promises scales (${key}), but no file has any: engines run an FP8 cache at 1.0.`;
 }
 
 function missingLayer({ attentions, scales }: ScaleFacts): string | undefined {
@@ -140,7 +148,13 @@ function allOne({ scales }: ScaleFacts): string | undefined {
 
 function dtypeContradictsBlock({ scales, quantization, kvCacheDtype }: ScaleFacts): string | undefined {
   if (scales.length === 0 || quantization === undefined || kvCacheDtype !== "float8_e4m3fnuz") return undefined;
-  return `kv_cache_torch_dtype is float8_e4m3fnuz, but engines that read a ${quantization.method} block take scales for float8_e4m3fn and double them on AMD hardware: they end up twice too large.`;
+  return `kv_cache_torch_dtype is float8_e4m3fnuz, but engines that read a ${quantization.method} block take scales for float8_e4m3fn. ${doubling(quantization)}`;
+}
+
+function doubling({ method }: Quantization): string {
+  return method === "compressed-tensors"
+    ? "On AMD MI300 SGLang doubles them, which makes them twice too large; vLLM does not."
+    : "On AMD MI300 they double them, which makes them twice too large.";
 }
 
 function unknownCacheDtype({ kvCacheDtype }: ScaleFacts): string | undefined {

@@ -16,7 +16,11 @@ export interface Survey {
   readonly files: readonly Shard[];
   /** Tensor to file, as the index has it; absent without an index. */
   readonly weightMap: ReadonlyMap<string, string> | undefined;
+  /** hf_quant_config.json, which ModelOpt writes beside config.json; absent without it. */
+  readonly modelOpt: Readonly<Record<string, unknown>> | undefined;
 }
+
+const MODELOPT_FILE = "hf_quant_config.json";
 
 /**
  * Surveys the checkpoint in `folder`.
@@ -37,5 +41,9 @@ export async function surveyCheckpoint(folder: string): Promise<Survey> {
   const weightMap = names.includes(INDEX_FILE)
     ? readWeightMap(index, parseJsonObject(index, await readTextFile(index)))
     : undefined;
-  return { folder, config, files, weightMap };
+  const modelOptFile = join(folder, MODELOPT_FILE);
+  const modelOpt = names.includes(MODELOPT_FILE)
+    ? parseJsonObject(modelOptFile, await readTextFile(modelOptFile))
+    : undefined;
+  return { folder, config, files, weightMap, modelOpt };
 }

@@ -39,6 +39,15 @@ export function parseHeadroom(text: string): number {
   return value;
 }
 
+/** How many times larger one number may be than another. */
+export function parseRatio(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 1 && Number.isFinite(value))) {
+    throw new InvalidArgumentError("Expected a number of 1 or more, such as 1.05.");
+  }
+  return value;
+}
+
 const BYTES_OF_UNIT: Record<string, number> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40 };
 
 /** "4GiB", "4G", "512 MiB" or a number of bytes. */

@@ -4,11 +4,17 @@
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
-import { patchConfigText } from "../checkpoint/config-text.js";
+import { hasForeignQuantization, patchConfigText } from "../checkpoint/config-text.js";
 import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
-import { OUTPUT_FORMATS, type OutputFormatName, scaleNames, scaleTensors } from "../checkpoint/output-formats.js";
+import {
+  conversionOf,
+  OUTPUT_FORMATS,
+  type OutputFormatName,
+  scaleNames,
+  scaleTensors,
+} from "../checkpoint/output-formats.js";
 import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import type { Placement } from "../checkpoint/place-file.js";
 import { type CheckpointContent, type WriteOptions, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
@@ -142,6 +148,8 @@ export interface CalibrationResult {
   readonly scales: readonly LayerScales[];
   /** Tokens that each expert has computed, of layers before the last cache. */
   readonly experts: readonly ExpertTokens[];
+  /** The format to convert the result to for engines that do not read this one; undefined where there is none. */
+  readonly convertTo?: OutputFormatName | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -239,6 +247,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ranges,
     scales,
     experts,
+    convertTo: hasForeignQuantization(checkpoint.config) ? undefined : conversionOf(format),
     warnings,
   };
 }

@@ -1,12 +1,13 @@
 // The story of a conversion: open, read the scales, compute them for the other format, write. Measures nothing, prints
 // nothing.
 
-import { attentionNames } from "../checkpoint/attention-names.js";
-import { patchConfigText } from "../checkpoint/config-text.js";
+import { attentionsByConfig } from "../checkpoint/attention-names.js";
+import { hasForeignQuantization, patchConfigText } from "../checkpoint/config-text.js";
 import { parsePythonJsonObject } from "../checkpoint/json-text.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
 import {
+  conversionOf,
   OUTPUT_FORMATS,
   type OutputFormat,
   type OutputFormatName,
@@ -74,6 +75,8 @@ export interface Conversion {
   /** How the weights came into the new folder; undefined in place. */
   readonly placement: Placement | undefined;
   readonly scales: readonly LayerScales[];
+  /** The format to convert the result to for engines that do not read this one; undefined where there is none. */
+  readonly convertTo?: OutputFormatName | undefined;
   readonly warnings: readonly string[];
 }
 
@@ -118,6 +121,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
     dtype,
     placement: written?.placement,
     scales,
+    convertTo: hasForeignQuantization(checkpoint.config) ? undefined : conversionOf(format),
     warnings: [
       ...checkpoint.warnings,
       ...warningsOf(known, { source, format, config: content.configText }),
@@ -153,7 +157,7 @@ interface KnownScales {
 
 async function readKnownScales(checkpoint: Checkpoint): Promise<KnownScales> {
   const { folder, config, shards } = checkpoint;
-  const attentions = attentionNames(checkpoint.tensors.keys());
+  const attentions = attentionsByConfig(checkpoint.tensors.keys(), config);
   const places = [...attentions].map(([layer, name]) => ({ layer, name }));
   const asRead = await scalesAsRead(checkpoint, places);
   if (asRead === undefined) {
@@ -185,7 +189,7 @@ function warningsOf(
   { record, asRead }: KnownScales,
   { source, format, config }: Pick<Conversion, "source" | "format"> & { readonly config: string },
 ): string[] {
-  const { sharesScale, caution }: OutputFormat = OUTPUT_FORMATS[format];
+  const { sharesScale }: OutputFormat = OUTPUT_FORMATS[format];
   const warnings: string[] = [];
   if (record !== undefined && source !== "absmax") {
     warnings.push(
@@ -202,7 +206,6 @@ function warningsOf(
       "config.json keeps a quantization_config that is not from this program: vLLM would take kv_scale for K alone. Serve the result with TGI only.",
     );
   }
-  if (caution !== undefined) warnings.push(caution);
   return warnings;
 }
 

@@ -1,8 +1,9 @@
 // The story of an inspection: survey the folder, read the scales, ask every engine's rule, look for problems. Changes
 // nothing, prints nothing.
 
-import { ENGINES, type EngineName } from "../checkpoint/engine-rules.js";
-import type { ScaleUse, SideScale } from "../checkpoint/engine-verdicts.js";
+import { ENGINE_NAMES, type EngineName } from "../checkpoint/engine-names.js";
+import { ENGINES, judgeScales } from "../checkpoint/engine-rules.js";
+import type { OnFnuz, ScaleUse, SideScale } from "../checkpoint/engine-verdicts.js";
 import { type ScaleTensor, scalesByAttention } from "../checkpoint/read-scales.js";
 import { gatherScaleFacts, type ScaleFacts } from "../checkpoint/scale-facts.js";
 import { findScaleProblems, type ProblemKind } from "../checkpoint/scale-problems.js";
@@ -34,6 +35,8 @@ export interface InspectedEngine {
   readonly name: string;
   readonly use: ScaleUse;
   readonly why: string;
+  /** What becomes of scales that are used on AMD MI300; undefined where it is not known. */
+  readonly onFnuz?: OnFnuz | undefined;
   /** What an FP8 cache runs with; undefined when the engine refuses the checkpoint or it is not known. */
   readonly layers: readonly { readonly layer: number; readonly k: SideScale; readonly v: SideScale }[] | undefined;
 }
@@ -47,6 +50,8 @@ export interface Inspection {
   readonly folder: string;
   readonly modelType: string | undefined;
   readonly quantization: string | undefined;
+  /** The file that tells of it. */
+  readonly quantizationFile?: "config.json" | "hf_quant_config.json" | undefined;
   /** `kv_cache_torch_dtype` of config.json, when it is a text. */
   readonly kvCacheDtype: string | undefined;
   readonly layers: readonly InspectedLayer[];
@@ -70,7 +75,7 @@ async function inspectFolder(folder: string): Promise<Inspection> {
   const survey = await surveyCheckpoint(folder);
   const facts = await gatherScaleFacts(survey);
   const { attentions, scales, quantization, kvCacheDtype } = facts;
-  const engines = (Object.keys(ENGINES) as EngineName[]).map((engine) => judge(engine, facts));
+  const engines = ENGINE_NAMES.map((engine) => judge(engine, facts));
   const known = new Set(attentions.values());
   const scalesOf = scalesByAttention(scales);
   const modelType = survey.config.model_type;
@@ -78,6 +83,7 @@ async function inspectFolder(folder: string): Promise<Inspection> {
     folder,
     modelType: typeof modelType === "string" ? modelType : undefined,
     quantization: quantization?.method,
+    quantizationFile: quantization?.file,
     kvCacheDtype: typeof kvCacheDtype === "string" ? kvCacheDtype : undefined,
     layers: [...attentions].map(([layer, name]) => ({
       layer,
@@ -95,9 +101,16 @@ async function inspectFolder(folder: string): Promise<Inspection> {
 }
 
 function judge(engine: EngineName, facts: ScaleFacts): InspectedEngine {
-  const { name, judge: rule } = ENGINES[engine];
-  const { use, why, layers } = rule(facts);
-  return { engine, name, use, why, layers: layers && [...layers].map(([layer, sides]) => ({ layer, ...sides })) };
+  const { name } = ENGINES[engine];
+  const { use, why, onFnuz, layers } = judgeScales(engine, facts);
+  return {
+    engine,
+    name,
+    use,
+    why,
+    onFnuz,
+    layers: layers && [...layers].map(([layer, sides]) => ({ layer, ...sides })),
+  };
 }
 
 /** Whether kv_scales.json, which an earlier run of ours left, tells of other scales. */

@@ -34,7 +34,7 @@ export interface OptionsOfFunctions {
 export const OPTIONS: OptionsOfFunctions = {
   calibrate: { ...MODEL, ...COMPUTE, ...RESULT, ...TEXTS, headroom: true, onProgress: true },
   convert: { ...MODEL, ...RESULT, onProgress: true },
-  diff: { a: true, b: true, revision: true, signal: true, onProgress: true },
+  diff: { a: true, b: true, revision: true, engine: true, maxRatio: true, signal: true, onProgress: true },
   inspect: { ...MODEL, onProgress: true },
   verify: {
     ...{ ...MODEL, ...COMPUTE, ...TEXTS },

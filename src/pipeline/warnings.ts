@@ -31,7 +31,6 @@ export function warningsOf(facts: WarningFacts): string[] {
     ...growingLayers(facts),
     ...expertsWithoutTokens(facts),
     ...(format.sharesScale ? unequalLayers(facts) : []),
-    ...(format.caution === undefined ? [] : [format.caution]),
     ...truncated(facts),
   ];
 }

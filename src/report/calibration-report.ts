@@ -1,6 +1,6 @@
 // The result of a calibration as people read it in a terminal, and as JSON for machines. Pure: text out.
 
-import { OUTPUT_FORMATS, type OutputFormat } from "../checkpoint/output-formats.js";
+import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { counted, formatCount } from "../counted.js";
 import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
@@ -31,6 +31,7 @@ export function calibrationReport(result: CalibrationResult, screen: Screen, sec
       "",
       ...wrapText(`Warning: ${warning}`, width, CONTINUED).split("\n").map(colors.yellow),
     ]),
+    ...conversionLines(result, screen),
     "",
   ].join("\n");
 }
@@ -105,6 +106,19 @@ function engineLines({ format, output }: CalibrationResult, { colors, width }: S
     const words = command.split(" ").map((word) => (word === "FOLDER" ? folder : word));
     return ["", `${name}:`, colors.cyan(wrapCommand(words, width))];
   });
+}
+
+interface ConvertibleResult {
+  readonly output: string;
+  readonly convertTo?: OutputFormatName | undefined;
+}
+
+/** The command that converts a result for engines which do not read its format; nothing where there is none. */
+export function conversionLines({ convertTo, output }: ConvertibleResult, { colors, width }: Screen): string[] {
+  if (convertTo === undefined) return [];
+  const engines = OUTPUT_FORMATS[convertTo].engines.map(({ name }) => name).join(", ");
+  const words = ["create-kv-scales", "convert", shellWord(output), "--format", convertTo];
+  return ["", `For ${engines}:`, colors.cyan(wrapCommand(words, width))];
 }
 
 /** In quotes where a shell would read more than a name; characters that cannot be shown as bash and zsh write them. */

@@ -2,6 +2,7 @@
 
 import { counted } from "../counted.js";
 import type { Conversion } from "../pipeline/convert.js";
+import { conversionLines } from "./calibration-report.js";
 import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
 import { shown } from "./shown-text.js";
@@ -9,7 +10,8 @@ import { formatValue } from "./text.js";
 import { CONTINUED, wrapText } from "./wrapped-text.js";
 
 /** What was made of what, where it is, and the warnings. */
-export function conversionReport(conversion: Conversion, { colors, width }: Screen): string {
+export function conversionReport(conversion: Conversion, screen: Screen): string {
+  const { colors, width } = screen;
   const { scales, output, inPlace, placement, format, dtype, fromDtype, source, warnings } = shown(conversion);
   const how = inPlace ? "replaced in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
   const origin = source === "absmax" ? "the absmax that kv_scales.json has recorded" : source;
@@ -20,6 +22,7 @@ export function conversionReport(conversion: Conversion, { colors, width }: Scre
     `${colors.bold(colors.green("Written to"))} ${output}`,
     `${CONTINUED}${wrapText(`${format}, ${dtype}, ${how}`, width, CONTINUED)}`,
     ...warnings.flatMap((warning) => ["", colors.yellow(wrapText(`Warning: ${warning}`, width, CONTINUED))]),
+    ...conversionLines(conversion, screen),
     "",
   ].join("\n");
 }

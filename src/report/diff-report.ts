@@ -8,7 +8,7 @@ import { type Shown, shown } from "./shown-text.js";
 import { tableLines } from "./table.js";
 import { wrapText } from "./wrapped-text.js";
 
-const SIDES = ["k", "v", "kv"] as const;
+const SIDES = ["k", "v"] as const;
 
 /** The two checkpoints, the ratios by layer, and the largest. */
 export function differenceReport(difference: Difference, screen: Screen): string {
@@ -24,17 +24,19 @@ export function differenceReport(difference: Difference, screen: Screen): string
     ...onlyLine("a", onlyInA),
     ...onlyLine("b", onlyInB),
     largestLine(difference),
+    ...limitLine(difference, screen),
     "",
   ].join("\n");
 }
 
-function sideLine(name: string, { folder, kinds, dtype }: Shown<ComparedCheckpoint>): string {
-  return `${name}  ${folder}\n   ${kinds.join(", ")} for ${dtype}`;
+function sideLine(name: string, { folder, kinds, dtype, engine }: Shown<ComparedCheckpoint>): string {
+  const how = engine === undefined ? "used by no engine that is known" : `as ${engine} uses them`;
+  return `${name}  ${folder}\n   ${kinds.join(", ")} for ${dtype}, ${how}`;
 }
 
 function ratioTable(layers: readonly LayerRatios[], screen: Screen): string[] {
   const sides = SIDES.filter((side) => layers.some((layer) => layer[side] !== undefined));
-  if (sides.length === 0) return ["No layer has scales of one kind in both."];
+  if (sides.length === 0) return ["No layer has scales in both."];
   return tableLines(
     [
       { title: "layer", cells: layers.map(({ layer }) => String(layer)) },
@@ -59,9 +61,21 @@ function largestLine({ largest }: Difference): string {
   return `Largest: ${largest.side} of layer ${largest.layer}, b/a ${formatRatio(largest.ratio)}`;
 }
 
+function limitLine({ maxRatio, beyond = [] }: Difference, { colors, width }: Screen): string[] {
+  if (maxRatio === undefined) return [];
+  if (beyond.length === 0) return [colors.green(`Every ratio is within ${maxRatio}.`)];
+  return [colors.red(wrapText(`Not within ${maxRatio}: ${layerList(beyond)}`, width))];
+}
+
 /** The difference for machines. Keys are stable. */
-export function differenceJson({ a, b, layers, onlyInA, onlyInB, largest }: Difference): string {
-  const sideOf = ({ folder, dtype, kinds }: ComparedCheckpoint) => ({ checkpoint: folder, dtype, scales: kinds });
+export function differenceJson(difference: Difference): string {
+  const { a, b, layers, onlyInA, onlyInB, largest, maxRatio, beyond } = difference;
+  const sideOf = ({ folder, dtype, kinds, engine }: ComparedCheckpoint) => ({
+    checkpoint: folder,
+    dtype,
+    scales: kinds,
+    engine: engine ?? null,
+  });
   const summary = {
     a: sideOf(a),
     b: sideOf(b),
@@ -69,6 +83,8 @@ export function differenceJson({ a, b, layers, onlyInA, onlyInB, largest }: Diff
     only_in_a: onlyInA,
     only_in_b: onlyInB,
     largest: largest ?? null,
+    max_ratio: maxRatio ?? null,
+    beyond_max_ratio: beyond ?? null,
   };
   return resultJson(summary);
 }

@@ -28,16 +28,19 @@ export function inspectionReport(inspection: Inspection, screen: Screen): string
     "",
     ...scaleTable(safe, screen),
     ...engines.map((engine) => engineLine(engine, screen)),
+    ...fnuzLine(safe, width),
     ...problems.flatMap(({ message }) => ["", colors.red(wrapText(`Problem: ${message}`, width, CONTINUED))]),
     "",
   ].join("\n");
 }
 
-function headLine({ modelType, quantization, kvCacheDtype, layers }: ShownInspection, width: number): string {
+function headLine(inspection: ShownInspection, width: number): string {
+  const { modelType, quantization, quantizationFile, kvCacheDtype, layers } = inspection;
+  const source = quantizationFile === "hf_quant_config.json" ? quantizationFile : "quantization_config";
   const parts = [
     modelType === undefined ? "unknown model type" : quoted(modelType),
     `${counted(layers.length, "layer")} with attention`,
-    ...(quantization === undefined ? [] : [`quantization_config: ${quoted(quantization)}`]),
+    ...(quantization === undefined ? [] : [`${source}: ${quoted(quantization)}`]),
     ...(kvCacheDtype === undefined ? [] : [`kv_cache_torch_dtype: ${quoted(kvCacheDtype)}`]),
   ];
   return wrapText(parts.join(" · "), width, CONTINUED);
@@ -97,21 +100,37 @@ function engineLine({ name, use, why }: Shown<InspectedEngine>, { colors, width 
   return `${head.trimEnd()}\n${CONTINUED}${wrapText(why, width, CONTINUED)}`;
 }
 
+/** What the engines that use the scales make of them on a GPU whose FP8 is another. */
+function fnuzLine({ engines }: ShownInspection, width: number): string[] {
+  const namesOf = (what: InspectedEngine["onFnuz"]) =>
+    engines.filter(({ onFnuz }) => onFnuz === what).map(({ name }) => name);
+  const [doubled, asTheyAre] = [namesOf("doubled"), namesOf("as-they-are")];
+  if (doubled.length + asTheyAre.length === 0) return [];
+  const clauses = [
+    ...(asTheyAre.length === 0 ? [] : [`scales stay as they are, too small by half, in ${asTheyAre.join(" and ")}`]),
+    ...(doubled.length === 0 ? [] : [`scales are doubled in ${doubled.join(" and ")}`]),
+  ];
+  return ["", wrapText(`On AMD MI300 (E4M3FNUZ) ${clauses.join("; ")}.`, width, CONTINUED)];
+}
+
 /** The result for machines. Keys are stable; numbers that JSON does not have are texts. */
 export function inspectionJson(inspection: Inspection): string {
-  const { folder, modelType, quantization, kvCacheDtype, layers, strayScales, engines, problems } = inspection;
+  const { folder, modelType, quantization, quantizationFile, kvCacheDtype, layers, strayScales, engines, problems } =
+    inspection;
   const summary = {
     checkpoint: folder,
     model_type: modelType ?? null,
     quantization: quantization ?? null,
+    quantization_file: quantizationFile ?? null,
     kv_cache_torch_dtype: kvCacheDtype ?? null,
     layers: layers.map(({ layer, name, scales }) => ({ layer, name, scales: scales.map(scaleJson) })),
     stray_scales: strayScales.map(scaleJson),
-    engines: engines.map(({ engine, name, use, why, layers: runs }) => ({
+    engines: engines.map(({ engine, name, use, why, onFnuz, layers: runs }) => ({
       engine,
       name,
       use,
       why,
+      on_fnuz: onFnuz ?? null,
       layers: runs?.map(({ layer, k, v }) => ({ layer, k_scale: numberJson(k), v_scale: numberJson(v) })) ?? null,
     })),
     problems,

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { attentionNames } from "../../src/checkpoint/attention-names.js";
+import { attentionNames, attentionsByConfig } from "../../src/checkpoint/attention-names.js";
 
 /** Names of tensors, and the attention of each decoder layer that they tell of. */
 const CHECKPOINTS: Readonly<Record<string, readonly [tensors: readonly string[], names: readonly [number, string][]]>> =
@@ -50,9 +50,39 @@ const CHECKPOINTS: Readonly<Record<string, readonly [tensors: readonly string[],
       ["model.layers.0.linear_attn.in_proj.weight", "model.layers.3.self_attn.k_proj.weight"],
       [[3, "model.layers.3.self_attn"]],
     ],
+    "layers that read the cache of another, too": [
+      ["model.layers.0.self_attn.k_proj.weight", "model.layers.1.self_attn.q_proj.weight"],
+      [
+        [0, "model.layers.0.self_attn"],
+        [1, "model.layers.1.self_attn"],
+      ],
+    ],
     "scales are no attention": [["model.layers.0.self_attn.k_scale"], []],
   };
 
 test.each(Object.entries(CHECKPOINTS))("%s", (_, [tensors, names]) => {
   expect([...attentionNames(tensors)]).toEqual(names);
+});
+
+const PREFIX = "model.layers.";
+const everyLayer = Array.from({ length: 4 }, (_, layer) => `${PREFIX}${layer}.self_attn.k_proj.weight`);
+
+/** Keys of config.json, and the layers of four with a k_proj that have a K/V cache. */
+const CONFIGS: readonly (readonly [config: Record<string, unknown>, layers: readonly number[]])[] = [
+  [{}, [0, 1, 2, 3]],
+  [{ num_hidden_layers: 3 }, [0, 1, 2]],
+  [{ n_layer: 2 }, [0, 1]],
+  [{ text_config: { num_hidden_layers: 3 } }, [0, 1, 2]],
+  [{ num_hidden_layers: "3" }, [0, 1, 2, 3]],
+  [{ layer_types: ["linear_attention", "full_attention", "sliding_attention", "chunked_attention"] }, [1, 2, 3]],
+  [{ layer_types: ["conv", "conv", "full_attention", "conv"] }, [2]],
+  [{ layers_block_type: ["mamba", "hybrid", "mamba", "attention"] }, [1, 3]],
+  [{ hybrid_override_pattern: "M*-E" }, [1]],
+  [{ attn_type_list: [0, 0, 1, 0] }, [2]],
+  [{ linear_attn_config: { kda_layers: [1, 2, 3], full_attn_layers: [4] } }, [3]],
+  [{ text_config: { layer_types: ["mamba", "attention", "mamba", "mamba"] } }, [1]],
+];
+
+test.each(CONFIGS)("by %j, the layers with a cache are %j", (config, layers) => {
+  expect([...attentionsByConfig(everyLayer, config).keys()]).toEqual(layers);
 });

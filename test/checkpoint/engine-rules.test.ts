@@ -270,9 +270,9 @@ describe("SGLang's loader and our verdict agree on", () => {
 
 /** The three formats that this program writes, and what their descriptions promise. */
 describe.each([
-  ["tgi", "kv [] and dtype, no block", ["used", "used", "refused", "ignored", "ignored"]],
-  ["tgi-separate", "kv, k and v [] and dtype, no block", ["used", "used", "refused", "ignored", "ignored"]],
-  ["vllm", "k and v [1], block", ["ignored", "used", "used", "used", "used"]],
+  ["tgi", "kv [] and dtype, no block", ["used", "used", "refused", "ignored", "ignored", "ignored"]],
+  ["tgi-separate", "kv, k and v [] and dtype, no block", ["used", "used", "refused", "ignored", "ignored", "ignored"]],
+  ["vllm", "k and v [1], block", ["ignored", "used", "used", "used", "ignored", "used"]],
 ] as const)("--format %s", (_, layout, uses) => {
   test("is used by the engines it is for", async () => {
     const facts = await factsOf(layout);
@@ -295,7 +295,12 @@ test.each([
 
 test("weights quantized by a method that is not known here leave the verdict open", async () => {
   const facts = await factsOf("k and v [1], block");
-  const block = { quant_method: "awq" };
-  const verdict = ENGINES.vllm.judge({ ...facts, quantization: { method: "awq", block, kvCacheScheme: undefined } });
+  const quantization = {
+    method: "awq",
+    file: "config.json",
+    block: { quant_method: "awq" },
+    kvCacheScheme: undefined,
+  } as const;
+  const verdict = ENGINES.vllm.judge({ ...facts, quantization });
   expect(verdict).toEqual({ use: "unknown", why: expect.stringContaining('"awq"') });
 });

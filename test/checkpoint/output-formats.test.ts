@@ -124,7 +124,7 @@ describe.each(Object.keys(OUTPUT_FORMATS) as OutputFormatName[])("every format, 
   test("says how to start each engine, and who must not read a kv_scale", () => {
     expect(format.engines.length).toBeGreaterThan(0);
     for (const { command } of format.engines) expect(command).toMatch(/ FOLDER .*fp8/);
-    expect(format.caution !== undefined).toBe(suffixes.includes("kv_scale"));
+    expect(format.convertTo !== undefined).toBe(suffixes.includes("kv_scale"));
   });
 
   test("gives a reason when a dtype is not offered", () => {

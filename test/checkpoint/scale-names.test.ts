@@ -17,6 +17,14 @@ test.each([
   ["model.layers.3.self_attn.attn.k_scale", ["model.layers.3.self_attn", "k_scale", "parameter", 3]],
   ["transformer.h.3.attn.k_scale", ["transformer.h.3.attn", "k_scale", "attention", 3]],
   ["transformer.h.3.attn.attn.k_scale", ["transformer.h.3.attn", "k_scale", "parameter", 3]],
+  [
+    "transformer.blocks.3.norm_attn_norm.attn.k_scale",
+    ["transformer.blocks.3.norm_attn_norm.attn", "k_scale", "attention", 3],
+  ],
+  [
+    "transformer.blocks.3.norm_attn_norm.attn.attn.v_scale",
+    ["transformer.blocks.3.norm_attn_norm.attn", "v_scale", "parameter", 3],
+  ],
   ["x.k_scale", ["x", "k_scale", "attention", undefined]],
 ])("%s is taken apart", (name, [attention, kind, form, layer]) => {
   expect(parseScaleName(name)).toEqual({ attention, kind, form, layer });

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { ENGINE_NAMES } from "../../src/checkpoint/engine-names.js";
 import { buildLayout, LAYOUTS, type LayoutName } from "../checkpoint/scale-layouts.js";
 import { calibratedExample } from "../helpers/calibrated-example.js";
 import { calibrationOf, INDEX_FILE, makeExample } from "../helpers/example-checkpoint.js";
@@ -67,7 +68,7 @@ describe("inspect", () => {
         values: ["NaN"],
       })),
     });
-    expect(engines.map(({ engine }) => engine)).toEqual(["tgi-documented", "tgi", "vllm", "sglang", "transformers"]);
+    expect(engines.map(({ engine }) => engine)).toEqual(ENGINE_NAMES);
     expect(problems).toMatchObject([{ kind: "not-positive" }]);
   });
 
@@ -91,6 +92,30 @@ describe("inspect", () => {
   test("reports scales that no engine uses", async () => {
     const { stdout } = await runMain(["inspect", "--json", layoutAt("k_proj.k_scale and v_proj.v_scale, no block")]);
     expect(JSON.parse(stdout)).toMatchObject({ problems: [{ kind: "no-engine" }] });
+  });
+
+  test("--engine passes what the engine uses, and fails with exit code 3 on anything else, after the report", async () => {
+    const [vllm, tgi] = [layoutAt("k and v [1], block"), layoutAt("kv [] and dtype, no block")];
+    expect(await runMain(["inspect", "--engine", "vllm", vllm])).toMatchObject({ exitCode: 0, stderr: "" });
+    for (const [engine, folder, says] of [
+      ["vllm", tgi, /: vLLM refuses the checkpoint: .*create-kv-scales convert/],
+      ["tgi-documented", vllm, /: TGI, documented format does not use the KV scales: it reads kv_scale/],
+      ["vllm", layoutAt("no scales"), /: vLLM finds no KV scales/],
+      ["trtllm", vllm, /: TensorRT-LLM does not use the KV scales: it reads k_proj\.k_scale/],
+    ] as const) {
+      const { exitCode, stdout, stderr } = await runMain(["inspect", "--engine", engine, folder]);
+      expect(exitCode).toBe(3);
+      expect(stdout).toContain("TGI 2.4 and later");
+      expect(stderr).toMatch(says);
+    }
+    expect(await runMain(["inspect", "--engine", "vlm", vllm])).toMatchObject({ exitCode: 2 });
+  });
+
+  test("says what becomes of the scales on AMD MI300", async () => {
+    const { stdout } = await runMain(["inspect", layoutAt("k and v [1], block")]);
+    expect(stdout.replaceAll(/\s+/g, " ")).toContain(
+      "On AMD MI300 (E4M3FNUZ) scales stay as they are, too small by half, in vLLM; scales are doubled in SGLang since Aug 2026.",
+    );
   });
 
   test.each([
@@ -168,7 +193,7 @@ describe("convert", () => {
       source: "kv_scale",
       from_dtype: "float8_e4m3fn",
       dtype: "float8_e4m3fnuz",
-      warnings: [expect.stringContaining("Only kv_scale is known"), expect.stringContaining("vLLM")],
+      warnings: [expect.stringContaining("Only kv_scale is known")],
       layers: doubled,
     });
   });
@@ -181,7 +206,7 @@ describe("convert", () => {
     const { stdout } = await runMain(["convert", output, "-o", join(root, "c"), "--format", "tgi", "--json"]);
     expect(JSON.parse(stdout)).toMatchObject({
       source: "k_scale, v_scale",
-      warnings: [expect.stringContaining("kv_scales.json does not match"), expect.anything()],
+      warnings: [expect.stringContaining("kv_scales.json does not match")],
     });
   });
 
@@ -239,14 +264,48 @@ describe("diff", () => {
     expect(stdout).toContain("All scales stand for the same ranges.");
   });
 
-  test("names layers that only one has, and compares kv_scale with the larger of the two", async () => {
+  test("names layers that only one has, and takes kv_scale for both sides, as the engine does", async () => {
     const [a, b] = [layoutAt("a layer without scales, block"), layoutAt("kv [] and dtype, no block")];
     const { stdout } = await runMain(["diff", a, b, "--json"]);
     expect(JSON.parse(stdout)).toMatchObject({
-      layers: [0, 1, 3, 4, 5].map((layer) => ({ layer, k: null, v: null, kv: 2 })),
+      a: { engine: "tgi", scales: ["k_scale", "v_scale"] },
+      b: { engine: "tgi", scales: ["kv_scale"] },
+      layers: [0, 1, 3, 4, 5].map((layer) => ({ layer, k: 2, v: 4, kv: 2 })),
       only_in_a: [],
       only_in_b: [2],
+      largest: { layer: 0, side: "v", ratio: 4 },
+      max_ratio: null,
+      beyond_max_ratio: null,
     });
+  });
+
+  test("--max-ratio passes what is within it, and fails with exit code 6 beyond", async () => {
+    const { output } = await calibratedExample("--format", "vllm");
+    const { output: wider } = await calibratedExample("--format", "vllm", "--headroom", "1.05");
+    const within = await runMain(["diff", output, wider, "--max-ratio", "1.05", "--json"]);
+    expect(within.exitCode).toBe(0);
+    expect(JSON.parse(within.stdout)).toMatchObject({ max_ratio: 1.05, beyond_max_ratio: [] });
+    for (const [a, b] of [
+      [output, wider],
+      [wider, output],
+    ] as const) {
+      const beyond = await runMain(["diff", a, b, "--max-ratio", "1.04"]);
+      expect(beyond.exitCode).toBe(6);
+      expect(beyond.stdout).toContain("Not within 1.04: layers 0–2");
+      expect(beyond.stderr).toMatch(/^Error: 3 layers of .* not within 1\.04 times the scales of /);
+    }
+    const json = await runMain(["diff", output, wider, "--max-ratio", "1.04", "--json"]);
+    expect(json.exitCode).toBe(6);
+    expect(JSON.parse(json.stdout)).toMatchObject({ max_ratio: 1.04, beyond_max_ratio: [0, 1, 2] });
+    expect(await runMain(["diff", output, wider, "--max-ratio", "0.9"])).toMatchObject({ exitCode: 2 });
+  });
+
+  test("--engine compares what that engine uses, and refuses what it does not", async () => {
+    const [a, b] = [layoutAt("k and v [1], block"), layoutAt("k and v, fp8")];
+    const same = await runMain(["diff", a, b, "--engine", "vllm", "--max-ratio", "1"]);
+    expect(same).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("as vllm uses them") });
+    const tgi = await runMain(["diff", a, layoutAt("kv [] and dtype, no block"), "--engine", "vllm"]);
+    expect(tgi).toMatchObject({ exitCode: 3, stderr: expect.stringContaining("vllm does not use its scales") });
   });
 
   test("refuses a checkpoint without scales", async () => {

@@ -77,6 +77,22 @@ function unbroken(lines: readonly string[]): string {
   return lines.join("\n").replaceAll(/ \\\n +/g, " ");
 }
 
+describe("for engines that do not read the format", () => {
+  test("a report ends with the command that converts the result", () => {
+    const lines = linesOf(resultOf({ convertTo: "vllm" }));
+    expect(lines.slice(-4)).toEqual([
+      "",
+      "For vLLM, SGLang, Text Generation Inference 3:",
+      "  create-kv-scales convert /models/Llama-FP8-KV --format vllm",
+      "",
+    ]);
+  });
+
+  test("there is none where nothing is to be converted", () => {
+    expect(linesOf(resultOf()).join("\n")).not.toContain("create-kv-scales convert");
+  });
+});
+
 const VARIANTS = FORMATS.flatMap((format) => {
   const { dtypes }: OutputFormat = OUTPUT_FORMATS[format];
   return dtypes.map((dtype): [OutputFormatName, Float8Name] => [format, dtype]);

@@ -1,0 +1,60 @@
+// What the rules of several engines share: which files they load, in which order tensors are written, and the words for
+// what they refuse. Knows no engine by name.
+
+import type { EngineVerdict, FoundScales } from "./engine-verdicts.js";
+import { elementsOf, isSound, loadedWith, refused } from "./engine-verdicts.js";
+import { showJson } from "./json-text.js";
+import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
+import type { Quantization, ScaleFacts } from "./scale-facts.js";
+
+/** A file that the index names and that is not there. */
+export function absentFile({ namedFiles, files }: ScaleFacts): string | undefined {
+  return [...(namedFiles ?? [])].find((file) => !files.includes(file));
+}
+
+/** Scales of the files that the index names, of all files without an index. */
+export function namedScales({ scales, namedFiles }: ScaleFacts): ScaleTensor[] {
+  return inOrderOfWriting(scales.filter(({ file }) => namedFiles?.has(file) ?? true));
+}
+
+/** Files by name with numbers as numbers, tensors by name within a file. */
+export function inOrderOfWriting(scales: readonly ScaleTensor[]): ScaleTensor[] {
+  const byFile = new Intl.Collator("en", { numeric: true });
+  return [...scales].sort((a, b) => byFile.compare(a.file, b.file) || (a.name < b.name ? -1 : 1));
+}
+
+/** Each tensor is written over the one before it. kv_scale is written where k_scale is. @param own of one attention */
+export function lastWritten(own: readonly ScaleTensor[]): FoundScales {
+  return { k: own.findLast(({ kind }) => kind !== "v_scale"), v: own.findLast(({ kind }) => kind === "v_scale") };
+}
+
+/** A layer with one sound scale uses it for both sides, unless it is V's; one with none stays at 1.0. */
+export function judgePairs(facts: ScaleFacts, scales: readonly ScaleTensor[]): EngineVerdict {
+  const scalesOf = scalesByAttention(scales);
+  const read = (attention: string): FoundScales => {
+    const { k, v } = lastWritten(scalesOf(attention));
+    return { k: k && isSound(k) ? k : undefined, v: v && isSound(v) ? v : undefined };
+  };
+  const lone = [...facts.attentions.values()].map(read).find(({ k, v }) => !k && v)?.v;
+  if (lone) return refused(`"${lone.name}" has no k_scale beside it`);
+  return loadedWith(facts, (attention) => {
+    const { k, v } = read(attention);
+    return { k, v: v ?? k };
+  });
+}
+
+/** Why vLLM and SGLang refuse the kv_cache_scheme of a compressed-tensors block; undefined when they do not. */
+export function schemeRefused({ method, kvCacheScheme: scheme }: Quantization): string | undefined {
+  if (method !== "compressed-tensors" || scheme === undefined) return undefined;
+  if (scheme.type !== "float" || scheme.num_bits !== 8) return "the kv_cache_scheme is not of floats with 8 bits";
+  return strategyRefused(scheme) ?? (scheme.symmetric === true ? undefined : "the kv_cache_scheme is not symmetric");
+}
+
+export function strategyRefused({ strategy }: Readonly<Record<string, unknown>>): string | undefined {
+  if (strategy === "tensor" || strategy === "attn_head") return undefined;
+  return `the kv_cache_scheme has strategy ${showJson(strategy)} instead of "tensor"`;
+}
+
+export function sayElements(scale: ScaleTensor, expected: number | undefined): string {
+  return `"${scale.name}" has ${elementsOf(scale)} elements instead of ${expected ?? "one per KV head"}`;
+}

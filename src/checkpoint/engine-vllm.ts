@@ -1,0 +1,103 @@
+// What vLLM does with the scales of a checkpoint: measured with version 0.32 on many layouts of one checkpoint, and with
+// one checkpoint each of some model types; the rest was read in its source. Touches no file.
+
+import { VLLM_FAMILIES } from "./engine-families.js";
+import { absentFile, judgePairs, lastWritten, namedScales, sayElements, schemeRefused } from "./engine-scales.js";
+import {
+  type EngineVerdict,
+  elementsOf,
+  ignored,
+  loadedWith,
+  refused,
+  unknown,
+  unscaled,
+  withFnuz,
+} from "./engine-verdicts.js";
+import { isObject, showJson } from "./json-text.js";
+import { scalesByAttention } from "./read-scales.js";
+import type { Quantization, ScaleFacts } from "./scale-facts.js";
+
+/** Of a projection's output: in `fp8` and `quark` blocks alone. */
+const OUTPUTS: readonly (readonly [RegExp, string])[] = [[/\.([kv])_proj\.output_scale$/, ".attn.$1_scale"]];
+
+/** Of names in a checkpoint to names of parameters, one after the other. */
+const RENAMES: readonly (readonly [RegExp, string])[] = [
+  [/\.kv_scale$/, ".attn.k_scale"],
+  [/\.self_attn\.[kv]_proj\.([kv])_scale$/, ".self_attn.attn.$1_scale"],
+  [/\.self_attn\.qk(?:qk)?v_proj\.([kv])_scale$/, ".self_attn.attn.$1_scale"],
+  [/\.mixer\.[kv]_proj\.([kv])_scale$/, ".mixer.attn.$1_scale"],
+  [/\.self_attn\.([kv])_cache\.scale$/, ".self_attn.attn.$1_scale"],
+  // Not where the attention itself is called attn, as in GPT-2: its parameters are attn.attn.k_scale.
+  [/(?<!\.attn)\.([kv])_scale$/, ".attn.$1_scale"],
+];
+
+/** Model types whose own loaders rename what is left, so that an attention called attn is found, too. */
+const RENAMES_TWICE: ReadonlySet<string | undefined> = new Set(["dbrx"]);
+
+/** The parameter that a tensor is written to, if the model has it. */
+function parameterOf(name: string, { method }: Quantization, modelType: string | undefined): string {
+  const renames = method === "fp8" || method === "quark" ? [...OUTPUTS, ...RENAMES] : RENAMES;
+  const renamed = renames.reduce((text, [pattern, replacement]) => text.replace(pattern, replacement), name);
+  const isLeft = renamed === name && RENAMES_TWICE.has(modelType);
+  return isLeft ? name.replace(/(?<!\.attn\.attn)\.([kv])_scale$/, ".attn.$1_scale") : renamed;
+}
+
+/** Loads the files that the index names. Without a quantization_config, the model has no parameters for scales. */
+export function judgeVllm(facts: ScaleFacts): EngineVerdict {
+  const { quantization, modelType } = facts;
+  const absent = absentFile(facts);
+  if (absent) return refused(`the index names ${absent}, which is not there`);
+  const scales = namedScales(facts);
+  const family = modelType === undefined ? undefined : VLLM_FAMILIES.get(modelType);
+  const [first] = scales;
+  if (first && family?.does === "refuses") return refused(`its ${modelType} has no place for "${first.name}"`);
+  if (quantization === undefined) {
+    return first ? refused(`without a quantization_config the model has no "${first.name}"`) : unscaled(facts);
+  }
+  const { method, block } = quantization;
+  if (!["compressed-tensors", "fp8", "modelopt", "quark"].includes(method)) return unknown(quantization);
+  if (method === "modelopt" && typeof block.quant_algo !== "string") {
+    return refused(`the quantization of ${quantization.file} has no quant_algo`);
+  }
+  const refusal = schemeRefused(quantization) ?? quarkRefused(quantization);
+  if (refusal) return refused(refusal);
+  if (facts.hasLatentCache || family?.does === "ignores") {
+    return ignored(facts, "its latent attention (MLA) loads no scale");
+  }
+  const known = new Set(
+    [...facts.attentions.values()].flatMap((name) => [`${name}.attn.k_scale`, `${name}.attn.v_scale`]),
+  );
+  const stray = scales.find(({ name }) => !known.has(parameterOf(name, quantization, modelType)));
+  if (stray) return refused(`the model has no "${stray.name}"`);
+  const elements = quantization.kvCacheScheme?.strategy === "attn_head" ? facts.kvHeads : 1;
+  const wrong = scales.find((scale) => elementsOf(scale) !== elements);
+  if (wrong) return refused(sayElements(wrong, elements));
+  const verdict = method === "compressed-tensors" ? judgeInTurn(facts) : judgePairs(facts, scales);
+  if (verdict.use === "used" && family === undefined) {
+    const why = `${verdict.why}, if it treats ${modelType === undefined ? "this model" : `model_type ${showJson(modelType)}`} as it does most: that is not known here`;
+    return { ...verdict, use: "unknown", why };
+  }
+  return withFnuz(verdict, method === "compressed-tensors" ? "as-they-are" : "doubled");
+}
+
+function judgeInTurn(facts: ScaleFacts): EngineVerdict {
+  const scalesOf = scalesByAttention(namedScales(facts));
+  return loadedWith(facts, (attention) => lastWritten(scalesOf(attention)));
+}
+
+/** Of a quark block alone, whose cache is one of the layers that it describes. */
+function quarkRefused({ method, block }: Quantization): string | undefined {
+  if (method !== "quark") return undefined;
+  if (!isObject(block.export)) return "the quark block has no export";
+  const groups = Array.isArray(block.export.kv_cache_group) ? block.export.kv_cache_group : [];
+  const layers = isObject(block.layer_quant_config) ? block.layer_quant_config : {};
+  for (const group of groups) {
+    const layer = typeof group === "string" ? layers[group] : undefined;
+    const cache = isObject(layer) && isObject(layer.output_tensors) ? layer.output_tensors : {};
+    if (cache.dtype !== undefined && cache.dtype !== "fp8_e4m3") return "the cache of the quark block is not fp8_e4m3";
+    if (cache.qscheme !== undefined && cache.qscheme !== "per_tensor") {
+      return `the cache of the quark block has qscheme ${showJson(cache.qscheme)} instead of "per_tensor"`;
+    }
+  }
+  return undefined;
+}
