@@ -5,13 +5,14 @@ import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-form
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
-import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { CALIBRATION_DEFAULTS } from "../pipeline/run-options.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
+import { choiceOption } from "./choice-option.js";
 import type { CommandContext } from "./command-context.js";
+import { chooseModel } from "./model-argument.js";
 import {
   parseBytes,
   parseDevices,
@@ -24,6 +25,7 @@ import { providerOption } from "./provider-option.js";
 import { withProgress } from "./with-progress.js";
 
 interface CalibrateFlags {
+  readonly example?: boolean;
   readonly output?: string;
   readonly inPlace?: boolean;
   readonly force?: boolean;
@@ -47,17 +49,14 @@ interface CalibrateFlags {
 export function addCalibrateCommand(program: Command, context: CommandContext): void {
   const { format, dtype, headroom, samples, sequenceLength, seed, provider } = CALIBRATION_DEFAULTS;
   program
-    .argument(
-      "[model]",
-      "checkpoint folder or hub id (org/name); without it, the embedded example is calibrated",
-      parseText,
-    )
+    .argument("[model]", "checkpoint folder, hub id (org/name) or its page on huggingface.co", parseText)
+    .option("--example", "calibrate the tiny model that comes with the program")
     .option("-o, --output <folder>", "folder to write (default: <model>-FP8-KV)", parseText)
     .option("--in-place", "add the scales to the model's own folder")
     .option("--force", "replace an earlier result")
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
-    .addOption(choice("--format <format>", "how scales are written", OUTPUT_FORMATS).default(format))
-    .addOption(choice("--dtype <dtype>", "FP8 format of the cache", FLOAT8_FORMATS).default(dtype))
+    .addOption(choiceOption("--format <format>", "how scales are written", Object.keys(OUTPUT_FORMATS)).default(format))
+    .addOption(choiceOption("--dtype <dtype>", "FP8 format of the cache", Object.keys(FLOAT8_FORMATS)).default(dtype))
     .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom))
     .option(
       "--data <path>",
@@ -76,10 +75,6 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
 }
 
-function choice(flags: string, description: string, table: Readonly<Record<string, unknown>>): Option {
-  return new Option(flags, description).choices(Object.keys(table));
-}
-
 function number(flags: string, description: string, parse: (text: string) => number, value: number): Option {
   return new Option(flags, description).argParser(parse).default(value);
 }
@@ -87,12 +82,14 @@ function number(flags: string, description: string, parse: (text: string) => num
 async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
+  const chosen = await chooseModel(model, flags, context);
+  if (chosen === undefined) return;
   const { calibrate } = await import("../pipeline/calibrate.js");
   const { calibrationJson, calibrationReport } = await import("../report/calibration-report.js");
   const start = performance.now();
-  const { device, json, quiet = false, ...options } = flags;
+  const { device, json, quiet = false, example: _example, ...options } = flags;
   const result = await withProgress(context, quiet, (onProgress) =>
-    calibrate({ ...options, model: model ?? EMBEDDED_EXAMPLE, devices: device, signal, onProgress }),
+    calibrate({ ...options, model: chosen, devices: device, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
   const elsewhere = `The result is in ${result.output}.`;
