@@ -41,6 +41,7 @@ interface CalibrateFlags {
   readonly device?: readonly number[];
   readonly memory?: number;
   readonly assumeHarmless?: readonly string[];
+  readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -70,6 +71,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .option("--device <numbers>", "GPUs that share the work, such as 0,1 (default: 0)", parseDevices)
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .addOption(assumeHarmlessOption())
+    .option("--dry-run", "say what would be read, computed and written, and how long it would take; write nothing")
     .option("--json", "print the result as JSON")
     .option("-q, --quiet", "print the output folder alone; warnings on stderr")
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
@@ -81,13 +83,15 @@ function number(flags: string, description: string, parse: (text: string) => num
 
 async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
+  if (flags.dryRun && flags.quiet) throw new UsageError("Choose one of --dry-run and --quiet");
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
   const chosen = await chooseModel(model, flags, context);
   if (chosen === undefined) return;
+  if (flags.dryRun) return await runDry(chosen, flags, context);
   const { calibrate } = await import("../pipeline/calibrate.js");
   const { calibrationJson, calibrationReport } = await import("../report/calibration-report.js");
   const start = performance.now();
-  const { device, json, quiet = false, example: _example, ...options } = flags;
+  const { device, json, quiet = false, example: _example, dryRun: _dryRun, ...options } = flags;
   const result = await withProgress(context, quiet, (onProgress) =>
     calibrate({ ...options, model: chosen, devices: device, signal, onProgress }),
   );
@@ -98,4 +102,15 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
     stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
     stderr.write(warningLines(result.warnings));
   } else stdout.write(calibrationReport(result, screenOf(stdout), seconds), elsewhere);
+}
+
+async function runDry(model: string, flags: CalibrateFlags, context: CommandContext): Promise<void> {
+  const { stdout, signal } = context;
+  const { planCalibration } = await import("../pipeline/calibrate.js");
+  const { dryRunJson, dryRunReport } = await import("../report/dry-run-report.js");
+  const { device: devices, json, quiet: _quiet, example: _example, dryRun: _dryRun, ...options } = flags;
+  const run = await withProgress(context, false, (onProgress) =>
+    planCalibration({ ...options, model, devices, signal, onProgress }),
+  );
+  stdout.write(json ? dryRunJson(run) : dryRunReport(run, screenOf(stdout)));
 }

@@ -52,6 +52,7 @@ interface VerifyFlags {
   readonly generate?: boolean;
   readonly generateData?: string;
   readonly maxNewTokens?: number;
+  readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly html?: string;
   readonly markdown?: string;
@@ -105,6 +106,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
       ).argParser(parsePositiveInteger),
     )
     .addOption(assumeHarmlessOption())
+    .option("--dry-run", "say what would be read and computed, and how long it would take; write nothing")
     .option("--json", "print the result as JSON")
     .option("--html <file>", "also write the report as one HTML file, with plots (-: print it)", parseText)
     .option("--markdown <file>", "also write the report as Markdown (-: print it)", parseText)
@@ -124,8 +126,9 @@ function parseArms(text: string): ArmName[] {
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
-  const { json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
+  const { dryRun, json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
   const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = others;
+  if (dryRun && quiet) throw new UsageError("Choose one of --dry-run and --quiet");
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {
     throw new UsageError("--generate-data and --max-new-tokens go with --generate: add it");
@@ -138,23 +141,19 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
   const requests = await reportRequests(flags);
   const printed = requestForStdout(requests, flags);
   const reports = await planReportFiles(requests.filter((request) => request !== printed));
-  const { verify } = await import("../pipeline/verify.js");
+  const { planVerification, verify } = await import("../pipeline/verify.js");
   const data = [options.data, generateData].filter((path) => path !== undefined);
   const onFolder = (folder: string) => refuseInputs(reports, [folder, ...data]);
   const start = performance.now();
   const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
-  const result = await withProgress(context, quiet, (onProgress) =>
-    verify({
-      ...options,
-      model: model ?? EMBEDDED_EXAMPLE,
-      devices,
-      thresholds,
-      generate,
-      signal,
-      onFolder,
-      onProgress,
-    }),
-  );
+  const request = { ...options, model: model ?? EMBEDDED_EXAMPLE, devices, thresholds, generate, signal, onFolder };
+  if (dryRun) {
+    const { dryRunJson, dryRunReport } = await import("../report/dry-run-report.js");
+    const paths = reports.map(({ path }) => path);
+    const run = await withProgress(context, false, (onProgress) => planVerification({ ...request, onProgress }, paths));
+    return stdout.write(json ? dryRunJson(run) : dryRunReport(run, screenOf(stdout)));
+  }
+  const result = await withProgress(context, quiet, (onProgress) => verify({ ...request, onProgress }));
   const seconds = (performance.now() - start) / 1000;
   if (printed !== undefined) stdout.write(printed.textOf({ result, seconds }));
   else if (json) stdout.write(verifyJson(result, seconds));
