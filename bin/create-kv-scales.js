@@ -6,7 +6,12 @@ import { listenForInterrupts } from "../dist/interrupts.js";
 const interrupts = listenForInterrupts();
 try {
   const { main } = await importWithinLimits(new URL("../dist/cli.js", import.meta.url));
-  process.exitCode = await main(process.argv.slice(2), { stdout: process.stdout, stderr: process.stderr, interrupts });
+  process.exitCode = await main(process.argv.slice(2), {
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    interrupts,
+  });
 } catch (error) {
   if (error?.code !== "EMFILE") throw error;
   process.stderr.write("Error: this process may not open more files. Allow more: ulimit -n 1024\n");

@@ -26,7 +26,7 @@ const COMMANDS = PAGES.flatMap(commandsOf);
 /** The program with commands that do nothing. @param onRun called with the name of the command that would have run */
 function idleProgram(onRun: (name: string) => void = () => {}): Command {
   const streams = { stdout: new TextOutput(process.stdout), stderr: new TextOutput(process.stderr) };
-  const program = createProgram({ ...streams, signal: new AbortController().signal });
+  const program = createProgram({ ...streams, signal: new AbortController().signal, ask: undefined });
   for (const command of [program, ...program.commands]) command.action(() => onRun(command.name()));
   return program;
 }

@@ -24,8 +24,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "commands",
     "pipeline/tool-version",
     "report/result-json",
+    "report/screen",
     "report/shown-text",
     "report/text-output",
+    "report/wrapped-text",
     "interrupts",
   ],
   commands: [

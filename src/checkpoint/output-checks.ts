@@ -94,14 +94,15 @@ async function refuseForeign(
 }
 
 /** Room for scales, record and index, whose size is not known beforehand. */
-const SMALL_FILES_BYTES = 2 ** 20;
+export const SMALL_FILES_BYTES = 2 ** 20;
 
 /**
  * Makes the run's hidden folder beside the output and removes it again. Restores an old result that a killed run had
  * moved aside.
+ * @returns bytes that the result will take on disk, at most
  * @throws as checkOutputFolder; CheckpointError for files that cannot be copied, OutputWriteError for the place
  */
-export async function tryNewFolder(checkpoint: Checkpoint, output: string, force: boolean): Promise<void> {
+export async function tryNewFolder(checkpoint: Checkpoint, output: string, force: boolean): Promise<number> {
   let parents: readonly string[] = [];
   try {
     await checkOutputFolder(checkpoint, output, force);
@@ -118,7 +119,9 @@ export async function tryNewFolder(checkpoint: Checkpoint, output: string, force
       // Paths have a length limit, which the longest name meets first.
       const longest = names.reduce((a, b) => (Buffer.byteLength(a) >= Buffer.byteLength(b) ? a : b));
       for (const folder of [work.fresh, target]) await lstatIfThere(join(folder, longest));
-      await requireRoom(dirname(work.path), await bytesToWrite(checkpoint, sideFiles, join(work.fresh, TRIAL)));
+      const needed = await bytesToWrite(checkpoint, sideFiles, join(work.fresh, TRIAL));
+      await requireRoom(dirname(work.path), needed);
+      return needed;
     } finally {
       await removeWorkFolder(work, input);
     }

@@ -5,13 +5,14 @@ import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-form
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
-import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
 import { CALIBRATION_DEFAULTS } from "../pipeline/run-options.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
+import { choiceOption } from "./choice-option.js";
 import type { CommandContext } from "./command-context.js";
+import { chooseModel } from "./model-argument.js";
 import {
   parseBytes,
   parseDevices,
@@ -24,6 +25,7 @@ import { providerOption } from "./provider-option.js";
 import { withProgress } from "./with-progress.js";
 
 interface CalibrateFlags {
+  readonly example?: boolean;
   readonly output?: string;
   readonly inPlace?: boolean;
   readonly force?: boolean;
@@ -39,6 +41,7 @@ interface CalibrateFlags {
   readonly device?: readonly number[];
   readonly memory?: number;
   readonly assumeHarmless?: readonly string[];
+  readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -47,17 +50,14 @@ interface CalibrateFlags {
 export function addCalibrateCommand(program: Command, context: CommandContext): void {
   const { format, dtype, headroom, samples, sequenceLength, seed, provider } = CALIBRATION_DEFAULTS;
   program
-    .argument(
-      "[model]",
-      "checkpoint folder or hub id (org/name); without it, the embedded example is calibrated",
-      parseText,
-    )
+    .argument("[model]", "checkpoint folder, hub id (org/name) or its page on huggingface.co", parseText)
+    .option("--example", "calibrate the tiny model that comes with the program")
     .option("-o, --output <folder>", "folder to write (default: <model>-FP8-KV)", parseText)
     .option("--in-place", "add the scales to the model's own folder")
     .option("--force", "replace an earlier result")
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
-    .addOption(choice("--format <format>", "how scales are written", OUTPUT_FORMATS).default(format))
-    .addOption(choice("--dtype <dtype>", "FP8 format of the cache", FLOAT8_FORMATS).default(dtype))
+    .addOption(choiceOption("--format <format>", "how scales are written", Object.keys(OUTPUT_FORMATS)).default(format))
+    .addOption(choiceOption("--dtype <dtype>", "FP8 format of the cache", Object.keys(FLOAT8_FORMATS)).default(dtype))
     .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom))
     .option(
       "--data <path>",
@@ -71,13 +71,10 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .option("--device <numbers>", "GPUs that share the work, such as 0,1 (default: 0)", parseDevices)
     .option("--memory <size>", "weights in memory at a time, or all on a GPU, such as 4GiB", parseBytes)
     .addOption(assumeHarmlessOption())
+    .option("--dry-run", "say what would be read, computed and written, and how long it would take; write nothing")
     .option("--json", "print the result as JSON")
     .option("-q, --quiet", "print the output folder alone; warnings on stderr")
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
-}
-
-function choice(flags: string, description: string, table: Readonly<Record<string, unknown>>): Option {
-  return new Option(flags, description).choices(Object.keys(table));
 }
 
 function number(flags: string, description: string, parse: (text: string) => number, value: number): Option {
@@ -86,13 +83,17 @@ function number(flags: string, description: string, parse: (text: string) => num
 
 async function runCalibrate(model: string | undefined, flags: CalibrateFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
+  if (flags.dryRun && flags.quiet) throw new UsageError("Choose one of --dry-run and --quiet");
   if (flags.json && flags.quiet) throw new UsageError("Choose one of --json and --quiet");
+  const chosen = await chooseModel(model, flags, context);
+  if (chosen === undefined) return;
+  if (flags.dryRun) return await runDry(chosen, flags, context);
   const { calibrate } = await import("../pipeline/calibrate.js");
   const { calibrationJson, calibrationReport } = await import("../report/calibration-report.js");
   const start = performance.now();
-  const { device, json, quiet = false, ...options } = flags;
+  const { device, json, quiet = false, example: _example, dryRun: _dryRun, ...options } = flags;
   const result = await withProgress(context, quiet, (onProgress) =>
-    calibrate({ ...options, model: model ?? EMBEDDED_EXAMPLE, devices: device, signal, onProgress }),
+    calibrate({ ...options, model: chosen, devices: device, signal, onProgress }),
   );
   const seconds = (performance.now() - start) / 1000;
   const elsewhere = `The result is in ${result.output}.`;
@@ -101,4 +102,15 @@ async function runCalibrate(model: string | undefined, flags: CalibrateFlags, co
     stdout.write(`${showLine(result.output, PATH_LIMIT)}\n`, elsewhere);
     stderr.write(warningLines(result.warnings));
   } else stdout.write(calibrationReport(result, screenOf(stdout), seconds), elsewhere);
+}
+
+async function runDry(model: string, flags: CalibrateFlags, context: CommandContext): Promise<void> {
+  const { stdout, signal } = context;
+  const { planCalibration } = await import("../pipeline/calibrate.js");
+  const { dryRunJson, dryRunReport } = await import("../report/dry-run-report.js");
+  const { device: devices, json, quiet: _quiet, example: _example, dryRun: _dryRun, ...options } = flags;
+  const run = await withProgress(context, false, (onProgress) =>
+    planCalibration({ ...options, model, devices, signal, onProgress }),
+  );
+  stdout.write(json ? dryRunJson(run) : dryRunReport(run, screenOf(stdout)));
 }

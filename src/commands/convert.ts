@@ -1,12 +1,13 @@
 // The command `convert`: options in, conversion called, report out. Touches no file itself.
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { warningLines } from "../report/warning-lines.js";
+import { choiceOption } from "./choice-option.js";
 import type { CommandContext } from "./command-context.js";
 import { parseText } from "./option-values.js";
 import { withProgress } from "./with-progress.js";
@@ -28,12 +29,10 @@ export function addConvertCommand(program: Command, context: CommandContext): vo
     .description("write a checkpoint's scales in another format or FP8 dtype, without calibrating again")
     .argument("<checkpoint>", "checkpoint folder with scales, or hub id (org/name)", parseText)
     .addOption(
-      new Option("--format <format>", "how scales are written")
-        .choices(Object.keys(OUTPUT_FORMATS))
-        .makeOptionMandatory(),
+      choiceOption("--format <format>", "how scales are written", Object.keys(OUTPUT_FORMATS)).makeOptionMandatory(),
     )
     .addOption(
-      new Option("--dtype <dtype>", "FP8 format of the cache (default: as it is)").choices(Object.keys(FLOAT8_FORMATS)),
+      choiceOption("--dtype <dtype>", "FP8 format of the cache (default: as it is)", Object.keys(FLOAT8_FORMATS)),
     )
     .option("-o, --output <folder>", "folder to write (default: <checkpoint>-<format>)", parseText)
     .option("--in-place", "replace the scales in the checkpoint's own folder (needs --force)")

@@ -1,10 +1,11 @@
 // The command `providers`: says where this machine can compute and what stands in the way elsewhere, and installs what is
 // missing.
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { ExpectedDownload } from "../pipeline/install-provider.js";
 import { INSTALLABLE_PROVIDERS } from "../pipeline/run-options.js";
 import { screenOf } from "../report/screen.js";
+import { choiceOption } from "./choice-option.js";
 import type { CommandContext } from "./command-context.js";
 import { withProgress } from "./with-progress.js";
 
@@ -19,9 +20,11 @@ export function addProvidersCommand(program: Command, context: CommandContext): 
     .description("say where this machine can compute, and what stands in the way elsewhere")
     .option("--json", "print the result as JSON")
     .addOption(
-      new Option("--install <provider>", "download what this provider needs and npm does not bring")
-        .choices(INSTALLABLE_PROVIDERS)
-        .conflicts("json"),
+      choiceOption(
+        "--install <provider>",
+        "download what this provider needs and npm does not bring",
+        INSTALLABLE_PROVIDERS,
+      ).conflicts("json"),
     )
     .action((flags: ProvidersFlags) =>
       flags.install === undefined ? runProviders(flags, context) : runInstall(context),

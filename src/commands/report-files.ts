@@ -137,8 +137,8 @@ export async function writeReportFiles<Result>(
 ): Promise<KvScalesError[]> {
   const failures: KvScalesError[] = [];
   for (const file of files) {
-    const text = file.textOf(result);
     try {
+      const text = file.textOf(result);
       await (file.appends ? appendWhole(file.target, text) : writeFileAtomically(file.target, text));
     } catch (error) {
       failures.push(asWriteError(file, error));

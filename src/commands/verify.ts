@@ -11,6 +11,8 @@ import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
 import { screenOf } from "../report/screen.js";
 import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
+import { choiceOption } from "./choice-option.js";
+import { didYouMean } from "./closest-name.js";
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
@@ -28,6 +30,8 @@ import type { ReportRequest } from "./report-files.js";
 import { withProgress } from "./with-progress.js";
 
 const SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY";
+/** In place of a file: the report is what is printed. */
+const STDOUT = "-";
 
 interface VerifyFlags {
   readonly revision?: string;
@@ -48,6 +52,7 @@ interface VerifyFlags {
   readonly generate?: boolean;
   readonly generateData?: string;
   readonly maxNewTokens?: number;
+  readonly dryRun?: boolean;
   readonly json?: boolean;
   readonly html?: string;
   readonly markdown?: string;
@@ -66,7 +71,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .argument("[model]", "checkpoint folder or hub id; without it, the embedded example is verified", parseText)
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .addOption(new Option("--arms <names>", `caches to compare: ${Object.keys(ARMS).join(", ")}`).argParser(parseArms))
-    .addOption(new Option("--baseline <arm>", "what the others are compared with").choices([...BASELINES]))
+    .addOption(choiceOption("--baseline <arm>", "what the others are compared with", BASELINES))
     .option("--per-layer", "also try FP8 in each layer alone")
     .option("--data <path>", "text: .txt, .jsonl, or a folder of them (default: shipped held-out text)", parseText)
     .addOption(number("--samples <count>", "texts to use at most", parsePositiveInteger, defaults.samples))
@@ -101,25 +106,29 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
       ).argParser(parsePositiveInteger),
     )
     .addOption(assumeHarmlessOption())
+    .option("--dry-run", "say what would be read and computed, and how long it would take; write nothing")
     .option("--json", "print the result as JSON")
-    .option("--html <file>", "also write the report as one HTML file, with plots", parseText)
-    .option("--markdown <file>", "also write the report as Markdown", parseText)
-    .option("--junit <file>", "also write the verdict as JUnit XML", parseText)
+    .option("--html <file>", "also write the report as one HTML file, with plots (-: print it)", parseText)
+    .option("--markdown <file>", "also write the report as Markdown (-: print it)", parseText)
+    .option("--junit <file>", "also write the verdict as JUnit XML (-: print it)", parseText)
     .option("-q, --quiet", "print the verdict alone; warnings on stderr")
     .action((model: string | undefined, flags: VerifyFlags) => runVerify(model, flags, context));
 }
 
 function parseArms(text: string): ArmName[] {
+  const known = Object.keys(ARMS);
   const names = text.split(",").map((name) => name.trim());
   const unknown = names.find((name) => !Object.hasOwn(ARMS, name));
   if (unknown === undefined) return names as ArmName[];
-  throw new InvalidArgumentError(`Expected names among ${Object.keys(ARMS).join(", ")}, separated by commas.`);
+  const expected = `Expected names among ${known.join(", ")}, separated by commas.`;
+  throw new InvalidArgumentError(`${expected}${didYouMean(unknown, known)}`);
 }
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
-  const { json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
+  const { dryRun, json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
   const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = others;
+  if (dryRun && quiet) throw new UsageError("Choose one of --dry-run and --quiet");
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {
     throw new UsageError("--generate-data and --max-new-tokens go with --generate: add it");
@@ -129,26 +138,25 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
   const { planReportFiles, refuseInputs, writeReportFiles } = await import("./report-files.js");
   const { verifyJson } = await import("../report/verify-json.js");
   const { verifyReport } = await import("../report/verify-report.js");
-  const reports = await planReportFiles(await reportRequests(flags));
-  const { verify } = await import("../pipeline/verify.js");
+  const requests = await reportRequests(flags);
+  const printed = requestForStdout(requests, flags);
+  const reports = await planReportFiles(requests.filter((request) => request !== printed));
+  const { planVerification, verify } = await import("../pipeline/verify.js");
   const data = [options.data, generateData].filter((path) => path !== undefined);
   const onFolder = (folder: string) => refuseInputs(reports, [folder, ...data]);
   const start = performance.now();
   const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
-  const result = await withProgress(context, quiet, (onProgress) =>
-    verify({
-      ...options,
-      model: model ?? EMBEDDED_EXAMPLE,
-      devices,
-      thresholds,
-      generate,
-      signal,
-      onFolder,
-      onProgress,
-    }),
-  );
+  const request = { ...options, model: model ?? EMBEDDED_EXAMPLE, devices, thresholds, generate, signal, onFolder };
+  if (dryRun) {
+    const { dryRunJson, dryRunReport } = await import("../report/dry-run-report.js");
+    const paths = reports.map(({ path }) => path);
+    const run = await withProgress(context, false, (onProgress) => planVerification({ ...request, onProgress }, paths));
+    return stdout.write(json ? dryRunJson(run) : dryRunReport(run, screenOf(stdout)));
+  }
+  const result = await withProgress(context, quiet, (onProgress) => verify({ ...request, onProgress }));
   const seconds = (performance.now() - start) / 1000;
-  if (json) stdout.write(verifyJson(result, seconds));
+  if (printed !== undefined) stdout.write(printed.textOf({ result, seconds }));
+  else if (json) stdout.write(verifyJson(result, seconds));
   else if (quiet) {
     stdout.write(`${result.verdict.name}\n`);
     stderr.write(warningLines(result.warnings));
@@ -164,6 +172,20 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
 interface Verified {
   readonly result: VerifyResult;
   readonly seconds: number;
+}
+
+/** The report that takes the place of the terminal's. @throws UsageError when something else is to be printed, too */
+function requestForStdout<Result>(
+  requests: readonly ReportRequest<Result>[],
+  { json, quiet }: VerifyFlags,
+): ReportRequest<Result> | undefined {
+  const printed = requests.filter(({ path, appends }) => path === STDOUT && !appends).map(({ option }) => option);
+  const others = [...(json ? ["--json"] : []), ...(quiet ? ["--quiet"] : [])];
+  const [first, second] = [...printed, ...others];
+  if (first !== undefined && second !== undefined && printed.length > 0) {
+    throw new UsageError(`${first} - and ${second} both write to standard output: give ${first} a file`);
+  }
+  return requests.find(({ option }) => option === printed[0]);
 }
 
 async function reportRequests({ html, markdown, junit }: VerifyFlags): Promise<ReportRequest<Verified>[]> {

@@ -7,7 +7,7 @@ import { describeModel } from "../architectures/registry.js";
 import { hasForeignQuantization, patchConfigText } from "../checkpoint/config-text.js";
 import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
-import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
+import { SMALL_FILES_BYTES, tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
 import {
   conversionOf,
   OUTPUT_FORMATS,
@@ -38,6 +38,7 @@ import {
   untestedWarning,
 } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
+import { type DryRun, locateWithoutDownload, tryWork } from "./dry-run.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { requireKnownOptions } from "./known-options.js";
 import { locateModel, placeOfResult } from "./locate-model.js";
@@ -124,6 +125,7 @@ export type CalibrationProgress =
   | ({ readonly stage: "download" } & DownloadProgress)
   | { readonly stage: "open" }
   | { readonly stage: "tokenize" }
+  | { readonly stage: "try" }
   | ({ readonly stage: "measure"; readonly tokens: number } & MeasureProgress)
   | { readonly stage: "write"; readonly copiedBytes: number; readonly totalBytes: number };
 
@@ -252,6 +254,43 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   };
 }
 
+/**
+ * What `calibrate` would do with the same options: all that it checks is checked, and nothing stays written.
+ * @throws as calibrate; UsageError for a model that is to be downloaded
+ */
+export async function planCalibration(options: CalibrateOptions): Promise<DryRun> {
+  const begin = performance.now();
+  requireOptions(options);
+  const settings = completeSettings(options);
+  const { devices, memory, signal, onProgress } = options;
+  throwIfAborted(signal);
+  const located = await locateWithoutDownload(options);
+  const output = options.inPlace ? located.folder : await placeOfResult(located, options.output, "FP8-KV");
+  onProgress?.({ stage: "open" });
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(located.folder));
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
+  const bytes = await checkCanBeWritten(checkpoint, output, options, settings);
+  onProgress?.({ stage: "tokenize" });
+  const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
+  try {
+    await tokenizer.open();
+    const prompts = await untilInterrupted(signal, readPrompts(options.data ?? SHIPPED_PROMPTS));
+    const { vocabularySize } = decoder;
+    const { tokenIds } = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize });
+    tokenizer.stop();
+    onProgress?.({ stage: "try" });
+    return await tryWork({
+      ...{ command: "calibrate", checkpoint, decoder, tokenIds, lastLayer: "keys-values", devices, memory, signal },
+      providers: providersToTry(settings.provider, devices),
+      ...{ passes: 1, headPasses: 0, statesAtOnce: 1 },
+      writes: { paths: [output], bytes },
+      preparedSeconds: (performance.now() - begin) / 1000,
+    });
+  } finally {
+    tokenizer.stop();
+  }
+}
+
 /** Of the shipped ones on average, about; how many they really are is known when the processes have been started. */
 const TOKENS_OF_A_PROMPT = 384;
 
@@ -342,16 +381,21 @@ function completeSettings(options: CalibrateOptions): Settings {
   return settings;
 }
 
-/** Everything that would make writing fail for a reason known beforehand is found before the long work. */
+/**
+ * Everything that would make writing fail for a reason known beforehand is found before the long work.
+ * @returns bytes that the result will take on disk, at most
+ */
 async function checkCanBeWritten(
   checkpoint: Checkpoint,
   output: string,
   { inPlace, force = false }: CalibrateOptions,
   settings: Settings,
-): Promise<void> {
+): Promise<number> {
   patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings));
   layOutCheckpoint(checkpoint, []);
-  await (inPlace ? tryInPlace(checkpoint, force) : tryNewFolder(checkpoint, output, force));
+  if (!inPlace) return await tryNewFolder(checkpoint, output, force);
+  await tryInPlace(checkpoint, force);
+  return SMALL_FILES_BYTES;
 }
 
 function configKeys({ format, dtype }: Settings): Readonly<Record<string, unknown>> {

@@ -111,6 +111,7 @@ const FEWER_PROMPTS = "give fewer or shorter prompts (--samples, --sequence-leng
 const LESS_MEMORY: Readonly<Record<ComputeTaskName, string>> = {
   measure: FEWER_PROMPTS,
   evaluate: FEWER_PROMPTS,
+  try: FEWER_PROMPTS,
   generate: "leave out --generate, which keeps the whole model in memory",
 };
 

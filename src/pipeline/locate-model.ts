@@ -29,8 +29,8 @@ export interface LocatedModel {
   readonly cached: CachedModel | undefined;
 }
 
-/** @throws UsageError for options that do not go together, HubError and what else the download throws */
-export async function locateModel(options: LocateOptions): Promise<LocatedModel> {
+/** @param env with HF_HOME and others; the process's by default. @throws UsageError for options that do not go together, HubError and what else the download throws */
+export async function locateModel(options: LocateOptions, env?: NodeJS.ProcessEnv): Promise<LocatedModel> {
   requireOptions(options);
   const { signal, onProgress } = options;
   requireText("model", options.model, A_MODEL);
@@ -49,7 +49,7 @@ export async function locateModel(options: LocateOptions): Promise<LocatedModel>
   const { downloadCheckpoint } = await import("../hub/download-checkpoint.js");
   const folder = await downloadCheckpoint({
     repo: named.repo,
-    revision,
+    ...{ revision, env },
     signal,
     onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),
   });

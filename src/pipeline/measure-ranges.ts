@@ -127,27 +127,46 @@ interface SegmentRun {
 async function runSegment(session: Session, segment: Segment, run: SegmentRun): Promise<void> {
   const { request, batches, from, into, collectors, experts, progress } = run;
   const { parts } = segment;
-  const startsWithIds = parts[0]?.kind === "embedding";
   const caches = cacheLayersOf(parts);
   const expertLayers = expertLayersOf(parts);
   const layers = layersOf(parts);
-  const hasLayers = parts.some(({ kind }) => kind !== "embedding");
   const tables = new RopeTableCache(request.decoder);
   for (const [index, batch] of batches.entries()) {
     throwIfAborted(request.signal);
-    const inputs = {
-      ...(startsWithIds && tokenInputs(batch, request.tokenIds)),
-      ...from.inputs(index, segment),
-      ...(hasLayers && layerInputs(batch, tables.of(batch.width))),
-    };
-    const outputs = await session.run(inputs, into.outputs(index, segment));
-    into.advance(index, segment);
+    const outputs = await runBatch(session, segment, { index, batch, tokenIds: request.tokenIds, tables, from, into });
     for (const layer of caches) collectors.add(layer, batch, outputs);
     for (const { layer, first } of expertLayers) {
       experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? [], first);
     }
     progress.batchDone(batch, layers);
   }
+}
+
+export interface BatchRun {
+  readonly index: number;
+  readonly batch: Batch;
+  readonly tokenIds: MeasureRequest["tokenIds"];
+  readonly tables: RopeTableCache;
+  readonly from: SegmentStates;
+  readonly into: SegmentStates;
+}
+
+/** Runs one batch through one segment, from the states behind the earlier one to those behind it. */
+export async function runBatch(
+  session: Session,
+  segment: Segment,
+  { index, batch, tokenIds, tables, from, into }: BatchRun,
+): Promise<Awaited<ReturnType<Session["run"]>>> {
+  const { parts } = segment;
+  const hasLayers = parts.some(({ kind }) => kind !== "embedding");
+  const inputs = {
+    ...(parts[0]?.kind === "embedding" && tokenInputs(batch, tokenIds)),
+    ...from.inputs(index, segment),
+    ...(hasLayers && layerInputs(batch, tables.of(batch.width))),
+  };
+  const outputs = await session.run(inputs, into.outputs(index, segment));
+  into.advance(index, segment);
+  return outputs;
 }
 
 class RangeCollectors {

@@ -69,6 +69,16 @@ export function planSegments(
   });
 }
 
+/** Bytes of weights of a segment in memory. */
+export function segmentBytes(
+  decoder: Decoder,
+  { parts }: Segment,
+  { arithmetic }: { readonly arithmetic: { readonly elementType: ComputeType } },
+  bytesOf: (tensor: string) => number,
+): number {
+  return parts.reduce((sum, part) => sum + bytesInMemory(decoder, part, arithmetic.elementType, bytesOf), 0);
+}
+
 /** Bytes of weights of the whole decoder in memory, its end not among them. */
 export function decoderBytes(decoder: Decoder, elementType: ComputeType, bytesOf: (tensor: string) => number): number {
   return partsOf(decoder, "layer", { elementType }).reduce(

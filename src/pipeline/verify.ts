@@ -23,6 +23,7 @@ import type { ProviderName } from "../runtime/providers.js";
 import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
 import { onFirstThatWorks, PROVIDER_CHOICES, providersToTry, untestedWarning } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
+import { type DryRun, locateWithoutDownload, tryWork } from "./dry-run.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
 import { positionsIn } from "./evaluate-head.js";
@@ -112,6 +113,7 @@ export type VerificationProgress =
   | ({ readonly stage: "download" } & DownloadProgress)
   | { readonly stage: "open" }
   | { readonly stage: "tokenize" }
+  | { readonly stage: "try" }
   | { readonly stage: "evaluate"; readonly what: string; readonly done: number; readonly tokens: number }
   | ({ readonly stage: "generate" } & GenerateProgress);
 
@@ -132,13 +134,8 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   const end = describeModelEnd(checkpoint.tensors, decoder);
   const sites = cacheSites(decoder);
-  const scales = await scalesAsRead(checkpoint, sites);
+  const { scales, arms, subjectName } = await armsOf(checkpoint, settings, sites);
   const dtype = scaleDtype(checkpoint.config);
-  const arms = settings.arms.filter((arm) => arm !== "fp8" || scales !== undefined);
-  const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
-  if (!arms.includes(subjectName)) {
-    throw new UsageError(missingSubject(settings.arms, subjectName));
-  }
   const rounding = roundingsOf({ dtype, scales, bits16: bits16Of(checkpoint, decoder.embedding.weight) });
 
   onProgress?.({ stage: "tokenize" });
@@ -288,6 +285,59 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
       ...(scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : []),
     ],
   };
+}
+
+/**
+ * What `verify` would do with the same options, texts that `generate` asks for aside. Nothing is written.
+ * @param reports files that the caller writes of the result
+ * @throws as verify; UsageError for a model that is to be downloaded
+ */
+export async function planVerification(options: VerifyOptions, reports: readonly string[] = []): Promise<DryRun> {
+  const begin = performance.now();
+  requireOptions(options);
+  const settings = completeSettings(options);
+  const { memory, signal, onProgress } = options;
+  throwIfAborted(signal);
+  const { folder } = await locateWithoutDownload(options);
+  await options.onFolder?.(folder);
+  onProgress?.({ stage: "open" });
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
+  describeModelEnd(checkpoint.tensors, decoder);
+  const { arms } = await armsOf(checkpoint, settings, cacheSites(decoder));
+  onProgress?.({ stage: "tokenize" });
+  const tokenizer = startTokenizerProcess({ folder, signal });
+  try {
+    await tokenizer.open();
+    const prompts = await untilInterrupted(signal, readPrompts(options.data ?? HELD_OUT_PROMPTS));
+    const { vocabularySize } = decoder;
+    const tokenIds = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
+    tokenizer.stop();
+    onProgress?.({ stage: "try" });
+    const alone = settings.perLayer ? cacheSites(decoder).length : 0;
+    const baselines = Math.ceil(alone / MAX_LAYER_ARMS);
+    return await tryWork({
+      ...{ command: "verify", checkpoint, decoder, tokenIds, lastLayer: "layer", memory, signal },
+      ...{ providers: settings.providers, devices: settings.devices },
+      // A layer alone shares what is before it: on average half of the layers.
+      passes: arms.length + baselines + alone / 2,
+      headPasses: arms.length + baselines + alone,
+      statesAtOnce: Math.max(arms.length, alone > 0 ? 1 + Math.min(alone, MAX_LAYER_ARMS) : 0),
+      writes: { paths: reports, bytes: 0 },
+      preparedSeconds: (performance.now() - begin) / 1000,
+    });
+  } finally {
+    tokenizer.stop();
+  }
+}
+
+/** The caches to compare: those of the settings that the checkpoint has, and the one that the verdict is about. */
+async function armsOf(checkpoint: Checkpoint, settings: Settings, sites: readonly CacheSite[]) {
+  const scales = await scalesAsRead(checkpoint, sites);
+  const arms = settings.arms.filter((arm) => arm !== "fp8" || scales !== undefined);
+  const subjectName = scales === undefined ? "fp8-at-1" : "fp8";
+  if (!arms.includes(subjectName)) throw new UsageError(missingSubject(settings.arms, subjectName));
+  return { scales, arms, subjectName } as const;
 }
 
 interface Settings {

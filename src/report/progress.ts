@@ -124,6 +124,8 @@ function createDescriber(writer: () => ShareWriter): (progress: Progress) => str
         return "Reading the checkpoint's headers";
       case "tokenize":
         return "Tokenizing the prompts";
+      case "try":
+        return "Computing for a second";
       case "measure":
         start ??= performance.now();
         return describeMeasuring(progress, barOf, (performance.now() - start) / 1000);

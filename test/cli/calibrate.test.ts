@@ -323,10 +323,10 @@ describe("where the result goes", () => {
 
   const embedded = join(REPOSITORY, "examples/tiny-llama/config.json");
   test.skipIf(!existsSync(embedded))(
-    "without a model, the embedded example (skipped while examples/tiny-llama is not made)",
+    "--example calibrates the embedded example (skipped while examples/tiny-llama is not made)",
     async () => {
       const cwd = temporaryFolder();
-      const { stdout } = await succeed(["--samples", "4", "--quiet"], (args) => runCli(args, { cwd }));
+      const { stdout } = await succeed(["--example", "--samples", "4", "--quiet"], (args) => runCli(args, { cwd }));
       expect(stdout).toBe(`${join(cwd, "tiny-llama-FP8-KV")}\n`);
       expect(Object.keys(readScales(join(cwd, "tiny-llama-FP8-KV"))).length).toBeGreaterThan(0);
     },

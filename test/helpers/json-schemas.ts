@@ -34,7 +34,8 @@ export function requireDescribedJson(args: readonly string[], stdout: string): v
   if (!options.includes("--json") || stdout === "") return;
   const document: unknown = JSON.parse(stdout);
   const isFailure = typeof document === "object" && document !== null && "error" in document;
+  const isDryRun = options.includes("--dry-run");
   const command = COMMANDS.find((name) => name === args[0]) ?? "calibrate";
-  const errors = schemaErrors(isFailure ? "error" : command, document);
+  const errors = schemaErrors(isFailure ? "error" : isDryRun ? "dry-run" : command, document);
   if (errors.length > 0) throw new Error(`create-kv-scales ${args.join(" ")}:\n${errors.join("\n")}`);
 }

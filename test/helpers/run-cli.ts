@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
-import { Writable } from "node:stream";
+import { Readable, Writable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { requireDescribedJson } from "./json-schemas.js";
 
@@ -73,7 +73,10 @@ export function withoutTimes(stderr: string): string {
   return stderr.replaceAll(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /gm, "");
 }
 
-type Main = (argv: readonly string[], streams: { stdout: Writable; stderr: Writable }) => Promise<number>;
+type Main = (
+  argv: readonly string[],
+  streams: { stdin?: Readable; stdout: Writable; stderr: Writable },
+) => Promise<number>;
 
 /** Calls the built `main` in this process: 20 times faster than a process. */
 export async function runMain(args: readonly string[]): Promise<CliResult> {
@@ -81,6 +84,20 @@ export async function runMain(args: readonly string[]): Promise<CliResult> {
   const [stdout, stderr] = [recorder(), recorder()];
   const exitCode = await main(args, { stdout: stdout.stream, stderr: stderr.stream });
   return checked(args, { exitCode, signal: null, stdout: stdout.text(), stderr: stderr.text() });
+}
+
+/** The same for a person at a terminal, who types `typed`. */
+export async function runMainInTerminal(args: readonly string[], typed: string, columns = 80): Promise<CliResult> {
+  const { main } = (await import(pathToFileURL(join(REPOSITORY, "dist/cli.js")).href)) as { main: Main };
+  const [stdout, stderr] = [recorder(), recorder()];
+  const terminal = { isTTY: true, columns, clearLine: () => true, cursorTo: () => true, moveCursor: () => true };
+  const stdin = Object.assign(Readable.from([typed]), { isTTY: true, setRawMode: () => {} });
+  const exitCode = await main(args, {
+    stdin,
+    stdout: Object.assign(stdout.stream, terminal),
+    stderr: Object.assign(stderr.stream, terminal),
+  });
+  return { exitCode, signal: null, stdout: stdout.text(), stderr: stderr.text() };
 }
 
 function recorder(): { stream: Writable; text(): string } {

@@ -1,0 +1,48 @@
+// Which model is calibrated: the one that was named, the example that comes with the program, or, where nothing was named,
+// what a person answers who sees for the first time what this program is.
+
+import { UsageError } from "../errors.js";
+import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
+import { PATH_LIMIT, showLine } from "../report/shown-text.js";
+import type { CommandContext } from "./command-context.js";
+
+export interface ModelFlags {
+  readonly example?: boolean;
+  readonly output?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+const WELCOME = `create-kv-scales measures the FP8 KV-cache scales of an LLM checkpoint, and writes
+a checkpoint that vLLM, SGLang and TGI load.
+
+  npx create-kv-scales <model>     a checkpoint folder, or a hub id such as org/name
+  npx create-kv-scales --example   the tiny model that comes with the program
+  npx create-kv-scales --help      all options and commands
+
+`;
+
+/** Where the example's result goes when nobody says. */
+const EXAMPLE_OUTPUT = "tiny-llama-FP8-KV";
+
+/**
+ * @returns undefined when a person does not want the example
+ * @throws UsageError when no model is named and nobody can be asked
+ */
+export async function chooseModel(
+  model: string | undefined,
+  { example = false, output = EXAMPLE_OUTPUT, json, quiet }: ModelFlags,
+  { stderr, ask }: Pick<CommandContext, "stderr" | "ask">,
+): Promise<string | undefined> {
+  if (model !== undefined && example) throw new UsageError(`Choose one of --example and a model (${model})`);
+  if (model !== undefined) return model;
+  if (example) return EMBEDDED_EXAMPLE;
+  if (ask === undefined || json || quiet) {
+    throw new UsageError(
+      "Expected a model: a checkpoint folder or a hub id (org/name). --example calibrates the tiny model that comes with the program; --help lists all options.",
+    );
+  }
+  stderr.write(WELCOME);
+  const isWanted = await ask(`Calibrate the tiny model into ${showLine(output, PATH_LIMIT)} now? [y/N] `);
+  return isWanted ? EMBEDDED_EXAMPLE : undefined;
+}

@@ -1,0 +1,90 @@
+// What a run would do, as people read it in a terminal, and as JSON for machines. Pure: text out.
+
+import { counted } from "../counted.js";
+import type { DryRun } from "../pipeline/dry-run.js";
+import { resultJson } from "./result-json.js";
+import type { Screen } from "./screen.js";
+import { shown } from "./shown-text.js";
+import { formatBytes, formatSeconds } from "./text.js";
+import { warningLines } from "./warning-lines.js";
+import { wrapText } from "./wrapped-text.js";
+
+const NAME_WIDTH = 10;
+
+/** A row for what would be read, computed, held and written, and how long it would take. */
+export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
+  const { command, checkpoint, modelType, reads, computes, memory, writes, time } = shown(run);
+  const what = command === "calibrate" ? "prompt" : "window";
+  const where = computes.provider === "cpu" ? computes.provider : `${computes.provider}, ${computes.computedIn}`;
+  const written = writes.paths.length === 0 ? "nothing" : writes.paths.join(", ");
+  const rows: readonly (readonly [name: string, text: string])[] = [
+    ["model", `${checkpoint} (${modelType})`],
+    [
+      "reads",
+      `${formatBytes(reads.weightBytes)} of weights in ${counted(reads.weightFiles, "file")}; ${counted(reads.prompts, what)}, ${counted(reads.tokens, "token")}`,
+    ],
+    [
+      "computes",
+      `${counted(computes.layers, "layer")} in ${counted(computes.segments, "segment")}${command === "verify" ? `, ${counted(computes.passes, "time")}` : ""}, on ${where}, in ${counted(computes.processes, "process", "processes")}`,
+    ],
+    [
+      "memory",
+      `about ${formatBytes(memory.measuredBytes + memory.statesBytes)}: ${formatBytes(memory.weightBytes)} of weights at a time, ${formatBytes(memory.statesBytes)} between segments, and the program`,
+    ],
+    ["writes", writes.bytes === 0 ? written : `${written}: at most ${formatBytes(writes.bytes)} of new data`],
+    [
+      "time",
+      `about ${formatSeconds(time.totalSeconds)}: ${formatSeconds(time.loadSeconds)} to load, ${formatSeconds(time.computeSeconds)} to compute (from ${time.measuredSeconds.toFixed(1)} s that were measured)`,
+    ],
+  ];
+  const lines = rows.map(
+    ([name, text]) => `${colors.bold(name.padEnd(NAME_WIDTH))}${wrapText(text, width, " ".repeat(NAME_WIDTH))}`,
+  );
+  return `${[...lines, "", "Nothing was written: this was a dry run."].join("\n")}\n${warningLines(run.warnings)}`;
+}
+
+/** The same for machines. */
+export function dryRunJson({
+  command,
+  checkpoint,
+  modelType,
+  reads,
+  computes,
+  memory,
+  writes,
+  time,
+  warnings,
+}: DryRun): string {
+  const rounded = (seconds: number) => Number(seconds.toFixed(3));
+  return resultJson({
+    dry_run: true,
+    ...{ command, checkpoint, model_type: modelType },
+    reads: {
+      weight_files: reads.weightFiles,
+      weight_bytes: reads.weightBytes,
+      prompts: reads.prompts,
+      tokens: reads.tokens,
+    },
+    computes: {
+      provider: computes.provider,
+      computed_in: computes.computedIn,
+      processes: computes.processes,
+      layers: computes.layers,
+      segments: computes.segments,
+      passes: computes.passes,
+    },
+    memory: {
+      weight_bytes: memory.weightBytes,
+      states_bytes: memory.statesBytes,
+      measured_bytes: memory.measuredBytes,
+    },
+    writes: { paths: writes.paths, bytes: writes.bytes },
+    time: {
+      measured_seconds: rounded(time.measuredSeconds),
+      load_seconds: rounded(time.loadSeconds),
+      compute_seconds: rounded(time.computeSeconds),
+      total_seconds: rounded(time.totalSeconds),
+    },
+    warnings,
+  });
+}
