@@ -5,8 +5,7 @@ import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-form
 import { UsageError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
-import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
-import { CALIBRATION_DEFAULTS } from "../pipeline/run-options.js";
+import { CALIBRATION_DEFAULTS, EMBEDDED_EXAMPLE } from "../pipeline/run-options.js";
 import { screenOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { warningLines } from "../report/warning-lines.js";
