@@ -2,7 +2,7 @@
 // what a person answers who sees for the first time what this program is.
 
 import { UsageError } from "../errors.js";
-import { EMBEDDED_EXAMPLE } from "../pipeline/locate-model.js";
+import { EMBEDDED_EXAMPLE } from "../pipeline/run-options.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import type { CommandContext } from "./command-context.js";
 

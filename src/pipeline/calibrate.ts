@@ -260,7 +260,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
  */
 export async function planCalibration(options: CalibrateOptions): Promise<DryRun> {
   const begin = performance.now();
-  requireOptions(options);
+  requireKnownOptions("calibrate", options);
   const settings = completeSettings(options);
   const { devices, memory, signal, onProgress } = options;
   throwIfAborted(signal);

@@ -12,8 +12,8 @@ import { type LayerRange, largestRangeDeviation } from "../numerics/ranges.js";
 import { type Device, nvidiaDevices } from "../runtime/devices.js";
 import { hasNoGpu, type Obstacle, obstacleOf } from "../runtime/provider-obstacles.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
-import { EMBEDDED_EXAMPLE } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
+import { EMBEDDED_EXAMPLE } from "./run-options.js";
 import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 

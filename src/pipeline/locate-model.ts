@@ -3,7 +3,6 @@
 
 import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type CachedModel, modelOfSnapshot } from "../checkpoint/hub-folders.js";
 import { isWithin } from "../checkpoint/side-files.js";
 import { UsageError } from "../errors.js";
@@ -11,10 +10,7 @@ import type { DownloadProgress } from "../hub/download-files.js";
 import { isHubId, splitRevision } from "../hub/hub-id.js";
 import { type HubModel, hubModelOf } from "../hub/hub-url.js";
 import { A_MODEL, requireOptions, requireText } from "./option-checks.js";
-import type { ModelOptions } from "./run-options.js";
-
-/** The tiny trained Llama that ships with the package. */
-export const EMBEDDED_EXAMPLE = fileURLToPath(new URL("../../examples/tiny-llama", import.meta.url));
+import { EMBEDDED_EXAMPLE, type ModelOptions } from "./run-options.js";
 
 export interface LocateOptions extends ModelOptions {
   readonly inPlace?: boolean | undefined;

@@ -1,9 +1,13 @@
 // Options that several stories take: which model, where and with how much memory it computes; and what options are when
 // they are not given. Knows no story, so that --help need not load one.
 
+import { fileURLToPath } from "node:url";
 import { VERIFY_DEFAULTS } from "../metrics/verdict.js";
 import type { ProviderChoice } from "./choose-provider.js";
 import type { ArmName } from "./verify-result.js";
+
+/** The tiny trained Llama that ships with the package. */
+export const EMBEDDED_EXAMPLE = fileURLToPath(new URL("../../examples/tiny-llama", import.meta.url));
 
 export const CALIBRATION_DEFAULTS = {
   format: "tgi",

@@ -294,7 +294,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
  */
 export async function planVerification(options: VerifyOptions, reports: readonly string[] = []): Promise<DryRun> {
   const begin = performance.now();
-  requireOptions(options);
+  requireKnownOptions("verify", options);
   const settings = completeSettings(options);
   const { memory, signal, onProgress } = options;
   throwIfAborted(signal);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { closestName } from "../../src/commands/closest-name.js";
 import { chooseModel } from "../../src/commands/model-argument.js";
-import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
+import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
 import { TextOutput } from "../../src/report/text-output.js";
 import { type CliResult, runMain, runMainInTerminal } from "../helpers/run-cli.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";

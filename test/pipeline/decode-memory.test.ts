@@ -5,7 +5,7 @@ import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { ProviderError, UsageError } from "../../src/errors.js";
 import { requireMemoryForModel } from "../../src/pipeline/decode-memory.js";
-import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
+import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
 
 const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
 const decoder = describeModel(checkpoint.config, checkpoint.tensors);

@@ -6,7 +6,7 @@ import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { ProviderError, UnsupportedModelError, UsageError } from "../../src/errors.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
 import { prepareGeneration } from "../../src/pipeline/generation.js";
-import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
+import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
 import { localTokenizer } from "../helpers/local-tokenizer.js";
 
 const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);

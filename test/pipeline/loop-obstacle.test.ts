@@ -6,8 +6,8 @@ import { describeModel } from "../../src/architectures/registry.js";
 import type { RopeScaling } from "../../src/architectures/rope.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { CodedRounding } from "../../src/graphs/decode-step.js";
-import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
 import { type LoopFacts, loopObstacle } from "../../src/pipeline/loop-obstacle.js";
+import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
 import { PROVIDERS } from "../../src/runtime/providers.js";
 import { withAttention } from "../helpers/descriptions.js";
 

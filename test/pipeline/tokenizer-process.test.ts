@@ -5,7 +5,7 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { EMBEDDED_EXAMPLE } from "../../src/pipeline/locate-model.js";
+import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
 import type * as TokenizerProcessModule from "../../src/pipeline/tokenizer-process.js";
 import type { EncodedPrompt, TokenizerProcess } from "../../src/pipeline/tokenizer-process.js";
 import type { Prompt } from "../../src/prompts/prompt-rows.js";
