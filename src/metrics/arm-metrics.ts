@@ -16,11 +16,13 @@ export interface ArmPositions {
 }
 
 export interface ArmMetrics {
+  /** exp of the mean negative log-likelihood per token. */
   readonly perplexity: number;
   /** Standard error of the perplexity. */
   readonly perplexityError: number;
   /** Perplexity divided by the baseline's, with an interval from paired differences. */
   readonly perplexityRatio: Interval;
+  /** KL divergence from the baseline per token, nats. */
   readonly divergence: { readonly mean: Interval; readonly median: number; readonly p99: number; readonly max: number };
   /** Share of positions whose most likely token is the baseline's. */
   readonly agreement: number;

@@ -3,8 +3,11 @@
 
 /** A value with its 95 % confidence interval. */
 export interface Interval {
+  /** The value itself. */
   readonly value: number;
+  /** Lower end. */
   readonly low: number;
+  /** Upper end. */
   readonly high: number;
 }
 

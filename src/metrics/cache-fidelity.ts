@@ -17,10 +17,15 @@ export interface FidelitySums {
 export interface Fidelity {
   /** 10 · log10(signal / noise) dB; Infinity when nothing was lost. */
   readonly sqnr: number;
+  /** Share of the elements beyond the format's largest value, 0 to 1. */
   readonly saturatedShare: number;
+  /** Share of the elements that were not zero and became zero, 0 to 1. */
   readonly flushedShare: number;
+  /** Number of elements beyond the format's largest value. */
   readonly saturated: number;
+  /** Number of elements of the cache. */
   readonly elements: number;
+  /** Largest |x| that entered the cache. */
   readonly absmax: number;
 }
 

@@ -29,6 +29,7 @@ export type VerdictName =
   | "baseline-broken";
 
 export interface Verdict {
+  /** For machines. */
   readonly name: VerdictName;
   /** Whether the thresholds are met: decides the exit code. */
   readonly passed: boolean;

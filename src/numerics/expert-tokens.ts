@@ -1,6 +1,7 @@
 // How many tokens each expert of a mixture has computed. Pure bookkeeping; the counts come from the graph.
 
 export interface ExpertTokens {
+  /** Number of the decoder layer, from 0. */
   readonly layer: number;
   /** By expert; a token counts for each expert that it is sent to. */
   readonly tokens: readonly number[]; // [experts]

@@ -11,8 +11,11 @@ export interface SideRange {
 }
 
 export interface LayerRange {
+  /** Number of the decoder layer, from 0. */
   readonly layer: number;
+  /** K as it enters the cache: after norm and rotation. */
   readonly k: SideRange;
+  /** V as it enters the cache. */
   readonly v: SideRange;
 }
 

@@ -3,8 +3,11 @@
 import { FLOAT8_FORMATS, type Float8Name } from "./float8.js";
 
 export interface LayerScales {
+  /** Number of the decoder layer, from 0. */
   readonly layer: number;
+  /** The cache stores K divided by this. */
   readonly kScale: number;
+  /** The cache stores V divided by this. */
   readonly vScale: number;
   /** The scale of formats with a single `kv_scale`: the larger of the two. */
   readonly kvScale: number;

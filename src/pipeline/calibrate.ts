@@ -132,26 +132,37 @@ export type CalibrationProgress =
 export interface CalibrationResult {
   /** The folder that holds the result. */
   readonly output: string;
+  /** Whether that is the model's own folder. */
   readonly inPlace: boolean;
+  /** `model_type` of config.json; of a multimodal model, that of its decoder. */
   readonly modelType: string;
+  /** How the scales are written. */
   readonly format: OutputFormatName;
+  /** FP8 format of the cache. */
   readonly dtype: Float8Name;
+  /** Factor on every absmax. */
   readonly headroom: number;
+  /** Where it was computed. */
   readonly provider: ProviderName;
   /** The type of activations and weights while computing. */
   readonly computedIn: ComputeType;
+  /** Number of prompts that were used. */
   readonly samples: number;
+  /** Number of tokens that were measured. */
   readonly tokens: number;
   /** What of the run was loading weights, and what computing; the rest is starting, tokenizing and writing. */
   readonly timing: MeasureTiming;
   /** How the weights came into the new folder; undefined in place. */
   readonly placement: Placement | undefined;
+  /** What was measured, by layer. */
   readonly ranges: readonly LayerRange[];
+  /** What was written, by layer. */
   readonly scales: readonly LayerScales[];
   /** Tokens that each expert has computed, of layers before the last cache. */
   readonly experts: readonly ExpertTokens[];
   /** The format to convert the result to for engines that do not read this one; undefined where there is none. */
   readonly convertTo?: OutputFormatName | undefined;
+  /** What a person should know, a sentence or more each. */
   readonly warnings: readonly string[];
 }
 

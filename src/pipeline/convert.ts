@@ -66,17 +66,23 @@ export interface ConvertOptions extends ModelOptions {
 export interface Conversion {
   /** The folder that holds the result. */
   readonly output: string;
+  /** Whether that is the checkpoint's own folder. */
   readonly inPlace: boolean;
   /** What the scales were computed from. "absmax": the ranges that kv_scales.json has recorded. */
   readonly source: "absmax" | ScalesAsRead["source"];
+  /** FP8 format that the scales were for. */
   readonly fromDtype: Float8Name;
+  /** How the scales are written now. */
   readonly format: OutputFormatName;
+  /** FP8 format that the scales are for now. */
   readonly dtype: Float8Name;
   /** How the weights came into the new folder; undefined in place. */
   readonly placement: Placement | undefined;
+  /** What was written, by layer. */
   readonly scales: readonly LayerScales[];
   /** The format to convert the result to for engines that do not read this one; undefined where there is none. */
   readonly convertTo?: OutputFormatName | undefined;
+  /** What a person should know, a sentence or more each. */
   readonly warnings: readonly string[];
 }
 

@@ -24,6 +24,7 @@ export interface GenerateRequest extends Omit<DecodeModelRequest, "maxTokens"> {
 export interface GenerateProgress {
   /** Finished texts, and all of them: prompts times caches. */
   readonly texts: number;
+  /** Texts in all. */
   readonly ofTexts: number;
   /** Tokens generated so far, in all texts. */
   readonly tokens: number;

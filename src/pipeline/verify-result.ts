@@ -10,6 +10,7 @@ import type { GenerationWay } from "./generator.js";
 export type ArmName = "exact" | "16-bit" | "fp8" | "fp8-at-1" | "e5m2";
 
 export interface ArmResult extends ArmMetrics {
+  /** Which cache. */
   readonly name: ArmName;
   /** Such as "bfloat16" or "float8_e4m3fn, kv_scale". */
   readonly description: string;
@@ -18,26 +19,39 @@ export interface ArmResult extends ArmMetrics {
 }
 
 export interface LayerFidelity {
+  /** Number of the decoder layer, from 0. */
   readonly layer: number;
+  /** What K was divided by. */
   readonly kScale: number;
+  /** What V was divided by. */
   readonly vScale: number;
+  /** How exactly the cache keeps K. */
   readonly k: Fidelity;
+  /** How exactly the cache keeps V. */
   readonly v: Fidelity;
 }
 
 /** The cost of FP8 in one layer alone. */
 export interface LayerEffect {
+  /** Number of the decoder layer, from 0. */
   readonly layer: number;
+  /** Mean KL divergence from the baseline, nats per token. */
   readonly meanKl: number;
+  /** Perplexity divided by the baseline's. */
   readonly perplexityRatio: number;
+  /** Share of positions whose most likely token is the baseline's. */
   readonly agreement: number;
 }
 
 /** Mean KL divergence of each arm over positions first ≤ position < end of the windows. */
 export interface PositionBin {
+  /** First position of the bin. */
   readonly first: number;
+  /** The position after its last. */
   readonly end: number;
+  /** Number of positions in it, over all windows. */
   readonly positions: number;
+  /** By arm, nats per token. */
   readonly meanKl: Readonly<Partial<Record<ArmName, number>>>;
 }
 
@@ -45,7 +59,9 @@ export interface PositionBin {
 export interface GeneratedText {
   /** The user's last message, or the text to continue. */
   readonly prompt: string;
+  /** The answer through the 16-bit cache. */
   readonly bits16: Continuation;
+  /** The answer through the FP8 cache. */
   readonly fp8: Continuation;
   /** Number of the first token that differs, from 1; undefined when all are equal. */
   readonly partsAt: number | undefined;
@@ -56,11 +72,13 @@ export interface Continuation {
   readonly text: string;
   /** With the token that ended the text, if one did. */
   readonly tokenIds: readonly number[];
+  /** Why it ends: the model ended it, or it has as many tokens as were allowed. */
   readonly endedBy: "end-token" | "limit";
 }
 
 /** Measurements of a cache that texts were generated through. */
 export interface MeasuredCache {
+  /** Which cache. */
   readonly arm: ArmName;
   /** The arm's description. */
   readonly description: string;
@@ -70,6 +88,7 @@ export interface MeasuredCache {
   readonly storedType: string;
   /** In all layers. */
   readonly bytesPerToken: number;
+  /** The same of each layer. */
   readonly bytesPerTokenByLayer: readonly number[]; // [layers]
   /** Of one text at a time. */
   readonly tokensPerSecond: number;
@@ -80,33 +99,47 @@ export interface MeasuredCache {
 export interface GenerationResult {
   /** Largest number of tokens of an answer. */
   readonly maxNewTokens: number;
+  /** Every prompt with its answers. */
   readonly texts: readonly GeneratedText[];
+  /** What the 16-bit cache stored. */
   readonly bits16: MeasuredCache;
+  /** What the FP8 cache stored. */
   readonly fp8: MeasuredCache;
 }
 
 export interface VerifyResult {
   /** The folder that was verified. */
   readonly checkpoint: string;
+  /** `model_type` of config.json; of a multimodal model, that of its decoder. */
   readonly modelType: string;
+  /** Where it was computed. */
   readonly provider: string;
   /** The type of activations and weights while computing, such as "float32". */
   readonly computedIn: string;
+  /** FP8 format of the cache. */
   readonly dtype: Float8Name;
   /** The tensors with the scales, such as "kv_scale"; undefined when the checkpoint has none. */
   readonly scaleSource: string | undefined;
   /** The arm that the others are compared with. */
   readonly baseline: ArmName;
+  /** Number of windows that the text was cut into. */
   readonly windows: number;
+  /** Number of tokens in them. */
   readonly tokens: number;
   /** Number of positions with a next token, over which metrics are computed. */
   readonly positions: number;
+  /** Every cache that was compared. */
   readonly arms: readonly ArmResult[];
   /** Empty unless asked for. */
   readonly layerEffects: readonly LayerEffect[];
+  /** How the divergence goes along the windows. */
   readonly positionBins: readonly PositionBin[];
+  /** What the verdict allows. */
   readonly thresholds: Thresholds;
+  /** Whether the cache may be used, and why. */
   readonly verdict: Verdict;
+  /** What was generated; undefined unless asked for. */
   readonly generation: GenerationResult | undefined;
+  /** What a person should know, a sentence or more each. */
   readonly warnings: readonly string[];
 }

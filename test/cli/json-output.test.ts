@@ -9,7 +9,7 @@ import { failureJson } from "../../src/report/result-json.js";
 import { verifyJson } from "../../src/report/verify-json.js";
 import { calibrationOf, makeExample } from "../helpers/example-checkpoint.js";
 import { readSchema, SCHEMA_NAMES, schemaErrors } from "../helpers/json-schemas.js";
-import { type CliResult, runMain } from "../helpers/run-cli.js";
+import { type CliResult, REPOSITORY, runMain } from "../helpers/run-cli.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";
 import { MANIFEST } from "../helpers/staged-package.js";
 import { VARIANTS } from "../report/verify-fixture.js";
@@ -43,6 +43,11 @@ describe.each(SCHEMA_NAMES)("schemas/%s.json", (name) => {
   test("is a schema, and refuses an empty document", () => {
     expect(schemaErrors(name, {})).not.toEqual([]);
   });
+});
+
+test("docs/ci.md names every schema", () => {
+  const page = readFileSync(join(REPOSITORY, "docs/ci.md"), "utf8");
+  expect(SCHEMA_NAMES.filter((name) => !page.includes(`${name}.json`))).toEqual([]);
 });
 
 test("package.json gives schemas to whoever imports them", () => {
