@@ -1,5 +1,5 @@
-// Finds the added tokens of tokenizer.json in a text, as Python's tokenizers does: first those that are looked for in the text
-// as it is, then, in what is left, those that are looked for in the normalized text. Knows nothing of models.
+// Finds the added tokens of tokenizer.json in a text, as Python's tokenizers does: first those that are searched in the
+// original text, then, in the rest, those that are searched in the normalized text. Knows nothing of models.
 
 import type { Normalize } from "./normalizers.js";
 import type { Piece } from "./pre-tokenizers.js";
@@ -8,16 +8,16 @@ export interface AddedToken {
   readonly id: number;
   readonly content: string;
   readonly special: boolean;
-  /** Whether it is looked for in the normalized text. */
+  /** Whether it is searched in the normalized text. */
   readonly normalized: boolean;
-  /** Whether it takes the white space before it, and behind it. */
+  /** Whether it takes the white space before it, and after it. */
   readonly lstrip: boolean;
   readonly rstrip: boolean;
-  /** Whether it counts only where no word goes on beside it. */
+  /** Whether it counts only as a whole word. */
   readonly single_word: boolean;
 }
 
-/** A token that was found, or a piece for the model, normalized. */
+/** A found token, or a normalized piece for the model. */
 export type Section = { readonly id: number } | Piece;
 
 /** How a text is cut at added tokens. */

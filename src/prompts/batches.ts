@@ -1,8 +1,8 @@
-// Groups prompts into batches: sorted by length so that little is padding, and filled up to a number of tokens.
-// Knows nothing of graphs; what is in a batch is token ids.
+// Groups prompts into batches: sorted by length, so that there is little padding, and filled up to a number of tokens.
+// Knows token ids, and nothing of graphs.
 
 export interface Batch {
-  /** Which prompts the rows are, by their place in the calibration order. */
+  /** The prompts of the rows, by their place in the calibration order. */
   readonly prompts: readonly number[]; // [rows]
   readonly lengths: readonly number[]; // [rows]
   /** Tokens of the longest row: shorter rows are padded on the right. */
@@ -16,12 +16,12 @@ export interface BatchLimits {
   readonly regimeOf: (length: number) => number;
 }
 
-/** What starting a batch costs, in tokens: below it, padding a prompt into a batch is cheaper than another batch. */
+/** The cost of starting a batch, in tokens. Less padding than this is cheaper than another batch. */
 export const BATCH_COST_TOKENS = 16;
 
 /**
- * Splits the prompts, sorted by length, where batches and padding together cost least. Longest batches first: what
- * needs most memory fails, if it must, at once.
+ * Splits the prompts, sorted by length, so that batches and padding together cost least. The longest batches come
+ * first: if memory is too small, that shows at once.
  */
 export function makeBatches(prompts: readonly (readonly number[])[], { maxTokens, regimeOf }: BatchLimits): Batch[] {
   const order = prompts.map((_, index) => index).sort((a, b) => lengthOf(prompts, b) - lengthOf(prompts, a) || a - b);
@@ -41,8 +41,8 @@ export interface BatchShare {
 }
 
 /**
- * The batches of one share. Batches stay as they are, so that what is computed does not depend on how many share them;
- * each goes, in turn, to the share that has fewest tokens so far.
+ * The batches of one share. Batches are never split, so that results do not depend on the number of shares; each goes
+ * in turn to the share with the fewest tokens so far.
  */
 export function dealBatches(batches: readonly Batch[], { index, count }: BatchShare): Batch[] {
   const loads = Array.from({ length: count }, () => 0);
@@ -58,7 +58,7 @@ interface Run {
   readonly end: number;
 }
 
-/** Of all ways to cut sorted lengths into runs that fit, the one of least cost: the shortest path over the cuts. */
+/** The cheapest way to cut sorted lengths into runs that fit: a shortest path over the cuts. */
 function cheapestRuns(lengths: readonly number[], { maxTokens, regimeOf }: BatchLimits): Run[] {
   const costs = new Float64Array(lengths.length + 1).fill(Number.POSITIVE_INFINITY).fill(0, 0, 1);
   const starts = new Uint32Array(lengths.length + 1); // where the last run of the best cut up to here starts

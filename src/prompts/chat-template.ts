@@ -1,5 +1,5 @@
-// Turns messages into text with the checkpoint's own chat template (Jinja, rendered in an interpreter without access to
-// anything). Knows nothing of tokens.
+// Turns messages into text with the checkpoint's chat template (Jinja, rendered in an interpreter without access to the
+// system). Knows nothing of tokens.
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -53,7 +53,7 @@ async function namesIn(folder: string): Promise<string[]> {
 }
 
 /**
- * How the templates render messages. Both this and rendering take as long as a template likes.
+ * Makes the function that renders messages. Parsing and rendering may take forever with a hostile template.
  * @throws CheckpointError when a template cannot be parsed, or none is for conversations
  */
 export function parseChatTemplates(
@@ -82,7 +82,7 @@ function parseChatTemplate(
   const variables = specialTokens(tokenizerConfig);
   const takesParts = TAKES_PARTS.test(source);
   return ({ messages, tools = null }, origin, opensAnswer = false) => {
-    // What transformers always passes: whoever has neither tools nor documents has None, which is defined.
+    // transformers always passes tools and documents; without any, they are None, which is defined.
     const always = { tools, documents: null, add_generation_prompt: opensAnswer };
     const render = (shown: readonly Message[]) =>
       template({ ...variables, ...always, messages: shown.map((message) => asRead(message, takesParts)) });
@@ -129,7 +129,10 @@ function parseTemplate(path: string, source: string): RenderTemplate {
   }
 }
 
-/** The stack ends where a template, or what it makes, nests too deeply. The library puts words of its own in front. */
+/**
+ * A template, or its output, that nests too deeply exhausts the stack. The library puts its own words before the
+ * message.
+ */
 function isStackFull(cause: unknown): boolean {
   return messageOf(cause).includes("call stack");
 }
@@ -155,7 +158,7 @@ interface Rendering {
   readonly origin: string;
 }
 
-/** Some templates refuse the system role: its text then goes in front of the first user message. */
+/** Some templates refuse the system role: its text is then put before the first user message. */
 function renderOrMergeSystem(
   render: (messages: readonly Message[]) => string,
   messages: readonly Message[],
@@ -175,7 +178,7 @@ function renderOrMergeSystem(
   }
 }
 
-/** What the language's own limits end: a text, a list or a nesting that no conversation needs. */
+/** Errors of JavaScript's own limits: a text, a list or a nesting that no conversation needs. */
 function isTooMuch(cause: unknown): boolean {
   return cause instanceof RangeError || isStackFull(cause);
 }

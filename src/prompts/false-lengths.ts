@@ -1,5 +1,5 @@
-// Finds objects that pass for lists or texts because they say how long they are: the tokenizer library would count up to
-// whatever number that is. Knows nothing of what tokenizers mean.
+// Finds objects with a numeric "length", which the tokenizer library would take for lists and loop over. Knows nothing
+// of tokenizers.
 
 import { isObject, showJson } from "../checkpoint/json-text.js";
 import { CheckpointError } from "../errors.js";

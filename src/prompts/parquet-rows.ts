@@ -1,5 +1,5 @@
-// Reads rows of a Parquet file, one row group after the other, of the columns that can hold prompts. Knows what may be
-// compressed how, and how much a group may hold; nothing of what a row means.
+// Reads rows of a Parquet file, one row group after the other, only the columns with prompts. Knows the compressions
+// and the limits of a group; nothing of what a row means.
 
 import zlib from "node:zlib";
 import {
@@ -46,7 +46,8 @@ async function readGroups(file: PlainFile, columns: readonly string[], onRow: (r
   const failures: unknown[] = [];
   const buffer: AsyncBuffer = {
     byteLength: file.stats.size,
-    // The library leaves promises that fail unwatched, which would end the process: what cannot be read is empty to it.
+    // The library does not handle rejected promises, which would end the process: unreadable parts are given to it as
+    // empty.
     slice: (start, end = file.stats.size) =>
       readSlice(file, start, end).catch((cause: unknown) => {
         failures.push(cause);

@@ -1,6 +1,6 @@
-// The pre-tokenizers of tokenizer.json, as Python's tokenizers has them: where a text is split before the model sees it.
-// The library takes every behavior of Split for one, whole words for ASCII's, and never splits at Metaspace's mark; so they
-// are here. Knows nothing of tokens; what it cannot do as Python does is refused by name.
+// The pre-tokenizers of tokenizer.json, as in Python's tokenizers: where a text is split before the model. They are
+// here because the library has only one behavior of Split, only ASCII words, and does not split at Metaspace's mark.
+// Knows nothing of tokens; what it cannot do as Python does is refused by name.
 
 import { isObject, showJson } from "../checkpoint/json-text.js";
 import { toByteCharacters } from "./byte-characters.js";

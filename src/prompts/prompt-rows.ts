@@ -1,5 +1,5 @@
-// What a row of a data set is as a prompt: text, or the messages of a conversation, in the layouts that people publish.
-// Knows nothing of files: a row is an object, whatever it was read from.
+// Turns a row of a data set into a prompt: text or messages, in the layouts that people publish. Knows nothing of
+// files: a row is an object.
 
 import { isObject, parsePythonJson, showJson } from "../checkpoint/json-text.js";
 import { PromptDataError } from "../errors.js";
@@ -10,10 +10,10 @@ export interface TextPart {
   readonly text: string;
 }
 
-/** What a chat template gets, with all the keys that the row has: `tool_calls`, `name`, `reasoning_content` and others. */
+/** A message as a chat template gets it, with all its keys: `tool_calls`, `name`, `reasoning_content` and others. */
 export interface Message {
   readonly role: string;
-  /** null or absent beside tool calls alone. */
+  /** null or absent only beside tool calls. */
   readonly content?: string | readonly TextPart[] | null;
   readonly [key: string]: unknown;
 }
@@ -27,13 +27,13 @@ export interface Conversation {
 /** Text is used as it is; messages go through the checkpoint's chat template. */
 export type Prompt = { readonly source: string } & ({ readonly text: string } | Conversation);
 
-/** The columns that are looked at, in files where reading fewer saves time. */
+/** The columns to read, in files where reading fewer saves time. */
 export const PROMPT_COLUMNS: readonly string[] = [
   ...["text", "messages", "conversations", "conversation", "prompt", "completion"],
   ...["instruction", "input", "output", "system", "tools"],
 ];
 
-/** Who speaks in ShareGPT's rows. */
+/** Roles by ShareGPT's speakers. */
 const SHAREGPT_ROLES: Readonly<Record<string, string>> = {
   human: "user",
   user: "user",
@@ -47,16 +47,16 @@ const SHAREGPT_ROLES: Readonly<Record<string, string>> = {
   function_response: "tool",
 };
 
-/** So many keys of a row are shown in a message. */
+/** Number of keys that an error shows. */
 const SHOWN_KEYS = 10;
 
-/** Why a row is no prompt, where more can be said than which keys it has. */
+/** Why a row is no prompt, if there is a better reason than its keys. */
 class RowProblem extends Error {}
 
 /**
- * The prompt of a row: `text`; `messages`; `conversations` (ShareGPT); `prompt` and `completion`; or `instruction`, `input`
- * and `output` (Alpaca). The first of these counts.
- * @param column is taken instead, when it is given: text or messages
+ * The prompt of a row: `text`; `messages`; `conversations` (ShareGPT); `prompt` and `completion`; or `instruction`,
+ * `input` and `output` (Alpaca). The first of these counts.
+ * @param column with text or messages, used instead of these
  * @throws PromptDataError naming the source
  */
 export function promptOfRow(row: unknown, source: string, column?: string): Prompt {

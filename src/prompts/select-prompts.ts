@@ -1,6 +1,6 @@
-// Chooses the prompts of a run and their order: a seeded shuffle, so that any part of the run is a fair sample.
+// Selects the prompts of a run and their order: a seeded shuffle, so that every part of the run is a fair sample.
 
-/** How many prompts at most, in which order, and how long each may be. */
+/** Largest number of prompts, their order, and the length limit of each. */
 export interface SelectionOptions {
   readonly samples: number;
   readonly seed: number;

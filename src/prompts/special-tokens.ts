@@ -1,5 +1,5 @@
-// Which tokens stand around a text: what the post-processor of tokenizer.json puts there, and what add_bos_token and
-// add_eos_token in tokenizer_config.json say, where the two differ. Knows which engine goes by which.
+// The special tokens around a text, by the post-processor of tokenizer.json and by add_bos_token and add_eos_token in
+// tokenizer_config.json, which may differ. Knows which engine obeys which.
 
 import { isObject } from "../checkpoint/json-text.js";
 import type { PostProcess } from "./post-processors.js";
@@ -7,21 +7,21 @@ import type { PostProcess } from "./post-processors.js";
 type Config = Readonly<Record<string, unknown>>;
 
 export interface SpecialTokens {
-  /** The ids of a text with those that belong around it. */
+  /** The ids of a text with the special tokens around it. */
   readonly around: PostProcess;
-  /** Whose word counts, for the record. */
+  /** Which of the two decided, for the record. */
   readonly source: "tokenizer.json" | "tokenizer.json and tokenizer_config.json";
-  /** What the reader should know where the two files differ. */
+  /** The warning if the two files differ. */
   readonly warning: string | undefined;
 }
 
-/** Stands for the text: no token has it. */
+/** Placeholder for the text: no token has this id. */
 const TEXT = -1;
 
 /**
- * Where the two differ, a token is there when one of them says so. transformers 4 and TGI's router go by the keys,
- * transformers 5 and with it vLLM by the post-processor; a token too many widens a range, one that is missing leaves out
- * what may be the largest K of all.
+ * Where the two differ, a token is added if either says so. transformers 4 and TGI's router obey the keys; transformers
+ * 5, and so vLLM, obeys the post-processor. An extra token can only widen a range; a missing one may leave out the
+ * largest K of all.
  */
 export function specialTokensOf(
   config: Config,

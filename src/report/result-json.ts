@@ -1,9 +1,9 @@
-// What stands on stdout with --json: one document, whose form a schema in schemas/ describes. Knows no command.
+// The JSON document that --json prints, described by a schema in schemas/. Knows no command.
 
 import { KvScalesError } from "../errors.js";
 import { jsonDocument } from "./shown-text.js";
 
-/** Of every document on stdout. To be raised when a key goes away or gets another meaning; a new key does not raise it. */
+/** Version of every document. Raised when a key goes away or changes its meaning, not for a new key. */
 const SCHEMA_VERSION = 1;
 
 /** A result, as JSON with a line break behind it. Keys are stable. */
@@ -11,9 +11,7 @@ export function resultJson(result: object): string {
   return jsonDocument({ schema_version: SCHEMA_VERSION, ...result });
 }
 
-/**
- * What stands there instead when there is no result. @param failure what went wrong, and the exit code that says so
- */
+/** The document for a failure. @param failure what went wrong, and the exit code that says so */
 export function failureJson({ error, exitCode }: { readonly error: unknown; readonly exitCode: number }): string {
   const kind = error instanceof KvScalesError ? error.name : "Bug";
   const message = error instanceof Error ? error.message : String(error);

@@ -1,4 +1,4 @@
-// What a report knows of the screen that it is for: how wide it is, and how colours are made there. Knows no report.
+// A report's screen: its width and its colours. Knows no report.
 
 import pc from "picocolors";
 import type { Colors } from "picocolors/types.js";
@@ -10,9 +10,9 @@ export interface Screen {
   readonly width: number;
 }
 
-/** Where nobody says how wide the screen is: what logs and mails have room for. */
+/** The width if it is unknown: it fits logs and mails. */
 const USUAL_WIDTH = 80;
-/** Below, no table has room for two numbers. */
+/** With less, no table has room for two numbers. */
 const LEAST_WIDTH = 40;
 /** Longer lines of prose are hard to read. */
 const LARGEST_WIDTH = 120;

@@ -1,13 +1,13 @@
-// Texts that others wrote (checkpoints, prompts, file names, options, servers, models) made fit to be shown: what would
-// steer a terminal, turn text round or hide it is written out, such as `\x1b` for ESC, and what is too long is cut, with a
-// mark of how much. The only place that does so: messages, progress lines and every kind of report go through it.
+// Makes texts of others (checkpoints, prompts, file names, options, servers, models) safe to show: characters that
+// control a terminal, reorder text or hide it are written out, such as `\x1b` for ESC, and long texts are cut, with a
+// mark. The only place that does so: messages, progress lines and all reports go through it.
 
 declare const SHOWN: unique symbol;
 
 /** A text on one line, without any character that steers, reorders or hides. */
 export type ShownText = string & { readonly [SHOWN]: true };
 
-/** A value in which every text is fit to be shown; names of a fixed list, which are ours, stay what they are. */
+/** A value in which every text is safe to show; names from our own fixed lists keep their types. */
 export type Shown<Value> = Value extends string
   ? string extends Value
     ? ShownText
@@ -16,14 +16,14 @@ export type Shown<Value> = Value extends string
     ? { readonly [Key in keyof Value]: Shown<Value[Key]> }
     : Value;
 
-/** Characters of a name or a sentence: several times what any real one has. */
+/** Characters of a name or a sentence: several times as many as any real one has. */
 export const NAME_LIMIT = 1000;
-/** Characters of a path that is to be copied: as many as a system allows. */
+/** Characters of a path that the user may copy: as many as a system allows. */
 export const PATH_LIMIT = 4096;
 /** Characters of a text that a model wrote: more than the longest answer. */
 export const GENERATED_LIMIT = 100_000;
 
-/** Of what is cut, this share of the limit shows the beginning; the rest is the end, where messages say what to do. */
+/** Share of the limit for the beginning of a cut text. The rest is for its end, where messages say what to do. */
 const SHARE_OF_BEGINNING = 0.7;
 
 /**
@@ -56,7 +56,9 @@ export function showLine(text: string, limit = NAME_LIMIT): string {
   return `${showCharacters(beginning)}…[${left} characters cut]…${showCharacters(end)}`;
 }
 
-/** A text of several lines, of any length: line ends and tabs stay. With `colors`, so do the colours that we put there. */
+/**
+ * A text of several lines, of any length: line ends and tabs are kept. With `colors`, our own colours are kept, too.
+ */
 export function showLines(text: string, { colors = false }: { readonly colors?: boolean } = {}): string {
   if (!UNSHOWABLE.test(text)) return text;
   const pieces = text.split(colors ? KEPT_WITH_COLORS : KEPT);
@@ -68,8 +70,8 @@ const KEPT = /([\n\t])/;
 const KEPT_WITH_COLORS = new RegExp(`([\\n\\t]|${String.fromCharCode(0x1b)}\\[[\\d;]*m)`);
 
 /**
- * A result with every text in it shown on one line. Reports are made of this: what they put into a line, a table or an
- * attribute ends nothing.
+ * A result in which every text is safe on one line. Reports are made from this, so no text can end a line, a table cell
+ * or an attribute.
  * @param limit of each text, in characters
  */
 export function shown<Value>(value: Value, limit?: number): Shown<Value>;

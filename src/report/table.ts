@@ -1,20 +1,21 @@
-// Tables of a terminal: as wide as their cells, and never wider than the screen. What does not fit is left out where it may
-// be, or follows in a table of its own below: a number is never broken over two lines. Pure; knows no results.
+// Tables for a terminal: as wide as their cells, and never wider than the screen. Columns that do not fit are left out,
+// if they are optional, or follow in another table below; a number is never broken over two lines. Pure; knows no
+// results.
 
 import type { Screen } from "./screen.js";
 
 export interface Cell {
   readonly text: string;
-  /** Colours it. */
+  /** Colours the cell. */
   readonly paint?: ((text: string) => string) | undefined;
 }
 
 export interface Column {
   readonly title: string;
   readonly cells: readonly (Cell | string)[];
-  /** Numbers end at the right, the default. */
+  /** Alignment; default: right, for numbers. */
   readonly align?: "left" | "right";
-  /** Left out where the screen has no room for all. */
+  /** Optional: left out where the screen has no room. */
   readonly isOptional?: boolean;
 }
 
@@ -41,7 +42,7 @@ export function tableLines(
   ]);
 }
 
-/** Columns side by side as long as there is room; what does not fit begins with the first column again. */
+/** Puts columns side by side while there is room; the others go into further tables that repeat the first column. */
 function blocksOf([first, ...others]: readonly Column[], width: number): Column[][] {
   if (first === undefined) return [];
   const blocks: Column[][] = [[first]];

@@ -1,15 +1,15 @@
-// Standard output or standard error: everything that this program writes to a terminal, a pipe or a file behind them goes
-// through here. Shows what would steer a terminal; knows what was not written, and nothing of what is written.
+// Standard output or standard error: everything that this program writes there goes through here. Writes out characters
+// that would control a terminal, and knows what could not be written. Knows nothing of the content.
 
 import { fstatSync, writeSync } from "node:fs";
 import { messageOf, OutputWriteError } from "../errors.js";
 import { showLines } from "./shown-text.js";
 
-/** The reader has gone (`… | head`), which is its right: what it wanted, it has. */
+/** The reader has closed the pipe (`… | head`), which is no error: it has what it needs. */
 const READER_GONE: readonly unknown[] = ["EPIPE", "ECONNRESET"];
 
 export class TextOutput {
-  /** For what draws by itself, such as a spinner. */
+  /** The stream, for code that draws by itself, such as a spinner. */
   readonly stream: NodeJS.WriteStream;
   #written: Promise<void> = Promise.resolve();
   #failure: OutputWriteError | undefined;
@@ -22,7 +22,7 @@ export class TextOutput {
     if (!stream.listeners("error").includes(ignoreError)) stream.on("error", ignoreError);
   }
 
-  /** Whether a person looks at it. */
+  /** Whether it is a terminal. */
   get isTTY(): boolean {
     return this.stream.isTTY === true;
   }
@@ -33,8 +33,8 @@ export class TextOutput {
   }
 
   /**
-   * Writes a text; colours stay in a terminal alone. Never throws: `flushed` does.
-   * @param elsewhere what a reader who does not get the text still has, as a sentence
+   * Writes a text, with colours only in a terminal. Never throws: `flushed` does.
+   * @param elsewhere where else the result is, as a sentence for the error
    */
   write(text: string, elsewhere = ""): void {
     this.#isUnwritten = false;
@@ -75,7 +75,7 @@ function isPlainFile(fd: unknown): fd is number {
   }
 }
 
-/** Node writes to a file once and takes what did not fit for written: on a full disk, the result would be cut in silence. */
+/** Node writes to a file once and ignores a short write: on a full disk, the result would be cut without an error. */
 function writeWhole(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
 }

@@ -1,5 +1,5 @@
-// What the reports of a verification have in common: which arm is judged, what is noise, and figures as texts.
-// Pure; knows no layout.
+// Common parts of a verification's reports: the judged arm, the noise floor, and figures as texts. Pure; knows no
+// layout.
 
 import { counted } from "../counted.js";
 import type { Interval } from "../metrics/block-mean.js";
@@ -8,7 +8,7 @@ import { isNoDifference, type NoiseFloor } from "../metrics/thresholds.js";
 import type { ArmName, ArmResult, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
 import { GENERATED_LIMIT, type Shown, shown } from "./shown-text.js";
 
-/** The result with every text in it fit to be shown; what a model wrote is cut much later than a name. */
+/** The result with safe texts; a model's text is cut much later than a name. */
 export function shownResult({ generation, ...others }: VerifyResult): Shown<VerifyResult> {
   return { ...shown(others), generation: shown(generation, GENERATED_LIMIT) };
 }
@@ -18,13 +18,13 @@ export function subjectOf({ arms }: VerifyResult): ArmResult | undefined {
   return armOf(arms, "fp8") ?? armOf(arms, "fp8-at-1");
 }
 
-/** What 16 bits cost against exact arithmetic, when both were measured and one of them is the baseline. */
+/** The noise floor: 16 bits against exact, when both were measured and one of them is the baseline. */
 export function noiseFloorOf(result: VerifyResult): NoiseFloor | undefined {
   const arm = noiseArmOf(result);
   return arm && { perplexityRatio: arm.perplexityRatio.value, meanKl: arm.divergence.mean.value };
 }
 
-/** The noise floor that an arm is held against: none for the arm that is the noise. */
+/** The noise floor for an arm; none for the arm that is the noise itself. */
 export function noiseFloorFor(arm: ArmResult, result: VerifyResult): NoiseFloor | undefined {
   return arm === noiseArmOf(result) ? undefined : noiseFloorOf(result);
 }
@@ -78,13 +78,13 @@ export function limitRows(result: VerifyResult): string[][] {
 
 const LARGEST_PLAIN = 1e6;
 
-/** "12.345 ± 0.12"; an error that is unknown, or of a perplexity beyond all sense, is left out. */
+/** "12.345 ± 0.12"; an unknown error, or one of a huge perplexity, is left out. */
 function formatWithError(value: number, error: number): string {
   const isMeaningful = Number.isFinite(error) && value < LARGEST_PLAIN;
   return isMeaningful ? `${formatSize(value, 5)} ± ${formatSize(error, 2)}` : formatSize(value, 5);
 }
 
-/** "1.0131 (1.0129–1.0133)"; of a ratio far beyond any limit, the interval is left out. */
+/** "1.0131 (1.0129–1.0133)"; without the interval for a ratio far beyond any limit. */
 function formatRatioWithRange(ratio: Interval): string {
   const value = formatRatio(ratio.value);
   return ratio.value < 10 ? `${value} (${formatRatio(ratio.low)}–${formatRatio(ratio.high)})` : value;
@@ -95,7 +95,7 @@ function formatRatio(ratio: number): string {
   return ratio < 10 ? ratio.toFixed(4) : formatSize(ratio, 5);
 }
 
-/** With so many digits where it is neither tiny nor huge. */
+/** With this many digits, if it is neither tiny nor huge. */
 function formatSize(value: number, digits: number): string {
   if (!Number.isFinite(value)) return nameOf(value);
   if (value !== 0 && (value < 1e-3 || value >= 1e4)) return value.toExponential(1);

@@ -1,12 +1,12 @@
-// Plots as figures of the HTML report: their legend, where the script draws them, and what is to be seen in words.
-// Pure; the script is browser/draw-plots.js.
+// Plots in the HTML report: their legend, the place where the script draws them, and a description in words. Pure; the
+// script is browser/draw-plots.js.
 
 import { html, type Markup } from "./html-markup.js";
 import type { PlotSeries } from "./plot.js";
 import { PLOT_LINES } from "./plot-lines.js";
 import { type PlotGroup, undrawnSentences } from "./plot-series.js";
 
-/** A group of plots side by side, with one legend and what is to be seen in them. */
+/** A group of plots side by side, with one legend and one description. */
 export function plotFigure(group: PlotGroup, title?: string): Markup {
   const { id, explanation, findings, plots } = group;
   const width = plots.length > 1 ? "half" : "full";
@@ -31,7 +31,7 @@ ${plots.map(
 </figure>`;
 }
 
-/** Plots over the same places point together. */
+/** Plots with the same x axis share the pointer. */
 function groupOf(label: string): string {
   return label.replaceAll(" ", "-");
 }

@@ -1,4 +1,4 @@
-// Tables of the HTML report: caches, positions, layers, and how all of it was measured. Pure.
+// Tables of the HTML report: caches, positions, layers, and the settings of the measurement. Pure.
 
 import { counted, formatCount } from "../counted.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
@@ -45,7 +45,7 @@ const LIMIT_NOTES: Readonly<Record<string, string>> = {
   limit: "what is allowed",
 };
 
-/** Roles are said, because a table that is laid out as cards is none to a screen reader. */
+/** Roles are explicit, because a table that is laid out as cards is no table to a screen reader. */
 function cardRow(className: string, titles: readonly string[], [name, ...cells]: readonly Content[]): Markup {
   const shown = cells.map((cell, index) => ({ title: titles[index + 1], cell }));
   return html`<tr role="row" class="${className}"><th role="rowheader" scope="row">${name}</th>${shown.map(
@@ -115,7 +115,7 @@ ${rows.map(
 </details>`;
 }
 
-/** Where the figures come from: enough to measure them again. */
+/** The settings: enough to measure again. */
 export function factList(result: VerifyResult, version: string, library: string): Markup {
   const { checkpoint, modelType, provider, windows, tokens, positions, baseline, thresholds } = result;
   const { maxPerplexityIncrease, maxKl, minAgreement } = thresholds;

@@ -1,4 +1,4 @@
-// Generated texts in the HTML report: what the 16-bit and the FP8 cache answered, and where they part. Pure.
+// Generated texts in the HTML report: the answers through the 16-bit and the FP8 cache, and where they differ. Pure.
 
 import type { GeneratedText, GenerationResult } from "../pipeline/verify-result.js";
 import { html, type Markup } from "./html-markup.js";
@@ -25,7 +25,7 @@ function generatedText(generated: GeneratedText): Markup {
 `;
 }
 
-/** What differs from the other answer is marked. */
+/** The part that differs from the other answer is marked. */
 function answer(name: string, text: string, other = text): Markup {
   const shared = sharedLength(text, other);
   const rest = text.slice(shared);

@@ -1,4 +1,4 @@
-// The top of the HTML report: what is to be done, why, and how far each figure is from its limit. Pure.
+// The top of the HTML report: what to do, why, and how far each figure is from its limit. Pure.
 
 import { formatCount } from "../counted.js";
 import { formatIncrease, formatNats, formatRange, formatShare } from "../metrics/figures.js";
@@ -7,7 +7,7 @@ import type { ArmResult, VerifyResult } from "../pipeline/verify-result.js";
 import { html, Markup } from "./html-markup.js";
 import { cacheOf, noiseFloorFor, subjectOf } from "./verify-figures.js";
 
-/** The folder without those that it lies in. */
+/** The folder's base name. */
 export function modelName({ checkpoint }: VerifyResult): string {
   return checkpoint.split(/[\\/]/).findLast((part) => part !== "") ?? checkpoint;
 }
@@ -37,7 +37,7 @@ function verdictIcon(passed: boolean): Markup {
   return html`<svg class="icon" viewBox="0 0 20 20" width="20" height="20" aria-hidden="true"><path d="${path}"/></svg>`;
 }
 
-/** The judged arm's figures. None when the baseline is broken: they would say nothing. */
+/** The judged arm's figures. None when the baseline is broken: they would mean nothing. */
 function limitTiles(result: VerifyResult): Markup {
   const subject = subjectOf(result);
   if (subject === undefined || result.verdict.name === "baseline-broken") return new Markup("");
@@ -54,7 +54,7 @@ interface Tile {
   readonly title: string;
   readonly value: string;
   readonly range: string;
-  /** What of the limit is used up: 1 is all of it. */
+  /** The used share of the limit: 1 is all of it. */
   readonly used: number;
 }
 

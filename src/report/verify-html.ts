@@ -1,5 +1,5 @@
-// The result of a verification as one HTML file that opens from disk: style, plots and all their code inside, no request.
-// Pure but for the plotting library, which is read from where it is installed.
+// The result of a verification as one HTML file that opens from disk: it contains style, plots and their code, and
+// loads nothing. Pure, except that the plotting library is read from its package.
 
 import { createHash } from "node:crypto";
 import type { VerifyResult } from "../pipeline/verify-result.js";
@@ -75,7 +75,7 @@ ${content}
 </section>`;
 }
 
-/** Nothing may be loaded, and nothing runs or styles the page but what this program put there. */
+/** Nothing may be loaded, and only this program's scripts and style apply. */
 function securityPolicy(scripts: readonly string[], style: string): string {
   const sourceOf = (text: string) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
   return [
@@ -88,12 +88,14 @@ function securityPolicy(scripts: readonly string[], style: string): string {
   ].join("; ");
 }
 
-/** In code, "</script" and "<!--" can stand in strings and regular expressions alone, where a backslash changes nothing. */
+/**
+ * In code, "</script" and "<!--" can occur only in strings and regular expressions, where a backslash changes nothing.
+ */
 function scriptText(code: string): string {
   return code.replaceAll(/<(?=\/script|!--)/gi, "\\x3c");
 }
 
-/** A disc for the browser's tab; without an icon of its own, a page from a server would ask for one. */
+/** An icon for the browser's tab; without one, the browser would request it from the server. */
 function iconLink(passed: boolean): string {
   const disc = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${passed ? "#0a7a4b" : "#c02b1d"}"/></svg>`;
   return `data:image/svg+xml,${encodeURIComponent(disc)}`;

@@ -16,8 +16,8 @@ import { noiseFloorFor, noiseFloorOf } from "./verify-figures.js";
 import { storedAs } from "./verify-generation.js";
 
 /**
- * Everything that was measured and decided, as one JSON document that ends with a line break. What is NaN or infinite is
- * null: an SQNR of a cache that lost nothing, an interval of a text too short to have one.
+ * Everything that was measured and decided, as one JSON document that ends with a line break. NaN and infinite values
+ * are null: the SQNR of a lossless cache, the interval of a text that is too short.
  */
 export function verifyJson(result: VerifyResult, seconds: number): string {
   const { thresholds, verdict } = result;

@@ -16,8 +16,8 @@ interface TestCase {
 }
 
 /**
- * One suite: the verdict, and each threshold for each arm but the baseline. A threshold that the judged arm breaks is a
- * failure. One that another arm breaks is skipped, with what was found: scale 1.0 and E5M2 are there to compare with, and
+ * One suite: the verdict, and each threshold for each arm but the baseline. A threshold that the judged arm exceeds is
+ * a failure. One that another arm exceeds is skipped, with the figures: scale 1.0 and E5M2 are only for comparison, and
  * the suite must fail exactly when the command does.
  */
 export function verifyJunit(verified: VerifyResult, seconds: number): string {
@@ -99,7 +99,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": "&apos;",
 };
 
-/** Escapes markup. What XML 1.0 cannot hold at all (control characters, lone surrogates) is not in a text that is shown. */
+/**
+ * Escapes markup. Characters that XML 1.0 cannot hold (control characters, lone surrogates) do not occur in shown
+ * texts.
+ */
 function escapeXml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }

@@ -8,13 +8,13 @@ import { definedOf, formatDivergence as format, type NamedValues, type PlotGroup
 import { subjectOf } from "./verify-figures.js";
 import { layersText, subjectFirst } from "./verify-layer-plots.js";
 
-/** A limit further above the values than this would press them flat; it is told instead of drawn. */
+/** A limit that is further above the values would flatten the plot, so it is described instead of drawn. */
 const LARGEST_RATIO_TO_LIMIT = 4;
 
-/** Those with an FP8 cache before those without. */
+/** Arms with an FP8 cache come first. */
 const NAMES: readonly ArmName[] = ["fp8", "fp8-at-1", "e5m2", "16-bit", "exact"];
 
-/** Mean KL divergence of each arm over positions. None when no arm was compared. */
+/** The plot of each arm's mean KL divergence over positions; none when no arm was compared. */
 export function positionPlotGroup(result: VerifyResult): PlotGroup | undefined {
   const { arms, positionBins, thresholds, baseline } = result;
   const compared = subjectFirst(NAMES, subjectOf(result), arms).filter(
@@ -45,7 +45,7 @@ export function positionPlotGroup(result: VerifyResult): PlotGroup | undefined {
   };
 }
 
-/** Mean KL divergence with FP8 in one layer alone. None unless that was measured. */
+/** The plot of the mean KL divergence with FP8 in one layer alone; none unless that was measured. */
 export function effectPlotGroup(result: VerifyResult): PlotGroup | undefined {
   const { layerEffects, thresholds, verdict } = result;
   if (layerEffects.length === 0) return undefined;
@@ -80,7 +80,7 @@ export function effectPlotGroup(result: VerifyResult): PlotGroup | undefined {
   };
 }
 
-/** A layer whose cost is NaN broke the model. */
+/** A layer with a cost of NaN breaks the model. */
 function costOf({ meanKl }: LayerEffect): number {
   return Number.isNaN(meanKl) ? Number.POSITIVE_INFINITY : meanKl;
 }

@@ -1,5 +1,5 @@
-// What a verification found in each layer, as plots: what enters the cache, and what each cache makes of it, K beside V.
-// Pure: results in, data and sentences out; knows no HTML.
+// Plots over layers: the range of K and V that enter the cache, and the error of each cache, K beside V. Pure: results
+// in, data and sentences out; knows no HTML.
 
 import { nounFor } from "../counted.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
@@ -113,7 +113,7 @@ function beyondSentence(
   name: string,
 ): string {
   const parts = SIDES.flatMap((side) => {
-    // Written so that NaN is beyond every limit.
+    // Written so that NaN exceeds every limit.
     const beyond = layers.filter((layer) => !(layer[side].absmax <= limitOf(layer, side)));
     return beyond.length === 0 ? [] : [`${side.toUpperCase()} in ${layersText(beyond.map(({ layer }) => layer))}`];
   });
@@ -132,7 +132,7 @@ export function layersText(layers: readonly number[]): string {
   return `${nounFor(layers.length, "layer")} ${names.join(", ")}`;
 }
 
-/** The arms of these names that were measured, the judged one before the others. */
+/** The measured arms with these names, the judged one first. */
 export function subjectFirst(
   names: readonly ArmName[],
   subject: ArmResult | undefined,
@@ -166,7 +166,7 @@ function measureGroup(measure: Measure, subject: ArmResult, { arms }: VerifyResu
   };
 }
 
-/** "K 31.5 dB in layer 3"; not a number is the worst of all. */
+/** "K 31.5 dB in layer 3"; NaN is the worst. */
 function worstOf({ figureOf, format, worst }: Measure, { layers }: ArmResult, side: Side): string {
   const badness = (layer: LayerFidelity) => {
     const value = figureOf(layer[side]);

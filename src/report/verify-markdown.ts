@@ -21,7 +21,7 @@ import { clipText } from "./verify-lines.js";
 /** Of a generated text; --json has the whole. */
 const TEXT_COLUMNS = 240;
 
-/** The verdict, the arms, and folded away the layers, positions and texts. */
+/** The verdict and the arms; layers, positions and texts are folded. */
 export function verifyMarkdown(verified: VerifyResult, seconds: number): string {
   const result = shownResult(verified);
   const { verdict } = result;
@@ -97,10 +97,10 @@ function details(title: string, content: string): string {
   return `<details><summary>${escapeMarkdown(title)}</summary>\n\n${content}\n\n</details>`;
 }
 
-/** What makes GitHub link an address, a person or an issue, even behind a backslash, when a word follows at once. */
+/** Characters with which GitHub links an address, a person or an issue, even after a backslash. */
 const LINKED = /(?<=[@#])(?=\w)|(?<=:)(?=\/\/)|(?<=www)(?=\.)|(?<=(?:mailto|xmpp):)/gi;
 
-/** With nothing left that Markdown or HTML would read: names and generated texts, all shown, may hold anything. */
+/** Escapes everything that Markdown or HTML would interpret: names and generated texts may contain anything. */
 function escapeMarkdown(text: string): string {
   return text
     .replaceAll("&", "&amp;")
@@ -110,7 +110,7 @@ function escapeMarkdown(text: string): string {
     .replaceAll(LINKED, "<!-- -->");
 }
 
-/** Between more backticks than any that stand in the text. */
+/** Between more backticks than the text contains in a row. */
 function code(text: ShownText): string {
   const longest = Math.max(0, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = "`".repeat(longest + 1);

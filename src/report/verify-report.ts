@@ -22,7 +22,7 @@ import { partingOf, splitTexts, storageOf } from "./verify-generation.js";
 import { clipStart, clipText } from "./verify-lines.js";
 import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
 
-/** A full bar: more than any FP8 format reaches (E4M3 about 32 dB). */
+/** The length of a full bar: more than any FP8 format reaches (E4M3 has about 32 dB). */
 const FULL_BAR_DECIBELS = 40;
 const FULL_BAR_TITLE = `of ${FULL_BAR_DECIBELS} dB`;
 
@@ -109,7 +109,7 @@ function generationLines({ generation }: Shown<VerifyResult>, screen: Screen): s
   ];
 }
 
-/** What both caches say once, from its end; then how each goes on. */
+/** The end of the common text, then the rest of each. */
 function generatedLines(text: Shown<GeneratedText>, { colors, width }: Screen): string[] {
   const columns = width - 10;
   const line = (label: string, shown: string) => (shown === "" ? [] : [`  ${label.padEnd(7)} ${shown}`]);

@@ -1,7 +1,9 @@
-// Sentences and commands as lines that fit a screen. What belongs together stays together: a number and its unit, an option
-// and its value. Pure.
+// Wraps sentences and commands to the width of a screen. Keeps a number with its unit and an option with its value.
+// Pure.
 
-/** Before the further lines of a warning or a problem, so that words of others in it begin no line that looks like ours. */
+/**
+ * Indent of the further lines of a warning or a problem, so that no foreign text begins a line that looks like ours.
+ */
 export const CONTINUED = "  ";
 
 /** A text as lines of at most `width` characters, each but the first indented. */
@@ -10,13 +12,13 @@ export function wrapText(text: string, width: number, indent = ""): string {
 }
 
 /**
- * A command that a shell reads whole, on several lines where it is wider than the screen: broken between options, never
- * between an option and its value.
+ * A command for a shell, on several lines if it is wider than the screen: broken between options, never between an
+ * option and its value.
  * @param words of the command, each as a shell reads it: quoted where it has to be
  */
 export function wrapCommand(words: readonly string[], width: number, indent = "  "): string {
   const continued = `${indent}  `;
-  // Two columns for the mark that goes before the end of a line.
+  // Two columns for the backslash at the end of a line.
   const room = width - continued.length - " \\".length;
   return `${indent}${wrapWords(joinPairs(words, takesValue), room).join(` \\\n${continued}`)}`;
 }
