@@ -197,9 +197,17 @@ export function tensorsOfLayer(layer: DecoderLayer): Map<string, readonly number
   return tensorShapes([...weightsOfResiduals(layer.residuals), ...present(layer.altUp).flatMap(weightsOfAltUp)]);
 }
 
-/** The tensors that contain the weights. */
+/** The tensors that contain the weights. @throws RangeError where two say different shapes of one */
 export function tensorShapes(sources: readonly WeightSource[]): Map<string, readonly number[]> {
-  return new Map(sources.flatMap(storedTensors).map(({ name, shape }) => [name, shape]));
+  const shapes = new Map<string, readonly number[]>();
+  for (const { name, shape } of sources.flatMap(storedTensors)) {
+    const other = shapes.get(name);
+    if (other !== undefined && other.join() !== shape.join()) {
+      throw new RangeError(`a description says [${other.join(", ")}] and [${shape.join(", ")}] of "${name}"`);
+    }
+    shapes.set(name, shape);
+  }
+  return shapes;
 }
 
 /** The kind of a decoder's first block that --generate cannot compute. */

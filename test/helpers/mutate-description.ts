@@ -81,7 +81,7 @@ function* changes(around: Around, value: unknown, path: Path): Generator<Change>
   }
   for (const [key, inner] of Object.entries(value)) {
     // Of one axis there is no order.
-    if (key === "stored" && "shape" in value && Array.isArray(value.shape) && value.shape.length === 1) continue;
+    if (key === "stored" && "shape" in value && Array.isArray(value.shape) && value.shape.length < 2) continue;
     yield* changes(around, inner, [...path, Array.isArray(value) ? Number(key) : key]);
   }
 }
@@ -101,7 +101,7 @@ function leavesInsteadOf(around: Around, value: unknown, path: Path): readonly u
 
 function numbersInsteadOf(key: string, value: number): readonly number[] {
   if (key === "epsilon") return [1000 * value, value + 0.1];
-  return Number.isInteger(value) ? [value + 1, value - 1, 2 * value + 1] : [1.3 * value, 10 * value, value + 1];
+  return Number.isInteger(value) ? [value + 1, value - 1, 10 * value + 10] : [1.3 * value, 10 * value, value + 1];
 }
 
 /** The values of a field that has few, by its name. */

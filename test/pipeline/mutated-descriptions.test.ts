@@ -101,14 +101,47 @@ async function lossDeviation(decoder: Decoder, { checkpoint, golden, plan }: Ope
   return largestDeviation(means, golden.loss);
 }
 
-/** Fields that say the same whatever they say, in every golden or in some. */
-const WITHOUT_EFFECT: readonly { readonly field: RegExp; readonly why: string; readonly where?: RegExp }[] = [
+interface WithoutEffect {
+  readonly field: RegExp;
+  readonly why: string;
+  /** Absent: always. */
+  readonly when?: (mutation: Mutation, opened: Opened, golden: string) => boolean;
+}
+
+/** Fields that may say something else, with the reason why nothing is then otherwise. */
+const WITHOUT_EFFECT: readonly WithoutEffect[] = [
   { field: /^modelType$/, why: "for messages" },
+  { field: /[nN]orm\.(weight|bias)\.stored$/, why: "a norm has no inputs" },
   { field: /\.product$/, why: "how wide a product is in 16 bits: the goldens are computed in float32" },
+  {
+    field: /^nextTokenLayers$/,
+    why: "config.json counts layers that the checkpoint does not have, as released ones do",
+    when: (_, { checkpoint, decoder, layersPrefix }) =>
+      ![...checkpoint.tensors.keys()].some((name) => name.startsWith(`${layersPrefix}${decoder.layers.length}.`)),
+  },
+  {
+    field: /\.(query|key)Norm\.when$/,
+    why: "where nothing rotates, nothing is before or after it",
+    when: ({ path }, { decoder }) => {
+      const [layer, residual, branch] = path
+        .split(".")
+        .map(Number)
+        .filter((part) => !Number.isNaN(part));
+      const block = decoder.layers[layer ?? 0]?.residuals[residual ?? 0]?.branches[branch ?? 0]?.block;
+      return block !== undefined && "rope" in block && block.rope === undefined;
+    },
+  },
+  {
+    field: /\.clip$/,
+    why: "transformers cannot run DBRX without a clip: this one is so wide that nothing reaches it",
+    when: (_, __, golden) => golden === "dbrx-plain",
+  },
 ];
 
-const whyWithout = (golden: string, path: string) =>
-  WITHOUT_EFFECT.find(({ field, where }) => field.test(path) && (where?.test(golden) ?? true))?.why;
+function whyWithout(golden: string, mutation: Mutation, opened: Opened): string | undefined {
+  const { path } = mutation;
+  return WITHOUT_EFFECT.find(({ field, when }) => field.test(path) && (when?.(mutation, opened, golden) ?? true))?.why;
+}
 
 /** The first mutation of a field that is seen, or nothing. */
 async function firstSeen(others: readonly Mutation[], opened: Opened) {
@@ -159,7 +192,7 @@ describe.runIf(CHOSEN !== undefined)("every field of a description is seen", () 
       const [first] = others;
       if (first === undefined) continue;
       count("fields");
-      if (whyWithout(name, first.path) !== undefined) {
+      if (whyWithout(name, first, opened) !== undefined) {
         count("without effect, as is known");
         continue;
       }
@@ -173,18 +206,18 @@ describe.runIf(CHOSEN !== undefined)("every field of a description is seen", () 
   });
 });
 
-const SAMPLE = 40;
+const SAMPLE = 24;
 
-test("a field of any golden that is otherwise is seen", async () => {
-  const goldens = await Promise.all(GOLDEN_NAMES.map(async (name) => ({ name, opened: await open(name) })));
+test("a field of any golden that is otherwise is seen", { timeout: 300_000 }, async () => {
   const share = fc.double({ min: 0, max: 0.999, noNaN: true });
   await fc.assert(
-    fc.asyncProperty(fc.constantFrom(...goldens), share, async ({ name, opened }, part) => {
+    fc.asyncProperty(fc.constantFrom(...GOLDEN_NAMES), share, async (name, part) => {
+      const opened = await open(name);
       const fields = fieldsOf(opened);
       const others = fields[Math.floor(part * fields.length)] ?? [];
-      const path = others[0]?.path ?? "";
-      fc.pre(whyWithout(name, path) === undefined);
-      expect(await firstSeen(others, opened), `${name}: ${path}`).toBeDefined();
+      const [first] = others;
+      fc.pre(first !== undefined && whyWithout(name, first, opened) === undefined);
+      expect(await firstSeen(others, opened), `${name}: ${first?.path}`).toBeDefined();
     }),
     { numRuns: SAMPLE, seed: 14 },
   );
