@@ -1,7 +1,7 @@
 // The main job, end to end: what the built program prints, which files it writes, and what is in them.
 
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import { basename, join, relative } from "node:path";
 import { SafeTensor } from "safetensors";
 import { describe, expect, test } from "vitest";
 import { calibratedExample } from "../helpers/calibrated-example.js";
@@ -93,10 +93,14 @@ function writePrompts(example: ExampleFolder, name: string, rows: readonly unkno
 }
 
 /** What a run says of its prompts, the hash of their texts among it, and of the scales. */
+/** What the record says of the prompts themselves, not of the name of their file. */
 async function recordOfData(example: ExampleFolder, data: string): Promise<Record<string, unknown>> {
   const output = join(example.root, `output-of-${relative(example.root, data).replaceAll("/", "-")}`);
   await succeed([example.model, "-o", output, "--data", data]);
-  const record = json(join(output, "kv_scales.json"));
+  const { data: name, command, record_sha256, ...record } = json(join(output, "kv_scales.json"));
+  expect(name).toBe(basename(data));
+  expect(command).toContain(`--data ${basename(data)} `);
+  expect(record_sha256).toMatch(/^[0-9a-f]{64}$/);
   expect(record.prompts_sha256).toMatch(/^[0-9a-f]{64}$/);
   return record;
 }

@@ -55,7 +55,7 @@ describe("providers", () => {
 
   test("says the same in JSON, with stable keys, and what WebGPU needs where there is no GPU", async () => {
     const listed = await list();
-    expect(Object.keys(listed)).toEqual(["automatic", "providers", "devices"]);
+    expect(Object.keys(listed)).toEqual(["schema_version", "automatic", "providers", "devices"]);
     expect(listed.providers.map(({ provider }) => provider)).toEqual(NAMES);
     expect(entryOf(listed, "cpu")).toEqual({
       ...{ provider: "cpu", description: "the processor", usable: true, computes_in: "float32" },

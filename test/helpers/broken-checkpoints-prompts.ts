@@ -100,7 +100,7 @@ const PROMPT_LINES: readonly [line: unknown, says: RegExp][] = [
   [{ messages: [{ role: "user" }] }, /found keys messages/],
   [{ messages: [{ content: "a" }] }, /found keys messages/],
   [{ messages: [{ role: 1, content: "a" }] }, /found keys messages/],
-  [{ messages: [{ role: "user", content: [{ type: "text", text: "a" }] }] }, /found keys messages/],
+  [{ messages: [{ role: "user", content: [{ type: "image", image: "a.png" }] }] }, /image/],
   [{ prompt: "a" }, /found keys prompt/],
   [{ completion: "a" }, /found keys completion/],
   [{ prompt: "a", completion: 5 }, /found keys prompt, completion/],
