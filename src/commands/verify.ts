@@ -1,6 +1,7 @@
 // `verify`: options in, verification called, reports out, a failed verdict as an error with its exit code.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { didYouMean } from "../closest-name.js";
 import { UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
@@ -11,7 +12,6 @@ import { screenOf } from "../report/screen.js";
 import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import { choiceOption } from "./choice-option.js";
-import { didYouMean } from "./closest-name.js";
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
