@@ -126,7 +126,8 @@ function parseArms(text: string): ArmName[] {
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
   const { dryRun, json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
-  const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = others;
+  const { html: _html, markdown: _markdown, junit: _junit, ...computing } = others;
+  const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = computing;
   if (dryRun && quiet) throw new UsageError("Choose one of --dry-run and --quiet");
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {
