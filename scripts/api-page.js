@@ -72,12 +72,14 @@ function memberLine({ name, type, optional, text, byDefault }, names) {
 /** @param {Declaration} declaration @param {ReadonlySet<string>} names */
 function typeText({ name, comment, text, module }, names) {
   const [, table] = /= keyof typeof (\w+);$/.exec(text.trim()) ?? [];
-  const code =
-    table === undefined
-      ? text.replace(/^export /, "").trim()
-      : `type ${name} = ${keysOf(module, table)
-          .map((key) => JSON.stringify(key))
-          .join(" | ")};`;
+  const [, list] = /= \(typeof (\w+)\)\[number\];$/.exec(text.trim()) ?? [];
+  const members =
+    table !== undefined
+      ? keysOf(module, table).map((key) => JSON.stringify(key))
+      : list !== undefined
+        ? (constantOf(module, list)?.text.match(/"[^"]+"/g) ?? [])
+        : [];
+  const code = members.length === 0 ? text.replace(/^export /, "").trim() : `type ${name} = ${members.join(" | ")};`;
   const types = [...new Set(code.match(/\b[A-Z]\w+/g))].filter((one) => one !== name && names.has(one));
   const see = types.length === 0 ? [] : [`See ${types.map(link).join(", ")}.`];
   return [`### ${name}`, ...paragraphs(comment), `\`\`\`ts\n${code}\n\`\`\``, ...see].join("\n\n");
@@ -85,11 +87,15 @@ function typeText({ name, comment, text, module }, names) {
 
 /** Keys of a table that a type is made of. @param {string} module @param {string} table */
 function keysOf(module, table) {
-  const { declarations, imports } = readDeclarations(module);
-  const declaration = declarations.get(table) ?? readDeclarations(imports.get(table) ?? module).declarations.get(table);
-  const keys = [...(declaration?.text ?? "").matchAll(/^ {4}readonly (?:"([^"]+)"|(\w+)):/gm)];
+  const keys = [...(constantOf(module, table)?.text ?? "").matchAll(/^ {4}readonly (?:"([^"]+)"|(\w+)):/gm)];
   if (keys.length === 0) throw new Error(`${module}: no keys of ${table}`);
   return keys.map(([, quoted, plain]) => quoted ?? plain ?? "");
+}
+
+/** A constant that a module declares or imports. @param {string} module @param {string} name */
+function constantOf(module, name) {
+  const { declarations, imports } = readDeclarations(module);
+  return declarations.get(name) ?? readDeclarations(imports.get(name) ?? module).declarations.get(name);
 }
 
 /** @param {readonly Declaration[]} classes */

@@ -2,10 +2,10 @@
 
 import { access } from "node:fs/promises";
 import { Command, CommanderError, Help } from "commander";
+import { closestName, didYouMean } from "./closest-name.js";
 import { addArchitecturesCommand } from "./commands/architectures.js";
 import { askYesNo } from "./commands/ask.js";
 import { addCalibrateCommand } from "./commands/calibrate.js";
-import { closestName, didYouMean } from "./commands/closest-name.js";
 import type { CommandContext } from "./commands/command-context.js";
 import { addConvertCommand } from "./commands/convert.js";
 import { addDiffCommand } from "./commands/diff.js";

@@ -13,7 +13,7 @@ export function didYouMean(typed: string, names: readonly string[]): string {
 }
 
 /** The name with the fewest mistakes in it; undefined when none is near. */
-function closestName(typed: string, names: readonly string[]): string | undefined {
+export function closestName(typed: string, names: readonly string[]): string | undefined {
   const word = typed.trim().toLowerCase();
   const begun = names.filter((name) => word.length >= LEAST_BEGINNING && name.toLowerCase().startsWith(word));
   if (begun.length === 1) return begun[0];

@@ -28,6 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "report/shown-text",
     "report/text-output",
     "report/wrapped-text",
+    "closest-name",
     "interrupts",
   ],
   commands: [
@@ -36,6 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     "checkpoint/engine-names",
     "checkpoint/output-formats",
     "checkpoint/place-file",
+    "closest-name",
     "numerics/float8",
   ],
   report: ["pipeline", "checkpoint/output-formats", "metrics", "numerics"],

@@ -1,7 +1,7 @@
 // An option that takes one of a few names, and says which was meant by another. Knows no option.
 
 import { InvalidArgumentError, Option } from "commander";
-import { didYouMean } from "./closest-name.js";
+import { didYouMean } from "../closest-name.js";
 
 export function choiceOption(flags: string, description: string, names: readonly string[]): Option {
   // `choices` is what the help lists; its own check knows no near names.

@@ -1,6 +1,7 @@
 // `verify`: options in, verification called, reports out, a failed verdict as an error with its exit code.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { didYouMean } from "../closest-name.js";
 import { UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
@@ -11,7 +12,6 @@ import { screenOf } from "../report/screen.js";
 import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import { choiceOption } from "./choice-option.js";
-import { didYouMean } from "./closest-name.js";
 import type { CommandContext } from "./command-context.js";
 import {
   parseBytes,
@@ -126,7 +126,8 @@ function parseArms(text: string): ArmName[] {
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
   const { dryRun, json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
-  const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = others;
+  const { html: _html, markdown: _markdown, junit: _junit, ...computing } = others;
+  const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = computing;
   if (dryRun && quiet) throw new UsageError("Choose one of --dry-run and --quiet");
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {

@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { closestName } from "../../src/commands/closest-name.js";
+import { closestName } from "../../src/closest-name.js";
 import { chooseModel } from "../../src/commands/model-argument.js";
 import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
 import { TextOutput } from "../../src/report/text-output.js";
