@@ -1,7 +1,7 @@
 // The public API. What is exported here is kept stable; everything else may change.
 
-export type { EngineName } from "./checkpoint/engine-rules.js";
-export type { ScaleUse, SideScale } from "./checkpoint/engine-verdicts.js";
+export type { EngineName } from "./checkpoint/engine-names.js";
+export type { OnFnuz, ScaleUse, SideScale } from "./checkpoint/engine-verdicts.js";
 export type { OutputFormatName } from "./checkpoint/output-formats.js";
 export type { Placement } from "./checkpoint/place-file.js";
 export type { ScalesAsRead, ScaleTensor } from "./checkpoint/read-scales.js";
@@ -9,6 +9,7 @@ export type { ScaleForm, ScaleKind, ScaleName } from "./checkpoint/scale-names.j
 export type { ProblemKind } from "./checkpoint/scale-problems.js";
 export {
   CheckpointError,
+  DifferenceError,
   HubError,
   InterruptedError,
   KvScalesError,
