@@ -10,8 +10,6 @@ import { type EngineVerdict, refused } from "./engine-verdicts.js";
 import { judgeVllm } from "./engine-vllm.js";
 import type { ScaleFacts } from "./scale-facts.js";
 
-export type { EngineName };
-
 interface EngineRule {
   readonly name: string;
   readonly judge: (facts: ScaleFacts) => EngineVerdict;

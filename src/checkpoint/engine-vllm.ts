@@ -14,7 +14,7 @@ import {
   withFnuz,
 } from "./engine-verdicts.js";
 import { isObject, showJson } from "./json-text.js";
-import { scalesByAttention } from "./read-scales.js";
+import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
 import type { Quantization, ScaleFacts } from "./scale-facts.js";
 
 /** Of a projection's output: in `fp8` and `quark` blocks alone. */
@@ -34,6 +34,9 @@ const RENAMES: readonly (readonly [RegExp, string])[] = [
 /** Model types whose own loaders rename what is left, so that an attention called attn is found, too. */
 const RENAMES_TWICE: ReadonlySet<string | undefined> = new Set(["dbrx"]);
 
+/** Model types whose loaders pass over scales of an attention called attn, where others refuse the checkpoint. */
+const PASSES_OVER: ReadonlySet<string | undefined> = new Set(["gptj", "gpt_bigcode"]);
+
 /** The parameter that a tensor is written to, if the model has it. */
 function parameterOf(name: string, { method }: Quantization, modelType: string | undefined): string {
   const renames = method === "fp8" || method === "quark" ? [...OUTPUTS, ...RENAMES] : RENAMES;
@@ -50,7 +53,7 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
   const scales = namedScales(facts);
   const family = modelType === undefined ? undefined : VLLM_FAMILIES.get(modelType);
   const [first] = scales;
-  if (first && family?.does === "refuses") return refused(`its ${modelType} has no place for "${first.name}"`);
+  if (first && family === "refuses") return refused(`its ${modelType} has no place for "${first.name}"`);
   if (quantization === undefined) {
     return first ? refused(`without a quantization_config the model has no "${first.name}"`) : unscaled(facts);
   }
@@ -61,13 +64,17 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
   }
   const refusal = schemeRefused(quantization) ?? quarkRefused(quantization);
   if (refusal) return refused(refusal);
-  if (facts.hasLatentCache || family?.does === "ignores") {
+  if (facts.hasLatentCache || family === "ignores") {
     return ignored(facts, "its latent attention (MLA) loads no scale");
   }
   const known = new Set(
     [...facts.attentions.values()].flatMap((name) => [`${name}.attn.k_scale`, `${name}.attn.v_scale`]),
   );
-  const stray = scales.find(({ name }) => !known.has(parameterOf(name, quantization, modelType)));
+  const isStray = ({ name }: ScaleTensor) => !known.has(parameterOf(name, quantization, modelType));
+  const stray = scales.find(isStray);
+  if (stray && PASSES_OVER.has(modelType) && /\.attn\.[kv]_scale$/.test(stray.name)) {
+    return ignored(facts, `it looks for ${stray.attention}.attn.k_scale`);
+  }
   if (stray) return refused(`the model has no "${stray.name}"`);
   const elements = quantization.kvCacheScheme?.strategy === "attn_head" ? facts.kvHeads : 1;
   const wrong = scales.find((scale) => elementsOf(scale) !== elements);

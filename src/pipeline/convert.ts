@@ -12,11 +12,16 @@ import {
   type OutputFormat,
   type OutputFormatName,
   type ScaleNames,
-  scaleNames,
   scaleTensors,
 } from "../checkpoint/output-formats.js";
 import type { Placement } from "../checkpoint/place-file.js";
-import { readScales, type ScalesAsRead, scalesAsRead } from "../checkpoint/read-scales.js";
+import {
+  readScales,
+  type ScalesAsRead,
+  type ScaleTensor,
+  scalesAsRead,
+  scalesByAttention,
+} from "../checkpoint/read-scales.js";
 import { scaleDtype } from "../checkpoint/scale-facts.js";
 import { writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
 import { writeInPlace } from "../checkpoint/write-in-place.js";
@@ -154,9 +159,10 @@ function closestDtype(dtype: Float8Name, format: OutputFormatName): Float8Name {
 interface KnownScales {
   readonly dtype: Float8Name;
   readonly asRead: ScalesAsRead;
-  readonly tensors: Awaited<ReturnType<typeof readScales>>;
+  /** Of the caches, under the names of the layers that write them. */
+  readonly tensors: readonly ScaleTensor[];
   readonly record: ScaleRecord | undefined;
-  /** Numbers of the decoder layers that have attention. */
+  /** Numbers of the decoder layers that write a cache. */
   readonly layers: readonly number[];
   readonly names: ScaleNames;
 }
@@ -164,22 +170,47 @@ interface KnownScales {
 async function readKnownScales(checkpoint: Checkpoint): Promise<KnownScales> {
   const { folder, config, shards } = checkpoint;
   const attentions = attentionsByConfig(checkpoint.tensors.keys(), config);
-  const places = [...attentions].map(([layer, name]) => ({ layer, name }));
+  const [stored, record] = await Promise.all([readScales(shards), readScaleRecord(folder)]);
+  const names = namesByCache(attentions, stored, record);
+  const places = [...names].map(([layer, [name]]) => ({ layer, name }));
   const asRead = await scalesAsRead(checkpoint, places);
   if (asRead === undefined) {
     throw new CheckpointError(
       `${folder}: has no KV scales to convert. Calibrate it: create-kv-scales ${folder}. If it should have some, "create-kv-scales inspect" says where they are.`,
     );
   }
-  const [tensors, record] = await Promise.all([readScales(shards), readScaleRecord(folder)]);
+  const owners = new Set(places.map(({ name }) => name));
   return {
     dtype: scaleDtype(config),
     asRead,
-    tensors,
+    tensors: stored.filter(({ attention }) => owners.has(attention)),
     record,
-    layers: [...attentions.keys()],
-    names: scaleNames(places),
+    layers: [...names.keys()],
+    names,
   };
+}
+
+/**
+ * The names of scales by cache. A layer that the record of a calibration leaves out, and whose scales are those of an
+ * earlier one, reads that one's cache. Without a record, each layer counts for itself.
+ */
+function namesByCache(
+  attentions: ReadonlyMap<number, string>,
+  stored: readonly ScaleTensor[],
+  record: ScaleRecord | undefined,
+): ScaleNames {
+  const scalesOf = scalesByAttention(stored);
+  const valuesOf = (name: string) => JSON.stringify(scalesOf(name).map(({ kind, values }) => [kind, values]));
+  const recorded = new Set(record?.layers.map(({ layer }) => layer) ?? attentions.keys());
+  const names = new Map<number, [string, ...string[]]>();
+  for (const [layer, name] of attentions) {
+    const own = [...names.values()]
+      .filter(([owner]) => !recorded.has(layer) && valuesOf(owner) === valuesOf(name))
+      .at(-1);
+    if (own === undefined) names.set(layer, [name]);
+    else own.push(name);
+  }
+  return names;
 }
 
 function computeScales(

@@ -87,13 +87,17 @@ describe("of a model_type", () => {
 });
 
 /** Calibrated here, with no class of their own in vLLM 0.32. */
-const OPEN = ["helium", "dots1"];
+const OPEN = ["helium", "ministral", "dots1"];
 
 /** The names that GPT-2 and its kin give their attention, and where vLLM 0.32 found the scales, tried with it. */
 const GPT = "transformer.h.0.attn";
 const BY_NAME: readonly (readonly [modelType: string, attention: string, scales: string, use: ScaleUse])[] = [
   ["gpt2", GPT, GPT, "refused"],
   ["gpt2", GPT, `${GPT}.attn`, "used"],
+  ["gptj", GPT, GPT, "ignored"],
+  ["gptj", GPT, `${GPT}.attn`, "used"],
+  ["gpt_bigcode", GPT, GPT, "ignored"],
+  ["gpt_bigcode", GPT, `${GPT}.attn`, "used"],
   ["gpt2", "h.0.attn", "h.0.attn", "refused"],
   ["gpt2", "h.0.attn", "h.0.attn.attn", "used"],
   ["gpt_neox", "gpt_neox.layers.0.attention", "gpt_neox.layers.0.attention", "used"],

@@ -5,7 +5,8 @@
 
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { ENGINES, type EngineName } from "../../src/checkpoint/engine-rules.js";
+import type { EngineName } from "../../src/checkpoint/engine-names.js";
+import { ENGINES } from "../../src/checkpoint/engine-rules.js";
 import type { EngineVerdict, SideScale } from "../../src/checkpoint/engine-verdicts.js";
 import { gatherScaleFacts, type ScaleFacts } from "../../src/checkpoint/scale-facts.js";
 import { surveyCheckpoint } from "../../src/checkpoint/survey-checkpoint.js";
