@@ -65,7 +65,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   ora: ["report/progress"],
   picocolors: ["commands", "report"],
   "@huggingface/hub": ["hub"],
-  "@huggingface/tokenizers": ["prompts/tokenizer"],
+  "@huggingface/tokenizers": ["prompts/tokenizer-library"],
   "@huggingface/jinja": ["prompts/jinja-template"],
   hyparquet: ["prompts/parquet-rows"],
   "@bufbuild/protobuf": ["onnx/model-proto"],

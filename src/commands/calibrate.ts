@@ -12,6 +12,7 @@ import { PATH_LIMIT, showLine } from "../report/shown-text.js";
 import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import type { CommandContext } from "./command-context.js";
+import { addDataOptions, type DataFlags } from "./data-options.js";
 import {
   parseBytes,
   parseDevices,
@@ -23,7 +24,7 @@ import {
 import { providerOption } from "./provider-option.js";
 import { withProgress } from "./with-progress.js";
 
-interface CalibrateFlags {
+interface CalibrateFlags extends DataFlags {
   readonly output?: string;
   readonly inPlace?: boolean;
   readonly force?: boolean;
@@ -31,7 +32,6 @@ interface CalibrateFlags {
   readonly format: OutputFormatName;
   readonly dtype: Float8Name;
   readonly headroom: number;
-  readonly data?: string;
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
@@ -46,7 +46,7 @@ interface CalibrateFlags {
 /** Gives the program its main command. */
 export function addCalibrateCommand(program: Command, context: CommandContext): void {
   const { format, dtype, headroom, samples, sequenceLength, seed, provider } = CALIBRATION_DEFAULTS;
-  program
+  const described = program
     .argument(
       "[model]",
       "checkpoint folder or hub id (org/name); without it, the embedded example is calibrated",
@@ -58,12 +58,11 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .addOption(choice("--format <format>", "how scales are written", OUTPUT_FORMATS).default(format))
     .addOption(choice("--dtype <dtype>", "FP8 format of the cache", FLOAT8_FORMATS).default(dtype))
-    .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom))
-    .option(
-      "--data <path>",
-      "prompts: .txt (one a line), .jsonl, or a folder of them (default: shipped prompts)",
-      parseText,
-    )
+    .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom));
+  addDataOptions(
+    described,
+    "prompts: .txt (one a line), .jsonl, .json, .parquet, a folder of them, or a data set on the hub (default: shipped prompts)",
+  )
     .addOption(number("--samples <count>", "prompts to use at most", parsePositiveInteger, samples))
     .addOption(number("--sequence-length <tokens>", "tokens of a prompt at most", parsePositiveInteger, sequenceLength))
     .addOption(number("--seed <seed>", "which prompts, when there are more", parseSeed, seed))
