@@ -59,7 +59,7 @@ export {
   inspect,
 } from "./pipeline/inspect.js";
 export type { MeasureProgress, MeasureTiming } from "./pipeline/measure-ranges.js";
-export type { ComputeOptions, ModelOptions } from "./pipeline/run-options.js";
+export type { ComputeOptions, DataOptions, ModelOptions } from "./pipeline/run-options.js";
 export { type VerificationProgress, type VerifyOptions, verify } from "./pipeline/verify.js";
 export type {
   ArmName,

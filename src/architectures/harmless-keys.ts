@@ -37,6 +37,8 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   auto_map: { reason: "names code, which is never run" },
   custom_pipelines: { reason: "names code, which is never run" },
 
+  time_step_limit: { reason: "of Mamba's layers, which no family has" },
+
   torch_dtype: { reason: "the type of weights is read from the tensors" },
   dtype: { reason: "the type of weights is read from the tensors" },
   kv_cache_torch_dtype: { reason: "the type of the FP8 cache, read where scales are" },

@@ -12,6 +12,7 @@ import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import { choiceOption } from "./choice-option.js";
 import type { CommandContext } from "./command-context.js";
+import { addDataOptions, type DataFlags } from "./data-options.js";
 import { chooseModel } from "./model-argument.js";
 import {
   parseBytes,
@@ -24,7 +25,7 @@ import {
 import { providerOption } from "./provider-option.js";
 import { withProgress } from "./with-progress.js";
 
-interface CalibrateFlags {
+interface CalibrateFlags extends DataFlags {
   readonly example?: boolean;
   readonly output?: string;
   readonly inPlace?: boolean;
@@ -33,7 +34,6 @@ interface CalibrateFlags {
   readonly format: OutputFormatName;
   readonly dtype: Float8Name;
   readonly headroom: number;
-  readonly data?: string;
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
@@ -49,7 +49,7 @@ interface CalibrateFlags {
 /** Gives the program its main command. */
 export function addCalibrateCommand(program: Command, context: CommandContext): void {
   const { format, dtype, headroom, samples, sequenceLength, seed, provider } = CALIBRATION_DEFAULTS;
-  program
+  const described = program
     .argument("[model]", "checkpoint folder, hub id (org/name) or its page on huggingface.co", parseText)
     .option("--example", "calibrate the tiny model that comes with the program")
     .option("-o, --output <folder>", "folder to write (default: <model>-FP8-KV)", parseText)
@@ -58,12 +58,11 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .addOption(choiceOption("--format <format>", "how scales are written", Object.keys(OUTPUT_FORMATS)).default(format))
     .addOption(choiceOption("--dtype <dtype>", "FP8 format of the cache", Object.keys(FLOAT8_FORMATS)).default(dtype))
-    .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom))
-    .option(
-      "--data <path>",
-      "prompts: .txt (one a line), .jsonl, or a folder of them (default: shipped prompts)",
-      parseText,
-    )
+    .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom));
+  addDataOptions(
+    described,
+    "prompts: .txt (one a line), .jsonl, .json, .parquet, a folder of them, or a data set on the hub (default: shipped prompts)",
+  )
     .addOption(number("--samples <count>", "prompts to use at most", parsePositiveInteger, samples))
     .addOption(number("--sequence-length <tokens>", "tokens of a prompt at most", parsePositiveInteger, sequenceLength))
     .addOption(number("--seed <seed>", "which prompts, when there are more", parseSeed, seed))

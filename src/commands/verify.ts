@@ -13,6 +13,7 @@ import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import { choiceOption } from "./choice-option.js";
 import type { CommandContext } from "./command-context.js";
+import { addDataOptions, type DataFlags } from "./data-options.js";
 import {
   parseBytes,
   parseDevices,
@@ -32,12 +33,11 @@ const SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY";
 /** In place of a file: the report is what is printed. */
 const STDOUT = "-";
 
-interface VerifyFlags {
+interface VerifyFlags extends DataFlags {
   readonly revision?: string;
   readonly arms?: readonly ArmName[];
   readonly baseline?: ArmName;
   readonly perLayer?: boolean;
-  readonly data?: string;
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
@@ -64,15 +64,18 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
   const defaults = VERIFICATION_DEFAULTS;
   const number = (flags: string, description: string, parse: (text: string) => number, value: number) =>
     new Option(flags, description).argParser(parse).default(value);
-  program
+  const described = program
     .command("verify")
     .description("run inference with the FP8 cache: what does it cost?")
     .argument("[model]", "checkpoint folder or hub id; without it, the embedded example is verified", parseText)
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .addOption(new Option("--arms <names>", `caches to compare: ${Object.keys(ARMS).join(", ")}`).argParser(parseArms))
     .addOption(choiceOption("--baseline <arm>", "what the others are compared with", BASELINES))
-    .option("--per-layer", "also try FP8 in each layer alone")
-    .option("--data <path>", "text: .txt, .jsonl, or a folder of them (default: shipped held-out text)", parseText)
+    .option("--per-layer", "also try FP8 in each layer alone");
+  addDataOptions(
+    described,
+    "text: .txt, .jsonl, .json, .parquet, a folder of them, or a data set on the hub (default: shipped held-out text)",
+  )
     .addOption(number("--samples <count>", "texts to use at most", parsePositiveInteger, defaults.samples))
     .addOption(number("--sequence-length <tokens>", "tokens of a window", parseWindow, defaults.sequenceLength))
     .addOption(number("--seed <seed>", "which texts, when there are more", parseSeed, defaults.seed))

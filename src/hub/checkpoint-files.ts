@@ -7,8 +7,9 @@ import { asked, type HubQuestion, shown } from "./hub-errors.js";
 import type { HubLimits } from "./hub-limits.js";
 import type { ListedEntry } from "./hub-listing.js";
 
-/** A file at the root of the repository. */
+/** A file of the repository. */
 export interface RepoFile {
+  /** With slashes where it lies in a folder. */
   readonly name: string;
   readonly size: number;
   /** Name of its content in the cache: the SHA-256 of a large file, the git hash of a small one. */
@@ -25,6 +26,9 @@ const WINDOWS_DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i;
 /** The longest name that common file systems allow. */
 const MAX_NAME_BYTES = 255;
 
+/** Deeper than any data set lies. */
+const MAX_DEPTH = 8;
+
 const SHA256 = /^[0-9a-f]{64}$/;
 const GIT_HASH = /^[0-9a-f]{40}$/;
 
@@ -35,8 +39,18 @@ const OTHER_REPO = "Choose another revision or repository.";
  * The file of one entry of the listing; undefined for a folder and for an unsafe name.
  * @throws HubError when its hash or size is not valid
  */
-export function toRepoFile({ type, path, oid, size, lfs }: ListedEntry): RepoFile | undefined {
-  if (type !== "file" || !isSafeName(path)) return undefined;
+export function toRepoFile(entry: ListedEntry): RepoFile | undefined {
+  return isSafeName(entry.path) ? toFile(entry) : undefined;
+}
+
+/** The same for a file at any depth. */
+export function toNestedFile(entry: ListedEntry): RepoFile | undefined {
+  const folders = entry.path.split("/");
+  return folders.length <= MAX_DEPTH && folders.every(isSafeName) ? toFile(entry) : undefined;
+}
+
+function toFile({ type, path, oid, size, lfs }: ListedEntry): RepoFile | undefined {
+  if (type !== "file") return undefined;
   const etag = lfs === undefined ? oid : lfs.oid;
   const bytes = lfs === undefined ? size : lfs.size;
   // The etag becomes a file name in the cache, and the content is checked against it.

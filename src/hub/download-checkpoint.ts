@@ -1,12 +1,11 @@
 // Downloads a checkpoint from the Hugging Face hub into the cache that Python's huggingface_hub also uses. Returns its
 // folder; does not know what it is used for. Refuses repositories without safetensors.
 
-import { writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { makeFolders } from "../checkpoint/make-folders.js";
+import { join, resolve } from "node:path";
 import { INDEX_FILE, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
 import { readTextFile } from "../checkpoint/text-files.js";
 import { HubError, throwIfAborted, UsageError } from "../errors.js";
+import { writeRef } from "./cache-refs.js";
 import { findCachedCheckpoint } from "./cached-checkpoint.js";
 import { describeOtherWeights, type RepoFile, selectSideFiles, shardNames, toRepoFile } from "./checkpoint-files.js";
 import { downloadFiles, type OnProgress } from "./download-files.js";
@@ -16,15 +15,14 @@ import {
   hubEndpoint,
   hubToken,
   isOffline,
-  readIfPresent,
   repoCacheFolder,
   snapshotFolder,
 } from "./hub-cache.js";
-import { asked, type HubQuestion, onDisk } from "./hub-errors.js";
+import { asked, type HubQuestion } from "./hub-errors.js";
 import { createHubFetch, type Fetch } from "./hub-fetch.js";
 import { isHubId, isRevision } from "./hub-id.js";
 import { HUB_LIMITS, type HubLimits } from "./hub-limits.js";
-import { askCommit, type Hub, type ListedEntry, listRoot } from "./hub-listing.js";
+import { askCommit, type Hub, type ListedEntry, listEntries } from "./hub-listing.js";
 
 export interface DownloadOptions {
   /** `org/name` */
@@ -58,7 +56,7 @@ export async function downloadCheckpoint(options: DownloadOptions): Promise<stri
   const hub: Hub = { question, hubFetch, signal, limits: { ...HUB_LIMITS, ...options.limits } };
 
   const commit = await askCommit(hub);
-  const entries = await listRoot(hub, commit);
+  const entries = await listEntries(hub, commit);
   const files = await selectFiles(hub, repoFolder, commit, entries);
   await downloadFiles(hub, repoFolder, commit, files, options.onProgress);
   // Last, so that a revision never points to an incomplete snapshot.
@@ -119,14 +117,4 @@ function checkReadable(question: HubQuestion, file: RepoFile | undefined, { side
   throw new HubError(
     `${asked(question)}: ${file.name} has ${file.size} bytes; at most ${sideFileBytes} are read. Choose another revision or repository.`,
   );
-}
-
-async function writeRef(repoFolder: string, revision: string, commit: string): Promise<void> {
-  if (revision === commit) return;
-  const path = join(repoFolder, "refs", revision);
-  if ((await readIfPresent(path))?.trim() === commit) return;
-  await onDisk(path, async () => {
-    await makeFolders(dirname(path));
-    await writeFile(path, commit);
-  });
 }

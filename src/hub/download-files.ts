@@ -9,7 +9,7 @@ import type { RepoFile } from "./checkpoint-files.js";
 import { isWhole } from "./content-hash.js";
 import { fetchBlob, linkBlob } from "./fetch-blob.js";
 import { snapshotFolder } from "./hub-cache.js";
-import { asked, onDisk } from "./hub-errors.js";
+import { asked, onDisk, pageOf } from "./hub-errors.js";
 import type { Hub } from "./hub-listing.js";
 
 /** More frequent calls would be useless: no terminal shows them. */
@@ -42,7 +42,6 @@ export async function downloadFiles(
   files: readonly RepoFile[],
   onProgress: OnProgress = () => undefined,
 ): Promise<void> {
-  const { endpoint, repo } = hub.question;
   const snapshot = snapshotFolder(repoFolder, commit);
   const missing = await linkCachedFiles(hub, repoFolder, snapshot, files);
   if (missing.length === 0) return;
@@ -66,7 +65,7 @@ export async function downloadFiles(
     };
     report(0);
     const blob = blobPath(repoFolder, etag);
-    const url = `${endpoint}/${repo}/resolve/${commit}/${encodeURIComponent(name)}`;
+    const url = `${pageOf(hub.question)}/resolve/${commit}/${name.split("/").map(encodeURIComponent).join("/")}`;
     await fetchBlob({ ...hub, ...file, url, blob, onBytes: report });
     await linkBlob(blob, snapshot, name);
     receivedBefore += size;

@@ -62,9 +62,9 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
  */
 export async function linkBlob(blob: string, snapshot: string, name: string): Promise<void> {
   const link = join(snapshot, name);
-  const target = relative(snapshot, blob);
+  const target = relative(dirname(link), blob);
   await onDisk(link, async () => {
-    await makeFolders(snapshot);
+    await makeFolders(dirname(link));
     if ((await readlink(link).catch(() => undefined)) === target) return;
     const partial = join(dirname(blob), `${randomUUID()}.incomplete`);
     // Windows without developer mode has no symbolic links. There the file itself is moved, as in huggingface_hub.

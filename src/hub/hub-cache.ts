@@ -56,9 +56,9 @@ export async function hubToken(env: Environment): Promise<string | undefined> {
   return fromFile === undefined ? undefined : checkToken(fromFile, file);
 }
 
-/** The folder of one model in the cache: `models--org--name`. */
-export function repoCacheFolder(cacheFolder: string, repo: string): string {
-  return join(cacheFolder, getRepoFolderName({ type: "model", name: repo }));
+/** The folder of one repository in the cache: `models--org--name`, `datasets--org--name`. */
+export function repoCacheFolder(cacheFolder: string, repo: string, type: "model" | "dataset" = "model"): string {
+  return join(cacheFolder, getRepoFolderName({ type, name: repo }));
 }
 
 /** The folder of one commit's files. */

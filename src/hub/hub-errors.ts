@@ -8,6 +8,8 @@ import type { HubLimits } from "./hub-limits.js";
 export interface HubQuestion {
   readonly endpoint: string;
   readonly repo: string;
+  /** A model, unless it says so. */
+  readonly kind?: "dataset";
   readonly revision: string;
   readonly hasToken: boolean;
 }
@@ -22,7 +24,7 @@ const TOKEN_HINT = "set HF_TOKEN to a token that may read it";
 
 /** The error for an answer that is not a success. */
 export function errorOfAnswer(question: HubQuestion, response: Response): HubError {
-  const { endpoint, repo, revision, hasToken } = question;
+  const { endpoint, repo, kind, revision, hasToken } = question;
   const code = (response.headers.get("x-error-code") ?? "").slice(0, MAX_QUOTED);
   const came = [response.status, code].filter(Boolean).join(" ");
   const fail = (text: string) => new HubError(`${asked(question)}, got ${came}: ${text}`);
@@ -30,11 +32,13 @@ export function errorOfAnswer(question: HubQuestion, response: Response): HubErr
 
   if (code === "GatedRepo") {
     const login = hasToken ? "make sure HF_TOKEN belongs to the account that accepted it" : TOKEN_HINT;
-    return fail(`the model is gated. Accept its licence at ${endpoint}/${repo} and ${login}.`);
+    return fail(
+      `the ${kind === undefined ? "model" : "data set"} is gated. Accept its licence at ${pageOf(question)} and ${login}.`,
+    );
   }
   if (code === "RevisionNotFound") {
     return fail(
-      `the repository has no revision "${revision}". Its branches and tags: ${endpoint}/${repo}/tree/main; without --revision, "main" is used.`,
+      `the repository has no revision "${revision}". Its branches and tags: ${pageOf(question)}/tree/main; without --${kind === undefined ? "" : "data-"}revision, "main" is used.`,
     );
   }
   if (code === "EntryNotFound") {
@@ -114,8 +118,13 @@ export async function onDisk<T>(path: string, work: () => Promise<T>): Promise<T
 }
 
 /** `Asked <endpoint> for <repo> (revision <revision>)`. */
-export function asked({ endpoint, repo, revision }: HubQuestion): string {
-  return `Asked ${endpoint} for ${repo} (revision ${revision})`;
+export function asked({ endpoint, repo, kind, revision }: HubQuestion): string {
+  return `Asked ${endpoint} for ${kind === undefined ? "" : "the data set "}${repo} (revision ${revision})`;
+}
+
+/** The address of a repository's page, and the beginning of its files' addresses. */
+export function pageOf({ endpoint, repo, kind }: Pick<HubQuestion, "endpoint" | "repo" | "kind">): string {
+  return `${endpoint}/${kind === undefined ? "" : "datasets/"}${repo}`;
 }
 
 /** Any value of an answer, as JSON of limited length. */

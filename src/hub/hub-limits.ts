@@ -23,6 +23,8 @@ export interface HubLimits {
   readonly sideFiles: number;
   /** Bytes of the small files together. */
   readonly sideBytes: number;
+  /** Bytes of a data set's files: those that would exceed it are left out, but for the first. */
+  readonly datasetBytes: number;
   /** Cached files up to this size are hashed in each run. */
   readonly checkedBytes: number;
 }
@@ -45,6 +47,8 @@ export const HUB_LIMITS: HubLimits = {
   // Real checkpoints have about ten, of at most 40 MB together. They are copied into every result.
   sideFiles: 1_000,
   sideBytes: 2_000_000_000,
+  // Of what they hold 128 MiB are read; a run takes half a million tokens of it by default.
+  datasetBytes: 128_000_000,
   // Takes a fraction of a second. Weights of 140 GB would take minutes in each run.
   checkedBytes: 64_000_000,
 };

@@ -1,7 +1,7 @@
 // Asks the hub's API for the commit of a revision and the files at its root. Downloads no file and knows nothing of the
 // cache.
 
-import { type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
+import { datasetInfo, type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { KvScalesError, throwIfAborted } from "../errors.js";
 import { createApiFetch } from "./api-fetch.js";
 import { isCommit } from "./hub-cache.js";
@@ -32,7 +32,9 @@ export async function askCommit(hub: Hub): Promise<string> {
   const { question, signal } = hub;
   const { endpoint: hubUrl, repo: name, revision } = question;
   const { sha } = await understand(question, signal, () =>
-    modelInfo({ name, revision, hubUrl, fetch: createApiFetch(hub, "{"), additionalFields: ["sha"] }),
+    question.kind === "dataset"
+      ? datasetInfo({ name, revision, hubUrl, fetch: createApiFetch(hub, "{"), additionalFields: ["sha"] })
+      : modelInfo({ name, revision, hubUrl, fetch: createApiFetch(hub, "{"), additionalFields: ["sha"] }),
   );
   // The commit becomes a folder name in the cache.
   if (typeof sha !== "string" || !isCommit(sha)) {
@@ -44,15 +46,15 @@ export async function askCommit(hub: Hub): Promise<string> {
   return sha;
 }
 
-/** The files and folders at the root of a commit. @throws HubError */
-export async function listRoot(hub: Hub, revision: string): Promise<ListedEntry[]> {
+/** The files and folders at the root of a commit, or at all depths. @throws HubError */
+export async function listEntries(hub: Hub, revision: string, recursive = false): Promise<ListedEntry[]> {
   const { question, signal, limits } = hub;
   const { endpoint: hubUrl, repo: name } = question;
   return await understand(question, signal, async () => {
     const entries = new Map<string, ListedEntry>();
     // As an object: in a string, an organisation called "datasets" would be read as the kind of repository.
-    const repo = { type: "model", name } as const;
-    for await (const item of listFiles({ repo, revision, hubUrl, fetch: createApiFetch(hub, "[") })) {
+    const repo = { type: question.kind ?? "model", name } as const;
+    for await (const item of listFiles({ repo, revision, hubUrl, recursive, fetch: createApiFetch(hub, "[") })) {
       const entry = toListedEntry(question, item);
       if (entries.has(entry.path)) throw errorOfContent(question, `the listing has ${shown(entry.path)} twice`);
       entries.set(entry.path, entry);

@@ -27,7 +27,7 @@ import type { ExpertTokens } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
-import { readPrompts, SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
+import { SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
 import {
@@ -55,14 +55,15 @@ import {
   requireOnePlace,
   requireText,
 } from "./option-checks.js";
-import { dataName, modelName } from "./run-names.js";
-import { CALIBRATION_DEFAULTS, type ComputeOptions, type ModelOptions } from "./run-options.js";
+import { readData } from "./read-data.js";
+import { modelName } from "./run-names.js";
+import { CALIBRATION_DEFAULTS, type ComputeOptions, type DataOptions, type ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import { startTokenizerProcess } from "./tokenizer-process.js";
-import { warningsOf } from "./warnings.js";
+import { promptWarnings, warningsOf } from "./warnings.js";
 
-export interface CalibrateOptions extends ModelOptions, ComputeOptions {
+export interface CalibrateOptions extends ModelOptions, ComputeOptions, DataOptions {
   /**
    * Folder to write. OutputExistsError when there is something that may not be replaced, OutputWriteError when it cannot be
    * written.
@@ -94,11 +95,6 @@ export interface CalibrateOptions extends ModelOptions, ComputeOptions {
    * @defaultValue `1`
    */
   readonly headroom?: number | undefined;
-  /**
-   * Prompts: a .txt or .jsonl file, or a folder of them. PromptDataError when they cannot be read.
-   * @defaultValue the prompts that ship with the package
-   */
-  readonly data?: string | undefined;
   /**
    * Number of prompts at most, 1 or more. The seed chooses them.
    * @defaultValue `256`
@@ -181,11 +177,11 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const output = options.inPlace ? folder : await placeOfResult(located, options.output, "FP8-KV");
   onProgress?.({ stage: "open" });
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
-  const inputs = { name: await modelName(folder), data: await dataName(options.data) };
+  const name = await modelName(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   await checkCanBeWritten(checkpoint, output, options, settings);
 
-  const { tokenizer, prompts, encoded, measured } = await withUnchangedInput(checkpoint, () =>
+  const { tokenizer, data, encoded, measured } = await withUnchangedInput(checkpoint, () =>
     encodeAndMeasure(checkpoint, decoder, options, settings),
   );
   const { tokenIds, tokens } = encoded;
@@ -199,11 +195,13 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...settings,
     provider,
     checkpoint,
-    ...inputs,
+    name,
+    dataName: data.name,
     samples: tokenIds.length,
     samplesAtMost: settings.samples,
     tokens,
     tokenizerSha256: tokenizer.tokenizerSha256,
+    specialTokens: tokenizer.special.source,
     promptsSha256: encoded.textsSha256,
     ranges,
     scales,
@@ -241,9 +239,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...result.warnings,
     ...(written?.warnings ?? []),
   );
-  const chatTemplateMissing = tokenizer.templatePath === undefined && prompts.some((prompt) => "messages" in prompt);
-  if (chatTemplateMissing)
-    warnings.push("The checkpoint has no chat template: conversations were given as transcripts.");
+  warnings.push(...promptWarnings(data, tokenizer));
   return {
     output,
     inPlace: options.inPlace ?? false,
@@ -285,7 +281,7 @@ export async function planCalibration(options: CalibrateOptions): Promise<DryRun
   const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
   try {
     await tokenizer.open();
-    const prompts = await untilInterrupted(signal, readPrompts(options.data ?? SHIPPED_PROMPTS));
+    const { prompts } = await readData({ ...options, shipped: SHIPPED_PROMPTS });
     const { vocabularySize } = decoder;
     const { tokenIds } = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize });
     tokenizer.stop();
@@ -309,9 +305,10 @@ const TOKENS_OF_A_PROMPT = 384;
 async function encodeAndMeasure(
   checkpoint: Checkpoint,
   decoder: Decoder,
-  { data, devices, memory, signal, onProgress }: CalibrateOptions,
+  options: CalibrateOptions,
   settings: Settings,
 ) {
+  const { devices, memory, signal, onProgress } = options;
   const providers = providersToTry(settings.provider, devices);
   const tokens = settings.samples * Math.min(TOKENS_OF_A_PROMPT, settings.sequenceLength);
   const start = (provider: ProviderName) =>
@@ -325,13 +322,16 @@ async function encodeAndMeasure(
     });
     onProgress?.({ stage: "tokenize" });
     const opened = await tokenizer.open();
-    const prompts = await untilInterrupted(signal, readPrompts(data ?? SHIPPED_PROMPTS));
-    const encoded = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize: decoder.vocabularySize });
+    const data = await readData({ ...options, shipped: SHIPPED_PROMPTS });
+    const encoded = await encodePrompts(data.prompts, tokenizer, {
+      ...settings,
+      vocabularySize: decoder.vocabularySize,
+    });
     tokenizer.stop(); // its memory is free for measuring
     const measured = await onFirstThatWorks(providers, async (provider) =>
       measure(await (provider === providers[0] ? first : start(provider)), encoded),
     );
-    return { tokenizer: opened, prompts, encoded, measured };
+    return { tokenizer: opened, data, encoded, measured };
   } finally {
     tokenizer.stop();
     await first.then(stopAll, () => {});

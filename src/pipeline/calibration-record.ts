@@ -11,6 +11,7 @@ import type { LayerRange } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { runtimeVersion } from "../runtime/session.js";
+import type { DataName } from "./read-data.js";
 import { commandOf, type ModelName } from "./run-names.js";
 import { sha256 } from "./texts-hash.js";
 import { TOOL_VERSION } from "./tool-version.js";
@@ -22,7 +23,7 @@ export interface RecordFacts {
   readonly checkpoint: Checkpoint;
   readonly name: ModelName;
   /** What the prompts are called. */
-  readonly data: string;
+  readonly dataName: DataName;
   readonly provider: ProviderName;
   readonly dtype: Float8Name;
   readonly format: OutputFormatName;
@@ -34,6 +35,8 @@ export interface RecordFacts {
   readonly sequenceLength: number;
   readonly seed: number;
   readonly tokenizerSha256: string;
+  /** Which files say which tokens stand around a text. */
+  readonly specialTokens: string;
   readonly promptsSha256: string;
   readonly ranges: readonly LayerRange[];
   readonly scales: readonly LayerScales[];
@@ -58,9 +61,14 @@ export function recordText(facts: RecordFacts): string {
 }
 
 /** What the inputs are called. Not in the shard, which is the same for the same inputs under other names. */
-function inputNames({ name: { model, commit }, data, ...facts }: RecordFacts): Record<string, string> {
-  const command = commandOf({ ...facts, model, commit, data, samples: facts.samplesAtMost });
-  return { model, ...(commit !== undefined && { commit }), data, command };
+function inputNames({ name: { model, commit }, dataName, ...facts }: RecordFacts): Record<string, string> {
+  const command = commandOf({ ...facts, ...dataName, model, commit, samples: facts.samplesAtMost });
+  const { data, dataCommit, dataConfig, dataSplit, dataColumn } = dataName;
+  const known = { commit, data, data_commit: dataCommit, data_config: dataConfig, data_split: dataSplit };
+  const given = Object.entries({ ...known, data_column: dataColumn }).flatMap(([key, value]) =>
+    value === undefined ? [] : [[key, value] as const],
+  );
+  return { model, ...Object.fromEntries(given), command };
 }
 
 /** `__metadata__` of the shard with the scales: the format allows strings only. */
@@ -86,6 +94,7 @@ function provenance(facts: RecordFacts): Record<string, string | number> {
     // Without what an earlier run in the same folder has added: the second one leaves the same bytes.
     config_sha256: sha256(patchConfigText(configText, config, {})),
     tokenizer_sha256: facts.tokenizerSha256,
+    special_tokens: facts.specialTokens,
     prompts_sha256: facts.promptsSha256,
   };
 }

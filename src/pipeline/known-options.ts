@@ -10,7 +10,7 @@ import type { DiffOptions } from "./diff.js";
 import type { GenerationOptions } from "./generation.js";
 import type { InspectOptions } from "./inspect.js";
 import { requireOptions } from "./option-checks.js";
-import type { ComputeOptions, ModelOptions } from "./run-options.js";
+import type { ComputeOptions, DataOptions, ModelOptions } from "./run-options.js";
 import type { VerifyOptions } from "./verify.js";
 
 /** Every option, with the options in it where it is an object of them. */
@@ -19,7 +19,10 @@ type OptionNames<Options> = { readonly [Name in keyof Options]-?: true | Readonl
 const MODEL: OptionNames<ModelOptions> = { model: true, revision: true, signal: true };
 const COMPUTE: OptionNames<ComputeOptions> = { assumeHarmless: true, provider: true, devices: true, memory: true };
 const RESULT = { format: true, dtype: true, output: true, inPlace: true, force: true } as const;
-const TEXTS = { data: true, samples: true, sequenceLength: true, seed: true } as const;
+const DATA: OptionNames<DataOptions> = {
+  ...{ data: true, dataRevision: true, dataConfig: true, dataSplit: true, dataColumn: true },
+};
+const TEXTS = { ...DATA, samples: true, sequenceLength: true, seed: true } as const;
 const THRESHOLDS: Record<keyof Thresholds, true> = { maxPerplexityIncrease: true, maxKl: true, minAgreement: true };
 const GENERATION: Record<keyof GenerationOptions, true> = { data: true, maxNewTokens: true };
 

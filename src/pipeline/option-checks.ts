@@ -4,7 +4,7 @@
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { UsageError } from "../errors.js";
 import type { Float8Name } from "../numerics/float8.js";
-import type { ComputeOptions, ModelOptions } from "./run-options.js";
+import type { ComputeOptions, DataOptions, ModelOptions } from "./run-options.js";
 
 /** @throws UsageError when the value is no key of the table */
 export function requireKey(option: string, value: string, table: Readonly<Record<string, unknown>>): void {
@@ -47,17 +47,21 @@ export function requireOptions(options: unknown): void {
 }
 
 /** What calibration and verification have in common. @throws UsageError */
-export function requireComputeOptions({ devices, memory, assumeHarmless, data, revision }: CheckedOptions): void {
+export function requireComputeOptions(options: CheckedOptions): void {
+  const { devices, memory, assumeHarmless, data, revision, dataRevision, dataConfig, dataSplit, dataColumn } = options;
   requireDevices(devices);
   if (memory !== undefined) requireNumber("memory", memory, 1);
-  if (data !== undefined) requireText("data", data, "a file or a folder");
+  if (data !== undefined) requireText("data", data, "a file, a folder or a data set on the hub");
+  for (const [name, value] of Object.entries({ dataRevision, dataConfig, dataSplit, dataColumn })) {
+    if (value !== undefined) requireText(name, value, "a name");
+  }
   if (revision !== undefined) requireText("revision", revision, "a branch, a tag or a commit");
   if (assumeHarmless === undefined) return;
   const areTexts = Array.isArray(assumeHarmless) && assumeHarmless.every((key) => typeof key === "string");
   if (!areTexts) throw new UsageError(`assumeHarmless: expected a list of keys, found ${shortValue(assumeHarmless)}`);
 }
 
-type CheckedOptions = ComputeOptions & Pick<ModelOptions, "revision"> & { readonly data?: string | undefined };
+type CheckedOptions = ComputeOptions & DataOptions & Pick<ModelOptions, "revision">;
 
 function shortValue(value: unknown): string {
   if (value === undefined) return "nothing";

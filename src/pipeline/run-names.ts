@@ -1,14 +1,12 @@
 // What kv_scales.json calls the inputs of a run: ids on the hub and base names, and the command that gives the same scales
 // again. Never a path of this machine: the same input gives the same bytes wherever it lies.
 
-import { realpath, stat } from "node:fs/promises";
-import { basename, resolve } from "node:path";
+import { realpath } from "node:fs/promises";
+import { basename } from "node:path";
 import { modelOfSnapshot } from "../checkpoint/hub-folders.js";
 import type { OutputFormatName } from "../checkpoint/output-formats.js";
 import type { Float8Name } from "../numerics/float8.js";
-
-/** In place of a data file's name. */
-const SHIPPED_DATA = "shipped";
+import { type DataName, SHIPPED_DATA } from "./read-data.js";
 
 export interface ModelName {
   /** `org/name` of what came from the hub, else the folder's name. */
@@ -24,21 +22,10 @@ export async function modelName(folder: string): Promise<ModelName> {
   return repo === undefined ? { model: basename(folder), commit: undefined } : { model: repo, commit: basename(real) };
 }
 
-/** @param data path of the prompts, or what else they are called; undefined for those of the package */
-export async function dataName(data: string | undefined): Promise<string> {
-  if (data === undefined) return SHIPPED_DATA;
-  const isPath = await stat(data).then(
-    () => true,
-    () => false,
-  );
-  return isPath ? basename(resolve(data)) : data;
-}
-
-export interface CommandFacts extends ModelName {
+export interface CommandFacts extends ModelName, DataName {
   readonly format: OutputFormatName;
   readonly dtype: Float8Name;
   readonly headroom: number;
-  readonly data: string;
   readonly samples: number;
   readonly sequenceLength: number;
   readonly seed: number;
@@ -52,11 +39,19 @@ export function commandOf(facts: CommandFacts): string {
   const words = [
     ...["--headroom", String(headroom)],
     ...(data === SHIPPED_DATA ? [] : ["--data", data]),
+    ...option("--data-revision", facts.dataCommit),
+    ...option("--data-config", facts.dataConfig),
+    ...option("--data-split", facts.dataSplit),
+    ...option("--data-column", facts.dataColumn),
     ...["--samples", String(samples), "--sequence-length", String(sequenceLength), "--seed", String(seed)],
     ...["--provider", provider],
     ...assumeHarmless.flatMap((key) => ["--assume-harmless", key]),
   ];
   return [commandStart(facts), ...words.map(shellWord)].join(" ");
+}
+
+function option(name: string, value: string | undefined): string[] {
+  return value === undefined ? [] : [name, value];
 }
 
 /** The same command for scales in another format. Undefined when it is none of ours. */

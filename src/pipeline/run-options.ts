@@ -53,6 +53,36 @@ export interface ModelOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Where prompts come from. */
+export interface DataOptions {
+  /**
+   * A .txt, .jsonl, .json or .parquet file, a folder of them, or a data set on the hub: `org/name`. A path that is there
+   * counts before a name. PromptDataError when it cannot be read, HubError when the hub does not hand it out.
+   * @defaultValue what ships with the package
+   */
+  readonly data?: string | undefined;
+  /**
+   * Branch, tag or commit of a data set on the hub. UsageError with a path.
+   * @defaultValue `"main"`
+   */
+  readonly dataRevision?: string | undefined;
+  /**
+   * Which configuration of a data set on the hub: its folder. UsageError with a path.
+   * @defaultValue `"default"`, or the only one
+   */
+  readonly dataConfig?: string | undefined;
+  /**
+   * Which split of a data set on the hub. UsageError with a path.
+   * @defaultValue `"train"`
+   */
+  readonly dataSplit?: string | undefined;
+  /**
+   * The column that holds text or messages. PromptDataError when a row has no such column.
+   * @defaultValue the first that is known: see docs/prompts.md
+   */
+  readonly dataColumn?: string | undefined;
+}
+
 export interface ComputeOptions {
   /**
    * Keys of config.json, with dots where objects are nested, that are not understood and that you know to change neither K

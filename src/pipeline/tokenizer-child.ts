@@ -32,8 +32,12 @@ process.on("message", async (request: ToTokenizer) => {
 async function answer(tokenizer: PromptTokenizer, request: ToTokenizer): Promise<void> {
   switch (request.kind) {
     case "open": {
-      const { json, templatePath } = tokenizer;
-      return await send({ kind: "opened", opened: { tokenizerSha256: sha256(json), templatePath } });
+      const { json, templatePath, special } = tokenizer;
+      const { source, warning } = special;
+      return await send({
+        kind: "opened",
+        opened: { tokenizerSha256: sha256(json), templatePath, special: { source, warning } },
+      });
     }
     case "encode":
       for (const prompt of request.prompts) await encode(tokenizer, prompt, request);

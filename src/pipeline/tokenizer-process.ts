@@ -41,6 +41,8 @@ export interface OpenedTokenizer {
   readonly tokenizerSha256: string;
   /** The file of the chat template; undefined when the checkpoint has none. */
   readonly templatePath: string | undefined;
+  /** Which tokens stand around a text, and by whose word. */
+  readonly special: { readonly source: string; readonly warning: string | undefined };
 }
 
 /** What is being done, for the reader: `${path}: ${doing} took too long`. */

@@ -18,7 +18,7 @@ import { countModelNll } from "../metrics/count-model.js";
 import { binByPosition } from "../metrics/position-bins.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import { chooseLayersToKeep, decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
-import { HELD_OUT_PROMPTS, readPrompts } from "../prompts/read-prompts.js";
+import { HELD_OUT_PROMPTS } from "../prompts/read-prompts.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
 import { onFirstThatWorks, PROVIDER_CHOICES, providersToTry, untestedWarning } from "./choose-provider.js";
@@ -41,16 +41,24 @@ import {
   requireNumber,
   requireText,
 } from "./option-checks.js";
-import { BASELINES, type ComputeOptions, type ModelOptions, VERIFICATION_DEFAULTS } from "./run-options.js";
+import { readData } from "./read-data.js";
+import {
+  BASELINES,
+  type ComputeOptions,
+  type DataOptions,
+  type ModelOptions,
+  VERIFICATION_DEFAULTS,
+} from "./run-options.js";
 import { stopAll } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import { startTokenizerProcess, type TokenizerProcess } from "./tokenizer-process.js";
 import type { ArmName, ArmResult, LayerEffect, PositionBin, VerifyResult } from "./verify-result.js";
+import { promptWarnings } from "./warnings.js";
 
 /** Arms in one pass when every layer is tried alone: each keeps hidden states of its own. */
 const MAX_LAYER_ARMS = 8;
 
-export interface VerifyOptions extends ModelOptions, ComputeOptions {
+export interface VerifyOptions extends ModelOptions, ComputeOptions, DataOptions {
   /**
    * Which caches to compare. UsageError without one that the verdict is about, or without a baseline.
    * @defaultValue all
@@ -66,11 +74,6 @@ export interface VerifyOptions extends ModelOptions, ComputeOptions {
    * @defaultValue `false`
    */
   readonly perLayer?: boolean | undefined;
-  /**
-   * Text: a .txt or .jsonl file, or a folder of them. PromptDataError when it cannot be read.
-   * @defaultValue the held-out text that ships with the package
-   */
-  readonly data?: string | undefined;
   /**
    * Number of texts at most, 1 or more. The seed chooses them.
    * @defaultValue `256`
@@ -141,22 +144,22 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   onProgress?.({ stage: "tokenize" });
   const startTokenizer = () => startTokenizerProcess({ folder, signal });
   const caches = { bits16: "16-bit", fp8: subjectName } as const;
-  const { windows, generation } = await encodeAll(startTokenizer());
+  const { windows, generation, dataWarnings } = await encodeAll(startTokenizer());
   const tokens = windows.reduce((sum, window) => sum + window.length, 0);
   const windowPositions = windows.map(positionsIn);
   async function encodeAll(tokenizer: TokenizerProcess) {
     try {
-      await tokenizer.open();
-      const prompts = await untilInterrupted(signal, readPrompts(options.data ?? HELD_OUT_PROMPTS));
+      const opened = await tokenizer.open();
+      const data = await readData({ ...options, shipped: HELD_OUT_PROMPTS });
       const { vocabularySize } = decoder;
-      const windows = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
+      const windows = await encodeWindows(data.prompts, tokenizer, { ...settings, vocabularySize });
       const facts = { checkpoint, decoder, end, rounding, caches, startTokenizer, memory, signal };
       const devices = settings.devices?.slice(0, 1);
       const { generate } = options;
       const generation =
         generate &&
         (await prepareGeneration({ ...facts, devices, options: generate }, tokenizer, settings.providers[0] ?? "cpu"));
-      return { windows, generation };
+      return { windows, generation, dataWarnings: promptWarnings(data, opened) };
     } finally {
       tokenizer.stop(); // its memory is free for computing
     }
@@ -279,7 +282,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     generation: generated?.generation,
     warnings: [
       ...checkpoint.warnings,
-      ...new Set([...computeWarnings, ...(generated?.warnings ?? [])]),
+      ...new Set([...dataWarnings, ...computeWarnings, ...(generated?.warnings ?? [])]),
       ...untestedWarning(usedProvider),
       ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [...computedIn]),
       ...(scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : []),
@@ -309,7 +312,7 @@ export async function planVerification(options: VerifyOptions, reports: readonly
   const tokenizer = startTokenizerProcess({ folder, signal });
   try {
     await tokenizer.open();
-    const prompts = await untilInterrupted(signal, readPrompts(options.data ?? HELD_OUT_PROMPTS));
+    const { prompts } = await readData({ ...options, shipped: HELD_OUT_PROMPTS });
     const { vocabularySize } = decoder;
     const tokenIds = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
     tokenizer.stop();

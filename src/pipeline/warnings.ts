@@ -6,6 +6,8 @@ import { type ExpertTokens, unreachedExperts } from "../numerics/expert-tokens.j
 import { layerNames } from "../numerics/layer-names.js";
 import { type LayerRange, riseInLastQuarter } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
+import type { ReadData } from "./read-data.js";
+import type { OpenedTokenizer } from "./tokenizer-process.js";
 
 /** More than this in the last quarter of the tokens, and more prompts would raise the absmax further. */
 const LARGE_RISE = 0.05;
@@ -32,6 +34,22 @@ export function warningsOf(facts: WarningFacts): string[] {
     ...expertsWithoutTokens(facts),
     ...(format.sharesScale ? unequalLayers(facts) : []),
     ...truncated(facts),
+  ];
+}
+
+/** What became of prompts that are not as they might be expected. */
+export function promptWarnings(
+  { prompts, warnings }: Pick<ReadData, "prompts" | "warnings">,
+  { templatePath, special }: Pick<OpenedTokenizer, "templatePath" | "special">,
+): string[] {
+  const hasChats = prompts.some((prompt) => "messages" in prompt);
+  const hasTexts = prompts.some((prompt) => "text" in prompt);
+  const isTranscribed = hasChats && templatePath === undefined;
+  return [
+    ...warnings,
+    ...(isTranscribed ? ["The checkpoint has no chat template: conversations were given as transcripts."] : []),
+    // A template writes the special tokens itself.
+    ...(special.warning !== undefined && (hasTexts || isTranscribed) ? [special.warning] : []),
   ];
 }
 

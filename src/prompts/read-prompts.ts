@@ -80,6 +80,24 @@ export async function readPrompts(path: string, { column }: ReadOptions = {}): P
   return requireSome(reading);
 }
 
+/**
+ * Reads prompts of given files until a limit is met: a data set of others is as large as it is.
+ * @param data what was asked for, for messages
+ * @returns the prompts, and whether they are all
+ * @throws PromptDataError naming file and line
+ */
+export async function readFirstPrompts(
+  data: string,
+  files: readonly string[],
+  { column }: ReadOptions = {},
+): Promise<{ readonly prompts: Prompt[]; readonly isWhole: boolean }> {
+  const reading: Reading = { data, column, prompts: [], bytes: 0, rows: 0, endsAtLimits: true, isFull: false };
+  for (const file of files) {
+    if (!reading.isFull) await readFile(file, reading);
+  }
+  return { prompts: requireSome(reading), isWhole: !reading.isFull };
+}
+
 function requireSome({ data, prompts }: Reading): Prompt[] {
   if (prompts.length === 0) throw new PromptDataError(`${data}: holds no prompt`);
   return prompts;

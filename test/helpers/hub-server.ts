@@ -10,6 +10,8 @@ export interface HubServerOptions {
   /** Name to content. A name with a slash lies in a folder. */
   readonly files: Readonly<Record<string, string | Uint8Array>>;
   readonly repo?: string;
+  /** Whether the repository is a data set. */
+  readonly isDataset?: boolean;
   readonly commit?: string;
   /** Branches and tags that stand for the commit. */
   readonly revisions?: readonly string[];
@@ -66,12 +68,14 @@ export interface HubServer {
   close(): Promise<void>;
 }
 
-const LARGE_FILE = /\.(?:safetensors|bin|gguf|model)$/;
+const LARGE_FILE = /\.(?:safetensors|bin|gguf|model|parquet)$/;
 
 /** Starts the hub on a free port of 127.0.0.1. */
 export async function startHubServer(options: HubServerOptions): Promise<HubServer> {
   const { repo = "acme/tiny", commit = "c".repeat(40), revisions = ["main"], pageSize = 1000 } = options;
   const contents = new Map(Object.entries(options.files).map(([name, content]) => [name, Buffer.from(content)]));
+  const api = options.isDataset ? "/api/datasets" : "/api/models";
+  const files = options.isDataset ? "/datasets" : "";
   const requests: RecordedRequest[] = [];
   const faults: HubFaults = {};
   const etag = (name: string) => hashOf(name, contents.get(name) ?? Buffer.alloc(0));
@@ -95,7 +99,7 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     const isAllowed = options.token === undefined || request.headers.authorization === `Bearer ${options.token}`;
     if (faults.answer?.(url, response, request)) return;
     const [, revision = "", rest = ""] =
-      new RegExp(`^(?:/api/models)?/${repo}/(?:revision|tree|resolve)/([^/?]+)/?(.*)$`).exec(url.pathname) ?? [];
+      new RegExp(`^(?:${api}|${files})/${repo}/(?:revision|tree|resolve)/([^/?]+)/?(.*)$`).exec(url.pathname) ?? [];
     const isApi = url.pathname.startsWith("/api/");
     if (isApi && faults.api) return refuse(response, faults.api.status, faults.api.code, faults.api);
     if (!isAllowed) {
@@ -108,8 +112,8 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
     if (![commit, ...revisions].includes(decodeURIComponent(revision))) {
       return refuse(response, 404, "RevisionNotFound");
     }
-    if (url.pathname.startsWith(`/api/models/${repo}/revision/`)) return sendModelInfo(response);
-    if (url.pathname.startsWith(`/api/models/${repo}/tree/`)) return sendListing(response, url);
+    if (url.pathname.startsWith(`${api}/${repo}/revision/`)) return sendModelInfo(response);
+    if (url.pathname.startsWith(`${api}/${repo}/tree/`)) return sendListing(response, url);
     return sendFile(request, response, decodeURIComponent(rest));
   });
   const endpoint = await listen(hub);
@@ -121,7 +125,8 @@ export async function startHubServer(options: HubServerOptions): Promise<HubServ
   }
 
   function sendListing(response: ServerResponse, url: URL): void {
-    const names = [...contents.keys()].filter((name) => !name.includes("/"));
+    const isWhole = url.searchParams.get("recursive") === "true";
+    const names = [...contents.keys()].filter((name) => isWhole || !name.includes("/"));
     const folders = new Set(
       [...contents.keys()].filter((name) => name.includes("/")).map((name) => name.split("/")[0]),
     );

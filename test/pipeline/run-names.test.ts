@@ -1,10 +1,10 @@
 // What a record calls its inputs: ids and base names, and a command line that a shell reads back as it was.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { type CommandFacts, commandOf, commandWith, dataName, modelName } from "../../src/pipeline/run-names.js";
+import { type CommandFacts, commandOf, commandWith, modelName } from "../../src/pipeline/run-names.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";
 
 const COMMIT = "0123456789".repeat(4);
@@ -33,18 +33,16 @@ test.each([
   expect(await modelName(folder)).toEqual(name);
 });
 
-test("data is called by its base name, and what is no path as it was given", async () => {
-  const file = join(temporaryFolder(), "prompts.jsonl");
-  writeFileSync(file, "");
-  expect(await dataName(file)).toBe("prompts.jsonl");
-  expect(await dataName(join(file, ".."))).not.toContain("/");
-  expect(await dataName("acme/prompts")).toBe("acme/prompts");
-  expect(await dataName(undefined)).toBe("shipped");
-});
-
 test("the command has the commit and every option that changes scales", () => {
   expect(commandOf(FACTS)).toBe(
     `create-kv-scales acme/tiny --revision ${COMMIT} --format tgi --dtype float8_e4m3fn --headroom 1.1 --samples 256 --sequence-length 2048 --seed 7 --provider cpu`,
+  );
+});
+
+test("the command names a data set of the hub by its commit", () => {
+  const data = { data: "acme/talk", dataCommit: COMMIT, dataConfig: "small", dataSplit: "train", dataColumn: "body" };
+  expect(commandOf({ ...FACTS, ...data })).toContain(
+    `--data acme/talk --data-revision ${COMMIT} --data-config small --data-split train --data-column body --samples`,
   );
 });
 
