@@ -23,8 +23,12 @@ import { cast } from "./weights.js";
 /** Name of the first segment's input. */
 export const TOKEN_IDS = "token_ids"; // int64 [batch, tokens]
 
-/** Hidden states of tokens. @param ids int64 [batch, tokens] */
-export function embed(context: GraphContext, { embedding }: Decoder, ids: Value): Value {
+/**
+ * Hidden states of tokens.
+ * @param ids int64 [batch, tokens]
+ * @param first position of the first token where positions are learned, int64 [1]; absent: 0
+ */
+export function embed(context: GraphContext, { embedding }: Decoder, ids: Value, first?: Value): Value {
   const { builder, weights, arithmetic } = context;
   // Rows are gathered as stored and cast after that: the table, often the largest tensor, is never held in another
   // type.
@@ -32,17 +36,19 @@ export function embed(context: GraphContext, { embedding }: Decoder, ids: Value)
   const computed = cast(builder, rows, weights.storedType(embedding.weight), arithmetic.elementType);
   const scaled = multiplied(context, computed, embedding.multiplier);
   const { positions } = embedding;
-  const placed = positions === undefined ? scaled : builder.op("Add", [scaled, positionsOf(context, positions, ids)]);
+  const placed =
+    positions === undefined ? scaled : builder.op("Add", [scaled, positionsOf(context, positions, ids, first)]);
   return embedding.norm === undefined ? placed : norm(context, embedding.norm, placed);
 }
 
-/** Position embeddings of the first tokens, as many as the longest prompt has. Decode steps do not support them. */
+/** Position embeddings from a position on, as many as the longest prompt has tokens. */
 function positionsOf(
   { builder, weights, arithmetic }: GraphContext,
   { weight, offset }: LearnedPositions,
   ids: Value,
+  first?: Value,
 ): Value {
-  const start = builder.int64s([offset]);
+  const start = first === undefined ? builder.int64s([offset]) : builder.op("Add", [first, builder.int64s([offset])]);
   const end = builder.op("Add", [sizeOf(builder, ids, 1), start]);
   const rows = builder.op("Slice", [weights.stored(weight), start, end, builder.int64s([0])]); // [tokens, hidden]
   return cast(builder, rows, weights.storedType(weight), arithmetic.elementType);

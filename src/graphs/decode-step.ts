@@ -26,6 +26,8 @@ export interface CodedRounding extends CacheRounding {
 export const DECODE_VALUES = {
   /** Number of the cache that this step reads; the past of the others is empty. */
   choice: "choice", // int32 [1]
+  /** Position of the first new token, where positions are learned. */
+  firstPosition: "first_position", // int64 [1]
   past: (cache: number, side: Side, layer: number) => `past_${cache}_${side}_${layer}`, // [1, past, kv_heads × head_dim or value_dim]
   /** What the cache keeps of the new tokens: decoded numbers, times the scale. */
   kept: (side: Side, layer: number) => `kept_${side}_${layer}`, // [1, tokens, kv_heads × head_dim or value_dim]
@@ -50,7 +52,7 @@ export function buildDecodeStep(
   let stream: ResidualStream = {
     hidden:
       parts[0]?.kind === "embedding"
-        ? embed(context, decoder, tokenIdsInput(builder))
+        ? embed(context, decoder, tokenIdsInput(builder), firstPositionInput(builder, decoder))
         : toComputed(context, builder.input(SEGMENT_VALUES.hidden, "float32", shape)),
   };
   if (parts.some((part) => part.kind === "layer")) {
@@ -68,6 +70,10 @@ export function buildDecodeStep(
   }
   builder.output(toFloat32(context, sumOfStream(context, stream)), SEGMENT_VALUES.nextHidden, "float32", shape);
   return builder.finish();
+}
+
+function firstPositionInput(builder: GraphBuilder, { embedding }: Decoder): Value | undefined {
+  return embedding.positions && builder.input(DECODE_VALUES.firstPosition, "int64", [1]);
 }
 
 function toComputed({ builder, arithmetic }: GraphContext, x: Value): Value {

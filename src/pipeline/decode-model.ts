@@ -4,7 +4,7 @@
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { ropeRegimes } from "../architectures/rope.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { buildDecodeStep, type CodedRounding } from "../graphs/decode-step.js";
+import { buildDecodeStep, type CodedRounding, DECODE_VALUES } from "../graphs/decode-step.js";
 import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../graphs/greedy-head.js";
 import { SEGMENT_VALUES } from "../graphs/segment.js";
 import { cacheLayersOf } from "../graphs/segment-parts.js";
@@ -124,13 +124,19 @@ export class DecodeModel {
 
   /** The last hidden state of the last of these tokens. @param total number of tokens that the rotation depends on */
   async #step(ids: readonly number[], total: number, cache: StoredCache): Promise<Float32Array> {
-    const { hiddenSize } = this.#decoder;
+    const { hiddenSize, embedding } = this.#decoder;
+    const start: NamedTensors =
+      embedding.positions === undefined
+        ? {}
+        : {
+            [DECODE_VALUES.firstPosition]: { type: "int64", data: BigInt64Array.of(BigInt(cache.tokens)), shape: [1] },
+          };
     const positions = this.#positionInputs(cache.tokens, ids.length, total);
     let hidden: Float32Array = new Float32Array();
     for (const { session, layers, takesPositions, startsWithIds } of this.#parts) {
       const outputs = await session.run({
         ...(startsWithIds
-          ? tokenInputs({ prompts: [0], lengths: [ids.length], width: ids.length }, [ids])
+          ? { ...tokenInputs({ prompts: [0], lengths: [ids.length], width: ids.length }, [ids]), ...start }
           : { [SEGMENT_VALUES.hidden]: { type: "float32", data: hidden, shape: [1, ids.length, hiddenSize] } }),
         ...(takesPositions && { ...positions, ...cache.inputs(layers) }),
       });

@@ -6,7 +6,7 @@ import { blockWithoutStep } from "../architectures/block-facts.js";
 import type { Decoder, ModelEnd } from "../architectures/description.js";
 import { readEndTokens } from "../checkpoint/end-tokens.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
-import { ProviderError, UnsupportedModelError } from "../errors.js";
+import { PromptDataError, ProviderError, UnsupportedModelError } from "../errors.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import type { CodedRounding } from "../graphs/decode-step.js";
 import type { CacheRounding } from "../graphs/kv-cache.js";
@@ -71,6 +71,17 @@ export interface PreparedGeneration {
  */
 const SESSION_BYTES = 2 ** 30;
 
+/** @throws PromptDataError for a prompt that its answer would carry beyond the learned positions */
+function requirePositionsFor({ embedding }: Decoder, prompts: readonly OpenPrompt[], maxNewTokens: number): void {
+  const most = embedding.positions?.tokens ?? Number.POSITIVE_INFINITY;
+  const longest = prompts.reduce((length, { ids }) => Math.max(length, ids.length), 0);
+  // Nobody reads the last token.
+  if (longest + maxNewTokens - 1 <= most) return;
+  throw new PromptDataError(
+    `--generate: a prompt has ${longest} tokens, and this model has learned ${most} positions: no room for an answer of ${maxNewTokens} tokens. Generate fewer (--max-new-tokens), or give shorter prompts (--generate-data)`,
+  );
+}
+
 /**
  * Reads and encodes the prompts, and checks that the model fits.
  * @param provider that will evaluate, unless it fails
@@ -90,17 +101,13 @@ export async function prepareGeneration(
       `--generate: this model has a block of the kind "${unsteppable}", which is not computed token by token yet: leave out --generate`,
     );
   }
-  if (decoder.embedding.positions !== undefined) {
-    throw new UnsupportedModelError(
-      "--generate: this model has learned positions, which are not computed token by token yet: leave out --generate",
-    );
-  }
   // If another device evaluates, the limit is for that device, and texts are generated on the CPU.
   const limit = provider === "cpu" ? facts.memory : undefined;
   if (provider === "cuda") await requireRoomOnDevice(facts);
   else requireMemoryForModel(checkpoint, decoder, limit);
   const read = await untilInterrupted(signal, readPrompts(data));
   const prompts = await encodeOpenPrompts(read, tokenizer, decoder.vocabularySize);
+  requirePositionsFor(decoder, prompts, maxNewTokens);
   const request = {
     ...{ checkpoint, decoder, end, maxNewTokens },
     prompts: prompts.map(({ ids }) => ids),

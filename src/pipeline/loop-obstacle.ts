@@ -22,6 +22,7 @@ export function loopObstacle({ decoder, caches, arithmetic, prompts, maxNewToken
     return `it stores heads of a multiple of ${HEAD_DIM_MULTIPLE}, and this model's have ${unusual.keyDim}`;
   }
   if (sites.some(({ keyDim, valueDim }) => keyDim !== valueDim)) return "it stores heads of K and V of one size only";
+  if (decoder.embedding.positions !== undefined) return "it embeds no learned positions";
   if (decoder.ropes.length === 0) return "it counts positions by the rotation, and this model has none";
   const regimes = prompts.flatMap(({ length }) =>
     [length, length + maxNewTokens].map((tokens) => ropeRegimes(decoder.ropes, tokens)),

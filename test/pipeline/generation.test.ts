@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { ProviderError, UnsupportedModelError, UsageError } from "../../src/errors.js";
+import { PromptDataError, ProviderError, UsageError } from "../../src/errors.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
 import { prepareGeneration } from "../../src/pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
@@ -22,12 +22,13 @@ const facts = {
 } as const;
 
 describe("a model is refused beforehand", () => {
-  test("that has learned positions", async () => {
-    const positions = { weight: "wpe.weight", offset: 0, tokens: 1024 };
+  test("that has learned too few positions for a prompt and its answer", async () => {
+    const positions = { weight: "wpe.weight", offset: 0, tokens: 100 };
     const placed = { ...decoder, embedding: { ...decoder.embedding, positions } };
-    const run = prepareGeneration({ ...facts, decoder: placed, memory: 2 ** 40 }, tokenizer, "cpu");
-    await expect(run).rejects.toThrow(/--generate: this model has learned positions/);
-    await expect(run).rejects.toThrow(UnsupportedModelError);
+    const options = { maxNewTokens: 100 };
+    const run = prepareGeneration({ ...facts, options, decoder: placed, memory: 2 ** 40 }, tokenizer, "cpu");
+    await expect(run).rejects.toThrow(/a prompt has \d+ tokens, and this model has learned 100 positions: no room/);
+    await expect(run).rejects.toThrow(PromptDataError);
   });
 
   test("that --memory has no room for on the CPU", async () => {

@@ -123,12 +123,9 @@ const WITHOUT_EFFECT: readonly WithoutEffect[] = [
     field: /\.(query|key)Norm\.when$/,
     why: "where nothing rotates, nothing is before or after it",
     when: ({ path }, { decoder }) => {
-      const [layer, residual, branch] = path
-        .split(".")
-        .map(Number)
-        .filter((part) => !Number.isNaN(part));
-      const block = decoder.layers[layer ?? 0]?.residuals[residual ?? 0]?.branches[branch ?? 0]?.block;
-      return block !== undefined && "rope" in block && block.rope === undefined;
+      const [layer = 0, residual = 0, branch = 0] = [...path.matchAll(/\d+/g)].map(Number);
+      const block = decoder.layers[layer]?.residuals[residual]?.branches[branch]?.block;
+      return block?.kind === "attention" && block.rope === undefined;
     },
   },
   {
@@ -159,18 +156,25 @@ function fieldsOf({ checkpoint, decoder }: Opened): (readonly Mutation[])[] {
 }
 
 /**
- * Of layers that are alike the last, in which the least is seen, and of the experts of a layer the first. The others go the
- * same way through the same code.
+ * Of residuals that are alike in several layers the last, in which the least is seen, and of the experts of a layer the first.
+ * The others go the same way through the same code.
  */
 function isOneOfAlike({ layers }: Decoder): (path: string) => boolean {
-  const isBeforeLast = (layer: number) => layer === layers.length - 2;
-  const last = new Map(layers.map((layer) => [JSON.stringify(layer).replaceAll(/\d+/g, ""), layer.index]));
-  const chosen = new Set(last.values());
+  const withoutNumbers = (value: unknown) => JSON.stringify(value ?? null).replaceAll(/\d+/g, "");
+  const alike = layers.flatMap(({ residuals, ...layer }, index): [string, string][] => [
+    [withoutNumbers(layer), `layers.${index}`],
+    ...residuals.map((residual, number): [string, string] => [
+      withoutNumbers(residual),
+      `layers.${index}.residuals.${number}`,
+    ]),
+  ]);
+  const chosen = new Set(new Map(alike).values());
   return (path) => {
-    const [, layer] = /^layers\.(\d+)\./.exec(path) ?? [];
+    const [layer, number] = /^layers\.(\d+)/.exec(path) ?? [];
+    const [residual] = /^layers\.\d+\.residuals\.\d+/.exec(path) ?? [];
     // What all of the hidden states are multiplied with, the last norm would take away again.
-    if (/^layers\.\d+\.residuals\.\d+\.scale$/.test(path)) return isBeforeLast(Number(layer));
-    return (layer === undefined || chosen.has(Number(layer))) && !/\.experts\.[1-9]/.test(path);
+    if (path === `${residual}.scale`) return Number(number) === layers.length - 2;
+    return (layer === undefined || chosen.has(residual ?? layer)) && !/\.experts\.[1-9]/.test(path);
   };
 }
 
