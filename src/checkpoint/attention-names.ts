@@ -1,18 +1,18 @@
-// Finds the attention of each decoder layer by tensor names alone, so that checkpoints of any architecture, quantised ones
-// too, can be looked at. Of config.json it reads which layers have a cache. Knows no model_type.
+// Finds the attention of each decoder layer by tensor names, so that checkpoints of any architecture, also quantized
+// ones, can be inspected. Reads in config.json which layers have a cache. Knows no model_type.
 
 import { isObject } from "./json-text.js";
 
 /**
- * A projection that makes keys, alone or with its neighbours, in whatever form its weight is stored; or queries, which is
- * all that a layer has which reads the cache of another.
+ * A projection that makes keys, alone or fused, in any form of its weight; or queries, for layers that read the cache
+ * of another layer.
  */
 const KEY_PROJECTION = /^(?<attention>.+)\.(k_proj|q_proj|qkv_proj|query_key_value|c_attn|Wqkv|kv_b_proj)\.[\w.]+$/;
 const LAYER = /(?:^|\.)(?:layers|h|blocks|block)\.(\d+)(?=\.)/;
 /** Towers of multimodal models have attention, but no KV cache. */
 const NOT_A_DECODER = /(^|[._])(vision|visual|image|audio|speech|encoder|vit)([._]|$)/;
 
-/** The number in a tensor's name that says which layer it belongs to. */
+/** The layer's number in a tensor's name. */
 export function layerOf(name: string): number | undefined {
   const number = LAYER.exec(name)?.[1];
   return number === undefined ? undefined : Number(number);
@@ -20,7 +20,7 @@ export function layerOf(name: string): number | undefined {
 
 /**
  * The attention's name in each decoder layer that has one, by layer: `model.layers.3.self_attn` of
- * `model.layers.3.self_attn.k_proj.weight`. When a checkpoint has several stacks, the tallest one that is no tower.
+ * `model.layers.3.self_attn.k_proj.weight`. Of several stacks of layers, the tallest that is not a tower.
  */
 export function attentionNames(tensorNames: Iterable<string>): ReadonlyMap<number, string> {
   const stacks = new Map<string, Map<number, string>>();
@@ -37,8 +37,8 @@ export function attentionNames(tensorNames: Iterable<string>): ReadonlyMap<numbe
 }
 
 /**
- * The same of the layers that have a K/V cache by config.json: not those behind the last decoder layer, which predict
- * further tokens, and not those of hybrids that keep a state instead.
+ * The same for the layers with a K/V cache according to config.json: without those after the last decoder layer, which
+ * predict further tokens, and without a hybrid's layers that keep a state instead.
  */
 export function attentionsByConfig(
   tensorNames: Iterable<string>,
@@ -49,7 +49,7 @@ export function attentionsByConfig(
   return new Map([...attentionNames(tensorNames)].filter(([layer]) => layer < count && hasCache(layer)));
 }
 
-/** How many decoder layers config.json tells of; infinite where it does not. */
+/** The number of decoder layers by config.json; infinite where it does not say. */
 export function layerCount(config: Readonly<Record<string, unknown>>): number {
   const text = textConfig(config);
   const counts = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"].map((key) => text[key]);
@@ -60,10 +60,10 @@ function textConfig(config: Readonly<Record<string, unknown>>): Readonly<Record<
   return isObject(config.text_config) ? config.text_config : config;
 }
 
-/** Types of layers, as config.json calls them, that keep no K and V. */
+/** Layer types of config.json that keep no K and V. */
 const WITHOUT_CACHE = /linear|mamba|conv|recurrent|ssm|gdn|kda|mlp|moe/i;
 
-/** Says of a layer whether it has a K/V cache, as far as config.json tells; all have where it does not. */
+/** Whether a layer has a K/V cache by config.json; where it does not say, all have one. */
 function cacheLayersOf(config: Readonly<Record<string, unknown>>): (layer: number) => boolean {
   const types = config.layer_types ?? config.layers_block_type ?? config.block_types;
   if (Array.isArray(types)) return (layer) => !WITHOUT_CACHE.test(String(types[layer]));

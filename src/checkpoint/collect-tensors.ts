@@ -1,5 +1,5 @@
-// Joins the tensors of all shards into one list. A tensor that two shards have is read from one of them when both store
-// the same bytes, as engines do, and refused when they differ. Apart from such tensors, reads no tensor data.
+// Joins the tensors of all shards into one list. A tensor in two shards is accepted when both have the same bytes, as
+// engines do, and refused when they differ. Otherwise reads no tensor data.
 
 import { CheckpointError } from "../errors.js";
 import type { Shard, TensorLocation } from "./open-checkpoint.js";
@@ -19,7 +19,7 @@ export interface CollectedTensors {
 
 /**
  * Every tensor by its name.
- * @param shardOf the shard that the index names for a tensor; of a repeated one, that copy is read
+ * @param shardOf the shard that the index names for a tensor; it decides which copy of a repeated one is read
  * @throws CheckpointError naming both shards when two copies of a tensor differ
  */
 export async function collectTensors(

@@ -1,5 +1,5 @@
-// Changes keys of config.json in its text, so that every other key, its order, number and indentation stay as they are.
-// Knows which blocks of config.json are this program's own; knows nothing of engines.
+// Edits keys of config.json in its text, so that all other keys, their order, numbers and indentation stay unchanged.
+// Knows which blocks are this program's own; knows nothing of engines.
 
 import { isDeepStrictEqual } from "node:util";
 import { applyEdits, findNodeAtLocation, modify, parseTree } from "jsonc-parser";
@@ -9,7 +9,7 @@ import { OUTPUT_FORMATS, type OutputFormat } from "./output-formats.js";
 
 /**
  * config.json for the given keys. Keys that another format of this program wrote before are removed.
- * @throws UnsupportedModelError when a quantization_config that is not this program's would have to go
+ * @throws UnsupportedModelError when a quantization_config of another program would have to be replaced
  */
 export function patchConfigText(
   text: string,
@@ -21,7 +21,7 @@ export function patchConfigText(
       `config.json: has a quantization_config already (${quantizationMethod(config)}), and this format needs one of its own. Use --format tgi or tgi-separate, which leave it as it is.`,
     );
   }
-  // White space at the end would be walked over for each key.
+  // White space at the end would be scanned again for each key.
   let patched = text.trimEnd();
   const rest = text.slice(patched.length);
   for (const key of keysOfAllFormats()) {
@@ -63,7 +63,7 @@ function removeKey(text: string, key: string): string {
   return applyEdits(text, modify(withFiniteNumbers(text), [key], undefined, {}));
 }
 
-/** Writes the value as its surroundings are written: on lines of its own with their indentation, or on the same line. */
+/** Writes the value in the style of its surroundings: on its own lines with their indentation, or on the same line. */
 function setKey(text: string, key: string, value: unknown): string {
   const [, newline = "", indent = ""] = /(\r?\n)([ \t]+)"/.exec(text) ?? [];
   const valueText = JSON.stringify(value, null, indent).replaceAll("\n", newline + indent);

@@ -1,4 +1,4 @@
-// Which tokens end a text, as a checkpoint says it. Knows no tokenizer.
+// The tokens that end a text, by the checkpoint's configuration. Knows no tokenizer.
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
@@ -11,7 +11,7 @@ const GENERATION_CONFIG = "generation_config.json";
 /**
  * `eos_token_id` of generation_config.json, else of config.json, as transformers reads it: one id or a list. Empty when
  * neither has one.
- * @throws CheckpointError when it is something else
+ * @throws CheckpointError for any other value
  */
 export async function readEndTokens({ folder, config }: Checkpoint): Promise<readonly number[]> {
   const path = join(folder, GENERATION_CONFIG);

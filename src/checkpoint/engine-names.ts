@@ -1,4 +1,4 @@
-// The serving engines by the names that the command line has for them. Knows nothing of what they do.
+// The serving engines by their names on the command line. Does not know what they do.
 
 export const ENGINE_NAMES = ["tgi-documented", "tgi", "vllm", "sglang", "trtllm", "transformers"] as const;
 

@@ -1,5 +1,5 @@
-// What the rules of several engines share: which files they load, in which order tensors are written, and the words for
-// what they refuse. Knows no engine by name.
+// Shared parts of the engines' rules: the files they load, the order in which tensors are loaded, and the words of
+// refusals. Knows no engine by name.
 
 import type { EngineVerdict, FoundScales } from "./engine-verdicts.js";
 import { elementsOf, isSound, loadedWith, refused } from "./engine-verdicts.js";
@@ -7,12 +7,12 @@ import { showJson } from "./json-text.js";
 import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
 import type { Quantization, ScaleFacts } from "./scale-facts.js";
 
-/** A file that the index names and that is not there. */
+/** A file that the index names and that is missing. */
 export function absentFile({ namedFiles, files }: ScaleFacts): string | undefined {
   return [...(namedFiles ?? [])].find((file) => !files.includes(file));
 }
 
-/** Scales of the files that the index names, of all files without an index. */
+/** Scales in the files that the index names; without an index, in all files. */
 export function namedScales({ scales, namedFiles }: ScaleFacts): ScaleTensor[] {
   return inOrderOfWriting(scales.filter(({ file }) => namedFiles?.has(file) ?? true));
 }
@@ -23,7 +23,7 @@ export function inOrderOfWriting(scales: readonly ScaleTensor[]): ScaleTensor[] 
   return [...scales].sort((a, b) => byFile.compare(a.file, b.file) || (a.name < b.name ? -1 : 1));
 }
 
-/** Each tensor is written over the one before it. kv_scale is written where k_scale is. @param own of one attention */
+/** Later tensors overwrite earlier ones, and kv_scale is loaded into k_scale. @param own scales of one attention */
 export function lastWritten(own: readonly ScaleTensor[]): FoundScales {
   return { k: own.findLast(({ kind }) => kind !== "v_scale"), v: own.findLast(({ kind }) => kind === "v_scale") };
 }

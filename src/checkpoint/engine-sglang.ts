@@ -15,7 +15,7 @@ import {
 import type { ScaleFacts } from "./scale-facts.js";
 
 /**
- * Loads as vLLM does, but passes over tensors that the model has no parameter for, if it does not take them for a part of a
+ * Loads like vLLM, but ignores tensors without a parameter in the model, unless it takes them for a part of a
  * projection.
  */
 export function judgeSglang(facts: ScaleFacts): EngineVerdict {

@@ -1,4 +1,4 @@
-// What TensorRT-LLM does with the scales of a checkpoint: read in its source, not run. It takes ModelOpt's layout alone.
+// What TensorRT-LLM does with the scales of a checkpoint: read in its source, not run. It reads only ModelOpt's layout.
 // Touches no file.
 
 import { inOrderOfWriting, lastWritten } from "./engine-scales.js";

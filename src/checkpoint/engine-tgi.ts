@@ -16,7 +16,7 @@ import { scalesByAttention } from "./read-scales.js";
 import type { Quantization, ScaleFacts } from "./scale-facts.js";
 import type { ScaleKind } from "./scale-names.js";
 
-/** Loads every top-level file. Reads kv_scale, of no dimension, for the dtype that config.json names. */
+/** Loads every top-level file. Reads 0-dim kv_scale for the dtype that config.json names. */
 export function judgeDocumentedTgi(facts: ScaleFacts): EngineVerdict {
   const shared = facts.scales.filter(({ kind, form }) => kind === "kv_scale" && form === "attention");
   if (facts.duplicate) return refused(sayDuplicate(facts.duplicate));
@@ -59,7 +59,7 @@ function sayDuplicate({ name, files }: NonNullable<ScaleFacts["duplicate"]>): st
   return `it loads every .safetensors file, and "${name}" is in ${files.join(" and in ")}`;
 }
 
-/** What TGI 3 says of a compressed-tensors block around weights that stay in 16 bits. */
+/** Why TGI 3 refuses a compressed-tensors block for 16-bit weights; undefined when it does not. */
 function blockRefused(quantization: Quantization | undefined): string | undefined {
   if (quantization?.method !== "compressed-tensors") return undefined;
   const { config_groups: groups, quantization_status: status, ignore } = quantization.block;

@@ -8,8 +8,8 @@ import { scalesByAttention } from "./read-scales.js";
 import type { ScaleFacts } from "./scale-facts.js";
 
 /**
- * Loads model.safetensors alone where there is one, else the files that the index names. With a compressed-tensors block,
- * k_scale and v_scale become buffers of the attention; those without a tensor are memory that nobody has written.
+ * Loads only model.safetensors if there is one, else the files that the index names. With a compressed-tensors block,
+ * k_scale and v_scale are buffers of the attention; those without a tensor are uninitialized memory.
  */
 export function judgeTransformers(facts: ScaleFacts): EngineVerdict {
   const { quantization } = facts;
@@ -30,13 +30,13 @@ export function judgeTransformers(facts: ScaleFacts): EngineVerdict {
   const own = inOrderOfWriting(loaded).filter(({ kind, form }) => kind !== "kv_scale" && form === "attention");
   const order = new Map(own.map((scale, place) => [scale, place]));
   const scalesOf = scalesByAttention(own);
-  // Names of a base model, without "model.", find their place too.
+  // Names of a base model, without "model.", match, too.
   const named = (name: string) => endingsOf(name).flatMap(scalesOf);
   const written = (name: string) => named(name).sort((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
   return loadedWith(facts, (attention) => lastWritten(written(attention)), "unwritten");
 }
 
-/** The name whole, and without its first parts. */
+/** The whole name, and its endings without the first parts. */
 function endingsOf(name: string): string[] {
   const parts = name.split(".");
   return parts.map((_, first) => parts.slice(first).join("."));

@@ -1,18 +1,18 @@
-// What an engine can do with the scales of a checkpoint, and the sentences that say so. Knows no engine.
+// Verdicts on what an engine does with the scales of a checkpoint, and their sentences. Knows no engine.
 
 import { layerList } from "../numerics/layer-names.js";
 import type { ScaleTensor } from "./read-scales.js";
 import type { Quantization, ScaleFacts } from "./scale-facts.js";
 
-/** "none": there are no scales to use. "unknown": what the engine does is not known here. */
+/** "none": there are no scales. "unknown": we do not know what the engine does. */
 export type ScaleUse = "used" | "ignored" | "refused" | "none" | "unknown";
 
-/** What K or V of a layer is divided by. Undefined: a value that was not read, or memory that nobody has written. */
+/** The divisor of a layer's K or V. Undefined: a value that was not read, or uninitialized memory. */
 export type SideScale = number | undefined;
 
 /**
- * What becomes of scales on AMD MI300, whose E4M3FNUZ reaches half as far as E4M3FN: doubled, they fit its cache; as they
- * are, it clips or overflows what is larger than half of their range.
+ * The fate of scales on AMD MI300, whose E4M3FNUZ has half the range of E4M3FN: doubled, they fit; unchanged, values
+ * beyond half of their range saturate or overflow.
  */
 export type OnFnuz = "doubled" | "as-they-are";
 
@@ -20,19 +20,19 @@ export interface EngineVerdict {
   readonly use: ScaleUse;
   /** A clause without a full stop. */
   readonly why: string;
-  /** Absent where it is not known, or no scale is used. */
+  /** Absent when it is not known, or no scale is used. */
   readonly onFnuz?: OnFnuz;
   /** The scales that an FP8 cache runs with, by layer; absent when the engine refuses or it is not known. */
   readonly layers?: ReadonlyMap<number, { readonly k: SideScale; readonly v: SideScale }>;
 }
 
-/** The tensors that K and V of a layer are scaled by; absent where the engine finds none. */
+/** The scale tensors of a layer's K and V; absent where the engine finds none. */
 export interface FoundScales {
   readonly k: ScaleTensor | undefined;
   readonly v: ScaleTensor | undefined;
 }
 
-/** What a scale is that no tensor gives: 1.0, or whatever was in memory. */
+/** The value of a missing scale: 1.0, or uninitialized memory. */
 export type Otherwise = 1 | "unwritten";
 
 /** The verdict on a checkpoint that the engine loads. @param read what the engine finds for an attention */
@@ -60,7 +60,7 @@ export function loadedWith(
   };
 }
 
-/** What the tensor is called within its attention, such as `k_scale` or `k_proj.output_scale`. */
+/** The tensor's name within its attention, such as `k_scale` or `k_proj.output_scale`. */
 function partName({ name, kind, form, attention }: ScaleTensor): string {
   return form === "attention" ? kind : name.slice(attention.length + 1);
 }
@@ -90,7 +90,7 @@ export function unscaled(facts: ScaleFacts, otherwise: Otherwise = 1): EngineVer
   return ignored(facts, why, otherwise);
 }
 
-/** The engine loads, and passes over the scales, if any. */
+/** The engine loads and ignores the scales, if there are any. */
 export function ignored(facts: ScaleFacts, why: string, otherwise: Otherwise = 1): EngineVerdict {
   const value = otherwise === 1 ? 1 : undefined;
   const layers = new Map([...facts.attentions.keys()].map((layer) => [layer, { k: value, v: value }]));
@@ -102,17 +102,17 @@ export function refused(why: string): EngineVerdict {
   return { use: "refused", why };
 }
 
-/** For quantized weights that an engine has its own way with. */
+/** For quantized weights, where the engine's handling of scales is not known. */
 export function unknown({ method }: Quantization): EngineVerdict {
   return notKnown(`what it makes of scales beside weights quantized by "${method}" is not known here`);
 }
 
-/** For what no rule is known for. */
+/** For cases without a known rule. */
 export function notKnown(why: string): EngineVerdict {
   return { use: "unknown", why };
 }
 
-/** The verdict with what becomes of scales that are used where the cache is E4M3FNUZ. */
+/** The verdict with the fate of used scales in an E4M3FNUZ cache. */
 export function withFnuz(verdict: EngineVerdict, onFnuz: OnFnuz): EngineVerdict {
   return verdict.use === "used" ? { ...verdict, onFnuz } : verdict;
 }

@@ -1,12 +1,12 @@
-// What a folder is that is no checkpoint with safetensors weights, told by the names in it, and what to do with it: one
-// row per kind, the surest signs first. Opens no file.
+// Recognizes folders that are no safetensors checkpoint by the names in them, and says what to do: one row per kind,
+// the surest signs first. Opens no file.
 
 import { readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { modelOfRepoFolder, modelOfSnapshot } from "./hub-folders.js";
 
 interface FolderKind {
-  /** The name in a folder that tells the kind. */
+  /** The telling file name. */
   readonly sign: (names: readonly string[]) => string | undefined;
   /** What it is. Without a full stop at the end. */
   readonly what: string;
@@ -78,7 +78,7 @@ const KINDS: readonly FolderKind[] = [
 ];
 
 /**
- * What a folder is that lacks what a checkpoint must have, and what to do: sentences that go on from "not found: ".
+ * What an incomplete checkpoint folder is, and what to do: sentences that follow "not found: ".
  * @param names what is in it
  */
 export async function describeFolder(
@@ -105,7 +105,7 @@ export async function describeFolder(
   return GIVE_CHECKPOINT;
 }
 
-/** Of folders of the hub's cache above a snapshot. */
+/** The same for folders of the hub's cache above a snapshot. */
 async function describeHubFolder(folder: string, names: readonly string[]): Promise<string | undefined> {
   const path = await realpath(folder).catch(() => folder);
   const model = modelOfRepoFolder(path) ?? modelOfSnapshot(join(path, "any"));
@@ -122,7 +122,7 @@ async function describeHubFolder(folder: string, names: readonly string[]): Prom
 
 const LISTED_FOLDERS = 100;
 
-/** The last folder by name and number that has a config.json, as the last checkpoint of a training run. */
+/** The last folder by name and number with a config.json, such as the last checkpoint of a training run. */
 async function findCheckpointInside(folder: string, names: readonly string[]): Promise<string | undefined> {
   const byNumber = new Intl.Collator("en", { numeric: true });
   for (const name of names.toSorted((a, b) => byNumber.compare(b, a)).slice(0, LISTED_FOLDERS)) {
@@ -132,7 +132,7 @@ async function findCheckpointInside(folder: string, names: readonly string[]): P
   return undefined;
 }
 
-/** Nothing when it is no folder, or cannot be listed. */
+/** Empty when it is no folder, or cannot be listed. */
 async function namesIn(folder: string): Promise<string[]> {
   return readdir(folder).catch((): string[] => []);
 }

@@ -1,10 +1,10 @@
-// Parts of tensor names that training code leaves behind: a model that was saved inside its wrapper. No engine finds such
-// tensors. Knows no architecture, and reads no tensor.
+// Parts of tensor names from training code, when a model was saved inside its wrapper. No engine finds such tensors.
+// Knows no architecture, and reads no tensor.
 
 interface Wrapper {
-  /** A part of a name between dots, or several. */
+  /** One or several parts of a name between dots. */
   readonly part: string;
-  /** Whether it counts at the beginning of a name alone: some models have modules of that name elsewhere. */
+  /** Whether it counts only at the beginning of a name: some models have modules of that name elsewhere. */
   readonly first?: true;
   readonly maker: string;
   readonly advice: string;
@@ -45,7 +45,7 @@ const FOREIGN = new Map(WRAPPERS.map((wrapper) => [wrapper.part, wrapper]));
 export interface ForeignName {
   /** The first tensor whose name has the part. */
   readonly name: string;
-  /** What is found, why it is there, and what to do. Without a full stop at the end. */
+  /** What was found, why, and what to do, without a final full stop. */
   readonly problem: string;
 }
 

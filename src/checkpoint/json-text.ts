@@ -1,20 +1,21 @@
-// Parses JSON that comes from strangers: how deep it nests and how much is in it is known before anything is built of it.
-// Knows nothing of what it means.
+// Parses untrusted JSON: checks nesting and the number of values before parsing. Knows nothing of its meaning.
 
 import { randomUUID } from "node:crypto";
 import { CheckpointError, messageOf } from "../errors.js";
 import type { RefusalClass } from "./plain-file.js";
 
-/** The limit of safetensors' reference reader. Whatever walks the value later, ours or a library, may be recursive. */
+/**
+ * The limit of safetensors' reference reader. Code that walks the value later, ours or a library's, may be recursive.
+ */
 const MAX_NESTING = 128;
 
 /**
- * Gemma's tokenizer.json, the largest that is known, has two million. Each takes up to a hundred bytes once it is parsed,
- * so these take two seconds and some hundred megabytes at most.
+ * Gemma's tokenizer.json, the largest known, has two million. Parsed, a value takes up to a hundred bytes, so this
+ * limit means two seconds and some hundred megabytes.
  */
 const MAX_VALUES = 4_000_000;
 
-/** So much of a value is shown in a message. */
+/** Characters of a value in a message. */
 const SHOWN_CHARACTERS = 80;
 
 /**
@@ -42,7 +43,7 @@ export function parseJson(where: string, text: string, Refusal: RefusalClass = C
 export function parsePythonJson(where: string, text: string, Refusal: RefusalClass = CheckpointError): unknown {
   const literals = findNonFinite(text);
   if (literals.length === 0) return parseJson(where, text, Refusal);
-  // JSON has no NaN at all, but numbers that are too large for a double: "1e999" is Infinity.
+  // JSON has no NaN, but it has numbers too large for a double: "1e999" is Infinity.
   const standIn = randomUUID();
   const replacements: Readonly<Record<string, string>> = {
     NaN: `["${standIn}"]`, // no string: as a key it would be valid
@@ -64,7 +65,9 @@ export function parseJsonObject(where: string, text: string): Record<string, unk
   return requireObject(where, parseJson(where, text));
 }
 
-/** The same as Python's json module reads it, for files that Python writes. @throws CheckpointError naming the file */
+/**
+ * The same, as Python's json module parses it, for files that Python writes. @throws CheckpointError naming the file
+ */
 export function parsePythonJsonObject(where: string, text: string): Record<string, unknown> {
   return requireObject(where, parsePythonJson(where, text));
 }
@@ -74,7 +77,7 @@ function requireObject(where: string, json: unknown): Record<string, unknown> {
   return json;
 }
 
-/** The text with a number of the same length where Python wrote NaN or Infinity: for tools that know only JSON. */
+/** The text with numbers of the same length in place of Python's NaN and Infinity, for tools that know only JSON. */
 export function withFiniteNumbers(text: string): string {
   let finite = "";
   let end = 0;
@@ -89,7 +92,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A value as messages show it: JSON as Python writes it, cut. */
+/** A value for messages: JSON as Python writes it, cut to a length. */
 export function showJson(value: unknown): string {
   const marked = JSON.stringify(value, (_key, entry: unknown) =>
     typeof entry === "number" && !Number.isFinite(entry) ? `\u0000${entry}` : entry,
@@ -99,7 +102,7 @@ export function showJson(value: unknown): string {
 }
 
 /**
- * A key that an object at the top level has twice: JSON.parse keeps the last of two without a word.
+ * A key that occurs twice in the top-level object: JSON.parse silently keeps the last.
  * @param text valid JSON
  * @param json what it parses to
  */
@@ -144,7 +147,7 @@ function isPartOfWord(character: string | undefined): boolean {
   return character !== undefined && /[\w.+-]/.test(character);
 }
 
-/** Puts NaN where the stand-in is. */
+/** Replaces the placeholder by NaN. */
 function reviveNaN(json: unknown, standIn: string): unknown {
   const isNaNHere = (value: unknown) => Array.isArray(value) && value[0] === standIn;
   if (isNaNHere(json)) return Number.NaN;
@@ -161,7 +164,7 @@ function reviveNaN(json: unknown, standIn: string): unknown {
 
 interface JsonMeasure {
   readonly nesting: number;
-  /** An upper bound, keys left out. */
+  /** An upper bound, not counting keys. */
   readonly values: number;
   readonly topLevelKeys: number;
 }
@@ -174,8 +177,8 @@ const [OPEN_ARRAY, OPEN_OBJECT, CLOSE_ARRAY, CLOSE_OBJECT] = ["[", "{", "]", "}"
 );
 
 /**
- * Walks over the text once, in constant memory. Of text that is not JSON the numbers mean nothing.
- * @param onTopLevelKey is told where each key of an object at the top level lies, quotes included
+ * Scans the text once, in constant memory. For text that is not JSON the counts are meaningless.
+ * @param onTopLevelKey is called with the place of each key of the top-level object, including quotes
  */
 function measureJson(text: string, onTopLevelKey?: (start: number, end: number) => void): JsonMeasure {
   let [depth, nesting, values, topLevelKeys, start, end] = [0, 0, 1, 0, 0, 0];
@@ -200,7 +203,7 @@ function measureJson(text: string, onTopLevelKey?: (start: number, end: number) 
   return { nesting, values, topLevelKeys };
 }
 
-/** Where the string that begins at `start` has its closing quote; the text's length when it has none. */
+/** The place of the closing quote of the string that begins at `start`; the text's length if there is none. */
 function endOfString(text: string, start: number): number {
   let at = start + 1;
   for (let inside = text.charCodeAt(at); inside !== QUOTE && at < text.length; inside = text.charCodeAt(++at)) {

@@ -1,5 +1,5 @@
-// Opens a checkpoint folder: config.json and where each tensor's bytes lie, links resolved. Reads headers only.
-// Knows nothing of architectures: it cannot say which tensors a model needs.
+// Opens a checkpoint folder: config.json and the place of each tensor's bytes, links resolved. Reads only headers.
+// Knows no architecture, so it cannot say which tensors a model needs.
 
 import { basename, join } from "node:path";
 import { CheckpointError, messageOf } from "../errors.js";
@@ -37,7 +37,7 @@ export interface CheckpointIndex {
 
 export interface Checkpoint {
   readonly folder: string;
-  /** Every file of the folder as it was before anything was read, by name: what is written later must still fit. */
+  /** Every file of the folder before anything was read, by name, to detect changes before writing. */
   readonly files: ReadonlyMap<string, FileIdentity>;
   readonly configText: string;
   readonly config: Readonly<Record<string, unknown>>;
@@ -45,7 +45,7 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorLocation>;
   /** Absent when the weights are one file. */
   readonly index: CheckpointIndex | undefined;
-  /** What the reader should know of the input, in sentences. */
+  /** Warnings about the input, in sentences. */
   readonly warnings: readonly string[];
 }
 
@@ -76,7 +76,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   return { folder, files, configText, config, shards, tensors, index, warnings };
 }
 
-/** The index, absent where the weights are one file; and what is wrong with one that is passed over. */
+/** The index, absent if the weights are one file; and a warning about an ignored index. */
 async function readIndex(
   folder: string,
   inFolder: readonly string[],
@@ -109,7 +109,7 @@ async function readIndex(
 
 const BYTE_ORDER_MARK_BYTES = 3;
 
-/** The mark is left out of the text that was read. */
+/** The byte order mark is not in the text that was read. */
 function byteOrderMarkWarning(text: string, identity: FileIdentity | undefined): string[] {
   if (identity?.size !== BigInt(Buffer.byteLength(text) + BYTE_ORDER_MARK_BYTES)) return [];
   return ["config.json begins with a byte order mark, which transformers and vLLM refuse. The result's has none."];
@@ -171,7 +171,7 @@ function checkIndexAgainstShards(
   tensors: ReadonlyMap<string, TensorLocation>,
   shards: readonly Shard[],
 ): void {
-  // A run that was killed while it replaced scales by those of another format leaves the old names in the index.
+  // A run that was killed while it replaced scales with another format leaves old names in the index.
   const scaleFiles = new Set(shards.filter(({ header }) => holdsOnlyScales(header)).map(({ name }) => name));
   for (const [name, file] of Object.entries(index.weightMap)) {
     const found = tensors.get(name);

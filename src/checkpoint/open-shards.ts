@@ -1,5 +1,5 @@
-// Reads the headers of a checkpoint's safetensors files, links resolved, within limits for all of them together. Does not
-// know which files belong to the checkpoint.
+// Reads the headers of safetensors files, links resolved, within limits for all of them together. Does not know which
+// files belong to the checkpoint.
 
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ const MAX_HEADER_BYTES = 80_000_000;
 
 /**
  * Opens each file by its name in the folder.
- * @throws CheckpointError when one is no sound safetensors file, or they are more than any model has
+ * @throws CheckpointError when one is not valid, or there are more than any model has
  */
 export async function openShards(folder: string, names: readonly string[]): Promise<Shard[]> {
   if (names.length > MAX_SHARDS) {
@@ -60,7 +60,7 @@ function headerBytesOf({ tensors, fileBytes }: SafetensorsHeader): number {
   return tensors.reduce((rest, { byteLength }) => rest - byteLength, fileBytes);
 }
 
-/** The names of what lies in a checkpoint's folder. @throws CheckpointError when it is no folder */
+/** The names in a checkpoint's folder. @throws CheckpointError when it is no folder */
 export async function listCheckpointFolder(folder: string): Promise<string[]> {
   const advice = "Give a checkpoint folder (config.json and *.safetensors) or a hub id such as org/name.";
   try {

@@ -1,5 +1,5 @@
-// Reads the scales of the KV cache: names, shapes, dtypes and values. The only tensor data that is ever read in JavaScript,
-// and little of it. Judges nothing but what cannot be a scale in `scalesAsRead`.
+// Reads the scales of the KV cache: names, shapes, dtypes and values. This is the only tensor data that JavaScript ever
+// reads, and it is little. Judges only values that cannot be scales, in `scalesAsRead`.
 
 import { CheckpointError } from "../errors.js";
 import { decodeBits16 } from "../numerics/bits16.js";
@@ -11,15 +11,15 @@ import { takeTurns } from "./take-turns.js";
 
 export interface ScaleTensor extends ScaleName {
   readonly name: string;
-  /** The name of its file. */
+  /** Its file's name. */
   readonly file: string;
   readonly dtype: string;
   readonly shape: readonly number[];
-  /** Absent when the dtype is no float of 16 bits or more, or there are more elements than a layer has heads. */
+  /** Absent if the dtype is no float of at least 16 bits, or there are more elements than a layer has heads. */
   readonly values: readonly number[] | undefined;
 }
 
-/** More than any layer has KV heads. What claims to be larger is not a scale, and is not read. */
+/** More KV heads than any layer has. A larger tensor is not a scale, and is not read. */
 const MAX_ELEMENTS = 1024;
 
 /** A thousand layers with ten scales each. More would take long to read and to compare. */
@@ -97,7 +97,7 @@ async function readValues({ read }: PlainFile, entry: TensorEntry): Promise<numb
   return Array.from({ length: elements }, (_, element) => decode(data, element));
 }
 
-/** The scales of an attention by its name, in the order that they are given. */
+/** The scales of an attention by its name, in the given order. */
 export function scalesByAttention(
   scales: readonly ScaleTensor[],
 ): (attention: string | undefined) => readonly ScaleTensor[] {
@@ -112,7 +112,7 @@ export function scalesByAttention(
 
 export interface ScalesAsRead {
   readonly source: "kv_scale" | "k_scale, v_scale";
-  /** In the order of the places that were asked for. */
+  /** In the order of the requested places. */
   readonly layers: readonly { readonly layer: number; readonly kScale: number; readonly vScale: number }[];
 }
 

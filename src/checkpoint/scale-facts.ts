@@ -1,5 +1,5 @@
-// What a checkpoint says of its KV cache, gathered from headers, index, config.json and scales, for the rules that judge it.
-// Judges nothing itself.
+// Facts about a checkpoint's KV cache, from headers, index, config.json and scales, for the rules that judge it. Judges
+// nothing.
 
 import { CheckpointError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
@@ -13,15 +13,15 @@ import type { Survey } from "./survey-checkpoint.js";
 export interface ScaleFacts {
   /** Name of the attention of each decoder layer that has one, by layer. */
   readonly attentions: ReadonlyMap<number, string>;
-  /** Of every safetensors file at the top level, whoever loads it. */
+  /** Scales of every top-level safetensors file, whether or not an engine loads it. */
   readonly scales: readonly ScaleTensor[];
   /** Names of those files. */
   readonly files: readonly string[];
-  /** Files that the index names, there or not; undefined without an index. */
+  /** Files that the index names, present or missing; undefined without an index. */
   readonly namedFiles: ReadonlySet<string> | undefined;
-  /** Scales that the index places in a file that lacks them: index entry to file. */
+  /** Scales that the index places in a file without them: index entry to file. */
   readonly misplaced: ReadonlyMap<string, string>;
-  /** A tensor that two files have, and these files. */
+  /** A tensor in two files, and these files. */
   readonly duplicate: { readonly name: string; readonly files: readonly [string, string] } | undefined;
   readonly kvHeads: number | undefined;
   readonly modelType: string | undefined;
@@ -30,18 +30,18 @@ export interface ScaleFacts {
   /** A tensor with a part in its name that no engine knows. */
   readonly foreignName: ForeignName | undefined;
   readonly quantization: Quantization | undefined;
-  /** What ModelOpt's hf_quant_config.json says of the quantization, if it is there. */
+  /** The quantization of ModelOpt's hf_quant_config.json, if there is one. */
   readonly modelOpt: Readonly<Record<string, unknown>> | undefined;
-  /** `kv_cache_torch_dtype` of config.json, whatever it holds. */
+  /** `kv_cache_torch_dtype` of config.json, unchecked. */
   readonly kvCacheDtype: unknown;
 }
 
-/** The quantization_config of config.json, else what hf_quant_config.json says. */
+/** The quantization_config of config.json, else of hf_quant_config.json. */
 export interface Quantization {
   readonly method: string;
   readonly file: "config.json" | "hf_quant_config.json";
   readonly block: Readonly<Record<string, unknown>>;
-  /** Of the cache, in the form of compressed-tensors. */
+  /** The cache's scheme, in the form of compressed-tensors. */
   readonly kvCacheScheme: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -81,7 +81,7 @@ export async function gatherScaleFacts(survey: Survey): Promise<ScaleFacts> {
   };
 }
 
-/** Layers behind the last one predict further tokens: the decoder's loaders pass over their tensors. */
+/** Layers after the last one predict further tokens: engines ignore their tensors in the decoder. */
 function isOfDecoder(
   tensorNames: readonly string[],
   config: Readonly<Record<string, unknown>>,
@@ -92,7 +92,7 @@ function isOfDecoder(
 }
 
 /**
- * The FP8 dtype that the scales are for: what config.json says, else E4M3FN, which is what engines take them for.
+ * The FP8 dtype of the scales: that of config.json, else E4M3FN, which engines assume.
  * @throws CheckpointError for another dtype, and when a quantization_config contradicts it
  */
 export function scaleDtype(config: Readonly<Record<string, unknown>>): Float8Name {

@@ -1,5 +1,5 @@
-// Which tensors are scales of a KV cache, by their names: every form that an engine reads. Knows neither what is in them
-// nor which engine reads which.
+// Recognizes scales of a KV cache by tensor names, in every form that an engine reads. Does not know their values, or
+// which engine reads which form.
 
 import { layerOf } from "./attention-names.js";
 import type { SafetensorsHeader } from "./safetensors-header.js";

@@ -1,5 +1,5 @@
-// What is wrong with the scales of a checkpoint, whoever loads it: one function per rule, facts in, sentences out.
-// A checkpoint without scales has no problem. Knows nothing of how engines differ.
+// Problems of a checkpoint's scales, for any engine: one function per rule, facts in, sentences out. A checkpoint
+// without scales has no problem. Knows nothing of engines' differences.
 
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerNames } from "../numerics/layer-names.js";
@@ -53,7 +53,7 @@ const RULES = {
   "missing-cache-dtype": missingCacheDtype,
 } as const satisfies Record<ProblemKind, Rule>;
 
-/** Every problem, the gravest kinds first. */
+/** Every problem, the most serious kinds first. */
 export function findScaleProblems(facts: ScaleFacts): ScaleProblem[] {
   const kinds = Object.keys(RULES) as ProblemKind[];
   return kinds.flatMap((kind) => {
@@ -171,7 +171,7 @@ function missingCacheDtype({ scales, quantization, kvCacheDtype }: ScaleFacts): 
   return "config.json lacks kv_cache_torch_dtype, which TGI's documented format asks for beside kv_scale.";
 }
 
-/** A sentence on the first of the tensors, and how many more there are. */
+/** A sentence about the first of the tensors, and the number of others. */
 function sayOf(scales: readonly ScaleTensor[], rest: (scale: ScaleTensor) => string): string | undefined {
   const [first] = scales;
   if (first === undefined) return undefined;

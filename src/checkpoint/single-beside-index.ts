@@ -1,5 +1,5 @@
-// A folder that has model.safetensors and an index, too: transformers loads the one, vLLM and SGLang load the files that
-// the other names. Tells whether both mean the same weights. Knows nothing of what is in the weights.
+// A folder with model.safetensors and an index: transformers loads the single file, vLLM and SGLang the files that the
+// index names. Finds out whether both are the same weights. Knows nothing of their content.
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
@@ -7,15 +7,15 @@ import { type FileIdentity, isSameFile } from "./file-identity.js";
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { holdsOnlyScales } from "./scale-names.js";
 
-/** Names so many files in a message. */
+/** Number of files that a message names. */
 const LISTED = 3;
 
 /**
- * Looks at the files that an index names beside the single file.
+ * Checks the files that an index names beside the single file.
  * @param named names of files, as the index has them
  * @param files the plain files of the folder
- * @returns a warning where the index is left over from weights that are no longer there; undefined where all engines load
- * the single file
+ * @returns a warning if the index is left over from weights that are gone; undefined if all engines load the single
+ * file
  * @throws CheckpointError when there are other weights beside the single file
  */
 export async function judgeIndexBesideSingle(

@@ -1,5 +1,5 @@
-// Looks at a checkpoint folder as it is, contradictions included: every safetensors file at its top level, whether the
-// index names it, and what the index promises. Reads headers only; judges nothing.
+// Surveys a checkpoint folder with all its contradictions: every top-level safetensors file, and the index. Reads only
+// headers; judges nothing.
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
@@ -14,7 +14,7 @@ export interface Survey {
   readonly config: Readonly<Record<string, unknown>>;
   /** Every safetensors file at the top level, by name. */
   readonly files: readonly Shard[];
-  /** Tensor to file, as the index has it; absent without an index. */
+  /** Tensor to file, by the index; absent without an index. */
   readonly weightMap: ReadonlyMap<string, string> | undefined;
   /** hf_quant_config.json, which ModelOpt writes beside config.json; absent without it. */
   readonly modelOpt: Readonly<Record<string, unknown>> | undefined;

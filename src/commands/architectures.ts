@@ -1,4 +1,4 @@
-// The command `architectures`: says which models can be calibrated, and of known ones that cannot, why.
+// The command `architectures`: lists the models that can be calibrated, and why known others cannot.
 
 import type { Command } from "commander";
 import { screenOf } from "../report/screen.js";

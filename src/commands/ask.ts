@@ -1,16 +1,18 @@
-// A question to the person at the terminal. Knows no question.
+// Asks the person at the terminal. Knows no particular question.
 
 import { createInterface } from "node:readline/promises";
 import { InterruptedError } from "../errors.js";
 
-/** Asks, and answers whether the answer was yes: an empty line and the end of the input are no. @throws InterruptedError */
+/**
+ * Asks a question; true if the answer is yes. An empty line and the end of the input mean no. @throws InterruptedError
+ */
 export async function askYesNo(
   question: string,
   { stdin, stderr }: Pick<NodeJS.Process, "stdin" | "stderr">,
   signal: AbortSignal,
 ): Promise<boolean> {
   const lines = createInterface({ input: stdin, output: stderr });
-  // In a terminal, Ctrl-C comes to whoever reads from it.
+  // In a terminal, the reader gets Ctrl-C.
   const interrupted = new AbortController();
   lines.on("SIGINT", () => interrupted.abort());
   try {

@@ -1,4 +1,4 @@
-// The option that accepts keys of config.json which nobody understood. Knows no key.
+// The option that accepts keys of config.json that are not understood. Knows no key.
 
 import { Option } from "commander";
 import { parseText } from "./option-values.js";

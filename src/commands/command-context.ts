@@ -1,4 +1,4 @@
-// What a command is given of the process: its streams, the signal of Ctrl-C, and whom to ask.
+// What a command gets from the process: its streams, the signal of Ctrl-C, and a way to ask.
 
 import type { TextOutput } from "../report/text-output.js";
 
@@ -6,6 +6,6 @@ export interface CommandContext {
   readonly stdout: TextOutput;
   readonly stderr: TextOutput;
   readonly signal: AbortSignal;
-  /** Asks the person at the terminal, yes or no. Undefined where nobody can answer. */
+  /** Asks the person at the terminal, yes or no. Undefined without a terminal. */
   readonly ask: ((question: string) => Promise<boolean>) | undefined;
 }

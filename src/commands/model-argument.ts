@@ -1,5 +1,5 @@
-// Which model is calibrated: the one that was named, the example that comes with the program, or, where nothing was named,
-// what a person answers who sees for the first time what this program is.
+// Decides which model is calibrated: the named one, the example, or, if none was named in a terminal, the example after
+// a question.
 
 import { UsageError } from "../errors.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/run-options.js";
@@ -22,11 +22,11 @@ a checkpoint that vLLM, SGLang and TGI load.
 
 `;
 
-/** Where the example's result goes when nobody says. */
+/** The default output of the example. */
 const EXAMPLE_OUTPUT = "tiny-llama-FP8-KV";
 
 /**
- * @returns undefined when a person does not want the example
+ * @returns undefined if the answer is no
  * @throws UsageError when no model is named and nobody can be asked
  */
 export async function chooseModel(

@@ -2,7 +2,7 @@
 
 import { InvalidArgumentError } from "commander";
 
-/** A path or a name. Nothing is not the current folder: it is a shell variable that was not set. */
+/** A path or a name. An empty text is an unset shell variable, not the current folder. */
 export function parseText(text: string): string {
   if (text.trim() === "") throw new InvalidArgumentError("Expected a text, found nothing.");
   return text;
@@ -12,7 +12,7 @@ export function parsePositiveInteger(text: string): number {
   return parseInteger(text, 1);
 }
 
-/** Tokens of a window: one alone predicts nothing. */
+/** Tokens of a window: a single one predicts nothing. */
 export function parseWindow(text: string): number {
   return parseInteger(text, 2);
 }
@@ -39,7 +39,7 @@ export function parseHeadroom(text: string): number {
   return value;
 }
 
-/** How many times larger one number may be than another. */
+/** The largest allowed ratio of two numbers. */
 export function parseRatio(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !(value >= 1 && Number.isFinite(value))) {
@@ -67,7 +67,7 @@ export function parseShare(text: string): number {
   return value;
 }
 
-/** By how much something may grow: "1%" or "0.01". More than twice as much takes a percent sign: "5" is 5% to many. */
+/** An allowed increase: "1%" or "0.01". Values above 1 need a percent sign, because many mean 5% with "5". */
 export function parseIncrease(text: string): number {
   const value = parsePercent(text);
   if (!(value <= 1 || (text.includes("%") && Number.isFinite(value)))) {
@@ -76,7 +76,7 @@ export function parseIncrease(text: string): number {
   return value;
 }
 
-/** NaN for what is no share. */
+/** NaN if it is no share. */
 function parsePercent(text: string): number {
   const [, number = "", percent] = /^\s*([^\s%]+)\s*(%?)\s*$/.exec(text) ?? [];
   return parseDecimal(number) / (percent === "%" ? 100 : 1);

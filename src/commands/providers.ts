@@ -1,5 +1,4 @@
-// The command `providers`: says where this machine can compute and what stands in the way elsewhere, and installs what is
-// missing.
+// The command `providers`: tests where this machine can compute, says what is missing elsewhere, and installs it.
 
 import type { Command } from "commander";
 import type { ExpectedDownload } from "../pipeline/install-provider.js";

@@ -1,5 +1,5 @@
-// Files that a command writes beside its result, such as --html: checked before any work is done, written whole or not at
-// all. An input is never among them. Knows no report's content.
+// Files that a command writes beside its result, such as --html: checked before any work is done, written whole or not
+// at all, and never over an input. Knows no report's content.
 
 import { randomUUID } from "node:crypto";
 import type { Stats } from "node:fs";
@@ -8,27 +8,27 @@ import { basename, dirname, extname, isAbsolute, join, relative, resolve, sep } 
 import { writeFileAtomically } from "../checkpoint/place-file.js";
 import { type KvScalesError, messageOf, OutputWriteError, UsageError } from "../errors.js";
 
-/** Where a report is to go, as it was asked for. */
+/** The requested place of a report. */
 export interface ReportRequest<Result> {
-  /** What the reader typed before the path, such as "--html"; or a variable's name. */
+  /** The option, such as "--html", or a variable's name. */
   readonly option: string;
   readonly path: string;
-  /** Whether the report goes behind what the file has; else it takes the place of the whole file. */
+  /** Whether the report is appended to the file; else it replaces the file. */
   readonly appends?: boolean;
   readonly textOf: (result: Result) => string;
 }
 
 export interface ReportFile<Result> extends ReportRequest<Result> {
-  /** The path without links, whatever the current folder will be. */
+  /** The absolute path, links resolved. */
   readonly target: string;
-  /** The file that is there already. */
+  /** The existing file. */
   readonly found: Stats | undefined;
 }
 
 /**
- * Checks that each report can be written: its folder is there and can be written in, and nothing else than a plain file
- * has its name, which no other report has.
- * @throws UsageError for a name that no report can have, OutputWriteError for a place where none can be written
+ * Checks that each report can be written: its folder exists and is writable, its name is free or a plain file's, and no
+ * other report has it.
+ * @throws UsageError for an impossible name, OutputWriteError for a place that is not writable
  */
 export async function planReportFiles<Result>(
   requests: readonly ReportRequest<Result>[],
@@ -67,7 +67,7 @@ async function planReportFile<Result>(request: ReportRequest<Result>): Promise<R
   }
 }
 
-/** Permissions do not say it all: a file system can be read-only, full, or none that has files. */
+/** Permissions are not enough: a file system can be read-only, full, or without files. */
 async function tryToWriteIn(folder: string): Promise<void> {
   const probe = join(folder, `.create-kv-scales-${randomUUID()}`);
   await (await open(probe, "wx")).close();
@@ -75,14 +75,14 @@ async function tryToWriteIn(folder: string): Promise<void> {
 }
 
 /**
- * Checks that no report takes the place of a file that is read, or comes to lie among those as if it were one.
+ * Checks that no report replaces an input file, or would be read as one later.
  * @param inputs files, and folders of them
  * @throws UsageError
  */
 export async function refuseInputs(files: readonly ReportFile<never>[], inputs: readonly string[]): Promise<void> {
   for (const input of inputs) {
     const found = await stat(input).catch(() => undefined);
-    // What cannot be read says so when it is.
+    // Reading it later gives the error.
     if (found === undefined || files.length === 0) continue;
     const folder = await realpath(input);
     const entries = found.isDirectory() ? await entriesOf(folder) : [found];
@@ -100,16 +100,16 @@ export async function refuseInputs(files: readonly ReportFile<never>[], inputs: 
   }
 }
 
-/** Those at the top, where a checkpoint's links into the hub's cache lie, and text; links followed. */
+/** The files at the top level of a folder, links followed. */
 async function entriesOf(folder: string): Promise<Stats[]> {
   const names = await readdir(folder).catch(() => []);
   const entries = await Promise.all(names.map((name) => stat(join(folder, name)).catch(() => undefined)));
   return entries.filter((entry) => entry !== undefined);
 }
 
-/** Endings that no engine and no reader of prompts looks for. */
+/** Endings that neither engines nor readers of prompts use. */
 const REPORT_ENDINGS: ReadonlySet<string> = new Set([".html", ".htm", ".md", ".xml"]);
-/** How a report of this program begins. */
+/** Beginnings of this program's reports. */
 const REPORT_BEGINNING =
   /<meta name="generator" content="create-kv-scales |^## \S+ FP8 KV cache: |<testsuites name="create-kv-scales /;
 const BEGINNING_BYTES = 4096;
@@ -128,8 +128,8 @@ async function isReport({ target, found }: ReportFile<never>): Promise<boolean> 
 }
 
 /**
- * Writes the reports one after the other, each whole or not at all. One that fails keeps no other from being written.
- * @returns what went wrong, an OutputWriteError for each file
+ * Writes the reports one after the other, each whole or not at all. If one fails, the others are still written.
+ * @returns an OutputWriteError for each failure
  */
 export async function writeReportFiles<Result>(
   files: readonly ReportFile<Result>[],
@@ -147,7 +147,7 @@ export async function writeReportFiles<Result>(
   return failures;
 }
 
-/** Others write to the file, too, so it cannot be replaced: what was begun is taken back. */
+/** Others also append to the file, so it cannot be replaced: a partial write is truncated. */
 async function appendWhole(path: string, text: string): Promise<void> {
   const file = await open(path, "a");
   try {

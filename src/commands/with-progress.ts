@@ -1,10 +1,10 @@
-// Shows progress on stderr while a command's work goes on, and clears it before anything else is printed.
+// Shows progress on stderr during a command's work, and clears it before anything else is printed.
 
 import pc from "picocolors";
 import { createProgressDisplay, type Progress } from "../report/progress.js";
 import type { CommandContext } from "./command-context.js";
 
-/** Runs the work. The line is gone when this is over, however it ends. */
+/** Runs the work, and clears the line at its end or failure. */
 export async function withProgress<Result>(
   { stderr }: CommandContext,
   quiet: boolean,
