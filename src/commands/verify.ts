@@ -6,9 +6,10 @@ import { UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
 import { BASELINES, EMBEDDED_EXAMPLE, GENERATION_DEFAULTS, VERIFICATION_DEFAULTS } from "../pipeline/run-options.js";
-import { TOOL_VERSION } from "../pipeline/tool-version.js";
+import { RUNTIME_VERSION, TOOL_VERSION } from "../pipeline/tool-version.js";
 import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
 import { screenOf } from "../report/screen.js";
+import type { ReportOrigin } from "../report/verify-html-tables.js";
 import { warningLines } from "../report/warning-lines.js";
 import { assumeHarmlessOption } from "./assume-harmless-option.js";
 import { choiceOption } from "./choice-option.js";
@@ -191,6 +192,15 @@ function requestForStdout<Result>(
   return requests.find(({ option }) => option === printed[0]);
 }
 
+function originOf(): ReportOrigin {
+  return {
+    version: TOOL_VERSION,
+    runtimeVersion: RUNTIME_VERSION,
+    nodeVersion: process.versions.node,
+    date: `${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
+  };
+}
+
 async function reportRequests({ html, markdown, junit }: VerifyFlags): Promise<ReportRequest<Verified>[]> {
   const summary = process.env[SUMMARY_VARIABLE];
   if (!(html || markdown || junit || summary)) return [];
@@ -199,7 +209,7 @@ async function reportRequests({ html, markdown, junit }: VerifyFlags): Promise<R
   const { verifyMarkdown } = await import("../report/verify-markdown.js");
   const toMarkdown = ({ result, seconds }: Verified) => verifyMarkdown(result, seconds);
   const requests = [
-    { option: "--html", path: html, textOf: ({ result }: Verified) => verifyHtml(result, TOOL_VERSION) },
+    { option: "--html", path: html, textOf: ({ result }: Verified) => verifyHtml(result, originOf()) },
     { option: "--markdown", path: markdown, textOf: toMarkdown },
     { option: "--junit", path: junit, textOf: ({ result, seconds }: Verified) => verifyJunit(result, seconds) },
     // GitHub shows what is appended to this file on the page of the run.

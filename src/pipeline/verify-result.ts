@@ -123,6 +123,10 @@ export interface VerifyResult {
   /** The arm that the others are compared with. */
   readonly baseline: ArmName;
   /** Number of windows that the text was cut into. */
+  /** The text that was used, as the option names it; undefined for the held-out text of the package. */
+  readonly data: string | undefined;
+  /** Which texts, when there are more. */
+  readonly seed: number;
   readonly windows: number;
   /** Number of tokens in them. */
   readonly tokens: number;

@@ -273,6 +273,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     baseline,
     windows: windows.length,
     tokens,
+    ...{ data: options.data, seed: settings.seed },
     positions: baselinePositions.topToken.length,
     arms: results,
     layerEffects,

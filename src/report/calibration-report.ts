@@ -8,7 +8,8 @@ import { layerRecords } from "../numerics/layer-records.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
 import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
-import { PATH_LIMIT, type Shown, shown } from "./shown-text.js";
+import { shellWord } from "./shell-word.js";
+import { type Shown, shown } from "./shown-text.js";
 import { type Column, tableLines } from "./table.js";
 import { formatBar, formatValue } from "./text.js";
 import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
@@ -119,12 +120,6 @@ export function conversionLines({ convertTo, output }: ConvertibleResult, { colo
   const engines = OUTPUT_FORMATS[convertTo].engines.map(({ name }) => name).join(", ");
   const words = ["create-kv-scales", "convert", shellWord(output), "--format", convertTo];
   return ["", `For ${engines}:`, colors.cyan(wrapCommand(words, width))];
-}
-
-/** In quotes where a shell would read more than a name; characters that cannot be shown as bash and zsh write them. */
-function shellWord(path: string): string {
-  if (shown(path, PATH_LIMIT) !== path) return `$'${shown(path.replaceAll(/[\\']/g, "\\$&"), PATH_LIMIT)}'`;
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** The result for machines. Keys are stable. */

@@ -5,6 +5,7 @@ import { html, type Markup } from "./html-markup.js";
 import type { PlotSeries } from "./plot.js";
 import { PLOT_LINES } from "./plot-lines.js";
 import { type PlotGroup, undrawnSentences } from "./plot-series.js";
+import { unbroken } from "./text.js";
 
 /** A group of plots side by side, with one legend and one description. */
 export function plotFigure(group: PlotGroup, title?: string): Markup {
@@ -14,8 +15,8 @@ export function plotFigure(group: PlotGroup, title?: string): Markup {
   return html`<figure id="figure-${id}">
 <figcaption>
 ${title === undefined ? "" : html`<h3>${title}</h3>`}
-<p>${explanation}</p>
-${findingsAndGaps.map((finding) => html`<p class="finding">${finding}</p>`)}
+<p>${unbroken(explanation)}</p>
+${findingsAndGaps.map((finding) => html`<p class="finding">${unbroken(finding)}</p>`)}
 </figcaption>
 <div class="legend" role="group" aria-label="Series shown">
 ${(plots[0]?.series ?? []).map(legendButton)}

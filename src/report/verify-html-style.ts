@@ -28,7 +28,7 @@ export const PAGE_STYLE = `
 html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
 body { margin: 0 auto; max-width: 74rem; padding: 2.5rem clamp(1rem, 4vw, 3rem) 4rem; background: var(--page);
   color: var(--text); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif;
-  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+  font-variant-numeric: tabular-nums; overflow-wrap: break-word; }
 h1, h2, h3, h4, p, ul, figure, dl, dd, pre { margin: 0; padding: 0; }
 h1 { font-size: clamp(1.6rem, 5vw, 2.25rem); line-height: 1.2; letter-spacing: -0.015em; }
 h2 { font-size: 1.35rem; line-height: 1.3; letter-spacing: -0.01em; margin-bottom: 0.75rem; }
@@ -40,6 +40,9 @@ section { margin-top: 3rem; }
 .kicker { color: var(--muted); font-size: 0.8125rem; font-weight: 600; letter-spacing: 0.06em; text-transform: uppercase; }
 .path, .muted { color: var(--muted); font-size: 0.875rem; }
 .path { margin-top: 0.25rem; }
+.path, h1, .facts dd, .prompt, .answer p, .warning { overflow-wrap: anywhere; }
+.next { margin-top: 0.9rem; }
+.next strong { font-weight: 650; }
 .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .icon { flex: none; fill: none; stroke: currentColor; stroke-width: 2.5; stroke-linecap: round; stroke-linejoin: round; }
 
@@ -58,6 +61,8 @@ section { margin-top: 3rem; }
 .warning, .note { margin-top: 1rem; padding: 0.7rem 1rem; border-radius: 8px; border-left: 4px solid var(--note);
   background: var(--note-soft); font-size: 0.9375rem; }
 .warning strong { color: var(--note); }
+.warning.calm { border: 1px solid var(--line); background: var(--surface); }
+.warning.calm strong { color: inherit; }
 
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); gap: 1rem; margin-top: 1rem; list-style: none; }
 .tile { display: flex; flex-direction: column; padding: 1rem 1.25rem; border: 1px solid var(--line); border-radius: 12px;
@@ -70,6 +75,7 @@ section { margin-top: 3rem; }
 .meter-used { fill: var(--state); }
 .tile-limit { display: flex; align-items: center; gap: 0.3rem; color: var(--state); font-size: 0.8125rem; }
 .tile-limit .icon { width: 14px; height: 14px; }
+.tile-used { color: var(--muted); font-size: 0.8125rem; }
 
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 12px; background: var(--surface); }
 table { border-collapse: collapse; width: 100%; font-size: 0.9375rem; overflow-wrap: normal; }
@@ -80,9 +86,11 @@ th:first-child { text-align: left; }
 tbody th { font-weight: 600; }
 th small { display: block; }
 .judged > * { background: color-mix(in srgb, var(--series-fp8) 9%, transparent); }
+td { white-space: nowrap; }
 .limits > * { color: var(--muted); font-weight: 400; }
 .beyond { margin-left: 0.3rem; padding: 0.05rem 0.45rem; border-radius: 999px; background: var(--fail-soft); color: var(--fail);
   font-size: 0.75rem; font-weight: 600; white-space: nowrap; }
+.beyond.calm { background: var(--grid); color: var(--muted); }
 .figures caption { padding: 0; }
 .figures { font-size: 0.8125rem; white-space: nowrap; }
 .figures th, .figures td { padding: 0.3rem 0.75rem; }

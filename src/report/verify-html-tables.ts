@@ -6,7 +6,7 @@ import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures
 import { keepsThresholds } from "../metrics/thresholds.js";
 import type { VerifyResult } from "../pipeline/verify-result.js";
 import { type Content, html, Markup } from "./html-markup.js";
-import { formatValue } from "./text.js";
+import { formatValue, unbroken } from "./text.js";
 import { cacheOf, figuresOf, formatDecibels, limitRows, subjectOf } from "./verify-figures.js";
 
 /** A row for each arm, then the noise floor and the limits. On a narrow screen each row becomes a card. */
@@ -16,7 +16,7 @@ export function armTable(result: VerifyResult): Markup {
   const rows = arms.map((arm) => {
     const { perplexity, ratio, meanKl, p99, agreement } = figuresOf(arm, result);
     const isKept = arm.name === baseline || keepsThresholds(arm, thresholds);
-    const name = html`<span class="mark series-${arm.name}"></span>${arm.name}${isKept ? "" : html` <span class="beyond">beyond the limits</span>`}<small>${arm.description}</small>`;
+    const name = html`<span class="mark series-${arm.name}"></span>${arm.name}${isKept ? "" : html` <span class="beyond ${result.verdict.passed ? "calm" : ""}">beyond the limits</span>`}<small>${arm.description}</small>`;
     return cardRow(arm === subjectOf(result) ? "judged" : "", titles, [
       name,
       perplexity,
@@ -115,8 +115,18 @@ ${rows.map(
 </details>`;
 }
 
+/** What made the report, and when. */
+export interface ReportOrigin {
+  /** Of this program. */
+  readonly version: string;
+  readonly runtimeVersion: string;
+  readonly nodeVersion: string;
+  /** Such as "2026-11-26 21:50 UTC". */
+  readonly date: string;
+}
+
 /** The settings: enough to measure again. */
-export function factList(result: VerifyResult, version: string, library: string): Markup {
+export function factList(result: VerifyResult, made: ReportOrigin, library: string): Markup {
   const { checkpoint, modelType, provider, windows, tokens, positions, baseline, thresholds } = result;
   const { maxPerplexityIncrease, maxKl, minAgreement } = thresholds;
   const facts: readonly (readonly [name: string, value: Content])[] = [
@@ -124,16 +134,23 @@ export function factList(result: VerifyResult, version: string, library: string)
     ["Architecture", modelType],
     ["FP8 cache", cacheOf(result)],
     ["Compared with", baseline],
-    ["Text", `${counted(tokens, "token")} in ${counted(windows, "window")}`],
+    [
+      "Text",
+      html`${result.data === undefined ? "the held-out text of the package" : html`<bdi>${result.data}</bdi>`}: ${counted(tokens, "token")} in ${counted(windows, "window")}, seed ${result.seed}`,
+    ],
     ["Positions", `${formatCount(positions)}, each with a token that follows`],
     [
       "Limits",
       `perplexity +${formatLimit(maxPerplexityIncrease)}, mean KL ${maxKl} nats, same token ${formatLimit(minAgreement)}`,
     ],
     ["Computed on", provider],
-    ["Made by", `create-kv-scales ${version}; plots by ${library}`],
+    ["Made on", made.date],
+    [
+      "Made by",
+      `create-kv-scales ${made.version}, ONNX Runtime ${made.runtimeVersion}, Node ${made.nodeVersion}; plots by ${library}`,
+    ],
   ];
-  return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
-<p class="muted">Intervals hold 95 %, from paired differences over blocks of 64 tokens. A difference within the noise, or one
-whose interval includes none, is called no difference.</p>`;
+  return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${typeof value === "string" ? unbroken(value) : value}</dd></div>`)}</dl>
+<p class="muted">Intervals hold 95 %, from paired differences over blocks of 64 tokens. A perplexity whose interval includes
+that of the baseline, or whose change is smaller than the noise, counts as no difference.</p>`;
 }

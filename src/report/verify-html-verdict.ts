@@ -5,6 +5,8 @@ import { formatIncrease, formatNats, formatRange, formatShare } from "../metrics
 import { checkThresholds, isNoDifference, type ThresholdCheck } from "../metrics/thresholds.js";
 import type { ArmResult, VerifyResult } from "../pipeline/verify-result.js";
 import { html, Markup } from "./html-markup.js";
+import { nextStepOf } from "./next-step.js";
+import { unbroken } from "./text.js";
 import { cacheOf, noiseFloorFor, subjectOf } from "./verify-figures.js";
 
 /** The folder's base name. */
@@ -15,20 +17,21 @@ export function modelName({ checkpoint }: VerifyResult): string {
 /** The verdict, its reasons, the figures against their limits, and the warnings. */
 export function verdictHeader(result: VerifyResult): Markup {
   const { verdict, checkpoint, modelType, warnings } = result;
-  const { name, passed, sentence, reasons, flag } = verdict;
+  const { passed, sentence, reasons } = verdict;
+  const nextStep = nextStepOf(result);
   return html`<header>
 <p class="kicker">FP8 KV cache, verified</p>
 <h1>${modelName(result)}</h1>
 <p class="path"><bdi>${checkpoint}</bdi></p>
 <p class="muted">${modelType} · ${cacheOf(result)}</p>
 <div class="verdict ${passed ? "passed" : "failed"}" role="group" aria-label="Verdict">
-<p class="badge">${verdictIcon(passed)}${passed ? "Passed" : "Failed"} <code>${name}</code></p>
-<p class="sentence">${sentence}</p>
-<ul>${reasons.map((reason) => html`<li>${reason}</li>`)}</ul>
-${flag === undefined ? "" : html`<p>For vLLM:</p><pre class="flag"><code>${flag}</code></pre>`}
+<p class="badge">${verdictIcon(passed)}${passed ? "Passed" : "Failed"}</p>
+<p class="sentence">${unbroken(sentence)}</p>
+<ul>${reasons.map((reason) => html`<li>${unbroken(reason)}</li>`)}</ul>
+<div class="next"><p><strong>What to do now.</strong> ${nextStep.sentence}</p><pre class="flag"><code>${nextStep.command.join(" ")}</code></pre></div>
 </div>
 ${limitTiles(result)}
-${warnings.map((warning) => html`<p class="warning"><strong>Warning.</strong> ${warning}</p>`)}
+${warnings.map((warning) => html`<p class="warning ${passed ? "calm" : ""}"><strong>${passed ? "Note." : "Warning."}</strong> ${unbroken(warning)}</p>`)}
 </header>`;
 }
 
@@ -96,11 +99,20 @@ function limitTile({ limit, passed }: ThresholdCheck, { title, value, range, use
   const share = passed ? Math.min(Math.max(Number.isFinite(used) ? used : 0, 0), 1) : 1;
   return html`<li class="tile ${passed ? "passed" : "failed"}">
 <span class="tile-title">${title}</span>
-<span class="tile-value">${value}</span>
-<span class="tile-range">${range}</span>
+<span class="tile-value">${unbroken(value)}</span>
+<span class="tile-range">${unbroken(range)}</span>
 <svg class="meter" viewBox="0 0 ${METER_WIDTH} 6" preserveAspectRatio="none" aria-hidden="true"><rect class="meter-all" width="${METER_WIDTH}" height="6"/><rect class="meter-used" width="${(share * METER_WIDTH).toFixed(1)}" height="6"/></svg>
-<span class="tile-limit">${verdictIcon(passed)}${passed ? "within" : "beyond"} the limit: ${limit.replaceAll(" ", "\u00a0")}</span>
+<span class="tile-limit">${verdictIcon(passed)}${passed ? "within" : "beyond"} the limit: ${unbroken(limit)}</span>
+<span class="tile-used">${usedText(used, passed)}</span>
 </li>`;
+}
+
+/** What the bar above says. */
+function usedText(used: number, passed: boolean): string {
+  if (!passed) return "The bar is full: more than the limit is used up.";
+  const percent = Number.isFinite(used) ? Math.min(Math.max(used, 0), 1) * 100 : 0;
+  const share = percent === 0 || percent >= 1 ? String(Math.round(percent)) : "less than 1";
+  return `The bar: ${share}\u00a0% of the limit is used up.`;
 }
 
 function memoryTile({ generation }: VerifyResult): Markup {

@@ -9,17 +9,15 @@ import { readPlotLibrary } from "./plot-library.js";
 import { PLOT_LINES } from "./plot-lines.js";
 import { plotFigure } from "./verify-html-plots.js";
 import { PAGE_STYLE } from "./verify-html-style.js";
-import { armTable, factList, layerTable, positionTable } from "./verify-html-tables.js";
+import { armTable, factList, layerTable, positionTable, type ReportOrigin } from "./verify-html-tables.js";
 import { generatedTexts } from "./verify-html-texts.js";
 import { modelName, verdictHeader } from "./verify-html-verdict.js";
 import { effectPlotGroup, positionPlotGroup } from "./verify-kl-plots.js";
 import { layerPlotGroups } from "./verify-layer-plots.js";
 
-/**
- * The whole page. The same result gives the same bytes.
- * @param version of this program
- */
-export function verifyHtml(result: VerifyResult, version: string): string {
+/** The whole page. The same result and origin give the same bytes. */
+export function verifyHtml(result: VerifyResult, made: ReportOrigin): string {
+  const { version } = made;
   const library = readPlotLibrary();
   const layers = layerPlotGroups(result);
   const positions = positionPlotGroup(result);
@@ -40,7 +38,7 @@ export function verifyHtml(result: VerifyResult, version: string): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="create-kv-scales ${version}">
-<title>${verdict.passed ? "✓" : "✗"} ${name}: ${verdict.name} · FP8 KV cache</title>
+<title>${verdict.passed ? "✓" : "✗"} ${name}: FP8 KV cache ${verdict.passed ? "passed" : "failed"}</title>
 <link rel="icon" href="${iconLink(verdict.passed)}">
 <style>${new Markup(style)}</style>
 </head>
@@ -52,7 +50,7 @@ ${positions && section("positions", positions.title, [plotFigure(positions), pos
 ${generation && section("texts", "Generated texts", generatedTexts(generation))}
 ${effects && section("effects", effects.title, plotFigure(effects))}
 ${layers.length > 0 ? section("layers", "Layers", [layers.map((group) => plotFigure(group, group.title)), layerTable(result)]) : ""}
-${section("facts", "How this was measured", factList(result, version, library.name))}
+${section("facts", "How this was measured", factList(result, made, library.name))}
 </main>
 <p id="spoken" class="spoken" aria-live="polite"></p>
 <noscript><p class="note">The plots need JavaScript; their figures are in the tables.</p></noscript>

@@ -3,7 +3,8 @@
 import { formatCount } from "../counted.js";
 import { formatNats, formatShare } from "../metrics/figures.js";
 import type { VerifyResult } from "../pipeline/verify-result.js";
-import type { Shown, ShownText } from "./shown-text.js";
+import { nextStepOf } from "./next-step.js";
+import { PATH_LIMIT, type Shown, type ShownText, shown } from "./shown-text.js";
 import {
   cacheOf,
   figuresOf,
@@ -25,12 +26,13 @@ const TEXT_COLUMNS = 240;
 export function verifyMarkdown(verified: VerifyResult, seconds: number): string {
   const result = shownResult(verified);
   const { verdict } = result;
+  const nextStep = nextStepOf(verified);
   const mark = verdict.passed ? "✅" : "❌";
   return `${[
-    `## ${mark} FP8 KV cache: ${verdict.name}`,
+    `## ${mark} FP8 KV cache: ${verdict.passed ? "passed" : "failed"}`,
     `**${escapeMarkdown(verdict.sentence)}**`,
     verdict.reasons.map((reason) => `- ${escapeMarkdown(reason)}`).join("\n"),
-    verdict.flag === undefined ? "" : `vLLM: \`${verdict.flag}\``,
+    `${nextStep.sentence}\n\n${code(shown(nextStep.command.join(" "), PATH_LIMIT))}`,
     armTable(result),
     `${code(result.checkpoint)} · ${escapeMarkdown(`${cacheOf(result)} · ${summaryOf(result, seconds)}`)}`,
     result.warnings.map((warning) => `> ⚠️ ${escapeMarkdown(warning)}`).join("\n>\n"),

@@ -3,6 +3,7 @@
 import { formatNats, formatShare } from "../metrics/figures.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import type { ArmResult, GeneratedText, VerifyResult } from "../pipeline/verify-result.js";
+import { nextStepOf } from "./next-step.js";
 import type { Screen } from "./screen.js";
 import type { Shown } from "./shown-text.js";
 import { type Column, tableLines } from "./table.js";
@@ -40,6 +41,7 @@ export function verifyReport(verified: VerifyResult, screen: Screen, seconds: nu
     wrapText(`${cacheOf(result)} · ${summaryOf(result, seconds)}`, width),
     "",
     ...verdictLines(result, screen),
+    ...nextStepLines(verified, screen),
     ...result.warnings.flatMap((warning) => [
       "",
       ...wrapText(`Warning: ${warning}`, width, CONTINUED).split("\n").map(colors.yellow),
@@ -64,11 +66,13 @@ function armTable(result: VerifyResult, screen: Screen): string[] {
   return tableLines(columns, screen, (row) => {
     const arm = arms[row];
     if (arm === undefined) return screen.colors.dim;
-    return arm.name === baseline || keepsThresholds(arm, thresholds) ? undefined : screen.colors.red;
+    if (arm.name === baseline || keepsThresholds(arm, thresholds)) return undefined;
+    // What is only compared with is no alarm beside a verdict that passed.
+    return result.verdict.passed ? screen.colors.yellow : screen.colors.red;
   });
 }
 
-function layerTable({ layers }: ArmResult, { layerEffects }: VerifyResult, screen: Screen): string[] {
+function layerTable({ layers }: ArmResult, { layerEffects, verdict }: VerifyResult, screen: Screen): string[] {
   const { colors } = screen;
   const effects = new Map(layerEffects.map(({ layer, meanKl }) => [layer, formatNats(meanKl)]));
   const sideColumns = (side: "k" | "v"): Column[] => {
@@ -85,7 +89,7 @@ function layerTable({ layers }: ArmResult, { layerEffects }: VerifyResult, scree
   };
   const saturated = layers.map((fidelity) => ({
     text: formatShare(saturatedShare(fidelity)),
-    paint: fidelity.k.saturated + fidelity.v.saturated > 0 ? colors.red : undefined,
+    paint: fidelity.k.saturated + fidelity.v.saturated > 0 ? (verdict.passed ? colors.yellow : colors.red) : undefined,
   }));
   const columns = [
     { title: "layer", cells: layers.map(({ layer }) => String(layer)) },
@@ -127,13 +131,17 @@ function generatedLines(text: Shown<GeneratedText>, { colors, width }: Screen): 
 }
 
 function verdictLines({ verdict }: Shown<VerifyResult>, { colors, width }: Screen): string[] {
-  const { name, passed, sentence, reasons, flag } = verdict;
+  const { name, passed, sentence, reasons } = verdict;
   const paint = name === "ship" ? colors.green : passed ? colors.yellow : colors.red;
   return [
     ...linesOf(sentence, width).map((line) => colors.bold(paint(line))),
     ...reasons.map((reason) => wrapText(`- ${reason}`, width, "  ")),
-    ...(flag === undefined ? [] : ["", "vLLM:", colors.cyan(wrapCommand(flag.split(" "), width))]),
   ];
+}
+
+function nextStepLines(result: VerifyResult, { colors, width }: Screen): string[] {
+  const { sentence, command } = nextStepOf(result);
+  return ["", wrapText(sentence, width), colors.cyan(wrapCommand(command, width))];
 }
 
 function linesOf(sentence: string, width: number): string[] {

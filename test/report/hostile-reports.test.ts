@@ -22,7 +22,7 @@ import { verifyJunit } from "../../src/report/verify-junit.js";
 import { verifyMarkdown } from "../../src/report/verify-markdown.js";
 import { verifyReport } from "../../src/report/verify-report.js";
 import { FAKE_LINE, HOSTILE_TEXTS, misleadingIn } from "./hostile-texts.js";
-import { ARMS, continuationOf, generationOf, resultOf, VERDICTS } from "./verify-fixture.js";
+import { ARMS, continuationOf, generationOf, ORIGIN, resultOf, VERDICTS } from "./verify-fixture.js";
 
 const PLAIN: Screen = { colors: pc.createColors(false), width: 80 };
 /** Of a line in a terminal: a command with the longest path, and what stands around it. */
@@ -176,10 +176,10 @@ describe("the JUnit XML of a verification", () => {
 
 describe("the HTML of a verification", () => {
   const elementsOf = (page: string) => page.replaceAll(/<script[\s\S]*?<\/script>/g, "").match(/<(?!mark)[a-z!]+/g);
-  const tame = elementsOf(verifyHtml(verificationOf("x"), "1"));
+  const tame = elementsOf(verifyHtml(verificationOf("x"), ORIGIN));
 
   test.each(TEXTS)("has the elements of a tame one with a text that %s", (_what, text) => {
-    const page = verifyHtml(verificationOf(text), "1");
+    const page = verifyHtml(verificationOf(text), ORIGIN);
     expect(misleadingIn(page)).toEqual([]);
     expect(elementsOf(page)).toEqual(tame);
   });

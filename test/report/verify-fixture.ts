@@ -12,6 +12,15 @@ import type {
   MeasuredCache,
   VerifyResult,
 } from "../../src/pipeline/verify-result.js";
+import type { ReportOrigin } from "../../src/report/verify-html-tables.js";
+
+/** What made a report, and when. */
+export const ORIGIN: ReportOrigin = {
+  version: "1.2.3",
+  runtimeVersion: "1.30.0",
+  nodeVersion: "22.1.0",
+  date: "2026-11-26 21:50 UTC",
+};
 
 function fidelityOf(changes: Partial<Fidelity> = {}): Fidelity {
   return {
@@ -129,6 +138,8 @@ export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {
     dtype: "float8_e4m3fn",
     scaleSource: "kv_scale",
     baseline: "16-bit",
+    data: undefined,
+    seed: 0,
     windows: 4,
     tokens: 8196,
     positions: 8192,

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { VerifyResult } from "../../src/pipeline/verify-result.js";
 import { verifyHtml } from "../../src/report/verify-html.js";
 import { Chromium, findChromium, type OpenPage, type Screen } from "../helpers/headless-chromium.js";
-import { ARMS, LAYERS, resultOf, VARIANTS } from "./verify-fixture.js";
+import { ARMS, LAYERS, ORIGIN, resultOf, VARIANTS } from "./verify-fixture.js";
 
 const PATH = findChromium();
 const WIDTHS = [1280, 400];
@@ -76,7 +76,7 @@ describe.skipIf(PATH === undefined)(`in Chromium${reason}`, () => {
 
   async function open(result: VerifyResult, screen: Screen): Promise<OpenPage> {
     const file = join(folder, "report #1.html");
-    writeFileSync(file, verifyHtml(result, "1.2.3"));
+    writeFileSync(file, verifyHtml(result, ORIGIN));
     const page = await browser.open(pathToFileURL(file).href, screen);
     await painted(page);
     return page;

@@ -2,9 +2,14 @@
 // generated texts hold instead of reading it. How it looks and behaves is verify-html-chromium.test.ts.
 
 import { createHash } from "node:crypto";
+import pc from "picocolors";
 import { describe, expect, test } from "vitest";
+import type { VerifyResult } from "../../src/pipeline/verify-result.js";
 import { verifyHtml } from "../../src/report/verify-html.js";
-import { ARMS, continuationOf, generationOf, HOSTILE, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
+import { verifyJunit } from "../../src/report/verify-junit.js";
+import { verifyMarkdown } from "../../src/report/verify-markdown.js";
+import { verifyReport } from "../../src/report/verify-report.js";
+import { ARMS, continuationOf, generationOf, HOSTILE, ORIGIN, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
 
 const MAX_BYTES = 1_000_000;
 const VOID = new Set(["meta", "link", "br", "path", "line", "rect"]);
@@ -37,7 +42,7 @@ function textsIn(page: string, element: string): string[] {
 }
 
 describe.each(Object.entries(VARIANTS))("a result %s", (_name, result) => {
-  const page = verifyHtml(result, "1.2.3");
+  const page = verifyHtml(result, ORIGIN);
   const markup = markupOf(page);
 
   test("is one whole document of less than 1 MB", () => {
@@ -81,27 +86,27 @@ describe.each(Object.entries(VARIANTS))("a result %s", (_name, result) => {
   });
 
   test("says the verdict in its title and its header, with every reason", () => {
-    const { name, passed, reasons } = result.verdict;
+    const { passed, reasons } = result.verdict;
     expect(textsIn(page, "title")[0]).toMatch(passed ? /^✓ / : /^✗ /);
-    expect(textsIn(page, "title")[0]).toContain(`: ${name} `);
+    expect(textsIn(page, "title")[0]).toContain(`: FP8 KV cache ${passed ? "passed" : "failed"}`);
     const verdict = /<div class="verdict (passed|failed)"[\s\S]*?<\/ul>/.exec(page) ?? [""];
     expect(verdict[1]).toBe(passed ? "passed" : "failed");
     expect(verdict[0].match(/<li>/g)).toHaveLength(reasons.length);
   });
 
   test("is the same bytes each time", () => {
-    expect(verifyHtml(result, "1.2.3")).toBe(page);
+    expect(verifyHtml(result, ORIGIN)).toBe(page);
   });
 });
 
 describe("what checkpoints and models wrote is shown, not read", () => {
-  const page = verifyHtml(VARIANTS["with hostile texts"] ?? resultOf(), "1.2.3");
+  const page = verifyHtml(VARIANTS["with hostile texts"] ?? resultOf(), ORIGIN);
   const shown =
     "a&lt;b&gt;&amp;amp;&quot;quoted&quot;&#39;s|`tick``s`*_]]&gt;\\x00\\x1b[31m\\ud800 \u{1F600}\\ufffe&lt;!--";
 
   test("folder, warning, prompt and answer stand there escaped", () => {
     expect(page).toContain(`<bdi>/models/${shown}</bdi>`);
-    expect(page).toContain(`<strong>Warning.</strong> ${shown}</p>`);
+    expect(page).toContain(`<strong>Note.</strong> ${shown}</p>`);
     expect(page).toContain(`<h3 class="prompt"><bdi>${shown}</bdi></h3>`);
     expect(page).toContain(`<mark>${shown}</mark>`);
     expect(page).not.toContain(HOSTILE);
@@ -119,7 +124,7 @@ describe("what checkpoints and models wrote is shown, not read", () => {
         partsAt: 1,
       }),
     });
-    expect(countOf(page)).toBe(countOf(verifyHtml(tame, "1.2.3")));
+    expect(countOf(page)).toBe(countOf(verifyHtml(tame, ORIGIN)));
   });
 });
 
@@ -132,33 +137,106 @@ describe("the judged figures stand against their limits", () => {
     ]);
 
   test("what of each limit is used up; and the bytes of the cache, where measured", () => {
-    expect(tilesOf(verifyHtml(resultOf(), "1"))).toEqual([
-      ["passed", "+0.13 %", 0.13],
+    expect(tilesOf(verifyHtml(resultOf(), ORIGIN))).toEqual([
+      ["passed", "+0.13\u00a0%", 0.13],
       ["passed", "0.00312", 0.156],
-      ["passed", "98.12 %", 0.376],
+      ["passed", "98.12\u00a0%", 0.376],
       ["", "11,520", 0],
     ]);
   });
 
   test("beyond the limit all of it is", () => {
     const arms = ARMS.filter(({ name }) => name !== "fp8");
-    const tiles = tilesOf(verifyHtml(resultOf({ arms, scaleSource: undefined, generation: undefined }), "1"));
+    const tiles = tilesOf(verifyHtml(resultOf({ arms, scaleSource: undefined, generation: undefined }), ORIGIN));
     expect(tiles).toEqual([
-      ["failed", "+56.00 %", 1],
+      ["failed", "+56.00\u00a0%", 1],
       ["failed", "0.440", 1],
-      ["failed", "71.00 %", 1],
+      ["failed", "71.00\u00a0%", 1],
     ]);
   });
 
   test("of a broken baseline there are none", () => {
-    expect(tilesOf(verifyHtml(resultOf({ verdict: VERDICTS["baseline-broken"] }), "1"))).toEqual([]);
+    expect(tilesOf(verifyHtml(resultOf({ verdict: VERDICTS["baseline-broken"] }), ORIGIN))).toEqual([]);
   });
 });
 
-test("the flag for vLLM stands there to be copied", () => {
-  expect(verifyHtml(resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"] }), "1")).toContain(
-    '<pre class="flag"><code>--kv-cache-dtype-skip-layers 1 3</code></pre>',
+test.each<[string, Partial<VerifyResult>, string, string]>([
+  [
+    "passed with one scale for both",
+    {},
+    "Serve it with an FP8 cache:",
+    "text-generation-launcher --model-id /models/Llama-FP8-KV --kv-cache-dtype fp8_e4m3fn",
+  ],
+  [
+    "passed with a scale for each",
+    { scaleSource: "k_scale, v_scale" },
+    "Serve it with an FP8 cache:",
+    "vllm serve /models/Llama-FP8-KV --kv-cache-dtype fp8",
+  ],
+  [
+    "failed for single layers",
+    { verdict: VERDICTS["keep-layers-in-16-bits"] },
+    "Serve it with these layers in 16 bits:",
+    "vllm serve /models/Llama-FP8-KV --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers 1 3",
+  ],
+  [
+    "failed without scales",
+    { verdict: VERDICTS["too-costly"], scaleSource: undefined },
+    "Calibrate it, then verify the result:",
+    "npx create-kv-scales /models/Llama-FP8-KV",
+  ],
+  [
+    "failed, and no layer was tried alone",
+    { verdict: VERDICTS["too-costly"], layerEffects: [] },
+    "Find the layers that cost most:",
+    "npx create-kv-scales verify /models/Llama-FP8-KV --per-layer",
+  ],
+  [
+    "cannot be judged",
+    { verdict: VERDICTS["baseline-broken"] },
+    "Verify it with text that the model knows:",
+    "npx create-kv-scales verify /models/Llama-FP8-KV --data my-text.txt",
+  ],
+])(
+  "what to do now, where a checkpoint %s: the same in every report, with its command",
+  (_what, changes, sentence, command) => {
+    const result = resultOf(changes);
+    expect(verifyHtml(result, ORIGIN)).toContain(
+      `<strong>What to do now.</strong> ${sentence}</p><pre class="flag"><code>${command}</code></pre>`,
+    );
+    expect(verifyMarkdown(result, 1)).toContain(`${sentence}\n\n\`${command}\``);
+    const screen = { colors: pc.createColors(false), width: 120 };
+    expect(verifyReport(result, screen, 1)).toContain(`\n${sentence}\n  ${command}\n`);
+  },
+);
+
+test("a verdict that passed has nothing in the colours of an alarm", () => {
+  const passed = markupOf(verifyHtml(resultOf(), ORIGIN));
+  const failed = markupOf(verifyHtml(resultOf({ verdict: VERDICTS["too-costly"] }), ORIGIN));
+  expect(passed.match(/class="(beyond|warning) ?"/g)).toBeNull();
+  expect(passed.match(/class="(beyond|warning) calm"/g)?.length).toBeGreaterThan(1);
+  expect(failed).toContain("<strong>Warning.</strong>");
+});
+
+test("no report for people has the name of a verdict, which is for machines", () => {
+  for (const verdict of Object.values(VERDICTS)) {
+    const result = resultOf({ verdict: { ...verdict, sentence: "A sentence." }, layerEffects: [] });
+    const screen = { colors: pc.createColors(false), width: 80 };
+    const reports = [
+      markupOf(verifyHtml(result, ORIGIN)),
+      verifyMarkdown(result, 1),
+      verifyReport(result, screen, 1),
+      verifyJunit(result, 1),
+    ];
+    for (const report of reports) expect(report).not.toMatch(new RegExp(`(?<![\\w-])${verdict.name}(?![\\w-])`));
+  }
+});
+
+test("every bar says what it shows", () => {
+  const bars = [...verifyHtml(resultOf({ generation: undefined }), ORIGIN).matchAll(/tile-used">([^<]*)</g)].map(
+    ([, text]) => text,
   );
+  expect(bars).toEqual([13, 16, 38].map((percent) => `The bar: ${percent}\u00a0% of the limit is used up.`));
 });
 
 test("answers are marked from where they differ; equal ones are shown once", () => {
@@ -171,7 +249,7 @@ test("answers are marked from where they differ; equal ones are shown once", () 
     },
     { prompt: "q", bits16: continuationOf(" same", 3), fp8: continuationOf(" same", 3), partsAt: undefined },
   ];
-  const page = verifyHtml(resultOf({ generation: generationOf(...texts) }), "1");
+  const page = verifyHtml(resultOf({ generation: generationOf(...texts) }), ORIGIN);
   expect([...page.matchAll(/<h4>(.*?)<\/h4><p dir="auto">(.*?)<\/p>/g)].map((match) => match.slice(1))).toEqual([
     ["16 bits", " one <mark>two</mark>"],
     ["FP8", " one <mark>2 \u{1F600}</mark>"],
@@ -188,21 +266,23 @@ test("answers are marked from where they differ; equal ones are shown once", () 
 
 test("a character is not cut in halves where answers part", () => {
   const text = { prompt: "p", bits16: continuationOf("\u{1F600}"), fp8: continuationOf("\u{1F601}"), partsAt: 1 };
-  const page = verifyHtml(resultOf({ generation: generationOf(text) }), "1");
+  const page = verifyHtml(resultOf({ generation: generationOf(text) }), ORIGIN);
   expect(page).toContain("<mark>\u{1F600}</mark>");
   expect(page).toContain("<mark>\u{1F601}</mark>");
 });
 
 test("it says how it was made: program, library and its licence, text, limits", () => {
-  const page = verifyHtml(resultOf(), "1.2.3");
-  expect(page).toMatch(/create-kv-scales 1\.2\.3; plots by uPlot \d+\.\d+\.\d+</);
+  const page = verifyHtml(resultOf(), ORIGIN);
+  expect(page).toMatch(/create-kv-scales 1\.2\.3, ONNX Runtime 1\.30\.0, Node 22\.1\.0; plots by uPlot \d+\.\d+\.\d+</);
+  expect(page).toContain("<dd>2026-11-26 21:50 UTC</dd>");
   expect(page).toContain("Copyright (c) 2022 Leon Sorokin");
-  expect(page).toContain("8,196 tokens in 4 windows");
-  expect(page).toContain("perplexity +1 %, mean KL 0.02 nats, same token 95 %");
+  expect(page).toContain("the held-out text of the package: 8,196 tokens in 4 windows, seed 0");
+  expect(verifyHtml(resultOf({ data: "my.jsonl", seed: 7 }), ORIGIN)).toMatch(/<bdi>my\.jsonl<\/bdi>: .* seed 7/);
+  expect(page).toContain("perplexity +1\u00a0%, mean KL 0.02\u00a0nats, same token 95\u00a0%");
 });
 
 test("the table of layers has a row for each, with the figures of both sides", () => {
-  const rows = [...verifyHtml(resultOf(), "1").matchAll(/<tr><th scope="row">(\d+)<\/th>(.*?)<\/tr>/g)];
+  const rows = [...verifyHtml(resultOf(), ORIGIN).matchAll(/<tr><th scope="row">(\d+)<\/th>(.*?)<\/tr>/g)];
   expect(rows.map(([, layer]) => layer)).toEqual(["0", "1", "2", "3"]);
   expect([...(rows[1]?.[2] ?? "").matchAll(/<td>(.*?)<\/td>/g)].map(([, cell]) => cell)).toEqual([
     ...["9.0000e+5", "0.027300", "8.2 dB", "2.00 %", "1.23 %"],

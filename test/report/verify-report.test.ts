@@ -81,11 +81,14 @@ describe("the table of arms", () => {
     expect(rowOf("fp8", resultOf({ arms: [noise, armOf("16-bit"), fp8] }))).toContain("1.0000, no difference");
   });
 
-  test("has arms beyond a threshold in red, and no others", () => {
-    const red = verifyReport(resultOf(), COLORED, 1)
+  test.each([
+    ["red where the verdict failed", VERDICTS["too-costly"], RED],
+    ["yellow beside one that passed, which is no alarm", VERDICTS.ship, YELLOW],
+  ])("has arms beyond a threshold in %s, and no others", (_what, verdict, color) => {
+    const marked = verifyReport(resultOf({ verdict, warnings: [] }), COLORED, 1)
       .split("\n")
-      .filter((line) => line.startsWith(RED));
-    expect(red.map((line) => line.slice(RED.length).split(" ")[0])).toEqual(["fp8-at-1", "e5m2"]);
+      .filter((line) => line.startsWith(color) && line.includes(" ± "));
+    expect(marked.map((line) => line.slice(color.length).split(" ")[0])).toEqual(["fp8-at-1", "e5m2"]);
   });
 });
 
@@ -112,7 +115,12 @@ describe("the table of layers", () => {
   });
 
   test("has in red what saturates, and nothing else", () => {
-    const table = verifyReport(resultOf({ arms: [armOf("16-bit"), armOf("fp8")] }), COLORED, 1).split("\n\n")[1] ?? "";
+    const table =
+      verifyReport(
+        resultOf({ arms: [armOf("16-bit"), armOf("fp8")], verdict: VERDICTS["too-costly"] }),
+        COLORED,
+        1,
+      ).split("\n\n")[1] ?? "";
     const red = table.split("\n").filter((line) => line.includes(RED));
     expect(red.map((line) => /^ +(\d)/.exec(line)?.[1])).toEqual(["1", "3"]);
   });
@@ -138,8 +146,9 @@ describe("the verdict", () => {
 
   test("names the flag that keeps layers in 16 bits", () => {
     const lines = linesOf(resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"] }));
-    expect(lines[lines.indexOf("vLLM:") + 1]).toBe("  --kv-cache-dtype-skip-layers 1 3");
-    expect(linesOf()).not.toContain("vLLM:");
+    const command = "vllm serve /models/Llama-FP8-KV --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers 1 3";
+    expect(lines.join("\n").replaceAll(/ \\\n +/g, " ")).toContain(`  ${command}\n`);
+    expect(linesOf().join("\n")).not.toContain("skip-layers");
   });
 
   test("a long flag is broken as a shell allows", () => {

@@ -96,7 +96,7 @@ function optionsOf(plot, series, root) {
       },
       {
         ...axis,
-        size: Y_AXIS_WIDTH,
+        size: (_, labels) => axisWidthOf(labels ?? []),
         gap: 6,
         space: 28,
         values: (_, splits) => splits.map((split) => tickOf(plot, split)),
@@ -145,6 +145,11 @@ function tickOf({ y }, split) {
   const isPlain = size >= 1e-3 && size < 1e5;
   const text = isPlain ? String(Number(split.toPrecision(6))) : split.toExponential(0).replace("e+", "e");
   return `${text.replace("-", "−")}${y.unit === "%" || y.unit === "dB" ? ` ${y.unit}` : ""}`;
+}
+
+/** As much as the longest label needs: none is cut. @param {readonly string[]} labels */
+function axisWidthOf(labels) {
+  return Math.max(Y_AXIS_WIDTH, 20 + 8 * Math.max(0, ...labels.map((label) => label.length)));
 }
 
 /** @param {Drawn} entry */
