@@ -30,26 +30,20 @@ export function createPostProcessor(settings: unknown): PostProcess {
   return create(settings);
 }
 
-/** What `special_tokens` says of an id counts, whatever the vocabulary has. */
+/** What `special_tokens` says of an id counts, whatever the vocabulary has. A template may have the text more than once. */
 function template({ single, special_tokens: specialTokens }: Settings): PostProcess {
-  const before: number[] = [];
-  const behind: number[] = [];
-  let hasText = false;
-  for (const item of Array.isArray(single) ? single : []) {
-    if (isObject(item) && isObject(item.Sequence)) {
-      hasText = true;
-      continue;
-    }
+  const parts = (Array.isArray(single) ? single : []).map((item): readonly number[] | "text" => {
+    if (isObject(item) && isObject(item.Sequence)) return "text";
     const name = isObject(item) && isObject(item.SpecialToken) ? item.SpecialToken.id : undefined;
     const token = isObject(specialTokens) && typeof name === "string" ? specialTokens[name] : undefined;
     const ids: unknown = isObject(token) ? token.ids : undefined;
-    if (!Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id))) {
-      throw new Error(`TemplateProcessing: expected a text or a special token with ids, found ${showJson(item)}`);
-    }
-    (hasText ? behind : before).push(...ids);
+    if (Array.isArray(ids) && ids.every((id) => Number.isSafeInteger(id))) return ids;
+    throw new Error(`TemplateProcessing: expected a text or a special token with ids, found ${showJson(item)}`);
+  });
+  if (!parts.includes("text")) {
+    throw new Error(`TemplateProcessing: the template of single texts has no text: ${showJson(single)}`);
   }
-  if (!hasText) throw new Error(`TemplateProcessing: the template of single texts has no text: ${showJson(single)}`);
-  return (ids) => [...before, ...ids, ...behind];
+  return (ids) => parts.flatMap((part) => (part === "text" ? ids : part));
 }
 
 function around({ type, cls, sep }: Settings): PostProcess {

@@ -29,10 +29,13 @@ export function specialTokensOf(
   idOf: (content: string) => number | undefined,
 ): SpecialTokens {
   const processed = postProcess([TEXT]);
-  const at = processed.indexOf(TEXT);
   const sides = [
-    { key: "add_bos_token", token: contentOf(config.bos_token), there: processed.slice(0, at) },
-    { key: "add_eos_token", token: contentOf(config.eos_token), there: processed.slice(at + 1) },
+    { key: "add_bos_token", token: contentOf(config.bos_token), there: processed.slice(0, processed.indexOf(TEXT)) },
+    {
+      key: "add_eos_token",
+      token: contentOf(config.eos_token),
+      there: processed.slice(processed.lastIndexOf(TEXT) + 1),
+    },
   ];
   const added: (number | undefined)[] = [];
   const words: string[] = [];

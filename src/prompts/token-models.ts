@@ -145,7 +145,8 @@ function vocabularyOf({ vocab }: Settings): Map<string, number> {
   if (!isObject(vocab)) throw new Error(`expected a vocabulary of tokens and ids, found ${showJson(vocab)}`);
   const vocabulary = new Map<string, number>();
   for (const [token, id] of Object.entries(vocab)) {
-    if (typeof id === "number") vocabulary.set(token, id);
+    if (typeof id !== "number") throw new Error(`vocab: expected an id for ${showJson(token)}, found ${showJson(id)}`);
+    vocabulary.set(token, id);
   }
   return vocabulary;
 }

@@ -90,12 +90,12 @@ function createTokenizer(path: string, json: Record<string, unknown>, config: Re
     // What stands in the text for a token that is looked for in the normalized text, is normalized, too.
     for (const { id, content, normalized } of tokens) contents.set(id, normalized ? normalize(content) : content);
     const special = specialTokensOf(config, createPostProcessor(json.post_processor), (content) => ids.get(content));
+    const encodePiece = remembering((piece) => model.encode(piece));
     const encodeText = (text: string) => {
       const encoded: number[] = [];
       for (const section of find(text)) {
-        const found =
-          "id" in section ? [section.id] : preTokenize(section).flatMap((piece) => model.encode(piece.text));
-        for (const id of found) encoded.push(id);
+        if ("id" in section) encoded.push(section.id);
+        else for (const piece of preTokenize(section)) for (const id of encodePiece(piece.text)) encoded.push(id);
       }
       return encoded;
     };
@@ -107,6 +107,20 @@ function createTokenizer(path: string, json: Record<string, unknown>, config: Re
   } catch (cause) {
     throw new CheckpointError(`${path}: the tokenizer is damaged or not supported: ${messageOf(cause)}`, { cause });
   }
+}
+
+/** Words come again and again. Longer pieces than these seldom do. */
+const [REMEMBERED_PIECES, REMEMBERED_CHARACTERS] = [50_000, 64];
+
+function remembering(encode: (piece: string) => readonly number[]): (piece: string) => readonly number[] {
+  const known = new Map<string, readonly number[]>();
+  return (piece) => {
+    const found = known.get(piece);
+    if (found !== undefined) return found;
+    const ids = encode(piece);
+    if (known.size < REMEMBERED_PIECES && piece.length <= REMEMBERED_CHARACTERS) known.set(piece, ids);
+    return ids;
+  };
 }
 
 /** The text of ids, without special tokens; an id that no token has is nothing. */
@@ -153,7 +167,7 @@ const NAMED_TOKENS = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_t
  * of the model's vocabulary, else the next one.
  */
 function addedTokensOf(
-  { added_tokens: listed }: Readonly<Record<string, unknown>>,
+  { added_tokens: listed = [] }: Readonly<Record<string, unknown>>,
   config: Readonly<Record<string, unknown>>,
   vocabulary: ReadonlyMap<string, number>,
 ): AddedToken[] {
@@ -172,7 +186,8 @@ function addedTokensOf(
       ...{ lstrip: flags.lstrip === true, rstrip: flags.rstrip === true, single_word: flags.single_word === true },
     });
   };
-  for (const token of Array.isArray(listed) ? listed : []) {
+  if (!Array.isArray(listed)) throw new Error(`added_tokens: expected a list, found ${showJson(listed)}`);
+  for (const token of listed) {
     if (!isObject(token) || typeof token.content !== "string" || typeof token.id !== "number") {
       throw new Error(`added_tokens: expected tokens with id and content, found ${showJson(token)}`);
     }
