@@ -3,6 +3,7 @@
 
 import { isObject, showJson } from "../checkpoint/json-text.js";
 import { toByteCharacters } from "./byte-characters.js";
+import { createCharacterMap } from "./character-map.js";
 import { compilePattern } from "./text-patterns.js";
 
 export type Normalize = (text: string) => string;
@@ -32,6 +33,7 @@ const NORMALIZERS: Readonly<Record<string, (settings: Settings) => Normalize>> =
     // A function: in a text, "$&" and its like would stand for something.
     return (text) => text.replace(compiled, () => String(content ?? ""));
   },
+  Precompiled: ({ precompiled_charsmap: map }) => createCharacterMap(String(map)),
   ByteLevel: () => toByteCharacters,
   Nmt: () => (text) => text.replace(NMT_REMOVED, "").replace(NMT_SPACES, " "),
   BertNormalizer: bertNormalizer,

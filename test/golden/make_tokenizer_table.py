@@ -3,6 +3,7 @@
 python test/golden/make_tokenizer_table.py
 """
 
+import base64
 import json
 from pathlib import Path
 
@@ -17,7 +18,7 @@ TEXTS = [
     "\u200bzero\u200d \u0000 nul \u0007 bell \ufffd", "ไทย हिन्दी العربية עברית", "①②③ ｆｕｌｌ　ｗｉｄｔｈ ㍿ ～ ﷺ",
     "<s>hi</s> <mask> x<mask>y  <mask>  z", "theone one theone. ONE one's", "<|sep|><|sep|> <|sep|>x", "price $1 costs $$2",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa b",
-    "▁already ▁marked", "☃ ☃☃ ☃a☃", "w-x-y--z",
+    "ＡＢ ﬁx\u3000½ e\u0301e\u0301\u0302 a\u200bb\u200b 😀 ㈱ 👨\u200d👩 \u00a0\t", "▁already ▁marked", "☃ ☃☃ ☃a☃", "w-x-y--z",
 ]
 CORPUS = TEXTS * 4
 
@@ -97,6 +98,26 @@ P = pre_tokenizers
 N = normalizers
 WORD_VOCAB = {w: i for i, w in enumerate(["[UNK]", "the", "cat", "dog", ",", "Hello", "World", "!", "hi", "##s", "do", "##n", "one", "ok", "a", "a_b", "##bc"])}
 
+# Of SentencePiece 0.2, by a normalization_rule_tsv of twelve rules: full-width letters, ligatures, spaces, é from e and
+# U+0301, ½, nothing for U+200B, a smile, a sequence that is joined.
+CHARACTER_MAP = base64.b64decode(
+    "AAQAAAAgAAAJDQAAAQAAgMwYAgCBBQAAGwAAgKARAAALAACAgCgCAIsNAAAAAACAgCUAALEFAAADAACArAACAIF5AACAbAIAGAAA"
+    "gBQAAIAWAACAoRkAAJ9IAgCRnAIAohEAAIiUAgCohAMA4hgCAL1xAACAxAIA8IwCALysAgCY6AIAjTQDAJ9IAgCRvAIACQAAgKkd"
+    "AACADQAAEQAAgCYAAAApAAAAKAAAACsAAAAqAAAALQAAACwAAAAvAAAALgAAADEAAAAwAAAAMwAAADIAAAA1AAAANAAAADcAAAA2"
+    "AAAAOQAAADgAAAA7AAAAOgAAAD0AAAA8AAAAPwAAAD4AAABBAAAAQAAAAEMAAABCAAAARQAAAEQAAABHAAAARgAAAEkAAABIAAAA"
+    "SwAAAEoAAABNAAAATAAAAE8AAABOAAAAUQAAAFAAAABTAAAAUgAAAFUAAABUAAAAVwAAAFYAAABZAAAAWAAAAFsAAABaAAAAXQAA"
+    "AFwAAABfAAAAXgAAAGEAAABgAAAAYwAAAGIAAABlAAAAZAAAAGcAAABmAAAAaQAAAGgAAABrAAAAagAAAG0AAABliAIAbwAAAG4A"
+    "AABxAAAAcAAAAHMAAAByAAAAdQAAAHQAAAB3AAAAdgAAAHkAAAB4AAAAewAAAHoAAAB9AAAAfAAAAH8AAAB+AAAAgQAAAIAAAACD"
+    "AAAAggAAAIUAAACEAAAAhwAAAIYAAACJAAAAiAAAAIsAAACKAAAAjQAAAIwAAACPAAAAjgAAAJEAAACQAAAAkwAAAJIAAACVAAAA"
+    "lAAAAJcAAACWAAAAmQAAAJgAAACbAAAAmgAAAJ0AAACcAAAAnwAAAJ4AAAChAAAAoAAAAKMAAACiAAAApQAAAKQAAACnAAAApgAA"
+    "AKkAAACoAAAAqwAAAKoAAACtAAAArAAAAK8AAACuAAAAsQAAALAAAACzAAAAsgAAALUAAAC0AAAAtwAAALYAAAC5AAAAuAAAALsA"
+    "AAC6AAAAvQAAALwAAAC/AAAAvgAAAMEAAADAAAAAwwAAAMIAAADFAAAAxAAAAMcAAADGAAAAyQAAAMgAAADCsAEAygAAAM0AAADM"
+    "AAAAzwAAAM4AAADRAAAA0AAAANMAAADSAAAA1QAAANQAAADXAAAA1gAAANkAAADYAAAA2wAAANoAAADdAAAA3AAAAN8AAADeAAAA"
+    "4QAAAOAAAADjAAAA4gAAAOUAAADkAAAA5wAAAO8UAQDpAAAA6AAAAOKIAQDj7AEA7QAAAOwAAADvAAAA7gAAAPEAAADwAAAA8wAA"
+    "APIAAAD1AAAA9AAAAPcAAAD2AAAA8MgBAPgAAAD7AAAA+gAAAP0AAAD8AAAA/wAAAP4AAAAAIAAo5qCqKQArADHigYQyADopAEEA"
+    "QgBmaQDDqQA="
+)
+
 CASES = {
     **{f"Split {b}": lambda b=b: byte_bpe(P.Split(PUNCT, b)) for b in BEHAVIOURS},
     **{f"Split {b}, inverted": lambda b=b: byte_bpe(P.Split(PUNCT, b, invert=True)) for b in BEHAVIOURS},
@@ -130,6 +151,8 @@ CASES = {
     "Replace a regex": lambda: bpe(norm=N.Replace(Regex(r"\s{2,}|\p{P}"), "$1\\1")),
     "Replace a string": lambda: bpe(norm=N.Replace(".", "$&")),
     "Replace spaces": lambda: bpe(norm=N.Sequence([N.Prepend("▁"), N.Replace(" ", "▁")])),
+    "Precompiled": lambda: bpe(norm=N.Precompiled(CHARACTER_MAP)),
+    "Precompiled, then spaces as one": lambda: unigram(pre=P.Metaspace(), norm=N.Sequence([N.Precompiled(CHARACTER_MAP), N.Replace(Regex(" {2,}"), " ")])),
     "Nmt": lambda: bpe(norm=N.Nmt()), "ByteLevel normalizer": lambda: bpe(norm=N.ByteLevel()),
     "BertNormalizer": lambda: bpe(norm=N.BertNormalizer()),
     "BertNormalizer with case": lambda: bpe(norm=N.BertNormalizer(lowercase=False)),
