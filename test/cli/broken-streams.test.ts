@@ -112,7 +112,7 @@ describe.runIf(process.platform === "linux")("through a shell", () => {
     test.each([
       ["a relative model", "$CKS inspect m"],
       ["a relative output", "$CKS $M -o o --data $P"],
-      ["the default output of the example", "$CKS"],
+      ["the default output of the example", "$CKS --example"],
       ["a relative report", "$CKS verify $M --html r.html"],
     ])("%s is wrong usage", async (_name, command) => {
       const { exitCode, stdout, stderr } = await shell(GONE + command);

@@ -67,6 +67,14 @@ describe("a signal", () => {
     child.kill("SIGINT");
     expectInterrupted(await done, "SIGINT");
   });
+
+  test("with --json is said on stdout, too", async () => {
+    const { child, done } = await startEndless("--json");
+    child.kill("SIGINT");
+    const { exitCode, stdout } = await done;
+    expect(exitCode).toBe(130);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { kind: "InterruptedError", exit_code: 130 } });
+  });
 });
 
 test.skipIf(!HAS_PROC)("when the program is killed, a template that would not end is ended, too", async () => {
@@ -77,12 +85,12 @@ test.skipIf(!HAS_PROC)("when the program is killed, a template that would not en
   await expect.poll(() => childrenOf(child.pid), { timeout: 3000 }).toEqual([]);
 });
 
-async function startEndless() {
+async function startEndless(...more: readonly string[]) {
   const example = makeExample(temporaryFolder());
   writeFileSync(join(example.model, "chat_template.jinja"), HOSTILE_TEMPLATES[0]?.template ?? "");
   const data = join(example.root, "p.jsonl");
   writeFileSync(data, JSON.stringify({ messages: [{ role: "user", content: "x" }] }));
-  const started = startCli(calibrationOf(example, "--data", data));
+  const started = startCli(calibrationOf(example, "--data", data, ...more));
   onTestFinished(() => void started.child.kill("SIGKILL"));
   let progress = "";
   started.child.stderr?.on("data", (chunk: Buffer) => {

@@ -328,7 +328,7 @@ describe("--generate answers prompts through caches that are really stored", () 
     expect(stdout).toMatch(/\d of 9 texts (is|are) equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
     expect(stdout.replaceAll("\n", " ")).toContain("Stored as uint16 and uint8 codes.");
     expect(linesOf(stdout).filter((line) => line.length > 80)).toEqual([]);
-    expect(stderr).toMatch(/^Generating .* text 1\/18$/m);
+    expect(stderr).toMatch(/^\S+ Generating .* text 1\/18$/m);
   });
 
   test("of a checkpoint without scales the cache is that at scale 1.0", async () => {
