@@ -37,6 +37,9 @@ const RENAMES_TWICE: ReadonlySet<string | undefined> = new Set(["dbrx"]);
 /** Model types whose loaders pass over scales of an attention called attn, where others refuse the checkpoint. */
 const PASSES_OVER: ReadonlySet<string | undefined> = new Set(["gptj", "gpt_bigcode"]);
 
+/** Model types with loaders of their own, which pass over a scale that the model has no place for. */
+const OWN_LOADERS: ReadonlySet<string | undefined> = new Set(["dbrx", "gpt_oss", "hy_v3", "llama4", "mimo_v2_flash"]);
+
 /** The parameter that a tensor is written to, if the model has it. */
 function parameterOf(name: string, { method }: Quantization, modelType: string | undefined): string {
   const renames = method === "fp8" || method === "quark" ? [...OUTPUTS, ...RENAMES] : RENAMES;
@@ -75,11 +78,12 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
   if (stray && PASSES_OVER.has(modelType) && /\.attn\.[kv]_scale$/.test(stray.name)) {
     return ignored(facts, `it looks for ${stray.attention}.attn.k_scale`);
   }
-  if (stray) return refused(`the model has no "${stray.name}"`);
+  if (stray && !OWN_LOADERS.has(modelType)) return refused(`the model has no "${stray.name}"`);
+  const placed = scales.filter((scale) => !isStray(scale));
   const elements = quantization.kvCacheScheme?.strategy === "attn_head" ? facts.kvHeads : 1;
-  const wrong = scales.find((scale) => elementsOf(scale) !== elements);
+  const wrong = placed.find((scale) => elementsOf(scale) !== elements);
   if (wrong) return refused(sayElements(wrong, elements));
-  const verdict = method === "compressed-tensors" ? judgeInTurn(facts) : judgePairs(facts, scales);
+  const verdict = method === "compressed-tensors" ? judgeInTurn(facts, placed) : judgePairs(facts, placed);
   if (verdict.use === "used" && family === undefined) {
     const why = `${verdict.why}, if it treats ${modelType === undefined ? "this model" : `model_type ${showJson(modelType)}`} as it does most: that is not known here`;
     return { ...verdict, use: "unknown", why };
@@ -87,8 +91,8 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
   return withFnuz(verdict, method === "compressed-tensors" ? "as-they-are" : "doubled");
 }
 
-function judgeInTurn(facts: ScaleFacts): EngineVerdict {
-  const scalesOf = scalesByAttention(namedScales(facts));
+function judgeInTurn(facts: ScaleFacts, scales: readonly ScaleTensor[]): EngineVerdict {
+  const scalesOf = scalesByAttention(scales);
   return loadedWith(facts, (attention) => lastWritten(scalesOf(attention)));
 }
 
