@@ -124,7 +124,7 @@ async function contradictingRecord(folder: string, scales: readonly ScaleTensor[
   });
   const [first] = differing;
   if (first === undefined) return [];
-  const message = `kv_scales.json tells of other scales than the files have: "${first.name}" is ${first.values?.join()} in ${first.file}.`;
+  const message = `kv_scales.json has other scales than the files: "${first.name}" is ${first.values?.join()} in ${first.file}.`;
   return [{ kind: "record-contradicts-scales", message }];
 }
 
