@@ -192,7 +192,7 @@ function absmaxOf({ facts, verdicts, dtype }: Side, engine: Chosen): ReadonlyMap
   return new Map(layers.map(([layer, { k, v }]) => [layer, { k: absmax(k), v: absmax(v) }]));
 }
 
-/** k_scale and v_scale where a layer has them, else kv_scale, whatever the names before them. */
+/** k_scale and v_scale if a layer has them, else kv_scale, with any prefix. */
 function byName({
   attentions,
   scales,

@@ -17,7 +17,7 @@ import { storedBytes, weightLocations } from "./weight-locations.js";
 
 export interface TrialRequest extends PassRequest {
   readonly tokenIds: readonly (readonly number[])[]; // [prompts][tokens]
-  /** Whether everything is computed, or nothing behind the last K and V. */
+  /** Whether everything is computed, or nothing after the last K and V. */
   readonly lastLayer: "keys-values" | "layer";
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: never) => void) | undefined;

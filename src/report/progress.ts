@@ -16,7 +16,7 @@ import { clipText } from "./verify-lines.js";
 const LOG_INTERVAL_MS = 30_000;
 const BAR_WIDTH = 16;
 const NARROW_BAR_WIDTH = 6;
-/** Below, the long bar would leave no room for what is said behind it. */
+/** On a narrower screen, the long bar would leave no room for the text after it. */
 const NARROW_SCREEN = 70;
 /** Characters of a line: a long name must not fill the screen. */
 const LINE_LIMIT = 200;
@@ -92,7 +92,7 @@ function timestamp(): string {
   return new Date().toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-/** How much is done, behind the name of a stage: as a bar, or as a share. */
+/** The progress after the name of a stage: a bar, or a share. */
 type ShareWriter = (done: number, total: number) => string;
 
 /** Remembers when computing began, for the rate. */
