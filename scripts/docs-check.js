@@ -15,6 +15,7 @@ const HUB_ID = "org/name";
 const NOT_RUN = [
   { pattern: /--install/, why: "downloads 250 MB" },
   { pattern: /^\/models/, why: "is a path in a container" },
+  { pattern: /HuggingFaceH4/, why: "downloads a data set" },
 ];
 /** Blocks of output, by what the pages show them for. */
 const SHOWN = [

@@ -48,7 +48,7 @@ const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
 ];
 
 type Host = Pick<NodeJS.Process, "stdout" | "stderr"> & {
-  /** Undefined where nobody can be asked. */
+  /** Undefined without a terminal to ask. */
   readonly stdin?: NodeJS.Process["stdin"];
   readonly interrupts?: Interrupts;
 };

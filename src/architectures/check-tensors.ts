@@ -91,7 +91,7 @@ function requireShape(source: WeightSource, sizes: readonly number[]): void {
 export function checkEnd(end: ModelEnd, decoder: Decoder, tensors: TensorShapes): void {
   if (tensors.get(end.head) === undefined) {
     throw new UnsupportedModelError(
-      `The checkpoint has no tensor "${end.head}": it was saved without the head that predicts tokens, so nothing can be verified. Give the full model.`,
+      `The checkpoint has no tensor "${end.head}": it was saved without the output head, so nothing can be verified. Give the full model.`,
     );
   }
   checkNorm(end.norm);

@@ -22,7 +22,7 @@ export function readExpertsBeside(
   norm: (name: string, size: number) => Norm,
   activation: Activation,
 ): (layer: LayerNames, feedForward: Residual) => Residual {
-  config.ignore("expert_intermediate_size", "an older name, which transformers passes over");
+  config.ignore("expert_intermediate_size", "an older name, which transformers ignores");
   if (!config.boolean("enable_moe_block", false)) {
     for (const key of KEYS) config.ignore(key, "enable_moe_block is false");
     return (_layer, feedForward) => feedForward;

@@ -3,7 +3,7 @@
 
 import { CheckpointError } from "../errors.js";
 
-/** A key that nobody read. */
+/** An unread key. */
 export interface LeftOverKey {
   /** The key with dots for nested objects, such as `rope_parameters.factor`. */
   readonly path: string;

@@ -12,7 +12,7 @@ export function readQuantization(config: ModelConfig): void {
   const block = config.raw("quantization_config");
   if (block === undefined || isOfCacheAlone(block)) return;
   throw new UnsupportedModelError(
-    `${config.nameOf("quantization_config")}: ${shortJson(block)} is not understood over weights of 16 bits: engines would quantize them, and K and V would be others. Remove it if it is a leftover; if you know that it changes neither, accept it with --assume-harmless quantization_config.`,
+    `${config.nameOf("quantization_config")}: ${shortJson(block)} is not understood over weights of 16 bits: engines would quantize them, which changes K and V. Remove it if it is a leftover; if you know that it changes neither, accept it with --assume-harmless quantization_config.`,
   );
 }
 

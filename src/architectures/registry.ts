@@ -260,7 +260,7 @@ function refuseBidirectional(config: ModelConfig, assumed: readonly string[]): v
   const path = config.pathOf("is_causal");
   if (assumed.includes(path) || config.boolean("is_causal", true)) return;
   throw new UnsupportedModelError(
-    `config.json: ${path}: false is not understood: tokens would see those behind them, and K and V would be others. If the checkpoint is served with causal attention, accept it with --assume-harmless ${path}.`,
+    `config.json: ${path}: false is not understood: tokens would attend to later ones, which changes K and V. If the checkpoint is served with causal attention, accept it with --assume-harmless ${path}.`,
   );
 }
 

@@ -25,7 +25,7 @@ export function sizesByLayer(
   // If it is empty or null, layers do not differ.
   if (config.mentions(PER_LAYER)) return overridden(config, sizes);
   const [headDimKey, kvHeadsKey] = GLOBAL;
-  if (!hasGlobalKvHeads) config.ignore(kvHeadsKey, "attention_k_eq_v is false: transformers passes over it");
+  if (!hasGlobalKvHeads) config.ignore(kvHeadsKey, "attention_k_eq_v is false: transformers ignores it");
   const ofFull: Sizes = {
     ...sizes,
     headDim: config.positiveInteger(headDimKey, globalHeadDim),

@@ -12,14 +12,14 @@ export function noWindows(config: ModelConfig): void {
   );
 }
 
-/** One window for every layer; null is none. @param fallback what transformers takes when the key is absent, not null */
+/** One window for every layer; null is none. @param fallback transformers' default when the key is absent, not null */
 export function uniformWindow(config: ModelConfig, fallback?: number): number | undefined {
   return config.mentions("sliding_window") || fallback === undefined
     ? config.optionalPositiveInteger("sliding_window")
     : config.positiveInteger("sliding_window", fallback);
 }
 
-/** The same where `use_sliding_window` says so: otherwise there is none. */
+/** The same if `use_sliding_window` is true; otherwise none. */
 export function windowIfUsed(config: ModelConfig, fallback?: number): number | undefined {
   if (config.mentions("sliding_window") && !config.has("sliding_window")) {
     config.ignore("use_sliding_window", "sliding_window is null: there is none to use");

@@ -1,5 +1,5 @@
-// What engines do with the scales of a model_type, whatever their form: one row per model_type that is known, and how it
-// is known. Knows no tensor.
+// What engines do with the scales of a model_type in any form: one row per known model_type, and how it is known. Knows
+// no tensor.
 
 /** "loads": under the name of the attention. "refuses": a checkpoint with such tensors. "ignores": loads without them. */
 type FamilyRule = "loads" | "refuses" | "ignores";

@@ -32,7 +32,7 @@ export function judgeSglang(facts: ScaleFacts): EngineVerdict {
     ({ attention, form }) => known.has(attention) && (form === "attention" || form === "projection"),
   );
   if (scales.length === 0) return unscaled(facts);
-  if (quantization === undefined) return ignored(facts, "without a quantization_config it passes over scales");
+  if (quantization === undefined) return ignored(facts, "without a quantization_config it ignores scales");
   const refusal = schemeRefused(quantization);
   if (refusal) return refused(refusal);
   if (modelType !== undefined && DROPPED_BY_SGLANG.has(modelType)) {

@@ -18,7 +18,7 @@ export function judgeTransformers(facts: ScaleFacts): EngineVerdict {
   if (absent) return refused(`the index names ${absent}, which is not there`);
   const loaded = isSingle ? facts.scales.filter(({ file }) => file === "model.safetensors") : namedScales(facts);
   if (quantization === undefined || quantization.file === "hf_quant_config.json") {
-    return loaded.length > 0 ? ignored(facts, "without a quantization_config it passes over scales") : unscaled(facts);
+    return loaded.length > 0 ? ignored(facts, "without a quantization_config it ignores scales") : unscaled(facts);
   }
   if (quantization.method !== "compressed-tensors") return unknown(quantization);
   const { block, kvCacheScheme: scheme } = quantization;

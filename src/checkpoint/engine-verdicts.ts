@@ -75,7 +75,7 @@ function gaps(found: readonly ({ readonly layer: number } & FoundScales)[], othe
   return kinds.flatMap(([sides, layers]) => {
     if (layers.length === 0) return [];
     const where = layers.length === found.length ? "every layer" : layerList(layers.map(({ layer }) => layer));
-    return `${sides} of ${where} ${otherwise === 1 ? "at 1.0 without a word" : "with whatever was in memory"}`;
+    return `${sides} of ${where} ${otherwise === 1 ? "at 1.0 without an error" : "with uninitialized memory"}`;
   });
 }
 
@@ -94,7 +94,7 @@ export function unscaled(facts: ScaleFacts, otherwise: Otherwise = 1): EngineVer
 export function ignored(facts: ScaleFacts, why: string, otherwise: Otherwise = 1): EngineVerdict {
   const value = otherwise === 1 ? 1 : undefined;
   const layers = new Map([...facts.attentions.keys()].map((layer) => [layer, { k: value, v: value }]));
-  const consequence = otherwise === 1 ? "an FP8 cache runs at 1.0" : "scales are whatever was in memory";
+  const consequence = otherwise === 1 ? "an FP8 cache runs at 1.0" : "scales are uninitialized memory";
   return { use: facts.scales.length === 0 ? "none" : "ignored", why: `${why}: ${consequence}`, layers };
 }
 

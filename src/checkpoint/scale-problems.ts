@@ -79,7 +79,7 @@ function missingLayer({ attentions, scales }: ScaleFacts): string | undefined {
   const without = [...attentions].filter(([, name]) => !scaled.has(name)).map(([layer]) => layer);
   if (scales.length === 0 || without.length === 0) return undefined;
   const has = without.length === 1 ? "has" : "have";
-  return `${layerNames(without)} ${has} no scale: engines run there at 1.0 without a word.`;
+  return `${layerNames(without)} ${has} no scale: engines run there at 1.0 without an error.`;
 }
 
 function loneScale({ scales }: ScaleFacts): string | undefined {
@@ -110,7 +110,7 @@ function sharedBesideBlock({ scales, quantization }: ScaleFacts): string | undef
 function fileNotInIndex({ scales, namedFiles }: ScaleFacts): string | undefined {
   const unnamed = new Set(scales.map(({ file }) => file).filter((file) => namedFiles?.has(file) === false));
   if (unnamed.size === 0) return undefined;
-  return `The index does not name ${[...unnamed].join(", ")}: vLLM, SGLang and transformers pass over the scales in it.`;
+  return `The index does not name ${[...unnamed].join(", ")}: vLLM, SGLang and transformers ignore the scales in it.`;
 }
 
 function indexContradictsFiles({ misplaced }: ScaleFacts): string | undefined {

@@ -72,7 +72,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .addOption(assumeHarmlessOption())
     .option("--dry-run", "say what would be read, computed and written, and how long it would take; write nothing")
     .option("--json", "print the result as JSON")
-    .option("-q, --quiet", "print the output folder alone; warnings on stderr")
+    .option("-q, --quiet", "print only the output folder; warnings on stderr")
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
 }
 

@@ -39,7 +39,7 @@ export function addConvertCommand(program: Command, context: CommandContext): vo
     .option("--force", "replace an earlier result")
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .option("--json", "print the result as JSON")
-    .option("-q, --quiet", "print the output folder alone; warnings on stderr")
+    .option("-q, --quiet", "print only the output folder; warnings on stderr")
     .action((model: string, flags: ConvertFlags) => runConvert(model, flags, context));
 }
 

@@ -16,12 +16,12 @@ interface ProvidersFlags {
 export function addProvidersCommand(program: Command, context: CommandContext): void {
   program
     .command("providers")
-    .description("say where this machine can compute, and what stands in the way elsewhere")
+    .description("test where this machine can compute, and say what is missing elsewhere")
     .option("--json", "print the result as JSON")
     .addOption(
       choiceOption(
         "--install <provider>",
-        "download what this provider needs and npm does not bring",
+        "download what this provider needs beyond the npm package",
         INSTALLABLE_PROVIDERS,
       ).conflicts("json"),
     )

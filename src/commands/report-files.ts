@@ -92,8 +92,8 @@ export async function refuseInputs(files: readonly ReportFile<never>[], inputs: 
       if ((isInput || isInside) && !(await isReport(file))) {
         throw new UsageError(
           isInput || file.found !== undefined
-            ? `${file.option}: ${file.path} is a file of ${input}, which is read. Name another file.`
-            : `${file.option}: ${file.path} would lie among the files of ${input}, which are read. Name a file elsewhere, or one that ends in ${[...REPORT_ENDINGS].join(", ")}.`,
+            ? `${file.option}: ${file.path} is a file of ${input}, which is an input. Name another file.`
+            : `${file.option}: ${file.path} would be among the files of ${input}, which are inputs. Name a file elsewhere, or one that ends in ${[...REPORT_ENDINGS].join(", ")}.`,
         );
       }
     }

@@ -114,7 +114,7 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
     .option("--html <file>", "also write the report as one HTML file, with plots (-: print it)", parseText)
     .option("--markdown <file>", "also write the report as Markdown (-: print it)", parseText)
     .option("--junit <file>", "also write the verdict as JUnit XML (-: print it)", parseText)
-    .option("-q, --quiet", "print the verdict alone; warnings on stderr")
+    .option("-q, --quiet", "print only the verdict; warnings on stderr")
     .action((model: string | undefined, flags: VerifyFlags) => runVerify(model, flags, context));
 }
 

@@ -116,7 +116,7 @@ export function lostByOperator(
   const { wide = [] } = before;
   return wide.map((past, index) => {
     const present = behind.wide?.[index];
-    if (present === undefined) throw new RangeError("buffers were copied before the operator and not behind it");
+    if (present === undefined) throw new RangeError("buffers were copied before the operator and not after it");
     const change = builder.op("Mul", [builder.op("Sub", [present, past]), isBefore]);
     return builder.op("ReduceSum", [builder.op("Abs", [change])], { attributes: { keepdims: 0 } });
   });

@@ -20,7 +20,7 @@ export function isHubId(text: string): boolean {
   return parts.length === 2 && parts.every((part) => NAME.test(part));
 }
 
-/** The two parts of `org/name@revision`, as huggingface_hub writes it; undefined for what is none. */
+/** The two parts of `org/name@revision`, as huggingface_hub writes it; undefined for other text. */
 export function splitRevision(text: string): { readonly repo: string; readonly revision: string } | undefined {
   const at = text.indexOf("@");
   const [repo, revision] = [text.slice(0, at), text.slice(at + 1)];

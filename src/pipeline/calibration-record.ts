@@ -22,20 +22,20 @@ export const RECORD_SCHEMA_VERSION = 1;
 export interface RecordFacts {
   readonly checkpoint: Checkpoint;
   readonly name: ModelName;
-  /** What the prompts are called. */
+  /** The name of the prompts. */
   readonly dataName: DataName;
   readonly provider: ProviderName;
   readonly dtype: Float8Name;
   readonly format: OutputFormatName;
   readonly headroom: number;
-  /** How many prompts there were, of as many as were asked for. */
+  /** Number of prompts, and the requested number. */
   readonly samples: number;
   readonly samplesAtMost: number;
   readonly tokens: number;
   readonly sequenceLength: number;
   readonly seed: number;
   readonly tokenizerSha256: string;
-  /** Which files say which tokens stand around a text. */
+  /** Which file decided on the special tokens around a text. */
   readonly specialTokens: string;
   readonly promptsSha256: string;
   readonly ranges: readonly LayerRange[];
@@ -60,7 +60,7 @@ export function recordText(facts: RecordFacts): string {
   return `${JSON.stringify(record, null, 2)}\n`;
 }
 
-/** What the inputs are called. Not in the shard, which is the same for the same inputs under other names. */
+/** Names of the inputs. They are not in the shard, which does not depend on names. */
 function inputNames({ name: { model, commit }, dataName, ...facts }: RecordFacts): Record<string, string> {
   const command = commandOf({ ...facts, ...dataName, model, commit, samples: facts.samplesAtMost });
   const { data, dataCommit, dataConfig, dataSplit, dataColumn } = dataName;
@@ -91,7 +91,7 @@ function provenance(facts: RecordFacts): Record<string, string | number> {
     tokens: facts.tokens,
     sequence_length: facts.sequenceLength,
     seed: facts.seed,
-    // Without what an earlier run in the same folder has added: the second one leaves the same bytes.
+    // Without the keys that an earlier run in the same folder added, so that a second run gives the same bytes.
     config_sha256: sha256(patchConfigText(configText, config, {})),
     tokenizer_sha256: facts.tokenizerSha256,
     special_tokens: facts.specialTokens,

@@ -1,5 +1,5 @@
-// The story of a comparison: the scales that an engine uses of two checkpoints, layer by layer, as ratios. Changes nothing,
-// prints nothing.
+// The story of a comparison: the ratios of the scales that an engine uses from two checkpoints, layer by layer. Changes
+// nothing, prints nothing.
 
 import { ENGINE_NAMES, type EngineName } from "../checkpoint/engine-names.js";
 import { ENGINES, judgeScales } from "../checkpoint/engine-rules.js";
@@ -51,9 +51,12 @@ export interface DiffOptions {
 export interface ComparedCheckpoint {
   readonly folder: string;
   readonly dtype: Float8Name;
-  /** Which tensors it has. */
+  /** The kinds of its scale tensors. */
   readonly kinds: readonly ScaleKind[];
-  /** The engine whose scales are compared. Undefined when none is known to use any: then they are taken by their names. */
+  /**
+   * The engine whose scales are compared. Undefined when no known engine uses them: then they are compared by their
+   * names.
+   */
   readonly engine?: EngineName | undefined;
 }
 
@@ -76,11 +79,11 @@ export interface Difference {
   /** The ratio that is farthest from 1, in either direction. Undefined when nothing can be compared. */
   readonly largest: { readonly layer: number; readonly side: "k" | "v"; readonly ratio: number } | undefined;
   readonly maxRatio?: number | undefined;
-  /** Layers with a ratio beyond `maxRatio` or no number to compare, and those that one checkpoint alone has scales for. */
+  /** Layers with a ratio beyond `maxRatio` or without a ratio, and those with scales in only one checkpoint. */
   readonly beyond?: readonly number[] | undefined;
 }
 
-/** Scales are float32, rounded upwards: so much a ratio may differ from that of the ranges. */
+/** Scales are float32, rounded up: a ratio may differ by this much from that of the ranges. */
 const FLOAT32_SLACK = 1 + 2 ** -22;
 
 /**
@@ -121,7 +124,7 @@ export async function diff(given: DiffOptions): Promise<Difference> {
   };
 }
 
-/** What a revision that is given once says of each side. */
+/** The revision of each side, if it is given once. */
 async function revisionsOf(a: string, b: string, revision: string | undefined) {
   if (revision === undefined) return [undefined, undefined] as const;
   const [isOfA, isOfB] = [await takesRevision(a), await takesRevision(b)];
@@ -157,7 +160,7 @@ function describeSide({ folder, dtype, facts }: Side, engine: EngineName | undef
   return { folder, dtype, kinds: [...new Set(facts.scales.map(({ kind }) => kind))].sort(), engine };
 }
 
-/** Those that most checkpoints are served with first; the documented format of TGI after its loader, which reads more. */
+/** The most used engines first; TGI's documented format after its loader, which reads more. */
 const PREFERRED: readonly EngineName[] = ["vllm", "sglang", "tgi", "tgi-documented", "trtllm", "transformers"];
 
 type Chosen = EngineName | undefined;
@@ -179,7 +182,7 @@ function chooseEngines(a: Side, b: Side, asked: Chosen): readonly [a: Chosen, b:
   return [first(a), first(b)];
 }
 
-/** What K and V of a layer may reach. */
+/** The ranges of a layer's K and V. */
 type Absmax = Readonly<Record<"k" | "v", number | undefined>>;
 
 /** Of the layers that have a scale. */
@@ -192,7 +195,7 @@ function absmaxOf({ facts, verdicts, dtype }: Side, engine: Chosen): ReadonlyMap
   return new Map(layers.map(([layer, { k, v }]) => [layer, { k: absmax(k), v: absmax(v) }]));
 }
 
-/** k_scale and v_scale where a layer has them, else kv_scale, whatever the names before them. */
+/** k_scale and v_scale if a layer has them, else kv_scale, with any prefix. */
 function byName({
   attentions,
   scales,

@@ -108,7 +108,7 @@ export async function encodeOpenPrompts(
   const request = { opensAnswer: true, maxTokens: Number.POSITIVE_INFINITY };
   await tokenizer.encode(prompts.map(withoutLastAnswer), request, ({ ids, largestId }, asked) => {
     requireKnownId(largestId, asked.source, vocabularySize);
-    if (ids.length === 0) throw new PromptDataError(`${asked.source}: the prompt has no token: nothing to go on from`);
+    if (ids.length === 0) throw new PromptDataError(`${asked.source}: the prompt has no token: nothing to continue`);
     open.push({ shown: shownOf(asked), ids });
   });
   return open;

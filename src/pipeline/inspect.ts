@@ -35,7 +35,7 @@ export interface InspectedEngine {
   readonly name: string;
   readonly use: ScaleUse;
   readonly why: string;
-  /** What becomes of scales that are used on AMD MI300; undefined where it is not known. */
+  /** The fate of used scales on AMD MI300; undefined if it is not known. */
   readonly onFnuz?: OnFnuz | undefined;
   /** What an FP8 cache runs with; undefined when the engine refuses the checkpoint or it is not known. */
   readonly layers: readonly { readonly layer: number; readonly k: SideScale; readonly v: SideScale }[] | undefined;
@@ -50,7 +50,7 @@ export interface Inspection {
   readonly folder: string;
   readonly modelType: string | undefined;
   readonly quantization: string | undefined;
-  /** The file that tells of it. */
+  /** The file that has it. */
   readonly quantizationFile?: "config.json" | "hf_quant_config.json" | undefined;
   /** `kv_cache_torch_dtype` of config.json, when it is a text. */
   readonly kvCacheDtype: string | undefined;
@@ -113,7 +113,7 @@ function judge(engine: EngineName, facts: ScaleFacts): InspectedEngine {
   };
 }
 
-/** Whether kv_scales.json, which an earlier run of ours left, tells of other scales. */
+/** Whether kv_scales.json of an earlier run has other scales. */
 async function contradictingRecord(folder: string, scales: readonly ScaleTensor[]): Promise<InspectionProblem[]> {
   const record = await readScaleRecord(folder);
   if (record === undefined || scales.length === 0) return [];
@@ -124,7 +124,7 @@ async function contradictingRecord(folder: string, scales: readonly ScaleTensor[
   });
   const [first] = differing;
   if (first === undefined) return [];
-  const message = `kv_scales.json tells of other scales than the files have: "${first.name}" is ${first.values?.join()} in ${first.file}.`;
+  const message = `kv_scales.json has other scales than the files: "${first.name}" is ${first.values?.join()} in ${first.file}.`;
   return [{ kind: "record-contradicts-scales", message }];
 }
 

@@ -1,5 +1,5 @@
-// Which options each function of the library has, so that a mistyped one is an error and does not leave the default in
-// silence. The compiler finds what is missing here, a test what is too much.
+// The options of each function of the library, so that a mistyped one is an error and not silently the default. The
+// compiler finds missing ones, a test superfluous ones.
 
 import { didYouMean } from "../closest-name.js";
 import { UsageError } from "../errors.js";

@@ -1,5 +1,5 @@
-// From what the user calls the prompts to prompts: a path that is there counts as that, else a data set's name on the hub.
-// Says what the data is called, for the record, and whether all of it was read.
+// Reads prompts from an existing path, or from a data set on the hub. Returns the data's name for the record, and
+// whether all of it was read.
 
 import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
@@ -11,14 +11,14 @@ import type { Prompt } from "../prompts/prompt-rows.js";
 import { readFirstPrompts, readPrompts } from "../prompts/read-prompts.js";
 import type { DataOptions } from "./run-options.js";
 
-/** In place of a data file's name. */
+/** Replaces a data file's name. */
 export const SHIPPED_DATA = "shipped";
 
-/** What a record says of the data. */
+/** The data in a record. */
 export interface DataName {
   /** `org/name` of a data set from the hub, the base name of a file or folder, or "shipped". */
   readonly data: string;
-  /** Of a data set from the hub: what its revision stood for. */
+  /** The commit of a data set from the hub. */
   readonly dataCommit?: string | undefined;
   readonly dataConfig?: string | undefined;
   readonly dataSplit?: string | undefined;
@@ -32,7 +32,7 @@ export interface ReadData {
 }
 
 interface Reading extends DataOptions {
-  /** Where the prompts are that ship with the package. */
+  /** The path of the shipped prompts. */
   readonly shipped: string;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: { readonly stage: "download" } & DownloadProgress) => void) | undefined;
@@ -54,7 +54,7 @@ export async function readData(options: Reading): Promise<ReadData> {
 
 async function readHubData(repo: string, options: Reading): Promise<ReadData> {
   const { dataRevision, dataConfig, dataSplit, dataColumn, signal, onProgress } = options;
-  // Loaded here alone: a run without a hub id needs none of it.
+  // Loaded only here: a run without a hub id does not need it.
   const { downloadDataset } = await import("../hub/download-dataset.js");
   const { commit, files, isWhole } = await downloadDataset({
     ...{ repo, revision: dataRevision, config: dataConfig, split: dataSplit, signal },

@@ -54,7 +54,7 @@ function option(name: string, value: string | undefined): string[] {
   return value === undefined ? [] : [name, value];
 }
 
-/** The same command for scales in another format. Undefined when it is none of ours. */
+/** The same command for scales in another format. Undefined for a command that is not ours. */
 export function commandWith(
   command: unknown,
   before: ModelName & { readonly format: string; readonly dtype: string },

@@ -1,5 +1,5 @@
-// Options that several stories take: which model, where and with how much memory it computes; and what options are when
-// they are not given. Knows no story, so that --help need not load one.
+// Options of several functions: the model, the provider and the memory; and the defaults of all options. Loads none of
+// those functions, so that --help is fast.
 
 import { fileURLToPath } from "node:url";
 import { VERIFY_DEFAULTS } from "../metrics/verdict.js";
@@ -32,13 +32,13 @@ export const BASELINES: readonly ArmName[] = ["16-bit", "exact"];
 
 export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
 
-/** Providers of which npm does not bring everything, and whose rest can be downloaded. */
+/** Providers that need more than the npm package, which can be downloaded. */
 export const INSTALLABLE_PROVIDERS = ["cuda"] as const;
 
 export interface ModelOptions {
   /**
-   * A checkpoint folder, or a hub id: `org/name`, `org/name@revision`, or the address of its page. CheckpointError when the folder cannot be read, HubError when the hub does
-   * not hand it out.
+   * A checkpoint folder, or a hub id: `org/name`, `org/name@revision`, or the address of its page. CheckpointError when
+   * the folder cannot be read, HubError when the hub does not deliver it.
    */
   readonly model: string;
   /**
@@ -56,8 +56,8 @@ export interface ModelOptions {
 /** Where prompts come from. */
 export interface DataOptions {
   /**
-   * A .txt, .jsonl, .json or .parquet file, a folder of them, or a data set on the hub: `org/name`. A path that is there
-   * counts before a name. PromptDataError when it cannot be read, HubError when the hub does not hand it out.
+   * A .txt, .jsonl, .json or .parquet file, a folder of them, or a data set on the hub: `org/name`. An existing path is
+   * read as a path. PromptDataError when it cannot be read, HubError when the hub does not deliver it.
    * @defaultValue what ships with the package
    */
   readonly data?: string | undefined;
@@ -67,17 +67,17 @@ export interface DataOptions {
    */
   readonly dataRevision?: string | undefined;
   /**
-   * Which configuration of a data set on the hub: its folder. UsageError with a path.
+   * The configuration of a data set on the hub: its folder. UsageError with a path.
    * @defaultValue `"default"`, or the only one
    */
   readonly dataConfig?: string | undefined;
   /**
-   * Which split of a data set on the hub. UsageError with a path.
+   * The split of a data set on the hub. UsageError with a path.
    * @defaultValue `"train"`
    */
   readonly dataSplit?: string | undefined;
   /**
-   * The column that holds text or messages. PromptDataError when a row has no such column.
+   * The column with text or messages. PromptDataError when a row has no such column.
    * @defaultValue the first that is known: see docs/prompts.md
    */
   readonly dataColumn?: string | undefined;
@@ -85,13 +85,13 @@ export interface DataOptions {
 
 export interface ComputeOptions {
   /**
-   * Keys of config.json, with dots where objects are nested, that are not understood and that you know to change neither K
+   * Keys of config.json, with dots for nested objects, that are not understood and that you know to change neither K
    * and V nor logits. One that config.json does not have is a UsageError.
    * @defaultValue none: such a key is an UnsupportedModelError
    */
   readonly assumeHarmless?: readonly string[] | undefined;
   /**
-   * Where to compute. ProviderError when what is named does not work here; `"auto"` takes the best that works.
+   * Where to compute. ProviderError when the named provider does not work here; `"auto"` takes the best that works.
    * @defaultValue `"auto"`
    */
   readonly provider?: ProviderChoice | undefined;
@@ -102,7 +102,8 @@ export interface ComputeOptions {
    */
   readonly devices?: readonly number[] | undefined;
   /**
-   * Bytes: of weights at a time on the CPU, of all that is on a device elsewhere. At least one layer is in memory.
+   * Limit in bytes of the weights in memory at a time on the CPU, or of everything on a device. At least one layer is
+   * in memory.
    * @defaultValue most of what is free on a device; as little as one small layer needs on the CPU
    */
   readonly memory?: number | undefined;

@@ -36,9 +36,9 @@ export interface SegmentLimits {
 }
 
 /**
- * Fills segments with parts until the next would exceed the limit; a part larger than the limit is a
- * segment of its own.
- * @param lastLayer whether all layers are needed whole, or nothing behind the last K and V
+ * Fills segments with parts until the next would exceed the limit; a part larger than the limit is a segment of its
+ * own.
+ * @param lastLayer whether all layers are needed whole, or nothing after the last K and V
  * @param bytesOf bytes that a tensor takes as stored, by name
  */
 export function planSegments(

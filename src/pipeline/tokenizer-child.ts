@@ -1,5 +1,5 @@
-// The process in which a checkpoint's tokenizer and chat template run. Both come from strangers and can go on for ever:
-// the parent is told of each step before it begins, and ends this process when one takes too long.
+// The process in which a checkpoint's tokenizer and chat template run. Both are untrusted and may never end: the parent
+// is told of each step before it begins, and ends this process when one takes too long.
 
 import { join } from "node:path";
 import { CheckpointError } from "../errors.js";

@@ -240,7 +240,7 @@ function startClock(seconds: number, onOver: () => void): Clock {
   };
 }
 
-const ADVICE = "A pattern, a template or a file that is damaged or made to do harm does so: take the publisher's own";
+const ADVICE = "A damaged or malicious pattern, template or file does that: use the publisher's own";
 
 function tooSlow({ path, doing }: TokenizerStep, seconds: number): CheckpointError {
   return new CheckpointError(

@@ -1,5 +1,5 @@
-// A measured second of a run, for an estimate of all of it: the first segments are opened and run over the first batches
-// until a second of computing has passed. Runs in the computing process. What is computed is thrown away.
+// A measured second of a run, for an estimate of all of it: the first segments are opened and run over the first
+// batches until a second of computing has passed. Runs in the computing process. The results are discarded.
 
 import type { Decoder } from "../architectures/description.js";
 import { throwIfAborted } from "../errors.js";
@@ -17,7 +17,7 @@ import { storedBytes, weightLocations } from "./weight-locations.js";
 
 export interface TrialRequest extends PassRequest {
   readonly tokenIds: readonly (readonly number[])[]; // [prompts][tokens]
-  /** Whether everything is computed, or nothing behind the last K and V. */
+  /** Whether everything is computed, or nothing after the last K and V. */
   readonly lastLayer: "keys-values" | "layer";
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: never) => void) | undefined;
@@ -25,24 +25,24 @@ export interface TrialRequest extends PassRequest {
 
 /** Work is counted in multiplications by weights: tokens × elements of the weights. */
 export interface Trial {
-  /** What was computed while `seconds` were measured. */
+  /** The work done in `seconds`. */
   readonly work: number;
   readonly seconds: number;
-  /** What a run computes in one pass. */
+  /** The work of a whole run in one pass. */
   readonly totalWork: number;
-  /** What opening the tried segments took, and the bytes of their weights. */
+  /** The time for opening the segments of the trial, and the bytes of their weights. */
   readonly openSeconds: number;
   readonly openedBytes: number;
   /** Bytes of the weights of all segments, and of the largest. */
   readonly totalBytes: number;
   readonly largestBytes: number;
   readonly segments: number;
-  /** Of this process at its largest so far. */
+  /** Peak memory of this process so far. */
   readonly residentBytes: number;
 }
 
 const TRIAL_SECONDS = 1;
-/** Batches that go through segments without products, which say nothing of how fast products are. */
+/** Batches for segments without matrix products, which do not show the speed of products. */
 const BATCHES_ON_THE_WAY = 4;
 
 /** @throws ProviderError, InterruptedError */

@@ -90,7 +90,7 @@ function expertsWithoutTokens({ experts }: WarningFacts): string[] {
       ? `${which[0]?.toUpperCase()}${which.slice(1)}`
       : `${layerNames(affected.map(({ layer }) => layer))}, most in ${which}`;
   return [
-    `${named} computed no token of the prompts. The ranges of later layers do not know what they would add: use more prompts (--data, --samples).`,
+    `${named} computed no token of the prompts. What they would add is missing in the ranges of later layers: use more prompts (--data, --samples).`,
   ];
 }
 
@@ -100,7 +100,7 @@ function unequalLayers({ scales }: WarningFacts): string[] {
   if (unequal.length === 0) return [];
   const largest = Math.max(...unequal.map(({ binades }) => binades));
   return [
-    `${layerNames(unequal.map(({ layer }) => layer))}: one kv_scale for both costs V up to ${largest.toFixed(1)} binades of its range. --format tgi-separate or vllm keep them apart.`,
+    `${layerNames(unequal.map(({ layer }) => layer))}: one kv_scale for both costs V up to ${largest.toFixed(1)} powers of two of its range. --format tgi-separate or vllm keep them apart.`,
   ];
 }
 

@@ -114,7 +114,7 @@ interface ConvertibleResult {
   readonly convertTo?: OutputFormatName | undefined;
 }
 
-/** The command that converts a result for engines which do not read its format; nothing where there is none. */
+/** The command that converts a result for engines that do not read its format; empty if there is none. */
 export function conversionLines({ convertTo, output }: ConvertibleResult, { colors, width }: Screen): string[] {
   if (convertTo === undefined) return [];
   const engines = OUTPUT_FORMATS[convertTo].engines.map(({ name }) => name).join(", ");

@@ -46,7 +46,7 @@ function headLine(inspection: ShownInspection, width: number): string {
   return wrapText(parts.join(" · "), width, CONTINUED);
 }
 
-/** A name as it is; what is none, in quotes, so that it does not pass for a sentence of ours. */
+/** A plain name unchanged; other text in quotes, so that it does not look like a sentence of ours. */
 function quoted(name: ShownText): string {
   return /^[\w./-]+$/.test(name) ? name : `"${name}"`;
 }

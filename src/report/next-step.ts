@@ -6,7 +6,7 @@ import { shellWord } from "./shell-word.js";
 export interface NextStep {
   /** Ends in a colon, for the command that follows. */
   readonly sentence: string;
-  /** Words as a shell reads them. */
+  /** Words of the command. */
   readonly command: readonly string[];
 }
 

@@ -1,4 +1,4 @@
-// How each kind of series is drawn: its dashes, so that nobody needs colours to tell lines apart. Its colour is in the page's
+// How each kind of series is drawn: its dashes, so that lines differ without colours, too. Its colour is in the page's
 // style. For the legend and, as data in the page, for the script that draws.
 
 import type { PlotLine, SeriesStyle } from "./plot.js";

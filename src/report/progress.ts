@@ -12,15 +12,15 @@ import { formatBar, formatBytes, formatSeconds } from "./text.js";
 import type { TextOutput } from "./text-output.js";
 import { clipText } from "./verify-lines.js";
 
-/** In a log, a line this often says that the work goes on without burying the rest. */
+/** Interval of lines in a log: often enough to show that the work goes on. */
 const LOG_INTERVAL_MS = 30_000;
 const BAR_WIDTH = 16;
 const NARROW_BAR_WIDTH = 6;
-/** Below, the long bar would leave no room for what is said behind it. */
+/** On a narrower screen, the long bar would leave no room for the text after it. */
 const NARROW_SCREEN = 70;
 /** Characters of a line: a long name must not fill the screen. */
 const LINE_LIMIT = 200;
-/** What the spinner takes of a line, and the last column, where some terminals begin a new one. */
+/** Columns of the spinner, and the last column, where some terminals break the line. */
 const SPINNER_WIDTH = 3;
 const SEPARATOR = " · ";
 
@@ -51,7 +51,7 @@ export async function createProgressDisplay({ output, quiet, color }: DisplayOpt
   const spinner = ora({ ...options, text: "Starting" }).start();
   return {
     update(progress) {
-      // Names of files stand in it, which a hub gives.
+      // It contains file names from a hub.
       spinner.text = fitLine(showLine(describe(progress), LINE_LIMIT), widthOf(stream) - SPINNER_WIDTH);
     },
     stop() {
@@ -60,7 +60,7 @@ export async function createProgressDisplay({ output, quiet, color }: DisplayOpt
   };
 }
 
-/** A line where a stage begins, then one now and then, each with its time: also while nothing is reported. */
+/** A line at the beginning of a stage, then one at each interval, with its time, even while nothing is reported. */
 function logLines(output: TextOutput): ProgressDisplay {
   const describe = createDescriber(() => percentOf);
   let latest: Progress | undefined;
@@ -92,7 +92,7 @@ function timestamp(): string {
   return new Date().toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-/** How much is done, behind the name of a stage: as a bar, or as a share. */
+/** The progress after the name of a stage: a bar, or a share. */
 type ShareWriter = (done: number, total: number) => string;
 
 /** Remembers when computing began, for the rate. */
@@ -156,7 +156,7 @@ function describeMeasuring(
   return `${where} · ${formatCount(rate)} tokens/s · ${formatSeconds(left)} left`;
 }
 
-/** Leaves out what is said in the middle until a line fits: how long it will still take stands last. */
+/** Leaves out parts in the middle until a line fits: the remaining time comes last. */
 function fitLine(line: string, columns: number): string {
   const [first = "", ...others] = line.split(SEPARATOR);
   while (others.length > 1 && [first, ...others].join(SEPARATOR).length > columns) others.shift();

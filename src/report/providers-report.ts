@@ -14,7 +14,7 @@ const LEAST_TEXT_WIDTH = 40;
 
 type Device = ProviderList["devices"][number];
 
-/** Each provider with what it computes in or what stands in its way, then the devices. */
+/** Each provider with its type or its obstacle, then the devices. */
 export function providersReport(list: ProviderList, screen: Screen): string {
   const { colors, width } = screen;
   const { providers, devices } = shown(list);

@@ -6,7 +6,7 @@ import { jsonDocument } from "./shown-text.js";
 /** Version of every document. Raised when a key goes away or changes its meaning, not for a new key. */
 const SCHEMA_VERSION = 1;
 
-/** A result, as JSON with a line break behind it. Keys are stable. */
+/** A result as JSON with a final line break. Keys are stable. */
 export function resultJson(result: object): string {
   return jsonDocument({ schema_version: SCHEMA_VERSION, ...result });
 }

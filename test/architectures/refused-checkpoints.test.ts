@@ -11,7 +11,7 @@ const FOLDER = new URL("../golden/refused/", import.meta.url);
 /** What each message must say. */
 const REASONS: Readonly<Record<string, RegExp>> = {
   "falcon-alibi": /config\.json: alibi: true is not supported: .*bias that grows with the distance/,
-  "opt-350m": /config\.json: do_layer_norm_before: false is not supported: norms would stand behind the sum/,
+  "opt-350m": /config\.json: do_layer_norm_before: false is not supported: norms would come after the sum/,
 };
 
 test.each(await readdir(FOLDER))("%s", async (name) => {

@@ -283,7 +283,7 @@ describe.each([
 
 test("a verdict on some layers alone says which stay at 1.0", async () => {
   const { why } = await verdictOf("vllm", "a layer with k alone, block");
-  expect(why).toBe("reads k_scale and v_scale; V of layer 2 at 1.0 without a word");
+  expect(why).toBe("reads k_scale and v_scale; V of layer 2 at 1.0 without an error");
 });
 
 test.each([

@@ -45,7 +45,7 @@ test("a sound run in a format that every engine of its kind reads has no warning
 
 describe("experts that no token of the prompts has reached", () => {
   const REMEDY =
-    "computed no token of the prompts. The ranges of later layers do not know what they would add: use more";
+    "computed no token of the prompts. What they would add is missing in the ranges of later layers: use more";
   test.each<[string, WarningFacts["experts"], string[]]>([
     ["are no warning where there are none", [{ layer: 0, tokens: [1, 2, 1] }], []],
     ["are counted in their layer", [{ layer: 3, tokens: [0, 7, 0] }], ["Layer 3: 2 of 3 experts"]],
@@ -109,7 +109,9 @@ describe("a range that still rose in the last quarter of the tokens", () => {
 
 describe("one scale for K and V", () => {
   const unequal = (format: OutputFormatName, k: number) =>
-    warningsOf(factsOf([[Array<number>(4).fill(k), CALM]], { format })).find((warning) => warning.includes("binades"));
+    warningsOf(factsOf([[Array<number>(4).fill(k), CALM]], { format })).find((warning) =>
+      warning.includes("powers of two"),
+    );
   test.each<[string, OutputFormatName, number, boolean]>([
     ["costs too much when K is 20 times V", "tgi", 80, true],
     ["costs little when K is 16 times V", "tgi", 64, false],
@@ -119,8 +121,8 @@ describe("one scale for K and V", () => {
     expect(unequal(format, k) !== undefined).toBe(warned);
   });
 
-  test("is told in binades", () => {
-    expect(unequal("tgi", 4 * 2 ** 6)).toContain("Layer 0: one kv_scale for both costs V up to 6.0 binades");
+  test("is told in powers of two", () => {
+    expect(unequal("tgi", 4 * 2 ** 6)).toContain("Layer 0: one kv_scale for both costs V up to 6.0 powers of two");
   });
 });
 
@@ -142,7 +144,7 @@ test("the most important come first", () => {
     [SILENT, CALM],
   ] as const;
   const warnings = warningsOf(factsOf(layers, { format: "tgi", truncatedPrompts: 2 }));
-  const topics = ["is zero", "still rose", "binades", "cut to"];
+  const topics = ["is zero", "still rose", "powers of two", "cut to"];
   expect(warnings.map((warning) => topics.find((topic) => warning.includes(topic)))).toEqual(topics);
 });
 

@@ -36,7 +36,7 @@ function readDenseLayers(config: ModelConfig, layers: number): readonly boolean[
   return Array.from({ length: layers }, (_, layer) => layer < first);
 }
 
-/** By `layer_types`, or in periods that begin anew behind the dense layers. */
+/** By `layer_types`, or in periods that start again after the dense layers. */
 function readWindows(config: ModelConfig, layers: number, prefixPeriod: number): readonly (number | undefined)[] {
   const hasTypes = config.has("layer_types");
   const period = hasTypes ? 1 : config.positiveInteger("sliding_window_pattern", 4);

@@ -1,5 +1,5 @@
-// DBRX: q, k and v in one tensor and clipped, layer norms without bias, experts in three tensors with the matrices of all one
-// behind the other, weighed by a softmax over a norm of choice.
+// DBRX: q, k and v in one tensor and clipped, layer norms without bias, experts in three tensors, each with the
+// matrices of all experts in a row, weighted by a softmax with an optional norm.
 
 import { CheckpointError } from "../../errors.js";
 import type { FeedForward } from "../blocks.js";

@@ -21,7 +21,7 @@ export function describeOpt(input: FamilyInput): Decoder {
   const { config, names } = input;
   if (!config.boolean("do_layer_norm_before", true)) {
     throw new UnsupportedModelError(
-      `${config.nameOf("do_layer_norm_before")}: false is not supported: norms would stand behind the sum of a block and its input`,
+      `${config.nameOf("do_layer_norm_before")}: false is not supported: norms would come after the sum of a block and its input`,
     );
   }
   const sizes = readSizes(config);
