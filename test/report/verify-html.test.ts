@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
 import type { VerifyResult } from "../../src/pipeline/verify-result.js";
+import { showLines } from "../../src/report/shown-text.js";
 import { verifyHtml } from "../../src/report/verify-html.js";
 import { verifyJunit } from "../../src/report/verify-junit.js";
 import { verifyMarkdown } from "../../src/report/verify-markdown.js";
@@ -92,6 +93,10 @@ describe.each(Object.entries(VARIANTS))("a result %s", (_name, result) => {
     const verdict = /<div class="verdict (passed|failed)"[\s\S]*?<\/ul>/.exec(page) ?? [""];
     expect(verdict[1]).toBe(passed ? "passed" : "failed");
     expect(verdict[0].match(/<li>/g)).toHaveLength(reasons.length);
+  });
+
+  test("is printed as it is written to a file: --html - loses nothing", () => {
+    expect(showLines(page)).toBe(page);
   });
 
   test("is the same bytes each time", () => {
