@@ -3,7 +3,9 @@
 
 import { UsageError } from "../errors.js";
 import { EMBEDDED_EXAMPLE } from "../pipeline/run-options.js";
+import { widthOf } from "../report/screen.js";
 import { PATH_LIMIT, showLine } from "../report/shown-text.js";
+import { wrapText } from "../report/wrapped-text.js";
 import type { CommandContext } from "./command-context.js";
 
 export interface ModelFlags {
@@ -13,14 +15,13 @@ export interface ModelFlags {
   readonly quiet?: boolean;
 }
 
-const WELCOME = `create-kv-scales measures the FP8 KV-cache scales of an LLM checkpoint, and writes
-a checkpoint that vLLM, SGLang and TGI load.
-
-  npx create-kv-scales <model>     a checkpoint folder, or a hub id such as org/name
-  npx create-kv-scales --example   the tiny model that comes with the program
-  npx create-kv-scales --help      all options and commands
-
-`;
+const WHAT_IT_IS =
+  "create-kv-scales measures the FP8 KV-cache scales of an LLM checkpoint, and writes a checkpoint that vLLM, SGLang and TGI load.";
+const WAYS_TO_BEGIN: readonly (readonly [command: string, what: string])[] = [
+  ["npx create-kv-scales <model>", "a checkpoint folder, or a hub id such as org/name"],
+  ["npx create-kv-scales --example", "the tiny model that comes with the program"],
+  ["npx create-kv-scales --help", "all options and commands"],
+];
 
 /** The default output of the example. */
 const EXAMPLE_OUTPUT = "tiny-llama-FP8-KV";
@@ -42,7 +43,12 @@ export async function chooseModel(
       "Expected a model: a checkpoint folder or a hub id (org/name). --example calibrates the tiny model that comes with the program; --help lists all options.",
     );
   }
-  stderr.write(WELCOME);
+  stderr.write(welcome(widthOf(stderr.stream)));
   const isWanted = await ask(`Calibrate the tiny model into ${showLine(output, PATH_LIMIT)} now? [y/N] `);
   return isWanted ? EMBEDDED_EXAMPLE : undefined;
+}
+
+function welcome(width: number): string {
+  const ways = WAYS_TO_BEGIN.map(([command, what]) => `  ${command}\n      ${wrapText(what, width, " ".repeat(6))}`);
+  return `${wrapText(WHAT_IT_IS, width)}\n\n${ways.join("\n")}\n\n`;
 }

@@ -58,6 +58,7 @@ section { margin-top: 3rem; }
 .verdict ul + p { margin-top: 0.75rem; }
 .flag { margin-top: 0.25rem; padding: 0.6rem 0.8rem; border-radius: 8px; background: var(--surface);
   border: 1px solid var(--line); white-space: pre-wrap; user-select: all; }
+.flag span { display: inline-block; max-width: 100%; overflow-wrap: anywhere; vertical-align: top; }
 .warning, .note { margin-top: 1rem; padding: 0.7rem 1rem; border-radius: 8px; border-left: 4px solid var(--note);
   background: var(--note-soft); font-size: 0.9375rem; }
 .warning strong { color: var(--note); }

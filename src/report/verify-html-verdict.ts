@@ -8,6 +8,7 @@ import { html, Markup } from "./html-markup.js";
 import { nextStepOf } from "./next-step.js";
 import { unbroken } from "./text.js";
 import { cacheOf, noiseFloorFor, subjectOf } from "./verify-figures.js";
+import { commandParts } from "./wrapped-text.js";
 
 /** The folder's base name. */
 export function modelName({ checkpoint }: VerifyResult): string {
@@ -28,11 +29,20 @@ export function verdictHeader(result: VerifyResult): Markup {
 <p class="badge">${verdictIcon(passed)}${passed ? "Passed" : "Failed"}</p>
 <p class="sentence">${unbroken(sentence)}</p>
 <ul>${reasons.map((reason) => html`<li>${unbroken(reason)}</li>`)}</ul>
-<div class="next"><p><strong>What to do now.</strong> ${nextStep.sentence}</p><pre class="flag"><code>${nextStep.command.join(" ")}</code></pre></div>
+<div class="next"><p><strong>What to do now.</strong> ${nextStep.sentence}</p><pre class="flag"><code>${commandMarkup(nextStep.command)}</code></pre></div>
 </div>
 ${limitTiles(result)}
 ${warnings.map((warning) => html`<p class="warning ${passed ? "calm" : ""}"><strong>${passed ? "Note." : "Warning."}</strong> ${unbroken(warning)}</p>`)}
 </header>`;
+}
+
+/** A narrow screen breaks it between options alone. */
+function commandMarkup(words: readonly string[]): Markup {
+  return new Markup(
+    commandParts(words)
+      .map((part) => html`<span>${part}</span>`.text)
+      .join(" "),
+  );
 }
 
 function verdictIcon(passed: boolean): Markup {
@@ -109,10 +119,10 @@ function limitTile({ limit, passed }: ThresholdCheck, { title, value, range, use
 
 /** What the bar above says. */
 function usedText(used: number, passed: boolean): string {
-  if (!passed) return "The bar is full: more than the limit is used up.";
+  if (!passed) return "Bar: all of the limit is used";
   const percent = Number.isFinite(used) ? Math.min(Math.max(used, 0), 1) * 100 : 0;
   const share = percent === 0 || percent >= 1 ? String(Math.round(percent)) : "less than 1";
-  return `The bar: ${share}\u00a0% of the limit is used up.`;
+  return `Bar: ${share}\u00a0% of the limit is used`;
 }
 
 function memoryTile({ generation }: VerifyResult): Markup {

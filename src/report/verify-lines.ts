@@ -1,7 +1,13 @@
 // Texts cut to columns of a terminal, where some characters take two. Pure; knows no results.
 
-/** From here on, characters may be two columns wide (Hangul, CJK, emoji); all of them count as such. */
+/** From here on, characters may be two columns wide (Hangul, CJK, emoji); all of them count as such but for a few. */
 const FIRST_WIDE = 0x1100;
+/** Dashes and ellipses, arrows, and what lines and bars are drawn with. */
+const NARROW: readonly (readonly [first: number, last: number])[] = [
+  [0x2010, 0x2027],
+  [0x2190, 0x21ff],
+  [0x2500, 0x259f],
+];
 
 /** A text of at most `columns` columns, with an ellipsis where it is cut. */
 export function clipText(text: string, columns: number): string {
@@ -29,7 +35,8 @@ function widthOf(character: string): number {
 
 /** Whether a character may be two columns wide. */
 export function isWide(character: string): boolean {
-  return (character.codePointAt(0) ?? 0) >= FIRST_WIDE;
+  const code = character.codePointAt(0) ?? 0;
+  return code >= FIRST_WIDE && !NARROW.some(([first, last]) => code >= first && code <= last);
 }
 
 function withoutLast(text: string): string {

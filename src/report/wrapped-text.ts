@@ -20,7 +20,12 @@ export function wrapCommand(words: readonly string[], width: number, indent = " 
   const continued = `${indent}  `;
   // Two columns for the backslash at the end of a line.
   const room = width - continued.length - " \\".length;
-  return `${indent}${wrapWords(joinPairs(words, takesValue), room).join(` \\\n${continued}`)}`;
+  return `${indent}${wrapWords(commandParts(words), room).join(` \\\n${continued}`)}`;
+}
+
+/** The words of a command, each option with its value. */
+export function commandParts(words: readonly string[]): string[] {
+  return joinPairs(words, takesValue);
 }
 
 /** Words as lines of at most `width` characters; a longer word is a line of its own. */

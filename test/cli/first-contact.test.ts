@@ -36,6 +36,13 @@ describe("called alone", () => {
     },
   );
 
+  test.each([50, 80, 120])("on %d columns no line of it is wider", async (columns) => {
+    const { stderr } = await runMainInTerminal([], "n\n", columns);
+    const lines = stderr.split("Calibrate the tiny")[0]?.split("\n") ?? [];
+    expect(lines.length).toBeGreaterThan(6);
+    expect(lines.filter((line) => line.length > columns)).toEqual([]);
+  });
+
   test("a yes is the example, and so is --example, without a question", async () => {
     const stderr = new TextOutput(process.stderr);
     const asked: string[] = [];
