@@ -5,6 +5,7 @@ import { CheckpointError } from "../errors.js";
 import type { Norm } from "./blocks.js";
 import type { AltUp, Branch, Streams } from "./description.js";
 import { type FamilyInput, linear } from "./parts.js";
+import { readParts } from "./sizes.js";
 import type { LayerNames } from "./tensor-names.js";
 import { tensorSource } from "./weight-source.js";
 
@@ -21,7 +22,7 @@ export function readAltUp(
   hidden: number,
   norm: (name: string, size: number) => Norm,
 ): StreamParts {
-  const count = config.positiveInteger("altup_num_inputs", 4);
+  const count = readParts(config, "altup_num_inputs", 4);
   if (count < 2) {
     throw new CheckpointError(`${config.nameOf("altup_num_inputs")}: expected at least 2 streams, found ${count}`);
   }

@@ -7,6 +7,7 @@ import type { Residual } from "./description.js";
 import type { Experts } from "./experts.js";
 import type { ModelConfig } from "./model-config.js";
 import { linear } from "./parts.js";
+import { readParts } from "./sizes.js";
 import type { LayerNames } from "./tensor-names.js";
 import { type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
 
@@ -27,7 +28,11 @@ export function readExpertsBeside(
     for (const key of KEYS) config.ignore(key, "enable_moe_block is false");
     return (_layer, feedForward) => feedForward;
   }
-  const [count, perToken, intermediate] = KEYS.map((key) => config.positiveInteger(key)) as [number, number, number];
+  const [count, perToken, intermediate] = [
+    readParts(config, KEYS[0]),
+    config.positiveInteger(KEYS[1]),
+    config.positiveInteger(KEYS[2]),
+  ];
   if (perToken > count) {
     throw new CheckpointError(
       `${config.nameOf("top_k_experts")}: expected at most num_experts (${count}), found ${perToken}`,

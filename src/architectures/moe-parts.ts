@@ -6,7 +6,7 @@ import type { Activation, Block, FeedForward } from "./blocks.js";
 import type { Experts, ScoreRouter } from "./experts.js";
 import type { ModelConfig } from "./model-config.js";
 import { gated, linear, rowsOfFused } from "./parts.js";
-import { readActivation } from "./sizes.js";
+import { readActivation, readParts } from "./sizes.js";
 import type { LayerNames } from "./tensor-names.js";
 import { type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
 import { layerTypes } from "./windows.js";
@@ -66,11 +66,11 @@ export function checkPerToken(
   );
 }
 
-/** A positive integer with several names: those that are present must agree. */
+/** A number of experts with several names: those that are present must agree. */
 function readRenamed(config: ModelConfig, keys: readonly [string, ...string[]]): number {
   const present = keys.filter((key) => config.has(key));
   const [first, ...others] = present.length === 0 ? [keys[0]] : present;
-  const value = config.positiveInteger(first ?? keys[0]);
+  const value = readParts(config, first ?? keys[0]);
   for (const key of others) {
     const other = config.positiveInteger(key);
     if (other === value) continue;

@@ -1,6 +1,7 @@
 // Parts of families: Llama's attention and feed-forward, the order of norms around them, and the whole decoder. A
 // family passes its differences. Pure data out; reads no files.
 
+import { CheckpointError } from "../errors.js";
 import type {
   Activation,
   Attention,
@@ -249,13 +250,24 @@ export interface DecoderParts {
   readonly vocabulary?: number;
 }
 
-/** Assembles a description. */
+/** Of all layers together; real models have 25,000 at most. More would fill the memory before any tensor is looked for. */
+const MAX_EXPERTS = 200_000;
+
+/** Assembles a description. @throws CheckpointError when there are more experts than can be */
 export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): Decoder {
+  let experts = 0;
   const layers = Array.from({ length: parts.sizes.layers }, (_, index): DecoderLayer => {
     const layer = names.layer(index);
     const unread = parts.unread?.(layer, index) ?? [];
+    const residuals = parts.layer(layer, index);
+    experts += expertsIn(residuals);
+    if (experts > MAX_EXPERTS) {
+      throw new CheckpointError(
+        `config.json: expected up to ${MAX_EXPERTS} experts in all layers together, found more, with ${parts.sizes.layers} layers`,
+      );
+    }
     return {
-      ...{ index, residuals: parts.layer(layer, index) },
+      ...{ index, residuals },
       ...(parts.altUp && { altUp: parts.altUp(layer, index) }),
       ...(unread.length > 0 && { unread }),
     };
@@ -273,6 +285,11 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
     layers,
     end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },
   };
+}
+
+function expertsIn(residuals: readonly Residual[]): number {
+  const blocks = residuals.flatMap(({ branches }) => branches.map(({ block }) => block));
+  return blocks.reduce((sum, block) => sum + (block.kind === "experts" ? block.experts.length : 0), 0);
 }
 
 /** An RMS norm that stores its weight − 1, as Gemma's do. */

@@ -15,6 +15,9 @@ export interface Sizes {
 /** Far more than any real model has: describing layers until memory is full would crash the process. */
 const MAX_LAYERS = 10_000;
 
+/** Of one layer; norms and experts are described one by one. Real models have 256 heads and 512 experts at most. */
+export const MAX_PARTS = 16_384;
+
 /** config.hidden_act → activation. */
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   silu: "silu",
@@ -37,7 +40,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
 export function readSizes(config: ModelConfig, defaults: Partial<Sizes> = {}): Sizes {
   const layers = readLayers(config, "num_hidden_layers", defaults.layers);
   const hidden = config.positiveInteger("hidden_size", defaults.hidden);
-  const heads = config.positiveInteger("num_attention_heads", defaults.heads);
+  const heads = readParts(config, "num_attention_heads", defaults.heads);
   // null means the number of heads, and hidden_size / heads; absent means the family's default, if it has one.
   const defaultKvHeads = config.mentions("num_key_value_heads") ? heads : (defaults.kvHeads ?? heads);
   const kvHeads = config.positiveInteger("num_key_value_heads", defaultKvHeads);
@@ -64,7 +67,7 @@ const GPT_KEYS = { layers: "n_layer", hidden: "n_embd", heads: "n_head" };
 export function readGptSizes(config: ModelConfig, keys = GPT_KEYS, kvHeads?: number): Sizes {
   const layers = readLayers(config, keys.layers);
   const hidden = config.positiveInteger(keys.hidden);
-  const heads = config.positiveInteger(keys.heads);
+  const heads = readParts(config, keys.heads);
   if (hidden % heads !== 0) {
     throw new CheckpointError(`${config.nameOf(keys.heads)}: ${heads} does not divide ${keys.hidden} (${hidden})`);
   }
@@ -78,6 +81,13 @@ function readLayers(config: ModelConfig, key: string, fallback?: number): number
   const layers = config.positiveInteger(key, fallback);
   if (layers <= MAX_LAYERS) return layers;
   throw new CheckpointError(`${config.nameOf(key)}: expected a number of layers up to ${MAX_LAYERS}, found ${layers}`);
+}
+
+/** A number of heads, experts or the like. @throws CheckpointError naming the key when it is more than can be */
+export function readParts(config: ModelConfig, key: string, fallback?: number): number {
+  const count = config.positiveInteger(key, fallback);
+  if (count <= MAX_PARTS) return count;
+  throw new CheckpointError(`${config.nameOf(key)}: expected a number up to ${MAX_PARTS}, found ${count}`);
 }
 
 /** @throws UnsupportedModelError for an activation that is not known */

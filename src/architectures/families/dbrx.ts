@@ -8,7 +8,7 @@ import type { ModelConfig } from "../model-config.js";
 import { checkPerToken, type MixtureSizes, mixture, OVER_SUM, scoreRouter } from "../moe-parts.js";
 import { decoderOf, type FamilyInput, groupedQuery, preNorm, rotateAll, rowsOfFused } from "../parts.js";
 import { type Rope, readRope } from "../rope.js";
-import { readActivation, readGptSizes } from "../sizes.js";
+import { readActivation, readGptSizes, readParts } from "../sizes.js";
 import { LLAMA_NAMES, type NameTable } from "../tensor-names.js";
 import { tensorSource, type WeightSource } from "../weight-source.js";
 
@@ -79,7 +79,7 @@ function readExperts(config: ModelConfig, hidden: number) {
   const activation = ofExperts.optionalObject("ffn_act_fn");
   const experts: MixtureSizes = {
     hidden,
-    experts: ofExperts.positiveInteger("moe_num_experts", 4),
+    experts: readParts(ofExperts, "moe_num_experts", 4),
     perToken: ofExperts.positiveInteger("moe_top_k", 1),
     intermediate: ofExperts.positiveInteger("ffn_hidden_size", 3584),
     activation: activation === undefined ? "silu" : readActivation(activation, "name"),

@@ -7,7 +7,7 @@ import type { Experts } from "../experts.js";
 import { checkPerToken, type MixtureSizes, mixture, OVER_SUM, scoreRouter, stackOf } from "../moe-parts.js";
 import { decoderOf, type FamilyInput, groupedQuery, normsBefore, rmsNormOf, rotateAll } from "../parts.js";
 import { readRope } from "../rope.js";
-import { readSizes } from "../sizes.js";
+import { readParts, readSizes } from "../sizes.js";
 import { type TensorSource, tensorSource, type WeightSource } from "../weight-source.js";
 import { slidingWindows, uniformWindow } from "../windows.js";
 
@@ -28,7 +28,7 @@ export function describeGptOss(input: FamilyInput): Decoder {
   const bias = config.boolean("attention_bias", true);
   const mixtureSizes: Omit<MixtureSizes, "activation"> = {
     hidden,
-    experts: config.positiveInteger("num_local_experts", 128),
+    experts: readParts(config, "num_local_experts", 128),
     perToken: config.positiveInteger("num_experts_per_tok", 4),
     intermediate: config.positiveInteger("intermediate_size"),
   };

@@ -6,7 +6,7 @@ import { llamaLike } from "../llama-like.js";
 import { type ModelConfig, shortJson } from "../model-config.js";
 import { checkPerToken, expertsOf, gatedAt, type MixtureSizes, mixture, OVER_SUM, scoreRouter } from "../moe-parts.js";
 import type { FamilyInput } from "../parts.js";
-import { readActivation, readSizes } from "../sizes.js";
+import { MAX_PARTS, readActivation, readSizes } from "../sizes.js";
 import { ignoreHunyuanKeys } from "./hunyuan-v1-dense.js";
 
 const AS_HERE = "what this family is anyway";
@@ -53,10 +53,12 @@ export function describeHunyuanV1Moe(input: FamilyInput): Decoder {
 function readPerLayer(config: ModelConfig, key: string, layers: number): number[] {
   const value = config.raw(key) ?? 1;
   const list: unknown[] = Array.isArray(value) ? value : Array.from({ length: layers }, () => value);
-  const numbers = list.filter((entry): entry is number => Number.isSafeInteger(entry) && Number(entry) > 0);
+  const numbers = list.filter(
+    (entry): entry is number => Number.isSafeInteger(entry) && Number(entry) > 0 && Number(entry) <= MAX_PARTS,
+  );
   if (numbers.length === layers && list.length === layers) return numbers;
   throw new UnsupportedModelError(
-    `${config.nameOf(key)}: expected a positive integer, or ${layers} of them, one per layer, found ${shortJson(value)}`,
+    `${config.nameOf(key)}: expected a positive integer up to ${MAX_PARTS}, or ${layers} of them, one per layer, found ${shortJson(value)}`,
   );
 }
 
