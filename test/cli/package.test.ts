@@ -104,7 +104,7 @@ describe("the package", () => {
 
     if (HAS_EXAMPLE) {
       // With the shipped prompts.
-      const quiet = await run("npx", [...program, "--samples", "8", "--quiet"], user);
+      const quiet = await run("npx", [...program, "--example", "--samples", "8", "--quiet"], user);
       expect(quiet).toBe(`${join(user, "tiny-llama-FP8-KV")}\n`);
     }
   }, 300_000);
