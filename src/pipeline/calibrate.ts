@@ -38,7 +38,7 @@ import {
   untestedWarning,
 } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
-import { type DryRun, locateWithoutDownload, tryWork } from "./dry-run.js";
+import { type DryRun, locateWithoutDownload, readDataWithoutDownload, tryWork } from "./dry-run.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { requireKnownOptions } from "./known-options.js";
 import { locateModel, placeOfResult } from "./locate-model.js";
@@ -281,7 +281,7 @@ export async function planCalibration(options: CalibrateOptions): Promise<DryRun
   const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
   try {
     await tokenizer.open();
-    const { prompts } = await readData({ ...options, shipped: SHIPPED_PROMPTS });
+    const { prompts } = await readDataWithoutDownload({ ...options, shipped: SHIPPED_PROMPTS });
     const { vocabularySize } = decoder;
     const { tokenIds } = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize });
     tokenizer.stop();

@@ -11,6 +11,7 @@ import { hiddenWidth } from "../graphs/segment-parts.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { onFirstThatWorks } from "./choose-provider.js";
 import { type LocatedModel, type LocateOptions, locateModel } from "./locate-model.js";
+import { type ReadData, readData } from "./read-data.js";
 import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
 import { shareWork, stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
@@ -161,13 +162,28 @@ function maxOf<Item>(items: readonly Item[], of: (item: Item) => number): number
  * As locateModel, without a download.
  * @throws UsageError for a model that is not in the hub's cache
  */
-export async function locateWithoutDownload(options: LocateOptions): Promise<LocatedModel> {
+export function locateWithoutDownload(options: LocateOptions): Promise<LocatedModel> {
+  return withoutDownload(options.model, (env) => locateModel(options, env));
+}
+
+/**
+ * As readData, without a download.
+ * @throws UsageError for a data set that is not in the hub's cache
+ */
+export function readDataWithoutDownload(options: Parameters<typeof readData>[0]): Promise<ReadData> {
+  return withoutDownload(options.data ?? "", (env) => readData(options, env));
+}
+
+async function withoutDownload<Result>(
+  name: string,
+  work: (env: NodeJS.ProcessEnv) => Promise<Result>,
+): Promise<Result> {
   try {
-    return await locateModel(options, { ...process.env, HF_HUB_OFFLINE: "1" });
+    return await work({ ...process.env, HF_HUB_OFFLINE: "1" });
   } catch (error) {
     if (!(error instanceof HubError)) throw error;
     throw new UsageError(
-      `${options.model}: is not whole in the hub's cache, and a dry run downloads nothing. Download it first, such as with hf download, or give a folder.`,
+      `${name}: is not whole in the hub's cache, and a dry run downloads nothing. Download it first, such as with hf download, or give a folder.`,
       { cause: error },
     );
   }

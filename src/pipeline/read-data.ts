@@ -40,24 +40,25 @@ interface Reading extends DataOptions {
 
 /**
  * Reads the prompts of a run.
+ * @param env with HF_HOME and others; the process's by default
  * @throws PromptDataError, UsageError for options that do not go together, HubError and what else a download throws
  */
-export async function readData(options: Reading): Promise<ReadData> {
+export async function readData(options: Reading, env?: NodeJS.ProcessEnv): Promise<ReadData> {
   const { data, dataColumn, shipped, signal } = options;
   const isPath = data !== undefined && (await isThere(data));
-  if (data !== undefined && !isPath && isHubId(data)) return readHubData(data, options);
+  if (data !== undefined && !isPath && isHubId(data)) return readHubData(data, options, env);
   refuseHubOptions(options, data);
   const prompts = await untilInterrupted(signal, readPrompts(data ?? shipped, { column: dataColumn }));
   const name = data === undefined ? SHIPPED_DATA : basename(resolve(data));
   return { prompts, name: { data: name, ...(dataColumn !== undefined && { dataColumn }) }, warnings: [] };
 }
 
-async function readHubData(repo: string, options: Reading): Promise<ReadData> {
+async function readHubData(repo: string, options: Reading, env: NodeJS.ProcessEnv | undefined): Promise<ReadData> {
   const { dataRevision, dataConfig, dataSplit, dataColumn, signal, onProgress } = options;
   // Loaded only here: a run without a hub id does not need it.
   const { downloadDataset } = await import("../hub/download-dataset.js");
   const { commit, files, isWhole } = await downloadDataset({
-    ...{ repo, revision: dataRevision, config: dataConfig, split: dataSplit, signal },
+    ...{ repo, revision: dataRevision, config: dataConfig, split: dataSplit, env, signal },
     onProgress: (progress) => onProgress?.({ stage: "download", ...progress }),
   });
   const read = await untilInterrupted(signal, readFirstPrompts(repo, files, { column: dataColumn }));

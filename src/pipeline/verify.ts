@@ -23,7 +23,7 @@ import type { ProviderName } from "../runtime/providers.js";
 import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
 import { onFirstThatWorks, PROVIDER_CHOICES, providersToTry, untestedWarning } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
-import { type DryRun, locateWithoutDownload, tryWork } from "./dry-run.js";
+import { type DryRun, locateWithoutDownload, readDataWithoutDownload, tryWork } from "./dry-run.js";
 import { encodeWindows } from "./encode-prompts.js";
 import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
 import { positionsIn } from "./evaluate-head.js";
@@ -313,7 +313,7 @@ export async function planVerification(options: VerifyOptions, reports: readonly
   const tokenizer = startTokenizerProcess({ folder, signal });
   try {
     await tokenizer.open();
-    const { prompts } = await readData({ ...options, shipped: HELD_OUT_PROMPTS });
+    const { prompts } = await readDataWithoutDownload({ ...options, shipped: HELD_OUT_PROMPTS });
     const { vocabularySize } = decoder;
     const tokenIds = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
     tokenizer.stop();

@@ -46,9 +46,11 @@ describe("a calibration", () => {
     const before = process.env.HF_HUB_CACHE;
     process.env.HF_HUB_CACHE = temporaryFolder();
     const { exitCode, stderr } = await runMain(["org/name", "--dry-run"]);
+    const data = await runMain(["--example", "--data", "org/set", "--dry-run"]);
     if (before === undefined) delete process.env.HF_HUB_CACHE;
     else process.env.HF_HUB_CACHE = before;
-    expect(exitCode).toBe(2);
+    expect([exitCode, data.exitCode]).toEqual([2, 2]);
+    expect(data.stderr).toContain("org/set: is not whole in the hub's cache, and a dry run downloads nothing.");
     expect(stderr).toMatch(
       /org\/name: is not whole in the hub's cache, and a dry run downloads nothing\. Download it first/,
     );

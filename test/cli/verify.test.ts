@@ -192,9 +192,11 @@ describe("a calibrated checkpoint passes: exit 0", () => {
     expect(result.verdict).toMatchObject({ passed: true });
     const page = readFileSync(file, "utf8");
     expect(page).toMatch(/^<!doctype html>[\s\S]*<\/html>\n$/);
-    expect(page).toContain(`<code>${result.verdict.name}</code>`);
+    expect(page).toContain(result.verdict.passed ? "Passed</p>" : "Failed</p>");
     for (const arm of ARMS) expect(page).toMatch(new RegExp(`</span>${arm}[ <]`));
-    expect(page).toMatch(/create-kv-scales \d+\.\d+\.\d+; plots by uPlot/);
+    expect(page).toMatch(
+      /create-kv-scales \d+\.\d+\.\d+, ONNX Runtime \d+\.\d+\.\d+, Node \d+\.\d+\.\d+; plots by uPlot/,
+    );
     const [, json = ""] = /id="plot-data">(.*)<\/script>/.exec(page) ?? [];
     const { plots } = JSON.parse(json) as { plots: Record<string, { x: { names: string[] } }> };
     const sides = (name: string) => [`${name}-k`, `${name}-v`];
