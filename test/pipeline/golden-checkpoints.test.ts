@@ -91,10 +91,10 @@ function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]):
 }
 
 // A window, q/k norms and four layers; rotation that depends on the length of the prompt; embeddings per layer; streams;
-// learned positions; queries that grow.
+// learned positions; queries that grow; chunks and experts that scale their input; experts alone.
 describe.each([
   ...["qwen3-sliding", "llama-rope-dynamic", "gemma4_text-e-model", "gemma3n_text-shared"],
-  ...["opt-plain", "ministral3-window"],
+  ...["opt-plain", "ministral3-window", "llama4_text-chunked", "qwen3_moe-normalized"],
 ])("the ranges of %s are the same", (name) => {
   const folder = goldenFolder(name);
   const { token_ids: prompts } = expectedOf(name);

@@ -4,7 +4,7 @@ import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";
 import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
-import { layerTypes, uniformWindow } from "../windows.js";
+import { slidingWindows, uniformWindow } from "../windows.js";
 
 /** For checkpoints whose config.json has no RoPE parameters. */
 const LLAMA3_ROPE = {
@@ -19,13 +19,11 @@ const LLAMA3_ROPE = {
 export function describeCwm(input: FamilyInput): Decoder {
   const { config } = input;
   const sizes = readSizes(config, { kvHeads: 8, headDim: 128 });
-  const window = uniformWindow(config, 8192);
-  const types = layerTypes(config, sizes.layers, ["full_attention", "sliding_attention"]);
-  const isFull = (layer: number) => (types === undefined ? layer % 4 === 0 : types[layer] === "full_attention");
+  const windows = slidingWindows(config, sizes.layers, uniformWindow(config, 8192), (layer) => layer % 4 !== 0);
   return llamaLike(input, {
     sizes,
     rope: { absent: LLAMA3_ROPE, defaultTheta: 1_000_000 },
     epsilon: 1e-5,
-    windows: Array.from({ length: sizes.layers }, (_, layer) => (isFull(layer) ? undefined : window)),
+    windows,
   });
 }
