@@ -20,6 +20,8 @@ export interface Arithmetic {
    * operator's tiles are slow; or unfused in float32, where the operator gives wrong values.
    */
   readonly attention: "fused" | "in-chunks" | "written-out";
+  /** The products of a mixture's experts: of each expert by itself, or batched where the experts allow it. */
+  readonly experts: "one-by-one" | "stacked";
   /** Whether the attention operator rotates queries and keys, where nothing else needs the rotated keys before it. */
   readonly rotation: "fused" | "written-out";
 }
@@ -31,5 +33,6 @@ export const FLOAT32_ARITHMETIC: Arithmetic = {
   norm: "written-out",
   gate: "written-out",
   attention: "in-chunks",
+  experts: "one-by-one",
   rotation: "written-out",
 };

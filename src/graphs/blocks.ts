@@ -57,16 +57,24 @@ export function feedForward(
   { activation, gate, gateCutoff, up, down }: FeedForward,
   x: Value,
 ): Value {
-  const { builder, arithmetic } = context;
   if (gate === undefined) return linear(context, down, activated(context, activation, linear(context, up, x)));
   const [opened, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
   const open = gateCutoff === undefined ? opened : aboveCutoff(context, opened, gateCutoff);
   if (isClamped(activation)) return linear(context, down, clampedSwiglu(context, activation, open, passed));
-  const gated =
-    activation === "silu" && arithmetic.gate === "fused"
-      ? fusedSiluGate(context, open, passed, up.outputs)
-      : builder.op("Mul", [activated(context, activation, open), passed]);
-  return linear(context, down, gated); // [batch, tokens, hidden]
+  return linear(context, down, gatedActivation(context, { activation, up }, open, passed)); // [batch, tokens, hidden]
+}
+
+/** activation(open) · passed */
+export function gatedActivation(
+  context: GraphContext,
+  { activation, up }: Pick<FeedForward, "activation" | "up">,
+  open: Value,
+  passed: Value,
+): Value {
+  const { builder, arithmetic } = context;
+  return activation === "silu" && arithmetic.gate === "fused"
+    ? fusedSiluGate(context, open, passed, up.outputs)
+    : builder.op("Mul", [activated(context, activation, open), passed]);
 }
 
 function isClamped(activation: FeedForward["activation"]): activation is ClampedSwiglu {

@@ -47,7 +47,8 @@ export function buildDecodeStep(
 ): Graph {
   const builder = new GraphBuilder();
   const weights = new GraphWeights(builder, locate);
-  const context: GraphContext = { builder, weights, arithmetic };
+  // For a few tokens, stacking all experts costs more than the few that are used.
+  const context: GraphContext = { builder, weights, arithmetic: { ...arithmetic, experts: "one-by-one" } };
   const shape = [1, "tokens", decoder.hiddenSize];
   let stream: ResidualStream = {
     hidden:

@@ -7,6 +7,7 @@ import { feedForward, type GraphContext, linear } from "./blocks.js";
 import { norm } from "./norm.js";
 import { type Routing, route } from "./router.js";
 import type { IndexRange } from "./segment-parts.js";
+import { canBeStacked, type SentRows, stackedExperts } from "./stacked-experts.js";
 import { cast } from "./weights.js";
 
 export interface ExpertsResult {
@@ -81,37 +82,53 @@ function sentWithin(
   return builder.op("Where", [isHere, numbers, builder.int64s([end - start])]);
 }
 
-/** Σ weight · expert(x). What is sent to nobody gives zeros. @param x [tokens, hidden] */
+/** Σ weight · expert(x). What is sent to nobody gives zeros, or numbers that nobody reads. @param x [tokens, hidden] */
 function routed(
   context: GraphContext,
-  { experts, router: { perToken, logits }, weighted }: Experts,
+  description: Experts,
   x: Value,
   { start, end }: IndexRange,
   routing: Routing,
 ): ExpertsResult {
   const { builder, arithmetic } = context;
-  const here = experts.slice(start, end);
+  const { router, weighted } = description;
+  const { perToken, logits } = router;
+  const here = { ...description, experts: description.experts.slice(start, end) };
   const weights = cast(builder, routing.weights, "float32", arithmetic.elementType); // [tokens, per_token]
   const places = builder.op("Reshape", [routing.experts, builder.int64s([-1])]); // [tokens × per_token]
-  const { order, inverse } = sortedByExpert(builder, places);
-  const counts = countsOf(builder, places, here.length);
+  const sent: SentRows = {
+    ...{ places, ...sortedByExpert(builder, places) },
+    counts: countsOf(builder, places, here.experts.length),
+  };
+  // Of some experts alone, most rows are nobody's.
+  const isStacked = arithmetic.experts === "stacked" && here.experts.length === logits.outputs && canBeStacked(here);
+  const rows = isStacked
+    ? stackedExperts(context, here, x, sent)
+    : oneByOne(context, here, x, sent, rowsOf(builder, weights, 1));
+  const perExpert = builder.op("Reshape", [rows, builder.int64s([-1, perToken, logits.inputs])]);
+  return { output: summed(context, perExpert, weighted === "output" ? weights : undefined), tokens: sent.counts };
+}
+
+/** Each expert computes its rows. @param weights [rows, 1] @returns [rows, hidden]; zeros for nobody's */
+function oneByOne(
+  context: GraphContext,
+  { experts, router: { perToken, logits }, weighted }: Experts,
+  x: Value,
+  { order, inverse, counts }: SentRows,
+  weights: Value,
+): Value {
+  const { builder, arithmetic } = context;
   const count = builder.op("ReduceSum", [counts, builder.int64s([0])], { attributes: { keepdims: 1 } }); // [1]
   const sent = builder.op("Slice", [order, builder.int64s([0]), count]); // those of nobody come last
   const rows = builder.op("Gather", [x, builder.op("Div", [sent, builder.int64s([perToken])])]);
-  const entering =
-    weighted === "output" ? rows : builder.op("Mul", [rows, builder.op("Gather", [rowsOf(builder, weights, 1), sent])]);
-  const pieces = builder.ops("Split", [entering, counts], here.length, { attributes: { axis: 0 } });
-  const computed = here.map((expert, number) => feedForward(context, expert, pieces[number] as Value));
-  const zeros = cast(
-    builder,
-    builder.op("ConstantOfShape", [builder.int64s([1, logits.inputs])]),
-    "float32",
-    arithmetic.elementType,
-  );
-  const sorted = builder.op("Concat", [...computed, zeros], { attributes: { axis: 0 } });
-  const back = builder.op("Gather", [sorted, builder.op("Min", [inverse, count])]);
-  const perExpert = builder.op("Reshape", [back, builder.int64s([-1, perToken, logits.inputs])]);
-  return { output: summed(context, perExpert, weighted === "output" ? weights : undefined), tokens: counts };
+  const entering = weighted === "output" ? rows : builder.op("Mul", [rows, builder.op("Gather", [weights, sent])]);
+  const pieces = builder.ops("Split", [entering, counts], experts.length, { attributes: { axis: 0 } });
+  const computed = experts.map((expert, number) => feedForward(context, expert, pieces[number] as Value));
+  const zeros = builder.op("ConstantOfShape", [builder.int64s([1, logits.inputs])]);
+  const sorted = builder.op("Concat", [...computed, cast(builder, zeros, "float32", arithmetic.elementType)], {
+    attributes: { axis: 0 },
+  });
+  return builder.op("Gather", [sorted, builder.op("Min", [inverse, count])]);
 }
 
 /**

@@ -79,7 +79,11 @@ export function buildGenerationLoop(request: GenerationLoopRequest): Graph {
   const buffers = empty.length;
   const isFloat8 = type === "float8_e4m3fn";
   const body = builder.subgraph((inner) =>
-    recordStep({ builder: inner, weights, arithmetic }, request, { promptTokens, capacity, rotations }),
+    recordStep({ builder: inner, weights, arithmetic: { ...arithmetic, experts: "one-by-one" } }, request, {
+      promptTokens,
+      capacity,
+      rotations,
+    }),
   );
   const hasTokens = builder.op("Cast", [maxNewTokens], { attributes: { to: ELEMENT_TYPES.bool } });
   // Nobody needs the unread token, but ONNX Runtime crashes when a state of the loop is no output.

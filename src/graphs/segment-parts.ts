@@ -4,6 +4,7 @@
 import { valueDimOf } from "../architectures/blocks.js";
 import { attentionOf, requireAttention } from "../architectures/cache-sites.js";
 import { blocksOf, type Decoder, type DecoderLayer, type Residual } from "../architectures/description.js";
+import type { Arithmetic } from "./arithmetic.js";
 import type { Side } from "./kv-cache.js";
 
 /** A step of the forward pass. `keys-values` is a layer of which only K and V are computed, and what they need. */
@@ -85,6 +86,11 @@ export function expertLayersOf(parts: readonly SegmentPart[]): { readonly layer:
     const hasExperts = blocksOf({ index: layer, residuals }).some(({ kind }) => kind === "experts");
     return hasExperts ? [{ layer, first: part.kind === "layer" ? (part.expertsFrom ?? 0) : 0 }] : [];
   });
+}
+
+/** Whether experts of some parts are stacked in each run of their graph: then nothing is to be made of weights before. */
+export function stacksExperts(parts: readonly SegmentPart[], arithmetic: Arithmetic): boolean {
+  return arithmetic.experts === "stacked" && expertLayersOf(parts).length > 0;
 }
 
 /** What some parts make and others read, beside hidden states. */

@@ -1,10 +1,12 @@
 // How a run computes: on which provider, in which arithmetic, how much of the model at a time, how many tokens at a time.
 // Pure arithmetic on sizes; opens nothing.
 
-import { type BlockFacts, factsOf } from "../architectures/block-facts.js";
+import { type BlockFacts, factsOf, weightElements } from "../architectures/block-facts.js";
 import { blocksOf, type Decoder } from "../architectures/description.js";
+import type { Experts } from "../architectures/experts.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
+import { capacityOf, stackableMixtures, stackedActivations } from "../graphs/stacked-experts.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../runtime/providers.js";
 import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
 
@@ -50,7 +52,8 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
     const layerBytes = limit ?? Math.max(segmentBytes, defaultLayerBytes());
     return { provider, arithmetic, segmentBytes, layerBytes, batchTokens };
   }
-  const room = () => limit - DEVICE_OVERHEAD_BYTES - batchTokens * activationBytes(decoder, arithmetic);
+  const fixed = DEVICE_OVERHEAD_BYTES + stackBytes(decoder, arithmetic);
+  const room = () => limit - fixed - batchTokens * activationBytes(decoder, arithmetic);
   while (batchTokens > MIN_BATCH_TOKENS && room() < limit / 2) {
     batchTokens = Math.max(MIN_BATCH_TOKENS, Math.floor(batchTokens / 2));
   }
@@ -70,16 +73,14 @@ export function storedTypeOf({ tensors }: Checkpoint, { embedding }: Decoder): S
 }
 
 /** As many tokens as the provider likes, but for the widest activation to fit into a buffer of the size it allows. */
-function tokensThatFit(
-  { batchTokens, maxBufferBytes }: Provider,
-  decoder: Decoder,
-  { elementType }: Arithmetic,
-): number {
+function tokensThatFit({ batchTokens, maxBufferBytes }: Provider, decoder: Decoder, arithmetic: Arithmetic): number {
   const widest = Math.max(decoder.hiddenSize, ...factsOfBlocks(decoder).map(({ widest }) => widest));
   const fitting = Math.floor(
-    (maxBufferBytes ?? Number.POSITIVE_INFINITY) / (widest * BYTES_OF_COMPUTE_TYPE[elementType]),
+    (maxBufferBytes ?? Number.POSITIVE_INFINITY) / (widest * BYTES_OF_COMPUTE_TYPE[arithmetic.elementType]),
   );
-  return Math.max(MIN_BATCH_TOKENS, Math.min(batchTokens, fitting));
+  // An expert has no more rows than the batch has tokens.
+  const ofExperts = stackedMixtures(decoder, arithmetic).map(capacityOf);
+  return Math.max(MIN_BATCH_TOKENS, Math.min(batchTokens, fitting, ...ofExperts));
 }
 
 /** That float32 weights lost bits in what was computed in: providers of devices have no kernels, or no use, for them. */
@@ -91,9 +92,20 @@ export function narrowingWarnings(stored: StoredType, computedIn: readonly Compu
 }
 
 /** Bytes per token that a block's activations take at their most, beside the residual stream. */
-function activationBytes(decoder: Decoder, { elementType }: Arithmetic): number {
-  const most = Math.max(...factsOfBlocks(decoder).map(({ activations }) => activations));
-  return ALLOCATOR_FACTOR * BYTES_OF_COMPUTE_TYPE[elementType] * (most + 4 * decoder.hiddenSize);
+function activationBytes(decoder: Decoder, arithmetic: Arithmetic): number {
+  const stacked = stackedMixtures(decoder, arithmetic).map(stackedActivations);
+  const most = Math.max(...stacked, ...factsOfBlocks(decoder).map(({ activations }) => activations));
+  return ALLOCATOR_FACTOR * BYTES_OF_COMPUTE_TYPE[arithmetic.elementType] * (most + 4 * decoder.hiddenSize);
+}
+
+/** Bytes that a mixture's weights take once more in each run, where they are stacked. */
+function stackBytes(decoder: Decoder, arithmetic: Arithmetic): number {
+  const elements = stackedMixtures(decoder, arithmetic).map((block) => weightElements([{ branches: [{ block }] }]));
+  return BYTES_OF_COMPUTE_TYPE[arithmetic.elementType] * Math.max(0, ...elements);
+}
+
+function stackedMixtures(decoder: Decoder, { experts }: Arithmetic): Experts[] {
+  return experts === "stacked" ? stackableMixtures(decoder) : [];
 }
 
 function factsOfBlocks({ layers }: Decoder): BlockFacts[] {

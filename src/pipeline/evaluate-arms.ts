@@ -8,7 +8,7 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import type { CacheRounding, Side } from "../graphs/kv-cache.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf, layersWithCacheBehind } from "../graphs/segment-parts.js";
+import { cacheLayersOf, expertLayersOf, layersWithCacheBehind, stacksExperts } from "../graphs/segment-parts.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -16,12 +16,13 @@ import type { Batch } from "../prompts/batches.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
 import { evaluateHead } from "./evaluate-head.js";
+import { inExpertsThatFit, requireRoomForRows } from "./experts-that-fit.js";
 import { tokensOf } from "./measure-ranges.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
 import { productsOfParts, type Segment } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
-import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
+import { NotFiniteError } from "./wider-arithmetic.js";
 
 export interface EvaluateRequest extends PassRequest {
   readonly end: ModelEnd;
@@ -60,7 +61,7 @@ export interface Evaluation {
  * @throws CheckpointError when activations are not finite, ProviderError, InterruptedError
  */
 export async function evaluateArms(request: EvaluateRequest): Promise<Evaluation> {
-  const held = await inArithmeticThatHolds(request.plan, request.decoder, (plan) => evaluateOnce({ ...request, plan }));
+  const held = await inExpertsThatFit(request.plan, request.decoder, (plan) => evaluateOnce({ ...request, plan }));
   return { ...held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 
@@ -81,7 +82,10 @@ async function evaluateOnce(request: EvaluateRequest): Promise<Pick<Evaluation, 
         ...{ roundings: request.roundings, arithmetic, gives: segment.gives },
       }),
     );
-    const session = await openSession({ model, externalDataFolder: folder, provider, purpose: segment.purpose });
+    const session = await openSession({
+      ...{ model, externalDataFolder: folder, provider, purpose: segment.purpose },
+      keepsWeightsStored: stacksExperts(segment.parts, arithmetic),
+    });
     try {
       states = await runSegment(session, segment, { request, batches, states, losses, progress });
     } finally {
@@ -130,7 +134,7 @@ async function runGroup(
   { from, into }: { readonly from: SegmentStates; readonly into: SegmentStates },
   { request, batches, losses, progress }: SegmentRun,
 ): Promise<void> {
-  const { decoder, arms, windows } = request;
+  const { decoder, plan, arms, windows } = request;
   const { parts } = segment;
   const layers = cacheLayersOf(parts);
   const sites = cacheSites(decoder).map(({ layer }) => layer);
@@ -149,6 +153,10 @@ async function runGroup(
     };
     const outputs = await session.run(inputs, into.outputs(index, segment));
     into.advance(index, segment);
+    for (const { layer } of expertLayersOf(parts)) {
+      const tokens = outputs[SEGMENT_VALUES.expertTokens(layer)] ?? new Float32Array();
+      requireRoomForRows(plan, decoder, layer, tokens);
+    }
     for (const layer of layers) for (const arm of group) losses[arm]?.add(layer, batch, outputs);
     progress.batchDone(batch, parts, group.length);
   }

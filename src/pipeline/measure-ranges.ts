@@ -11,7 +11,7 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 import { residualsInMemory } from "../graphs/cut-mixture.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf, endsLayer, expertLayersOf } from "../graphs/segment-parts.js";
+import { cacheLayersOf, endsLayer, expertLayersOf, stacksExperts } from "../graphs/segment-parts.js";
 import { type ExpertTokens, ExpertTokensCollector } from "../numerics/expert-tokens.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -19,11 +19,12 @@ import type { Batch } from "../prompts/batches.js";
 import { PROVIDERS } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
+import { inExpertsThatFit, requireRoomForRows } from "./experts-that-fit.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
 import type { Segment } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
-import { inArithmeticThatHolds, NotFiniteError } from "./wider-arithmetic.js";
+import { NotFiniteError } from "./wider-arithmetic.js";
 
 export interface MeasureRequest extends PassRequest {
   readonly tokenIds: readonly (readonly number[])[];
@@ -63,7 +64,7 @@ export interface MeasureTiming {
  * @throws CheckpointError when a K or V is not finite, ProviderError, InterruptedError
  */
 export async function measureRanges(request: MeasureRequest): Promise<MeasuredRanges> {
-  const held = await inArithmeticThatHolds(request.plan, request.decoder, (plan) => measureOnce({ ...request, plan }));
+  const held = await inExpertsThatFit(request.plan, request.decoder, (plan) => measureOnce({ ...request, plan }));
   return { ...held.result, elementType: held.plan.arithmetic.elementType, warnings: held.warnings };
 }
 
@@ -83,7 +84,8 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
     throwIfAborted(request.signal);
     const start = performance.now();
     const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic, gives }));
-    const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
+    const keepsWeightsStored = stacksExperts(parts, arithmetic);
+    const session = await openSession({ model, externalDataFolder: folder, provider, purpose, keepsWeightsStored });
     const opened = performance.now();
     openSeconds += (opened - start) / 1000;
     // While the device computes, the processor has time to fetch what comes next.
@@ -136,7 +138,9 @@ async function runSegment(session: Session, segment: Segment, run: SegmentRun): 
     const outputs = await runBatch(session, segment, { index, batch, tokenIds: request.tokenIds, tables, from, into });
     for (const layer of caches) collectors.add(layer, batch, outputs);
     for (const { layer, first } of expertLayers) {
-      experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? [], first);
+      const tokens = outputs[SEGMENT_VALUES.expertTokens(layer)] ?? new Float32Array();
+      requireRoomForRows(request.plan, request.decoder, layer, tokens);
+      experts.add(layer, tokens, first);
     }
     progress.batchDone(batch, layers);
   }

@@ -6,7 +6,7 @@ import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment } from "../graphs/segment.js";
-import { crossingInto, type SegmentPart } from "../graphs/segment-parts.js";
+import { crossingInto, type SegmentPart, stacksExperts } from "../graphs/segment-parts.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import type { Batch } from "../prompts/batches.js";
 import { openSession } from "../runtime/session.js";
@@ -35,7 +35,9 @@ export async function warmUp({ checkpoint, decoder, plan }: WarmUpRequest): Prom
   const limits = { layerBytes: plan.layerBytes, elementType: arithmetic.elementType };
   const parts: readonly SegmentPart[] = partsOfLayer(layer, limits).slice(0, 1);
   const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
-  const session = await openSession({ model, externalDataFolder, provider, purpose: "layer 0, to warm up" });
+  const keepsWeightsStored = stacksExperts(parts, arithmetic);
+  const purpose = "layer 0, to warm up";
+  const session = await openSession({ model, externalDataFolder, provider, purpose, keepsWeightsStored });
   try {
     const batch = emptyBatch(plan.batchTokens);
     const crossing = { parts, reads: crossingInto(parts), gives: [], readLater: [] };

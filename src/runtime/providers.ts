@@ -37,7 +37,13 @@ export interface Provider {
 }
 
 const MEBIBYTE = 2 ** 20;
-const WRITTEN_OUT = { norm: "written-out", gate: "written-out", attention: "fused", rotation: "written-out" } as const;
+const WRITTEN_OUT = {
+  norm: "written-out",
+  gate: "written-out",
+  attention: "fused",
+  experts: "one-by-one",
+  rotation: "written-out",
+} as const;
 const CPU_ARITHMETIC: Arithmetic = {
   ...WRITTEN_OUT,
   attention: "in-chunks",
@@ -46,6 +52,7 @@ const CPU_ARITHMETIC: Arithmetic = {
 };
 const CUDA_BFLOAT16: Arithmetic = {
   ...{ norm: "fused", gate: "fused", attention: "fused", rotation: "fused" },
+  experts: "stacked",
   elementType: "bfloat16",
   product: "FusedMatMul",
 };
@@ -77,8 +84,9 @@ export const PROVIDERS = {
     systems: ["linux-x64"],
     usesDevice: true,
     choosesDevice: true,
-    // CUDA's attention has no float32 kernel; engines also serve float32 checkpoints in bfloat16.
-    arithmetic: { BF16: CUDA_BFLOAT16, F16: CUDA_FLOAT16, F32: CUDA_BFLOAT16 },
+    // CUDA's attention has no float32 kernel; engines also serve float32 checkpoints in bfloat16. Stacked float32 experts
+    // would be cast in each run.
+    arithmetic: { BF16: CUDA_BFLOAT16, F16: CUDA_FLOAT16, F32: { ...CUDA_BFLOAT16, experts: "one-by-one" } },
     wideArithmetic: CUDA_BFLOAT16,
     checksAttention: false,
     defaultSegmentBytes: 4096 * MEBIBYTE,

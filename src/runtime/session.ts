@@ -41,6 +41,8 @@ export interface SessionRequest {
   readonly provider: ProviderName;
   /** What the session computes, for error messages, such as "layers 0–7". */
   readonly purpose: string;
+  /** Whether what depends on weights alone is computed in each run, instead of when the session opens. */
+  readonly keepsWeightsStored?: boolean | undefined;
 }
 
 /** The library is large and native: it is loaded when the first session opens, so that `--help` works without it. */
@@ -71,7 +73,7 @@ export function preloadRuntime(threads?: number): void {
 
 /** Opens a session. @throws ProviderError that names what it computes */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const { model, externalDataFolder, provider, purpose } = request;
+  const { model, externalDataFolder, provider, purpose, keepsWeightsStored = false } = request;
   const { ort, threads } = loadLibrary();
   let session: InferenceSession;
   try {
@@ -82,7 +84,10 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       logSeverityLevel: 4,
       // A memory pattern would be one more block beside the first run's pieces, and double the memory.
       enableMemPattern: !PROVIDERS[provider].usesDevice,
-      extra: { session: sessionSettings(externalDataFolder, provider) },
+      extra: {
+        session: sessionSettings(externalDataFolder, provider),
+        ...(keepsWeightsStored && { optimization: { disable_specified_optimizers: "ConstantFolding" } }),
+      },
     });
   } catch (cause) {
     throw providerError(`ONNX Runtime (${provider}) could not open ${purpose}`, cause, loadFailureOf(provider, cause));

@@ -4,7 +4,9 @@ import { describe, expect, test } from "vitest";
 import type { Norm } from "../../src/architectures/blocks.js";
 import type { Experts, Router, ScoreRouter } from "../../src/architectures/experts.js";
 import { tensorSource } from "../../src/architectures/weight-source.js";
+import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import { experts } from "../../src/graphs/experts.js";
+import { canBeStacked } from "../../src/graphs/stacked-experts.js";
 import { expertsReference } from "./experts-reference.js";
 import { largestDifference, randomTensor, rowsOf, runBlocks, type Tensors, tensor } from "./run-graph.js";
 
@@ -87,7 +89,7 @@ const PLAIN: Experts = {
   weighted: "output",
 };
 
-async function run(description: Experts, mask = ALL_TOKENS, x = X) {
+async function run(description: Experts, mask = ALL_TOKENS, x = X, form: Arithmetic["experts"] = "one-by-one") {
   const { output, tokens } = await runBlocks(
     (context, input) => {
       const result = experts(context, description, input("x"), { mask: input("mask") });
@@ -97,6 +99,7 @@ async function run(description: Experts, mask = ALL_TOKENS, x = X) {
     },
     { x, mask },
     TENSORS,
+    { experts: form },
   );
   return { output: output ?? new Float32Array(), tokens: [...(tokens ?? [])] };
 }
@@ -127,6 +130,53 @@ describe("each token is the weighted sum of the experts that the router chooses 
         .join(),
     );
     expect(new Set(outputs).size).toBe(ROUTERS.length);
+  });
+});
+
+describe("batched products of stacked experts give the same", () => {
+  test.each(ROUTERS)("%s", async (_rule, router) => {
+    const description = { ...PLAIN, router };
+    const [single, stacked] = [await run(description), await run(description, ALL_TOKENS, X, "stacked")];
+    expect(largestDifference(stacked.output, [...single.output])).toBeLessThan(1e-5);
+    expect(stacked.tokens).toEqual(single.tokens);
+  });
+
+  test("for tokens beside padding, which is not counted", async () => {
+    const isToken = Array.from({ length: BATCH * TOKENS }, (_, row) => (row < TOKENS + 4 ? 1 : 0));
+    const mask = tensor([BATCH, TOKENS, 1], isToken);
+    const [single, stacked] = [await run(PLAIN, mask), await run(PLAIN, mask, X, "stacked")];
+    const ofTokens = (output: Float32Array) => output.subarray(0, (TOKENS + 4) * HIDDEN);
+    expect(largestDifference(ofTokens(stacked.output), [...ofTokens(single.output)])).toBeLessThan(1e-5);
+    expect(stacked.output.every(Number.isFinite)).toBe(true);
+    expect(stacked.tokens).toEqual(single.tokens);
+  });
+
+  test("when all tokens are sent to the same experts, and when one token is alone", async () => {
+    const [row = []] = rowsOf(X);
+    for (const tokens of [1, 100]) {
+      const x = tensor([1, tokens, HIDDEN], Array.from({ length: tokens }, () => row).flat());
+      const mask = tensor([1, tokens, 1], Array(tokens).fill(1));
+      const { output } = await run(PLAIN, mask, x, "stacked");
+      const expected = expertsReference(PLAIN, TENSORS, row).output;
+      for (const found of rowsOf(tensor([1, tokens, HIDDEN], [...output]))) {
+        expect(largestDifference(Float32Array.from(found), expected)).toBeLessThan(1e-5);
+      }
+    }
+  });
+
+  const biased = PLAIN.experts.map((expert) => ({
+    ...expert,
+    up: { ...expert.up, bias: tensorSource("up", [WIDTH]) },
+  }));
+  const mixed = PLAIN.experts.map((expert, index) => (index === 3 ? feedForward("3", "gelu") : expert));
+  test.each<[what: string, changes: Partial<Experts>]>([
+    ["with weights that multiply what enters", { weighted: "input" }],
+    ["with several activations", { experts: mixed }],
+    ["with biases", { experts: biased }],
+    ["without a gate", { experts: PLAIN.experts.map(({ gate: _, ...expert }) => expert) }],
+  ])("and experts %s are not stacked", (_what, changes) => {
+    expect(canBeStacked(PLAIN)).toBe(true);
+    expect(canBeStacked({ ...PLAIN, ...changes })).toBe(false);
   });
 });
 

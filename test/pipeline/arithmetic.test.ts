@@ -28,6 +28,9 @@ const CHECKPOINTS = [
   "qwen2-large-key-bias",
   "qwen3-qk-norm",
   "gpt_oss-plain",
+  // Experts that are stacked: weights over their sum; a sum that is multiplied, and a shared expert.
+  "qwen3_moe-normalized",
+  "glm4_moe-plain",
   "llama4_text-chunked",
   "mimo_v2_flash-plain",
   "gemma3_text-plain",
