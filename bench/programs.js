@@ -57,7 +57,11 @@ export function createKvScales({ provider, device, options }) {
     lastLayer: "keys-values",
     async check(output) {
       const folder = join(output, "example");
-      await start(process.execPath, [PROGRAM, "--example", "-o", folder, "--samples", "1", "--json", ...passed], undefined);
+      await start(
+        process.execPath,
+        [PROGRAM, "--example", "-o", folder, "--samples", "1", "--json", ...passed],
+        undefined,
+      );
       await rm(folder, { recursive: true });
     },
     async run({ checkpoint, promptsFile, prompts, tokens, output, gpu }) {
