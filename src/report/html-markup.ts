@@ -19,6 +19,16 @@ export function html(literals: TemplateStringsArray, ...contents: readonly Conte
   return new Markup(literals.map((literal, index) => literal + textOf(contents[index])).join(""));
 }
 
+/** Spaces of a sentence at which a number would part from its unit, and numbers with an exponent, where browsers break. */
+const BEFORE_UNIT = /(?<=\d) (?=%|nats|dB|bits?\b|bytes?\b|tokens?\b|[KMGT]iB|±)|(?<=±) (?=\d)/g;
+const EXPONENTIAL = /([-+]?\d[\d.]*e[-+]?\d+)/;
+
+/** A sentence whose numbers stay on one line, with their exponents and units. */
+export function unbroken(text: string): Content {
+  const parts = text.replaceAll(BEFORE_UNIT, "\u00a0").split(EXPONENTIAL);
+  return parts.map((part, index) => (index % 2 === 0 ? part : html`<span class="whole">${part}</span>`));
+}
+
 function textOf(content: Content): string {
   if (content === undefined) return "";
   if (content instanceof Markup) return content.text;

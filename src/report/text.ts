@@ -23,13 +23,6 @@ export function formatValue(value: number): string {
   return isPlain ? value.toPrecision(5) : value.toExponential(3);
 }
 
-/** A sentence whose numbers stay on one line with their units: with spaces there that no browser breaks. */
-export function unbroken(text: string): string {
-  return text
-    .replaceAll(/(?<=\d) (?=%|nats|dB|bits?\b|bytes?\b|tokens?\b|[KMGT]iB|±)/g, "\u00a0")
-    .replaceAll(/(?<=±) (?=\d)/g, "\u00a0");
-}
-
 /** A bar of `width` characters, filled in eighths. */
 export function formatBar(fraction: number, width: number): string {
   const eighths = Math.round(Math.min(Math.max(fraction, 0), 1) * width * 8);

@@ -1,11 +1,10 @@
 // Plots in the HTML report: their legend, the place where the script draws them, and a description in words. Pure; the
 // script is browser/draw-plots.js.
 
-import { html, type Markup } from "./html-markup.js";
+import { html, type Markup, unbroken } from "./html-markup.js";
 import type { PlotSeries } from "./plot.js";
 import { PLOT_LINES } from "./plot-lines.js";
 import { type PlotGroup, undrawnSentences } from "./plot-series.js";
-import { unbroken } from "./text.js";
 
 /** A group of plots side by side, with one legend and one description. */
 export function plotFigure(group: PlotGroup, title?: string): Markup {

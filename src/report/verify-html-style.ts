@@ -87,7 +87,7 @@ th:first-child { text-align: left; }
 tbody th { font-weight: 600; }
 th small { display: block; }
 .judged > * { background: color-mix(in srgb, var(--series-fp8) 9%, transparent); }
-td { white-space: nowrap; }
+td, .whole { white-space: nowrap; }
 .limits > * { color: var(--muted); font-weight: 400; }
 .beyond { margin-left: 0.3rem; padding: 0.05rem 0.45rem; border-radius: 999px; background: var(--fail-soft); color: var(--fail);
   font-size: 0.75rem; font-weight: 600; white-space: nowrap; }

@@ -5,8 +5,8 @@ import type { Fidelity } from "../metrics/cache-fidelity.js";
 import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import type { VerifyResult } from "../pipeline/verify-result.js";
-import { type Content, html, Markup } from "./html-markup.js";
-import { formatValue, unbroken } from "./text.js";
+import { type Content, html, Markup, unbroken } from "./html-markup.js";
+import { formatValue } from "./text.js";
 import { cacheOf, figuresOf, formatDecibels, limitRows, subjectOf } from "./verify-figures.js";
 
 /** A row for each arm, then the noise floor and the limits. On a narrow screen each row becomes a card. */

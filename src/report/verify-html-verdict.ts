@@ -4,9 +4,8 @@ import { formatCount } from "../counted.js";
 import { formatIncrease, formatNats, formatRange, formatShare } from "../metrics/figures.js";
 import { checkThresholds, isNoDifference, type ThresholdCheck } from "../metrics/thresholds.js";
 import type { ArmResult, VerifyResult } from "../pipeline/verify-result.js";
-import { html, Markup } from "./html-markup.js";
+import { html, Markup, unbroken } from "./html-markup.js";
 import { nextStepOf } from "./next-step.js";
-import { unbroken } from "./text.js";
 import { cacheOf, noiseFloorFor, subjectOf } from "./verify-figures.js";
 import { commandParts } from "./wrapped-text.js";
 

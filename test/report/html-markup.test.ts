@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { html, Markup, scriptJson } from "../../src/report/html-markup.js";
+import { html, Markup, scriptJson, unbroken } from "../../src/report/html-markup.js";
 
 describe("a template escapes what is put into it", () => {
   test.each<[string, Parameters<typeof html>[1], string]>([
@@ -29,6 +29,17 @@ describe("a template escapes what is put into it", () => {
       }),
     );
   });
+});
+
+test.each([
+  [
+    "0.13 % (-2.5e-6 to 9.16e-6)",
+    '0.13\u00a0% (<span class="whole">-2.5e-6</span> to <span class="whole">9.16e-6</span>)',
+  ],
+  ["104.86 ± 3.6 of 2 tokens, 1.5 GiB", "104.86\u00a0±\u00a03.6 of 2\u00a0tokens, 1.5\u00a0GiB"],
+  ["arm e5m2 <b>", "arm e5m2 &lt;b&gt;"],
+])("numbers of %j stay whole and with their units", (text, expected) => {
+  expect(html`${unbroken(text)}`.text).toBe(expected);
 });
 
 describe("JSON inside a script element", () => {
