@@ -3,13 +3,13 @@
 // Does not know which files are needed, or why.
 
 import { type Hash, randomUUID } from "node:crypto";
-import { type FileHandle, open, readlink, rename, rm, symlink } from "node:fs/promises";
+import { type FileHandle, link, open, readlink, rename, rm, symlink } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { makeFolders } from "../checkpoint/make-folders.js";
 import { InterruptedError, KvScalesError } from "../errors.js";
 import type { RepoFile } from "./checkpoint-files.js";
-import { hashName, startHash } from "./content-hash.js";
+import { hashName, isWhole, startHash } from "./content-hash.js";
 import { BrokenConnectionError, errorOfBody, errorOfContent, errorOfHash, errorOfPace, onDisk } from "./hub-errors.js";
 import type { Hub } from "./hub-listing.js";
 import { watchPace } from "./watch-pace.js";
@@ -44,7 +44,7 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
     } finally {
       await onDisk(partial, () => file.close());
     }
-    await onDisk(blob, () => rename(partial, blob));
+    await onDisk(blob, () => nameBlob(partial, request));
   } catch (error) {
     await rm(partial, { force: true }).catch(() => undefined);
     if (signal?.aborted) {
@@ -54,6 +54,22 @@ export async function fetchBlob(request: BlobRequest): Promise<void> {
     }
     throw error;
   }
+}
+
+/**
+ * Gives complete content its name. Another process may have brought the same content meanwhile: then its file stays, because
+ * a run that reads it takes another file of that name for a change of the checkpoint.
+ */
+async function nameBlob(partial: string, request: BlobRequest): Promise<void> {
+  const { blob, limits } = request;
+  try {
+    await link(partial, blob);
+  } catch (error) {
+    const isThere = (error as NodeJS.ErrnoException).code === "EEXIST";
+    // Some file systems have no hard links.
+    if (!isThere || !(await isWhole(blob, request, limits.checkedBytes))) return rename(partial, blob);
+  }
+  await rm(partial, { force: true });
 }
 
 /**

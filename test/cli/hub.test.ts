@@ -121,7 +121,12 @@ test("two processes that fetch the same model at the same time both succeed, and
   const runs = ["one", "two"].map((name) =>
     runCli([server.repo, ...onHub("-o", join(root, name))], { env: { ...env, HF_HOME: home } }),
   );
-  expect((await Promise.all(runs)).map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+  expect(
+    (await Promise.all(runs)).map(({ exitCode, stderr }) => ({ exitCode, errors: /^Error: .*$/m.exec(stderr)?.[0] })),
+  ).toEqual([
+    { exitCode: 0, errors: undefined },
+    { exitCode: 0, errors: undefined },
+  ]);
   const blobs = readdirSync(join(home, "hub", "models--acme--tiny", "blobs"));
   expect(blobs.filter((name) => !/^[0-9a-f]{40,64}$/.test(name))).toEqual([]);
 });

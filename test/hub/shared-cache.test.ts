@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { lstat, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HubError } from "../../src/errors.js";
 import { type DownloadOptions, downloadCheckpoint } from "../../src/hub/download-checkpoint.js";
@@ -84,6 +85,23 @@ describe("what is in the cache", () => {
       expect(await readFile(join(folder, name), "utf8")).toBe(content);
     }
     expect((await readdir(inRepo("blobs"))).sort()).toEqual(Object.keys(FILES).map(server.etag).sort());
+  });
+
+  test("content that another process brings during a download stays the same file, unless it is damaged", async () => {
+    const content = FILES["tokenizer.json"];
+    for (const brought of [content, "?".repeat(content.length)]) {
+      server.faults.slow = { file: "tokenizer.json", pieceBytes: 500, pauseMs: 10 };
+      const downloading = download();
+      const blob = blobOf("tokenizer.json");
+      while (!server.downloads().includes("tokenizer.json")) await pause(1);
+      await writeFile(blob, brought);
+      const { ino } = await lstat(blob);
+      await downloading;
+      expect((await lstat(blob)).ino === ino).toBe(brought === content);
+      expect(await readFile(blob, "utf8")).toBe(content);
+      await rm(inRepo(), { recursive: true });
+      server.requests.length = 0;
+    }
   });
 
   test("what a killed run left a day ago is cleared; all else stays", async () => {

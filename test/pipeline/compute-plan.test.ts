@@ -128,6 +128,6 @@ test.each<[stored: StoredType, computedIn: ComputeType[], warned: boolean]>([
   ["BF16", ["float16"], false],
   ["F16", ["bfloat16"], false],
 ])("weights in %s that were computed with in %j: a warning is %s", (stored, computedIn, warned) => {
-  const expected = warned ? [expect.stringMatching(/^The weights are float32 .* in b?float16; --provider cpu/)] : [];
+  const expected = warned ? [expect.stringMatching(/^The weights are float32, .* in b?float16; --provider cpu/)] : [];
   expect(narrowingWarnings(stored, computedIn)).toEqual(expected);
 });
