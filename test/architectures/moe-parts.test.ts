@@ -31,7 +31,11 @@ test.each([
   ["dots1-groups-window", { topk_group: 4 }, "topk_group: expected groups that have 2 experts for a token"],
   ["dots1-groups-window", { topk_group: 1, num_experts_per_tok: 3 }, "topk_group: expected groups that have 3 experts"],
   ["exaone_moe-plain", { mlp_layer_types: ["dense"] }, "mlp_layer_types: expected 3 entries"],
-  ["hunyuan_v1_moe-alpha-per-layer", { moe_topk: [2, 1] }, "moe_topk: expected a positive integer, or 3 of them"],
+  [
+    "hunyuan_v1_moe-alpha-per-layer",
+    { moe_topk: [2, 1] },
+    "moe_topk: expected a positive integer up to 16384, or 3 of them",
+  ],
   [
     "hunyuan_v1_moe-plain",
     { num_experts: [6, 6, 5] },

@@ -40,7 +40,7 @@ describe.skipIf(process.platform === "win32")("with few file handles", () => {
     makeShards(folder, 3000);
     expect(await runWith(FEW, ["inspect", folder])).toMatchObject({
       exitCode: 0,
-      stdout: expect.stringContaining("3000 layers with attention"),
+      stdout: expect.stringContaining("3,000 layers with attention"),
     });
   });
 
