@@ -81,9 +81,13 @@ function* changes(around: Around, value: unknown, path: Path): Generator<Change>
   }
   for (const [key, inner] of Object.entries(value)) {
     // Of one axis there is no order.
-    if (key === "stored" && "shape" in value && Array.isArray(value.shape) && value.shape.length < 2) continue;
+    if (key === "stored" && "shape" in value && isVector(value.shape)) continue;
     yield* changes(around, inner, [...path, Array.isArray(value) ? Number(key) : key]);
   }
+}
+
+function isVector(shape: unknown): boolean {
+  return Array.isArray(shape) && shape.filter((size) => size !== 1).length < 2;
 }
 
 function hasField(value: object, key: string): boolean {
@@ -163,7 +167,7 @@ const READING: Optional<AttentionReading> = {
   valueDim: nothing,
   queryNorm: ({ headDim }) => ({ norm: normOf(headDim), over: "head", when: "before-rotation" }),
   rope: (_, { decoder }) => ropeUse(decoder),
-  queryRope: (_, { decoder }) => ropeUse({ ...decoder, ropes: decoder.ropes.slice(1) }, 1),
+  queryRope: ({ rope }, { decoder }) => ropeUse(decoder, rope?.rope === 0 ? 1 : 0),
   scale: ({ headDim }) => 1.3 * headDim ** -0.5,
   softcap: () => 1,
   slidingWindow: () => 5,
@@ -172,7 +176,8 @@ const READING: Optional<AttentionReading> = {
   gate: nothing,
 };
 
-function ropeUse({ ropes: [rope] }: Decoder, index = 0): AttentionReading["rope"] {
+function ropeUse({ ropes }: Decoder, index = 0): AttentionReading["rope"] {
+  const rope = ropes[index];
   return rope && { rope: index, dimensions: rope.dimensions, pairing: "halves" };
 }
 

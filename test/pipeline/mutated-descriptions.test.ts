@@ -4,6 +4,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Block } from "../../src/architectures/blocks.js";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
 import { checkEnd, checkTensors } from "../../src/architectures/check-tensors.js";
 import type { Decoder } from "../../src/architectures/description.js";
@@ -101,6 +102,17 @@ async function lossDeviation(decoder: Decoder, { checkpoint, golden, plan }: Ope
   return largestDeviation(means, golden.loss);
 }
 
+/** The block that a field is of. */
+function blockAt({ layers }: Decoder, path: string): Block | undefined {
+  const [layer = 0, residual = 0, branch = 0] = [...path.matchAll(/\d+/g)].map(Number);
+  return layers[layer]?.residuals[residual]?.branches[branch]?.block;
+}
+
+function scaleAt(decoder: Decoder, path: string): number | undefined {
+  const block = blockAt(decoder, path);
+  return block?.kind === "attention" ? (block.scale ?? block.headDim ** -0.5) : undefined;
+}
+
 interface WithoutEffect {
   readonly field: RegExp;
   readonly why: string;
@@ -123,10 +135,15 @@ const WITHOUT_EFFECT: readonly WithoutEffect[] = [
     field: /\.(query|key)Norm\.when$/,
     why: "where nothing rotates, nothing is before or after it",
     when: ({ path }, { decoder }) => {
-      const [layer = 0, residual = 0, branch = 0] = [...path.matchAll(/\d+/g)].map(Number);
-      const block = decoder.layers[layer]?.residuals[residual]?.branches[branch]?.block;
+      const block = blockAt(decoder, path);
       return block?.kind === "attention" && block.rope === undefined;
     },
+  },
+  {
+    field: /\.scale$/,
+    why: "absent, it is what is written there",
+    when: ({ path, from, decoder: changed }, { decoder }) =>
+      from === "there" && JSON.stringify(scaleAt(changed, path)) === JSON.stringify(scaleAt(decoder, path)),
   },
   {
     field: /\.clip$/,
@@ -149,32 +166,50 @@ async function firstSeen(others: readonly Mutation[], opened: Opened) {
   return undefined;
 }
 
-/** Of each golden that is chosen, one mutation per field. */
+/**
+ * Of each field its mutations. Of residuals that are alike in several layers those of the last, in which the least is seen, and
+ * then of the first, where the last norms do not take it away again; of the experts of a layer those of the first.
+ */
 function fieldsOf({ checkpoint, decoder }: Opened): (readonly Mutation[])[] {
   const shapes = new Map([...checkpoint.tensors].map(([tensor, { shape }]) => [tensor, shape]));
-  return [...mutationsOf({ decoder, shapes }, isOneOfAlike(decoder))];
+  const { last, first } = alikeParts(decoder);
+  const isChosen = (path: string) => {
+    const part = partOf(path);
+    return (part === undefined || last.has(part)) && !/\.experts\.[1-9]/.test(path);
+  };
+  const around = { decoder, shapes };
+  const chosen = [...mutationsOf(around, isChosen)];
+  const inFirst = new Map(chosen.flatMap(([mutation]) => pathInFirst(mutation?.path ?? "", first)));
+  const earlier = new Map<string | undefined, readonly Mutation[]>();
+  for (const mutations of mutationsOf(around, (path) => inFirst.has(path))) {
+    earlier.set(inFirst.get(mutations[0]?.path ?? ""), mutations);
+  }
+  return chosen.map((mutations) => [...mutations, ...(earlier.get(mutations[0]?.path) ?? [])]);
 }
 
-/**
- * Of residuals that are alike in several layers the last, in which the least is seen, and of the experts of a layer the first.
- * The others go the same way through the same code.
- */
-function isOneOfAlike({ layers }: Decoder): (path: string) => boolean {
+/** The same field in the first part that is alike, and the field. */
+function pathInFirst(path: string, first: ReadonlyMap<string, string>): (readonly [string, string])[] {
+  const part = partOf(path) ?? "";
+  const other = first.get(part) ?? part;
+  return other === part ? [] : [[other + path.slice(part.length), path]];
+}
+
+/** The residual or the layer that a field is in. */
+function partOf(path: string): string | undefined {
+  return /^layers\.\d+(\.residuals\.\d+)?/.exec(path)?.[0];
+}
+
+/** Of parts that are alike but for numbers, the last ones; and by part the first one that is like it. */
+function alikeParts({ layers }: Decoder): { last: ReadonlySet<string>; first: ReadonlyMap<string, string> } {
   const withoutNumbers = (value: unknown) => JSON.stringify(value ?? null).replaceAll(/\d+/g, "");
-  const alike = layers.flatMap(({ residuals, ...layer }, index): [string, string][] => [
+  const looks = layers.flatMap(({ residuals, ...layer }, index): (readonly [look: string, part: string])[] => [
     [withoutNumbers(layer), `layers.${index}`],
-    ...residuals.map((residual, number): [string, string] => [
-      withoutNumbers(residual),
-      `layers.${index}.residuals.${number}`,
-    ]),
+    ...residuals.map((residual, at) => [withoutNumbers(residual), `layers.${index}.residuals.${at}`] as const),
   ]);
-  const chosen = new Set(new Map(alike).values());
-  return (path) => {
-    const [layer, number] = /^layers\.(\d+)/.exec(path) ?? [];
-    const [residual] = /^layers\.\d+\.residuals\.\d+/.exec(path) ?? [];
-    // What all of the hidden states are multiplied with, the last norm would take away again.
-    if (path === `${residual}.scale`) return Number(number) === layers.length - 2;
-    return (layer === undefined || chosen.has(residual ?? layer)) && !/\.experts\.[1-9]/.test(path);
+  const firstOf = new Map(looks.toReversed());
+  return {
+    last: new Set(new Map(looks).values()),
+    first: new Map(looks.map(([look, part]) => [part, firstOf.get(look) ?? part])),
   };
 }
 
