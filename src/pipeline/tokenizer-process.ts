@@ -254,8 +254,9 @@ const HEAP_IS_FULL = /out of memory|Allocation failed|invalid size/;
 function describeEnd({ path, doing }: TokenizerStep, end: EndOfChild, heapBytes: number): Error {
   if (isInterruption(end)) return new InterruptedError();
   const { code, killedBy, lastWords } = end;
-  // V8 aborts when its heap is full; what it says of that may have left the last words to the frames behind it.
-  const isAborted = killedBy === "SIGABRT" && lastWords.includes("v8::internal::Heap");
+  // V8 aborts when its heap is full; what it says of that may have left the last words to the frames behind it, of whatever
+  // wanted the memory.
+  const isAborted = killedBy === "SIGABRT" && lastWords.includes("v8::internal::");
   if (killedBy === "SIGKILL" || isAborted || lastWords.includes(OVER_MEMORY) || HEAP_IS_FULL.test(lastWords)) {
     const limit = `${Number((heapBytes / 2 ** 30).toFixed(2))} GiB`;
     return new CheckpointError(

@@ -6,8 +6,8 @@ import { describeConfig } from "../../src/architectures/registry.js";
 import { KvScalesError } from "../../src/errors.js";
 import { configOf, GOLDEN_NAMES, type Json } from "../helpers/golden-checkpoints.js";
 
-/** The largest number of 32 bits and of JavaScript's integers, and one that a limit on each number alone lets pass. */
-const NUMBERS = [2 ** 31, 2 ** 53 - 1, 10_000];
+/** The first beyond 31 bits, and the largest integer of JavaScript. */
+const NUMBERS = [2 ** 31, 2 ** 53 - 1];
 
 /** Of the processor, for one description. A golden's own takes a few milliseconds. */
 const TIME_LIMIT_MS = 1000;
