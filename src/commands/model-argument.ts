@@ -44,7 +44,7 @@ export async function chooseModel(
     );
   }
   stderr.write(welcome(widthOf(stderr.stream)));
-  const isWanted = await ask(`Calibrate the tiny model into ${showLine(output, PATH_LIMIT)} now? [y/N] `);
+  const isWanted = await ask(`Write ${showLine(output, PATH_LIMIT)} now? [y/N] `);
   return isWanted ? EMBEDDED_EXAMPLE : undefined;
 }
 

@@ -32,13 +32,13 @@ describe("called alone", () => {
       const { exitCode, stdout, stderr, left } = await inEmptyFolder(() => runMainInTerminal([], typed));
       expect({ exitCode, stdout, left }).toEqual({ exitCode: 0, stdout: "", left: [] });
       expect(stderr).toMatch(/^create-kv-scales measures [\s\S]*--example[\s\S]*--help/);
-      expect(stderr).toContain("Calibrate the tiny model into tiny-llama-FP8-KV now? [y/N] ");
+      expect(stderr).toContain("Write tiny-llama-FP8-KV now? [y/N] ");
     },
   );
 
   test.each([50, 80, 120])("on %d columns no line of it is wider", async (columns) => {
     const { stderr } = await runMainInTerminal([], "n\n", columns);
-    const lines = stderr.split("Calibrate the tiny")[0]?.split("\n") ?? [];
+    const lines = stderr.split("Write tiny")[0]?.split("\n") ?? [];
     expect(lines.length).toBeGreaterThan(6);
     expect(lines.filter((line) => line.length > columns)).toEqual([]);
   });
