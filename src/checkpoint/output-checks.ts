@@ -13,7 +13,7 @@ import { hasRecordOfOurs, type InputWeights, listForeign, RECORD_FILE } from "./
 import { readSafetensorsHeader } from "./safetensors-header.js";
 import { holdsOnlyScales } from "./scale-names.js";
 import { findSideFiles, isWithin, type SideFiles } from "./side-files.js";
-import { clearLeftovers, makeWorkFolder, removeParents, removeWorkFolder } from "./work-folder.js";
+import { clearLeftovers, isThere, makeWorkFolder, removeParents, removeWorkFolder } from "./work-folder.js";
 import { asWriteError } from "./write-error.js";
 
 /** The weights of a checkpoint, by the names that the result gives them. */
@@ -217,13 +217,6 @@ export async function checkInPlace(checkpoint: Checkpoint, force: boolean): Prom
 function inTheWay(path: string): OutputExistsError {
   return new OutputExistsError(
     `${path}: is in the way and holds something else. Move it elsewhere, or write a new folder with -o instead of --in-place.`,
-  );
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return lstat(path).then(
-    () => true,
-    () => false,
   );
 }
 

@@ -101,7 +101,8 @@ export async function clearLeftovers(
   return { cameBack: !wasThere && (await isThere(target)), staying };
 }
 
-async function isThere(path: string): Promise<boolean> {
+/** Whether something has the name, a broken link too. */
+export async function isThere(path: string): Promise<boolean> {
   return lstat(path).then(
     () => true,
     () => false,

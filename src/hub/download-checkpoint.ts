@@ -1,60 +1,27 @@
 // Downloads a checkpoint from the Hugging Face hub into the cache that Python's huggingface_hub also uses. Returns its
 // folder; does not know what it is used for. Refuses repositories without safetensors.
 
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { INDEX_FILE, SINGLE_FILE } from "../checkpoint/open-checkpoint.js";
 import { readTextFile } from "../checkpoint/text-files.js";
-import { HubError, throwIfAborted, UsageError } from "../errors.js";
+import { HubError } from "../errors.js";
 import { writeRef } from "./cache-refs.js";
 import { findCachedCheckpoint } from "./cached-checkpoint.js";
 import { describeOtherWeights, type RepoFile, selectSideFiles, shardNames, toRepoFile } from "./checkpoint-files.js";
-import { downloadFiles, type OnProgress } from "./download-files.js";
-import {
-  type Environment,
-  hubCacheFolder,
-  hubEndpoint,
-  hubToken,
-  isOffline,
-  repoCacheFolder,
-  snapshotFolder,
-} from "./hub-cache.js";
+import { downloadFiles } from "./download-files.js";
+import { snapshotFolder } from "./hub-cache.js";
 import { asked, type HubQuestion } from "./hub-errors.js";
-import { createHubFetch, type Fetch } from "./hub-fetch.js";
-import { isHubId, isRevision } from "./hub-id.js";
-import { HUB_LIMITS, type HubLimits } from "./hub-limits.js";
+import type { HubLimits } from "./hub-limits.js";
 import { askCommit, type Hub, type ListedEntry, listEntries } from "./hub-listing.js";
-
-export interface DownloadOptions {
-  /** `org/name` */
-  readonly repo: string;
-  /** A branch, a tag, `refs/pr/1` or a commit; default: "main". */
-  readonly revision?: string | undefined;
-  /** The environment with HF_HOME, HF_TOKEN and others; default: the process's. */
-  readonly env?: Environment | undefined;
-  readonly signal?: AbortSignal | undefined;
-  readonly onProgress?: OnProgress | undefined;
-  /** Replaces the global fetch, for a proxy. It must drop `authorization` on redirects to another origin. */
-  readonly fetch?: Fetch | undefined;
-  /** Replaces the limits on answers. */
-  readonly limits?: Partial<HubLimits> | undefined;
-}
+import { type DownloadOptions, openHub } from "./open-hub.js";
 
 /**
  * Downloads the files that are missing in the cache. Returns the snapshot's folder, an absolute path.
  * @throws HubError, UsageError for an invalid name, InterruptedError when the signal was raised
  */
 export async function downloadCheckpoint(options: DownloadOptions): Promise<string> {
-  const { repo, revision = "main", env = process.env, signal } = options;
-  checkNames(repo, revision);
-  throwIfAborted(signal);
-  const repoFolder = repoCacheFolder(resolve(hubCacheFolder(env)), repo);
-  if (isOffline(env)) return await findCachedCheckpoint(repoFolder, repo, revision);
-
-  const token = await hubToken(env);
-  const question: HubQuestion = { endpoint: hubEndpoint(env), repo, revision, hasToken: token !== undefined };
-  const hubFetch = createHubFetch({ question, token, signal, fetch: options.fetch ?? fetch });
-  const hub: Hub = { question, hubFetch, signal, limits: { ...HUB_LIMITS, ...options.limits } };
-
+  const { repoFolder, revision, hub } = await openHub(options);
+  if (hub === undefined) return await findCachedCheckpoint(repoFolder, options.repo, revision);
   const commit = await askCommit(hub);
   const entries = await listEntries(hub, commit);
   const files = await selectFiles(hub, repoFolder, commit, entries);
@@ -62,15 +29,6 @@ export async function downloadCheckpoint(options: DownloadOptions): Promise<stri
   // Last, so that a revision never points to an incomplete snapshot.
   await writeRef(repoFolder, revision, commit);
   return snapshotFolder(repoFolder, commit);
-}
-
-function checkNames(repo: string, revision: string): void {
-  if (!isHubId(repo)) {
-    throw new UsageError(`"${repo}": expected the name of a model on the hub, such as org/name.`);
-  }
-  if (!isRevision(revision)) {
-    throw new UsageError(`Revision "${revision}": expected a branch, a tag or a commit.`);
-  }
 }
 
 /** Small files first: errors in a checkpoint show before its weights are downloaded. */

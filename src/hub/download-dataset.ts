@@ -2,27 +2,16 @@
 // others; knows nothing of prompts. Of a large data set only the first files are brought.
 
 import { readdir } from "node:fs/promises";
-import { join, resolve, sep } from "node:path";
-import { HubError, throwIfAborted, UsageError } from "../errors.js";
+import { join, sep } from "node:path";
+import { HubError } from "../errors.js";
 import { writeRef } from "./cache-refs.js";
 import { type RepoFile, toNestedFile } from "./checkpoint-files.js";
 import { chooseDatasetFiles, type DatasetChoice } from "./dataset-files.js";
-import type { DownloadOptions } from "./download-checkpoint.js";
 import { downloadFiles } from "./download-files.js";
-import {
-  cachedCommit,
-  hubCacheFolder,
-  hubEndpoint,
-  hubToken,
-  isOffline,
-  repoCacheFolder,
-  snapshotFolder,
-} from "./hub-cache.js";
-import { asked, type HubQuestion } from "./hub-errors.js";
-import { createHubFetch } from "./hub-fetch.js";
-import { isHubId, isRevision } from "./hub-id.js";
-import { HUB_LIMITS } from "./hub-limits.js";
+import { cachedCommit, snapshotFolder } from "./hub-cache.js";
+import { asked } from "./hub-errors.js";
 import { askCommit, type Hub, listEntries } from "./hub-listing.js";
+import { type DownloadOptions, openHub } from "./open-hub.js";
 
 export interface DatasetOptions extends DownloadOptions, DatasetChoice {}
 
@@ -39,25 +28,12 @@ export interface DownloadedDataset {
  * @throws HubError, UsageError for names that cannot be one or a choice that has no files, InterruptedError
  */
 export async function downloadDataset(options: DatasetOptions): Promise<DownloadedDataset> {
-  const { repo, revision = "main", env = process.env, signal } = options;
-  if (!isHubId(repo)) throw new UsageError(`"${repo}": expected the name of a data set on the hub, such as org/name.`);
-  if (!isRevision(revision)) throw new UsageError(`Revision "${revision}": expected a branch, a tag or a commit.`);
-  throwIfAborted(signal);
-  const repoFolder = repoCacheFolder(resolve(hubCacheFolder(env)), repo, "dataset");
-  const limits = { ...HUB_LIMITS, ...options.limits };
-  if (isOffline(env)) return await findCachedDataset(repoFolder, options, revision);
-
-  const token = await hubToken(env);
-  const hasToken = token !== undefined;
-  const question: HubQuestion = { endpoint: hubEndpoint(env), repo, kind: "dataset", revision, hasToken };
-  const hub: Hub = {
-    ...{ question, signal, limits },
-    hubFetch: createHubFetch({ question, token, signal, fetch: options.fetch ?? fetch }),
-  };
+  const { repoFolder, revision, hub } = await openHub(options, "dataset");
+  if (hub === undefined) return await findCachedDataset(repoFolder, options, revision);
   const commit = await askCommit(hub);
   const entries = await listEntries(hub, commit, true);
   const listed = entries.flatMap((entry) => toNestedFile(entry) ?? []);
-  const ofSplit = chooseDatasetFiles(asked(question), listed, options);
+  const ofSplit = chooseDatasetFiles(asked(hub.question), listed, options);
   const files = firstFiles(hub, ofSplit);
   await downloadFiles(hub, repoFolder, commit, files, options.onProgress);
   await writeRef(repoFolder, revision, commit);

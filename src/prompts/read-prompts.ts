@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 import { parsePythonJson } from "../checkpoint/json-text.js";
 import { describeFile, readPlainText, requirePlainFile } from "../checkpoint/plain-file.js";
 import { messageOf, PromptDataError } from "../errors.js";
-import { readParquetRows } from "./parquet-rows.js";
 import { PROMPT_COLUMNS, type Prompt, promptOfRow } from "./prompt-rows.js";
 
 /** What a file's rows are, by how its name ends. */
@@ -206,6 +205,8 @@ async function readJsonFile(file: string, reading: Reading): Promise<void> {
 
 async function readParquetFile(file: string, reading: Reading): Promise<void> {
   const { column } = reading;
+  // Loaded here alone: other files need none of it.
+  const { readParquetRows } = await import("./parquet-rows.js");
   let number = 0;
   await readParquetRows(file, column === undefined ? PROMPT_COLUMNS : [column, "tools", "system"], (row) => {
     number++;

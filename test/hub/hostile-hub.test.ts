@@ -9,7 +9,8 @@ import { join } from "node:path";
 import { createGzip, gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HubError, InterruptedError } from "../../src/errors.js";
-import { type DownloadOptions, downloadCheckpoint } from "../../src/hub/download-checkpoint.js";
+import { downloadCheckpoint } from "../../src/hub/download-checkpoint.js";
+import type { DownloadOptions } from "../../src/hub/open-hub.js";
 import { type HubFaults, type HubServer, startHubServer } from "../helpers/hub-server.js";
 
 const FILES = {

@@ -8,8 +8,9 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { HubError } from "../../src/errors.js";
-import { type DownloadOptions, downloadCheckpoint } from "../../src/hub/download-checkpoint.js";
+import { downloadCheckpoint } from "../../src/hub/download-checkpoint.js";
 import { hubToken } from "../../src/hub/hub-cache.js";
+import type { DownloadOptions } from "../../src/hub/open-hub.js";
 import { type HubServer, startHubServer } from "../helpers/hub-server.js";
 
 const FILES = { "config.json": "{}", "model.safetensors": "x".repeat(5000), "tokenizer.json": "t".repeat(3000) };
