@@ -41,7 +41,7 @@ import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { type DryRun, locateWithoutDownload, readDataWithoutDownload, tryWork } from "./dry-run.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { requireKnownOptions } from "./known-options.js";
-import { locateModel, placeOfResult } from "./locate-model.js";
+import { type LocatedModel, locateModel, placeOfResult } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import {
@@ -168,18 +168,9 @@ export interface CalibrationResult {
  * ProviderError, OutputWriteError, InterruptedError: see errors.ts
  */
 export async function calibrate(options: CalibrateOptions): Promise<CalibrationResult> {
-  requireKnownOptions("calibrate", options);
-  const settings = completeSettings(options);
   const { signal, onProgress } = options;
-  throwIfAborted(signal);
-  const located = await locateModel(options);
-  const { folder } = located;
-  const output = options.inPlace ? folder : await placeOfResult(located, options.output, "FP8-KV");
-  onProgress?.({ stage: "open" });
-  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
-  const name = await modelName(folder);
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
-  await checkCanBeWritten(checkpoint, output, options, settings);
+  const { settings, output, checkpoint, decoder } = await prepare(options, locateModel);
+  const name = await modelName(checkpoint.folder);
 
   const { tokenizer, data, encoded, measured } = await withUnchangedInput(checkpoint, () =>
     encodeAndMeasure(checkpoint, decoder, options, settings),
@@ -267,16 +258,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
  */
 export async function planCalibration(options: CalibrateOptions): Promise<DryRun> {
   const begin = performance.now();
-  requireKnownOptions("calibrate", options);
-  const settings = completeSettings(options);
   const { devices, memory, signal, onProgress } = options;
-  throwIfAborted(signal);
-  const located = await locateWithoutDownload(options);
-  const output = options.inPlace ? located.folder : await placeOfResult(located, options.output, "FP8-KV");
-  onProgress?.({ stage: "open" });
-  const checkpoint = await untilInterrupted(signal, openCheckpoint(located.folder));
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
-  const bytes = await checkCanBeWritten(checkpoint, output, options, settings);
+  const { settings, output, checkpoint, decoder, bytes } = await prepare(options, locateWithoutDownload);
   onProgress?.({ stage: "tokenize" });
   const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
   try {
@@ -296,6 +279,22 @@ export async function planCalibration(options: CalibrateOptions): Promise<DryRun
   } finally {
     tokenizer.stop();
   }
+}
+
+/** What comes before tokenizing: everything that is wrong with options, checkpoint and output is found here. */
+async function prepare(options: CalibrateOptions, locate: (options: CalibrateOptions) => Promise<LocatedModel>) {
+  requireKnownOptions("calibrate", options);
+  const settings = completeSettings(options);
+  const { signal, onProgress } = options;
+  throwIfAborted(signal);
+  const located = await locate(options);
+  const { folder } = located;
+  const output = options.inPlace ? folder : await placeOfResult(located, options.output, "FP8-KV");
+  onProgress?.({ stage: "open" });
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
+  const bytes = await checkCanBeWritten(checkpoint, output, options, settings);
+  return { settings, output, checkpoint, decoder, bytes };
 }
 
 /** Of the shipped ones on average, about; how many they really are is known when the processes have been started. */
