@@ -168,8 +168,8 @@ export interface CalibrationResult {
  * ProviderError, OutputWriteError, InterruptedError: see errors.ts
  */
 export async function calibrate(options: CalibrateOptions): Promise<CalibrationResult> {
-  const { signal, onProgress } = options;
   const { settings, output, checkpoint, decoder } = await prepare(options, locateModel);
+  const { signal, onProgress } = options;
   const name = await modelName(checkpoint.folder);
 
   const { tokenizer, data, encoded, measured } = await withUnchangedInput(checkpoint, () =>
@@ -258,8 +258,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
  */
 export async function planCalibration(options: CalibrateOptions): Promise<DryRun> {
   const begin = performance.now();
-  const { devices, memory, signal, onProgress } = options;
   const { settings, output, checkpoint, decoder, bytes } = await prepare(options, locateWithoutDownload);
+  const { devices, memory, signal, onProgress } = options;
   onProgress?.({ stage: "tokenize" });
   const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
   try {

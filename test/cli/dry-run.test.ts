@@ -46,7 +46,8 @@ describe("a calibration", () => {
     const before = process.env.HF_HUB_CACHE;
     process.env.HF_HUB_CACHE = temporaryFolder();
     const { exitCode, stderr } = await runMain(["org/name", "--dry-run"]);
-    const data = await runMain(["--example", "--data", "org/set", "--dry-run"]);
+    const output = join(temporaryFolder(), "output");
+    const data = await runMain(["--example", "-o", output, "--data", "org/set", "--dry-run"]);
     if (before === undefined) delete process.env.HF_HUB_CACHE;
     else process.env.HF_HUB_CACHE = before;
     expect([exitCode, data.exitCode]).toEqual([2, 2]);
