@@ -150,6 +150,16 @@ export interface Linear {
   readonly outputs: number;
 }
 
+/** A convolution over tokens, of each channel by itself; a token sees itself and the kernel − 1 tokens before it. */
+export interface CausalConvolution {
+  /** [channels, 1, kernel]; the last number is for the token itself. */
+  readonly weight: WeightSource;
+  /** [channels] */
+  readonly bias?: WeightSource;
+  readonly channels: number;
+  readonly kernel: number;
+}
+
 /**
  * Norms over the last axis. A weight with another shape than [size] is broadcast from the right, such as [heads, size]
  * over heads.

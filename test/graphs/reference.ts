@@ -86,3 +86,14 @@ export function attendReference(
     }),
   );
 }
+
+/** y[t, c] = bias[c] + Σ weight[c, k] · x[t − (kernel − 1) + k, c]; rows of x are tokens, rows of weight channels. */
+export function causalConvolutionReference(x: readonly Vector[], weight: readonly Vector[], bias?: Vector): number[][] {
+  return x.map((row, token) =>
+    row.map((_, channel) => {
+      const taps = weight[channel] ?? [];
+      const seen = taps.map((_, tap) => x[token - (taps.length - 1) + tap]?.[channel] ?? 0);
+      return dot(taps, seen) + (bias?.[channel] ?? 0);
+    }),
+  );
+}
