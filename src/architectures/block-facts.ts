@@ -1,7 +1,16 @@
 // Facts about each kind of block for planning and checking: its weights, the width of its activations, whether
 // --generate can compute it token by token. The compiler keeps the table complete. Computes nothing.
 
-import { type AttentionReading, type Block, type FeedForward, type Linear, type Norm, valueDimOf } from "./blocks.js";
+import {
+  type AttentionReading,
+  type Block,
+  type CausalConvolution,
+  type FeedForward,
+  type GatedDeltaNet,
+  type Linear,
+  type Norm,
+  valueDimOf,
+} from "./blocks.js";
 import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
 import { elementsOf, storedTensors, type WeightSource } from "./weight-source.js";
@@ -17,6 +26,8 @@ export interface BlockFacts {
   readonly widest: number;
   /** Width of all activations that are in memory at the same time, per token. */
   readonly activations: number;
+  /** Numbers of the state that a recurrence keeps per prompt; absent: none. They are float32. */
+  readonly state?: number;
   /** Whether a step of --generate can compute it. */
   readonly canStep: boolean;
 }
@@ -34,6 +45,8 @@ export function factsOf(block: Block): BlockFacts {
     }
     case "shared-attention":
       return { ...readingFacts(block), canStep: false };
+    case "gated-delta-net":
+      return gatedDeltaNetFacts(block);
     case "feed-forward":
       return feedForwardFacts(block);
     case "experts":
@@ -62,6 +75,30 @@ function readingFacts(block: AttentionReading): BlockFacts {
     // A decode step would have to cut the past at the beginning of the token's chunk.
     canStep: block.chunkSize === undefined,
   };
+}
+
+function gatedDeltaNetFacts(block: GatedDeltaNet): BlockFacts {
+  const { keyHeads, valueHeads, keyDim, valueDim, query, key, value, decay, beta, gate, norm, output } = block;
+  const convolved = [query, key, value];
+  const [keyWidth, valueWidth] = [keyHeads * keyDim, valueHeads * valueDim];
+  return {
+    linears: [...convolved.map(({ projection }) => projection), decay, beta, gate, output],
+    norms: [norm],
+    others: [
+      ...convolved.flatMap(({ convolution }) => weightsOfConvolution(convolution)),
+      block.decayBias,
+      block.decayLogRate,
+    ],
+    widest: Math.max(keyWidth, valueWidth),
+    // The recurrence and what is around it are float32, twice as wide as others.
+    activations: 8 * (keyWidth + valueWidth),
+    state: valueHeads * keyDim * valueDim,
+    canStep: false,
+  };
+}
+
+function weightsOfConvolution({ weight, bias }: CausalConvolution): WeightSource[] {
+  return present(weight, bias);
 }
 
 function feedForwardFacts({ activation, gate, up, down }: FeedForward): BlockFacts {

@@ -8,7 +8,7 @@ import type { WeightSource } from "./weight-source.js";
  * The block of a residual branch. A new kind needs its facts in block-facts.ts and its nodes in
  * graphs/decoder-layer.ts.
  */
-export type Block = Attention | SharedAttention | FeedForward | PerLayerInput | LowRank | Experts;
+export type Block = Attention | SharedAttention | GatedDeltaNet | FeedForward | PerLayerInput | LowRank | Experts;
 
 /** softmax(q · kᵀ · scale) · v with grouped heads, causal, with a KV cache of its own. */
 export interface Attention extends AttentionReading {
@@ -86,6 +86,42 @@ export interface OutputGate {
   /** A projection to heads × value_dim numbers, or to one per head. */
   readonly projection: Linear;
   readonly activation: "sigmoid" | "softplus";
+}
+
+/**
+ * Gated DeltaNet ([arXiv 2412.06464](https://arxiv.org/abs/2412.06464)): in the place of K and V, a head of values keeps
+ * a state S [key_dim, value_dim]. A token with q and k of length 1 makes it exp(decay) · S, then S + k ⊗ beta · (v − Sᵀk),
+ * and reads Sᵀq / √key_dim.
+ */
+export interface GatedDeltaNet {
+  readonly kind: "gated-delta-net";
+  /** Heads of queries and keys; each serves as many consecutive heads of values. */
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly query: ConvolvedProjection;
+  readonly key: ConvolvedProjection;
+  readonly value: ConvolvedProjection;
+  /** After the convolutions. */
+  readonly activation: Activation;
+  /** −exp(log_rate) · softplus(decay(x) + decay_bias), one number per head of values. */
+  readonly decay: Linear;
+  readonly decayBias: WeightSource;
+  readonly decayLogRate: WeightSource;
+  /** beta_multiplier · sigmoid(beta(x)), one number per head of values. */
+  readonly beta: Linear;
+  /** Absent: 1. */
+  readonly betaMultiplier?: number;
+  /** The output of each head is normed and multiplied by silu(gate(x)). */
+  readonly norm: RmsNorm;
+  readonly gate: Linear;
+  readonly output: Linear;
+}
+
+export interface ConvolvedProjection {
+  readonly projection: Linear;
+  readonly convolution: CausalConvolution;
 }
 
 /** down(activation(gate(x)) · up(x)), or without a gate down(activation(up(x))). */

@@ -197,6 +197,8 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   num_nextn_predict_layers: NEXT_TOKENS,
   num_mtp_layers: NEXT_TOKENS,
   num_mtp_modules: NEXT_TOKENS,
+  mtp_num_hidden_layers: NEXT_TOKENS,
+  mtp_use_dedicated_embeddings: NEXT_TOKENS,
   mtp_transformer_layers: NEXT_TOKENS,
   use_mtp: NEXT_TOKENS,
   mtp_share_layers: NEXT_TOKENS,

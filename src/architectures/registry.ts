@@ -52,6 +52,7 @@ import { describeMistral } from "./families/mistral.js";
 import { describeMixtral } from "./families/mixtral.js";
 import { describeNemotron } from "./families/nemotron.js";
 import { describeOlmo } from "./families/olmo.js";
+import { describeOlmoHybrid, OLMO_HYBRID_NAMES } from "./families/olmo-hybrid.js";
 import { describeOlmo2 } from "./families/olmo2.js";
 import { describeOlmo3 } from "./families/olmo3.js";
 import { describeOlmoe } from "./families/olmoe.js";
@@ -62,7 +63,9 @@ import { describePhimoe } from "./families/phimoe.js";
 import { describeQwen2 } from "./families/qwen2.js";
 import { describeQwen2Moe } from "./families/qwen2-moe.js";
 import { describeQwen3 } from "./families/qwen3.js";
+import { describeQwen35Moe, describeQwen35Text } from "./families/qwen3-5.js";
 import { describeQwen3Moe } from "./families/qwen3-moe.js";
+import { describeQwen3Next, QWEN3_NEXT_NAMES } from "./families/qwen3-next.js";
 import { describeSeedOss } from "./families/seed-oss.js";
 import { describeSmolLm3 } from "./families/smollm3.js";
 import { describeStableLm, STABLELM_NAMES } from "./families/stablelm.js";
@@ -160,6 +163,15 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   dbrx: { covers: "DBRX", describe: describeDbrx, names: DBRX_NAMES },
   llama4_text: { covers: "Llama 4 (text decoder alone)", describe: describeLlama4Text, names: LLAMA4_NAMES },
   gpt_oss: { covers: "GPT-OSS in 16 bits", describe: describeGptOss },
+
+  qwen3_next: { covers: "Qwen3-Next, Qwen3-Coder-Next", describe: describeQwen3Next, names: QWEN3_NEXT_NAMES },
+  qwen3_5_text: { covers: "Qwen3.5, 3.6, 3.8 (text, dense)", describe: describeQwen35Text, names: QWEN3_NEXT_NAMES },
+  qwen3_5_moe_text: {
+    covers: "Qwen3.5, 3.6, 3.8 (text, mixture of experts)",
+    describe: describeQwen35Moe,
+    names: QWEN3_NEXT_NAMES,
+  },
+  olmo_hybrid: { covers: "OLMo Hybrid", describe: describeOlmoHybrid, names: OLMO_HYBRID_NAMES },
 };
 
 interface Wrapper {
@@ -174,6 +186,8 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   gemma3n: { covers: "Gemma 3n (text decoder)", decoderKey: "text_config" },
   gemma4: { covers: "Gemma 4 (text decoder)", decoderKey: "text_config" },
   llama4: { covers: "Llama 4 Scout, Maverick (text decoder)", decoderKey: "text_config" },
+  qwen3_5: { covers: "Qwen3.5, 3.6, 3.8 (text decoder, dense)", decoderKey: "text_config" },
+  qwen3_5_moe: { covers: "Qwen3.5, 3.6, 3.8 (text decoder, mixture of experts)", decoderKey: "text_config" },
 };
 
 export interface DescribeOptions {
@@ -199,7 +213,7 @@ export function describeModel(
   const config = decoderConfig(whole);
   const family = familyOf(config);
   refuseQuantizedWeights(whole, tensors);
-  const names = namesOf(family, tensors.keys());
+  const names = namesOf(family, tensors.keys(), (name) => tensors.get(name) !== undefined);
   const decoder = describeFamily({ whole, config, family, names, assumeHarmless });
   checkTensors(decoder, tensors, names.layers);
   return decoder;
@@ -229,8 +243,12 @@ function familyOf(config: ModelConfig): Family {
   return family ?? refuseModelType(modelType, [...Object.keys(ARCHITECTURES), ...Object.keys(WRAPPERS)]);
 }
 
-function namesOf({ names = LLAMA_NAMES }: Family, tensorNames: Iterable<string>): TensorNames {
-  return new TensorNames(names, findPrefix(names, tensorNames));
+function namesOf(
+  { names = LLAMA_NAMES }: Family,
+  tensorNames: Iterable<string>,
+  isThere?: (name: string) => boolean,
+): TensorNames {
+  return new TensorNames(names, findPrefix(names, tensorNames), isThere);
 }
 
 interface FamilyConfig extends FamilyInput {

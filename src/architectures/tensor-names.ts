@@ -67,10 +67,18 @@ export const GPT_NAMES: NameTable = {
 export class TensorNames {
   readonly #table: NameTable;
   readonly #prefix: string;
+  readonly #isThere: (name: string) => boolean;
 
-  constructor(table: NameTable, prefix: string) {
+  /** @param isThere whether the checkpoint has a tensor; absent: it is not known */
+  constructor(table: NameTable, prefix: string, isThere: (name: string) => boolean = () => false) {
     this.#table = table;
     this.#prefix = prefix;
+    this.#isThere = isThere;
+  }
+
+  /** Whether the checkpoint has a tensor, where one family's checkpoints have several layouts. @param name the whole one */
+  has(name: string): boolean {
+    return this.#isThere(name);
   }
 
   /** A tensor outside the layers, after the prefix. @param name one of the family's own */

@@ -130,7 +130,8 @@ function fusedSiluGate({ builder, arithmetic }: GraphContext, open: Value, passe
   return builder.op("GatedRMSNorm", inputs, { domain: MICROSOFT_DOMAIN, attributes: { epsilon: { float: 2 ** 66 } } });
 }
 
-function activated(context: GraphContext, activation: FeedForward["activation"], x: Value): Value {
+/** activation(x) */
+export function activated(context: GraphContext, activation: FeedForward["activation"], x: Value): Value {
   if (typeof activation === "string") return activate(context.builder, activation, x);
   if (activation.kind === "xielu") return xielu(context, activation, x);
   throw new RangeError(`${activation.kind} needs a gate`);

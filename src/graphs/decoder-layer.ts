@@ -6,6 +6,7 @@ import type { Branch, DecoderLayer, Residual } from "../architectures/descriptio
 import type { Experts } from "../architectures/experts.js";
 import type { Value } from "../onnx/graph-builder.js";
 import { feedForward, type GraphContext, linear, perLayerInput } from "./blocks.js";
+import { gatedDeltaNet } from "./gated-delta-net.js";
 import { norm, normOfSum } from "./norm.js";
 import { cast } from "./weights.js";
 
@@ -38,6 +39,8 @@ function recordBlock(context: GraphContext, block: Block, x: Value, recorder: Bl
     case "shared-attention":
       if (recorder.sharedAttention === undefined) throw new RangeError(`no cache of layer ${block.cacheOf} to share`);
       return recorder.sharedAttention(block, x);
+    case "gated-delta-net":
+      return gatedDeltaNet(context, block, x);
     case "feed-forward":
       return feedForward(context, block, x);
     case "experts":

@@ -9,6 +9,7 @@ inert      pattern of a tensor's name or of a key in config.json -> why it chang
 unreached  name pattern of the routers: the last expert of the first one is to stay without tokens
 extra      tensors that a released checkpoint holds besides: names and shapes
 v4         how config.json differs in the dialect that people have: rope (a function), rename, drop, add, type_key
+layout     state_dict, config -> the tensors as a released checkpoint names and cuts them, where transformers saves others
 stale      the checkpoint also holds K, V and K norms of the layers that share those of another, as released ones do
 """
 from transformers import AutoConfig
@@ -17,13 +18,13 @@ TINY = dict(vocab_size=72, hidden_size=32, intermediate_size=24, num_hidden_laye
             num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2,
             pad_token_id=None)
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "norm_epsilon", "norm_eps", "layer_norm_epsilon")
-SLIDING, FULL, CHUNKED = "sliding_attention", "full_attention", "chunked_attention"
+SLIDING, FULL, CHUNKED, LINEAR = "sliding_attention", "full_attention", "chunked_attention", "linear_attention"
 
 FAMILIES = {}
 
 
 def golden(name, *, lengths=(3, 17, 45, 26, 33), weights=None, neutral=None, inert=None, unreached=None, v4=None,
-           stale=False, extra=None, theta=1000.0, **config):
+           stale=False, extra=None, layout=None, theta=1000.0, **config):
     model_type = name.split("-")[0]
     default = AutoConfig.for_model(model_type)
     base = {default.attribute_map.get(key, key): value for key, value in TINY.items() if hasattr(default, key)}
@@ -31,7 +32,8 @@ def golden(name, *, lengths=(3, 17, 45, 26, 33), weights=None, neutral=None, ine
     if theta and "rope_theta" in (getattr(default, "rope_parameters", None) or {}):
         base["rope_parameters"] = {"rope_type": "default", "rope_theta": theta}
     FAMILIES[name] = dict(model_type=model_type, config={**base, **config}, lengths=lengths, weights=weights or {},
-                          neutral=neutral or {}, inert=inert or {}, unreached=unreached, v4=v4 or {}, stale=stale, extra=extra or {})
+                          neutral=neutral or {}, inert=inert or {}, unreached=unreached, v4=v4 or {}, stale=stale, extra=extra or {},
+                          layout=layout)
 
 
 def rope(rope_type="default", rope_theta=1000.0, **keys):
@@ -39,8 +41,8 @@ def rope(rope_type="default", rope_theta=1000.0, **keys):
 
 
 def types(letters):
-    """"sfc": sliding, full, chunked attention, layer by layer"""
-    return [{"s": SLIDING, "f": FULL, "c": CHUNKED}[letter] for letter in letters]
+    """"sfcl": sliding, full, chunked, linear attention, layer by layer"""
+    return [{"s": SLIDING, "f": FULL, "c": CHUNKED, "l": LINEAR}[letter] for letter in letters]
 
 
 # --- dense ------------------------------------------------------------------------------------------------------------
@@ -386,3 +388,69 @@ golden("falcon-new-decoder", **FALCON, new_decoder_architecture=True, num_kv_hea
 golden("falcon-new-decoder-one-norm", **FALCON, new_decoder_architecture=True, num_kv_heads=2, num_ln_in_parallel_attn=1,
        inert={"multi_query": FALCON_INERT["multi_query"]})
 golden("falcon-sequential-bias", **FALCON, multi_query=False, parallel_attn=False, bias=True, num_kv_heads=4)
+
+# --- hybrids: gated DeltaNet in the place of most attention -------------------------------------------------------------
+
+GATED_DELTA = {r"A_log": lambda r, x: r - 1.0, r"conv1d": lambda r, x: 0.6 * r}
+DELTA = dict(head_dim=16, num_hidden_layers=4, layer_types=types("lffl"), linear_key_head_dim=8, linear_value_head_dim=16,
+             linear_num_key_heads=2, linear_num_value_heads=4, linear_conv_kernel_dim=4, weights=GATED_DELTA,
+             rope_parameters=rope(partial_rotary_factor=0.5))
+# transformers takes every n-th layer for one with attention, and a quarter of a head for what rotates.
+BY_INTERVAL = dict(num_hidden_layers=5, layer_types=types("lflfl"), rope_parameters=rope(partial_rotary_factor=0.25))
+INTERVAL_V4 = dict(rope=lambda c, rope: c.update(rope_theta=rope["rope_theta"], rope_scaling=None), drop=["layer_types"],
+                   add={"full_attention_interval": 2})
+MTP_TENSORS = {"mtp.layers.0.input_layernorm.weight": (32,), "mtp.layers.0.self_attn.k_proj.weight": (32, 32),
+               "mtp.fc.weight": (32, 64), "mtp.norm.weight": (32,)}
+ALL_SPARSE = {"mlp_only_layers.*": "a list with one number", "decoder_sparse_step": "where all layers are sparse",
+              "intermediate_size": "no dense layer"}
+golden("qwen3_next-moe", **DELTA, **EXPERTS, num_experts=6, shared_expert_intermediate_size=16, unreached=GATE,
+       inert=ALL_SPARSE, extra=MTP_TENSORS)
+golden("qwen3_next-interval-dense-bias", **{**DELTA, **BY_INTERVAL}, **EXPERTS, num_experts=6, shared_expert_intermediate_size=16,
+       norm_topk_prob=False, decoder_sparse_step=2, mlp_only_layers=[3], attention_bias=True, tie_word_embeddings=True,
+       v4=INTERVAL_V4, inert={"mlp_only_layers.*": "a list with one number"})
+golden("qwen3_next-equal-heads", **{**DELTA, "linear_num_value_heads": 2, "linear_conv_kernel_dim": 2}, **EXPERTS, num_experts=6,
+       shared_expert_intermediate_size=16, mlp_only_layers=[0, 1, 3], rms_norm_eps=1e-4)
+QWEN3_5 = {**DELTA, "rope_parameters": rope(partial_rotary_factor=0.5, mrope_section=[2, 1, 1], mrope_interleaved=True)}
+MROPE = {r"rope_parameters\.mrope_.*": "the positions of text are the same along all axes"}
+QWEN3_5_V4 = dict(rope=keep_rope, drop=["layer_types"], add={"full_attention_interval": 2, "attn_output_gate": True, "mamba_ssm_dtype": "float32",
+                                                             "mtp_num_hidden_layers": 1, "mtp_use_dedicated_embeddings": False})
+golden("qwen3_5_text-plain", **QWEN3_5, inert=MROPE, extra=MTP_TENSORS)
+golden("qwen3_5_text-interval-bias", **{**QWEN3_5, **BY_INTERVAL, "linear_num_key_heads": 4, "linear_conv_kernel_dim": 3},
+       attention_bias=True, tie_word_embeddings=True, v4=QWEN3_5_V4)
+golden("qwen3_5_moe_text-plain", **QWEN3_5, **EXPERTS, num_experts=6, shared_expert_intermediate_size=16, unreached=GATE, inert=MROPE)
+golden("qwen3_5_moe_text-interval-bias", layout=lambda state, config: state, **{**QWEN3_5, **BY_INTERVAL}, **EXPERTS, num_experts=6, shared_expert_intermediate_size=16,
+       attention_bias=True, tie_word_embeddings=True, v4=QWEN3_5_V4)
+OLMO_HYBRID = {key: value for key, value in DELTA.items() if key not in ("head_dim", "rope_parameters")}
+OLMO_HYBRID_INERT = {"linear_(a_log|dt)_.*": "the first weights of training"}
+NO_ROPE = {"rope_type": "default", "rope_theta": None}
+
+
+def own_convolutions(state, config):
+    """q, k and v have a tensor each: transformers reads them so, and saves three of one size that nobody else reads."""
+    key, value = (heads * size for heads, size in (
+        (config.linear_num_key_heads, config.linear_key_head_dim), (config.linear_num_value_heads, config.linear_value_head_dim)))
+    out = {}
+    for name, x in state.items():
+        if name.endswith("conv1d.weight"):
+            for part, rows in zip("qkv", x.split([key, key, value])):
+                out[name.replace("conv1d", f"{part}_conv1d")] = rows.contiguous()
+        else:
+            out[name] = x
+    return out
+
+
+def older_norms(state, config):
+    older = {"input_layernorm": "attention_layer_norm", "post_attention_layernorm": "feedforward_layer_norm"}
+    out = {}
+    for name, x in own_convolutions(state, config).items():
+        layer = name.partition(".layers.")[2].partition(".")[0]
+        if layer and config.layer_types[int(layer)] == LINEAR:
+            for new, old in older.items():
+                name = name.replace(f".{new}.", f".{old}.")
+        out[name] = x
+    return out
+
+
+golden("olmo_hybrid-plain", **OLMO_HYBRID, layout=own_convolutions, rope_parameters=NO_ROPE, inert=OLMO_HYBRID_INERT)
+golden("olmo_hybrid-rope-bias", **{**OLMO_HYBRID, "linear_num_key_heads": 4, "layer_types": types("fllf")}, layout=older_norms,
+       rope_parameters=rope(), linear_allow_neg_eigval=False, attention_bias=True, tie_word_embeddings=True, inert=OLMO_HYBRID_INERT)

@@ -25,6 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 MADE_WITH = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
 SMALLEST_EFFECT = 1e-3  # relative, on some absmax or loss
+WITHOUT_CACHE = ("linear_attention",)  # types of layers that keep a state in the place of K and V
 K_PROJECTION = r"\.(k_proj|qkv_proj|query_key_value|Wqkv|c_attn)\.weight$"
 EAGER = dict(attn_implementation="eager", experts_implementation="eager")
 
@@ -274,8 +275,8 @@ def tensors_without_effect(model, prompts, golden, expected, neutral):
 
 # --- the files --------------------------------------------------------------------------------------------------------
 
-def attention_modules(folder, layers):
-    """By layer, the attention module's name in the checkpoint: where its K projection lies."""
+def attention_modules(folder):
+    """By layer with attention, its module's name in the checkpoint: where the K projection lies."""
     names = [name for file in folder.glob("*.safetensors") for name in safe_open(file, "pt").keys()]
     found = {}
     for projection in (K_PROJECTION, r"\.q_proj\.weight$"):  # a layer that shares K and V may have no K projection
@@ -283,7 +284,6 @@ def attention_modules(folder, layers):
             if re.search(projection, name):
                 module = re.sub(projection, "", name)
                 found.setdefault(int(re.search(r"\.(\d+)\.", f".{module}.")[1]), module)
-    assert set(range(layers)) <= set(found), f"{sorted(found)}: {names}"
     return found
 
 
@@ -361,7 +361,11 @@ def save(model, folder, golden):
             for key, x in model.state_dict().items():
                 if re.search(rf"layers\.{source}\.self_attn\.(k_proj|v_proj|k_norm)", key):
                     stale[key.replace(f"layers.{source}.", f"layers.{layer}.")] = torch.randn_like(x)
-    model.save_pretrained(folder, state_dict={**model.state_dict(), **stale} if stale else None)
+    state = {**model.state_dict(), **stale}
+    if golden["layout"]:
+        model.save_pretrained(folder, state_dict=golden["layout"](state, model.config), save_original_format=False)
+    else:
+        model.save_pretrained(folder, state_dict=state if stale else None)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 
@@ -375,11 +379,13 @@ def load_folder(folder, config, golden):
 
 def write_expected(folder, name, golden, prompts, expected, model):
     layers = model.config.num_hidden_layers
-    modules = attention_modules(folder, layers)
+    modules = attention_modules(folder)
     reads = layers_read(model.config)
     sites = sorted(expected.absmax)
-    shared = [{"layer": layer, "attention": modules[layer], "reads": reads[layer]}
-              for layer in range(layers) if layer not in expected.absmax]
+    shared = [{"layer": layer, "attention": modules[layer], "reads": read} for layer, read in sorted(reads.items())]
+    kinds = getattr(model.config, "layer_types", [])
+    recurrent = {layer for layer, kind in enumerate(kinds) if kind in WITHOUT_CACHE}
+    assert {*sites, *reads, *recurrent} == set(range(layers)), f"{sites}, {reads}, {kinds}"
     rows = lambda values: ",\n  ".join(json.dumps(value) for value in values)
     parts = {
         "made_with": json.dumps(MADE_WITH),

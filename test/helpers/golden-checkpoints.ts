@@ -19,7 +19,9 @@ const CHECKPOINTS = join(GOLDEN_FOLDER, "checkpoints");
 /** What transformers found: made by test/golden/make_golden.py. */
 export interface Expected {
   readonly token_ids: readonly (readonly number[])[]; // [prompts][tokens]
-  readonly absmax: readonly { readonly k: readonly number[]; readonly v: readonly number[] }[]; // [layers][kv_heads]
+  readonly absmax: readonly { readonly k: readonly number[]; readonly v: readonly number[] }[]; // [caches][kv_heads]
+  /** By cache; absent: every layer has one. */
+  readonly sites?: readonly { readonly layer: number }[];
 }
 
 export type Json = Record<string, unknown>;

@@ -79,11 +79,13 @@ describe("they are the same with attention written out", () => {
 });
 
 function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]): void {
-  const { absmax } = expectedOf(name);
-  expect(ranges.map(({ layer }) => layer)).toEqual(absmax.map((_, layer) => layer));
-  for (const [layer, heads] of absmax.entries()) {
+  const { absmax, sites } = expectedOf(name);
+  const layers = absmax.map((_, site) => sites?.[site]?.layer ?? site);
+  expect(ranges.map(({ layer }) => layer)).toEqual(layers);
+  for (const [site, heads] of absmax.entries()) {
+    const layer = layers[site];
     for (const side of SIDES) {
-      const { perHead = [], absmax: total = Number.NaN } = ranges[layer]?.[side] ?? {};
+      const { perHead = [], absmax: total = Number.NaN } = ranges[site]?.[side] ?? {};
       expect(largestDeviation(perHead, heads[side]), `layer ${layer} ${side}`).toBeLessThan(TOLERANCE_OF_REFERENCE);
       expect(total).toBe(Math.max(...perHead));
     }
@@ -91,10 +93,10 @@ function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]):
 }
 
 // A window, q/k norms and four layers; rotation that depends on the length of the prompt; embeddings per layer; streams;
-// learned positions; queries that grow; chunks and experts that scale their input; experts alone.
+// learned positions; queries that grow; chunks and experts that scale their input; experts alone; a recurrence.
 describe.each([
   ...["qwen3-sliding", "llama-rope-dynamic", "gemma4_text-e-model", "gemma3n_text-shared"],
-  ...["opt-plain", "ministral3-window", "llama4_text-chunked", "qwen3_moe-normalized"],
+  ...["opt-plain", "ministral3-window", "llama4_text-chunked", "qwen3_moe-normalized", "qwen3_next-moe"],
 ])("the ranges of %s are the same", (name) => {
   const folder = goldenFolder(name);
   const { token_ids: prompts } = expectedOf(name);
