@@ -9,6 +9,7 @@ import {
   type GatedDeltaNet,
   type Linear,
   type Norm,
+  type ShortConvolution,
   valueDimOf,
 } from "./blocks.js";
 import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
@@ -47,6 +48,8 @@ export function factsOf(block: Block): BlockFacts {
       return { ...readingFacts(block), canStep: false };
     case "gated-delta-net":
       return gatedDeltaNetFacts(block);
+    case "short-convolution":
+      return shortConvolutionFacts(block);
     case "feed-forward":
       return feedForwardFacts(block);
     case "experts":
@@ -93,6 +96,18 @@ function gatedDeltaNetFacts(block: GatedDeltaNet): BlockFacts {
     // The recurrence and what is around it are float32, twice as wide as others.
     activations: 8 * (keyWidth + valueWidth),
     state: valueHeads * keyDim * valueDim,
+    canStep: false,
+  };
+}
+
+function shortConvolutionFacts({ gateBefore, input, convolution, gateBehind, output }: ShortConvolution): BlockFacts {
+  return {
+    linears: [gateBefore, input, gateBehind, output],
+    norms: [],
+    others: weightsOfConvolution(convolution),
+    widest: convolution.channels,
+    // Two gates, the input, and their product before and after the convolution, which has tokens on its last axis.
+    activations: 6 * convolution.channels,
     canStep: false,
   };
 }

@@ -8,7 +8,15 @@ import type { WeightSource } from "./weight-source.js";
  * The block of a residual branch. A new kind needs its facts in block-facts.ts and its nodes in
  * graphs/decoder-layer.ts.
  */
-export type Block = Attention | SharedAttention | GatedDeltaNet | FeedForward | PerLayerInput | LowRank | Experts;
+export type Block =
+  | Attention
+  | SharedAttention
+  | GatedDeltaNet
+  | ShortConvolution
+  | FeedForward
+  | PerLayerInput
+  | LowRank
+  | Experts;
 
 /** softmax(q · kᵀ · scale) · v with grouped heads, causal, with a KV cache of its own. */
 export interface Attention extends AttentionReading {
@@ -184,6 +192,16 @@ export interface Linear {
   readonly bias?: WeightSource;
   readonly inputs: number;
   readonly outputs: number;
+}
+
+/** output(gateBehind(x) · convolution(gateBefore(x) · input(x))), in place of attention, as in LFM2. */
+export interface ShortConvolution {
+  readonly kind: "short-convolution";
+  readonly gateBefore: Linear;
+  readonly input: Linear;
+  readonly convolution: CausalConvolution;
+  readonly gateBehind: Linear;
+  readonly output: Linear;
 }
 
 /** A convolution over tokens, of each channel by itself; a token sees itself and the kernel − 1 tokens before it. */

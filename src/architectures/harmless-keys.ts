@@ -194,6 +194,11 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   lm_head_multiplier: neutral(1),
   scale_emb: neutral(1),
 
+  block_mlp_init_scale: training("the size of weights at the start"),
+  block_out_init_scale: training("the size of weights at the start"),
+  block_use_xavier_init: training("how weights are drawn at the start"),
+  conv_use_xavier_init: training("how weights are drawn at the start"),
+
   num_nextn_predict_layers: NEXT_TOKENS,
   num_mtp_layers: NEXT_TOKENS,
   num_mtp_modules: NEXT_TOKENS,

@@ -27,6 +27,8 @@ interface MixtureKeys {
   readonly experts?: readonly [string, ...string[]];
   readonly perToken?: readonly [string, ...string[]];
   readonly intermediate?: string;
+  /** Of a family that has only one; absent: `hidden_act`. */
+  readonly activation?: Activation;
 }
 
 /**
@@ -41,6 +43,7 @@ export function readMixture(
     experts: expertKeys = ["num_experts", "num_local_experts"],
     perToken: perTokenKeys = ["num_experts_per_tok"],
     intermediate = "moe_intermediate_size",
+    activation,
   }: MixtureKeys = {},
 ): MixtureSizes {
   const sizes = {
@@ -48,7 +51,7 @@ export function readMixture(
     experts: readRenamed(config, expertKeys),
     perToken: readRenamed(config, perTokenKeys),
     intermediate: config.positiveInteger(intermediate),
-    activation: readActivation(config),
+    activation: activation ?? readActivation(config),
   };
   checkPerToken(config, perTokenKeys[0], sizes);
   return sizes;
@@ -262,12 +265,13 @@ export function mixtureOrDense(
   hidden: number,
   hasExperts: readonly boolean[],
   mixtureOf: (names: LayerNames) => Block,
-  bias = false,
+  dense: { readonly bias?: boolean; readonly activation?: Activation } = {},
 ): (names: LayerNames, layer: number) => Block {
   if (!hasExperts.includes(false)) {
     config.ignore("intermediate_size", "of feed-forwards without experts, which no layer has");
     return mixtureOf;
   }
-  const inner = { intermediate: config.positiveInteger("intermediate_size"), activation: readActivation(config), bias };
+  const intermediate = config.positiveInteger("intermediate_size");
+  const inner = { intermediate, ...dense, activation: dense.activation ?? readActivation(config) };
   return (names, layer) => (hasExperts[layer] ? mixtureOf(names) : gated(names, hidden, inner));
 }

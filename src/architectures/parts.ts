@@ -246,6 +246,8 @@ export interface DecoderParts {
   readonly logits?: Pick<ModelEnd, "bias" | "multiplier" | "softcap">;
   /** transformers' default for `tie_word_embeddings`. */
   readonly tied?: boolean;
+  /** The key in its place. */
+  readonly tiedBy?: string;
   /** transformers' default for `vocab_size`. */
   readonly vocabulary?: number;
 }
@@ -273,7 +275,9 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
     };
   });
   const embedding = `${names.embedding}.weight`;
-  const isTied = config.boolean("tie_word_embeddings", parts.tied ?? false);
+  const tiedBy = parts.tiedBy ?? "tie_word_embeddings";
+  if (tiedBy !== "tie_word_embeddings") config.ignore("tie_word_embeddings", `${tiedBy} takes its place`);
+  const isTied = config.boolean(tiedBy, parts.tied ?? false);
   return {
     modelType: config.string("model_type"),
     hiddenSize: parts.sizes.hidden,

@@ -42,6 +42,8 @@ import { describeInternLm3 } from "./families/internlm3.js";
 import { describeIQuestCoder } from "./families/iquestcoder.js";
 import { describeJais2 } from "./families/jais2.js";
 import { describeLaguna } from "./families/laguna.js";
+import { describeLfm2, LFM2_NAMES } from "./families/lfm2.js";
+import { describeLfm2Moe } from "./families/lfm2-moe.js";
 import { describeLlama } from "./families/llama.js";
 import { describeLlama4Text, LLAMA4_NAMES } from "./families/llama4-text.js";
 import { describeMellum } from "./families/mellum.js";
@@ -172,6 +174,8 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
     names: QWEN3_NEXT_NAMES,
   },
   olmo_hybrid: { covers: "OLMo Hybrid", describe: describeOlmoHybrid, names: OLMO_HYBRID_NAMES },
+  lfm2: { covers: "LFM2, LFM2.5 (dense)", describe: describeLfm2, names: LFM2_NAMES },
+  lfm2_moe: { covers: "LFM2, LFM2.5 (mixture of experts)", describe: describeLfm2Moe, names: LFM2_NAMES },
 };
 
 interface Wrapper {

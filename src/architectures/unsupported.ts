@@ -27,7 +27,7 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...reasonOf(MLA, ["minicpm3", "axk1", "mistral4", "dots3_note", "youtu"]),
   ...reasonOf(SPARSE_MLA, ["deepseek_v32", "deepseek_v4", "glm_moe_dsa", "glm5_next", "hy_v4"]),
   ...reasonOf(HYBRID, ["qwen4_exp"]),
-  ...reasonOf(HYBRID, ["nemotron_h", "granitemoehybrid", "jamba", "bamba", "zamba", "zamba2", "lfm2", "lfm2_moe"]),
+  ...reasonOf(HYBRID, ["nemotron_h", "granitemoehybrid", "jamba", "bamba", "zamba", "zamba2"]),
   ...reasonOf(HYBRID, ["kimi_linear", "minimax", "recurrent_gemma", "lfm2_vl", "plamo2"]),
   ...reasonOf(PARALLEL_HYBRID, ["falcon_h1", "hymba"]),
   ...reasonOf(NO_ATTENTION, ["mamba", "mamba2", "falcon_mamba", "rwkv", "rwkv5", "rwkv6", "rwkv7", "xlstm"]),

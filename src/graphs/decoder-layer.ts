@@ -8,6 +8,7 @@ import type { Value } from "../onnx/graph-builder.js";
 import { feedForward, type GraphContext, linear, perLayerInput } from "./blocks.js";
 import { gatedDeltaNet } from "./gated-delta-net.js";
 import { norm, normOfSum } from "./norm.js";
+import { shortConvolution } from "./short-convolution.js";
 import { cast } from "./weights.js";
 
 /**
@@ -41,6 +42,8 @@ function recordBlock(context: GraphContext, block: Block, x: Value, recorder: Bl
       return recorder.sharedAttention(block, x);
     case "gated-delta-net":
       return gatedDeltaNet(context, block, x);
+    case "short-convolution":
+      return shortConvolution(context, block, x);
     case "feed-forward":
       return feedForward(context, block, x);
     case "experts":

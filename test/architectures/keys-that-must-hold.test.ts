@@ -85,6 +85,15 @@ const CONSTRAINED: Readonly<Record<string, readonly (readonly [key: string, hold
     ["use_rmsnorm", true, false],
     ["moe_use_aux_free", true, false],
   ],
+  lfm2: [
+    ["block_use_swiglu", true, false],
+    ["use_pos_enc", true, false],
+    ["block_dim", 32, 64],
+    ["conv_dim", 32, 64],
+    ["conv_dim_out", 32, 64],
+    ["num_heads", 4, 8],
+    ["block_norm_eps", 1e-3, 1e-5],
+  ],
   cohere2: [
     ["use_parallel_block", true, false],
     ["use_gated_activation", true, false],

@@ -19,7 +19,7 @@ test.each<[kind: string, reason: RegExp, modelTypes: readonly string[]]>([
   ["multi-head latent attention", /MLA/, ["deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe_lite", "minicpm3"]],
   ["multi-head latent attention", /MLA/, ["longcat_flash", "deepseek_v32", "glm_moe_dsa"]],
   ["hybrids", /hybrid/, ["qwen4_exp", "nemotron_h", "granitemoehybrid"]],
-  ["hybrids", /hybrid/, ["falcon_h1", "jamba", "lfm2", "lfm2_moe", "zamba2", "bamba", "kimi_linear"]],
+  ["hybrids", /hybrid/, ["falcon_h1", "jamba", "lfm2_vl", "zamba2", "bamba", "kimi_linear"]],
   ["models without attention", /no attention, so it has no KV cache/, ["mamba", "mamba2", "falcon_mamba", "rwkv"]],
   ["encoder-decoders", /encoder-decoder/, ["t5", "bart", "whisper"]],
   ["encoders", /encoder: it generates no text/, ["bert", "roberta", "modernbert"]],

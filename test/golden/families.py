@@ -18,7 +18,7 @@ TINY = dict(vocab_size=72, hidden_size=32, intermediate_size=24, num_hidden_laye
             num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2,
             pad_token_id=None)
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "norm_epsilon", "norm_eps", "layer_norm_epsilon")
-SLIDING, FULL, CHUNKED, LINEAR = "sliding_attention", "full_attention", "chunked_attention", "linear_attention"
+SLIDING, FULL, CHUNKED, LINEAR, CONV = "sliding_attention", "full_attention", "chunked_attention", "linear_attention", "conv"
 
 FAMILIES = {}
 
@@ -41,8 +41,8 @@ def rope(rope_type="default", rope_theta=1000.0, **keys):
 
 
 def types(letters):
-    """"sfcl": sliding, full, chunked, linear attention, layer by layer"""
-    return [{"s": SLIDING, "f": FULL, "c": CHUNKED, "l": LINEAR}[letter] for letter in letters]
+    """"sfclv": sliding, full, chunked, linear attention, convolution, layer by layer"""
+    return [{"s": SLIDING, "f": FULL, "c": CHUNKED, "l": LINEAR, "v": CONV}[letter] for letter in letters]
 
 
 # --- dense ------------------------------------------------------------------------------------------------------------
@@ -454,3 +454,21 @@ def older_norms(state, config):
 golden("olmo_hybrid-plain", **OLMO_HYBRID, layout=own_convolutions, rope_parameters=NO_ROPE, inert=OLMO_HYBRID_INERT)
 golden("olmo_hybrid-rope-bias", **{**OLMO_HYBRID, "linear_num_key_heads": 4, "layer_types": types("fllf")}, layout=older_norms,
        rope_parameters=rope(), linear_allow_neg_eigval=False, attention_bias=True, tie_word_embeddings=True, inert=OLMO_HYBRID_INERT)
+
+# --- hybrids: short convolutions in the place of most attention --------------------------------------------------------
+
+LFM2 = dict(num_hidden_layers=4, conv_L_cache=3)
+LFM2_SAYS_AGAIN = dict(block_dim=32, conv_dim=32, conv_dim_out=32, num_heads=4, block_norm_eps=1e-3, block_use_swiglu=True,
+                       use_pos_enc=True, block_mlp_init_scale=1.0, block_out_init_scale=1.0, block_use_xavier_init=True,
+                       conv_use_xavier_init=True)
+golden("lfm2-adjusted", **LFM2, layer_types=types("vfvf"), intermediate_size=26, block_ffn_dim_multiplier=1.3,
+       block_multiple_of=2, v4=dict(rename={"intermediate_size": "block_ff_dim", "tie_word_embeddings": "tie_embedding"},
+                                    drop=["layer_types"], add={"full_attn_idxs": [1, 3], **LFM2_SAYS_AGAIN}))
+golden("lfm2-bias", **{**LFM2, "conv_L_cache": 4}, layer_types=types("fvfv"), conv_bias=True,
+       block_auto_adjust_ff_dim=False, tie_word_embeddings=False, inert={
+           "block_ffn_dim_multiplier|block_multiple_of": "block_auto_adjust_ff_dim is off"})
+LFM2_MOE = dict(**LFM2, **EXPERTS, num_experts=6, routed_scaling_factor=1.8)
+golden("lfm2_moe-correction", **LFM2_MOE, layer_types=types("vfvf"), num_dense_layers=1, weights=BIASES,
+       unreached=UNREACHED_BY_BIAS, v4=dict(rename={"tie_word_embeddings": "tie_embedding"}))
+golden("lfm2_moe-bias", **LFM2_MOE, layer_types=types("fvvf"), num_dense_layers=2, conv_bias=True,
+       use_expert_bias=False, norm_topk_prob=False, tie_word_embeddings=False, unreached=GATE)

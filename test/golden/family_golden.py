@@ -6,7 +6,8 @@ model.safetensors, expected.json). expected.json says more than the older ones:
 model_type, variant, script
 token_ids    the prompts; each runs alone, unpadded, through a model of its own, in fp32, with eager attention and eager experts
 absmax       per cache site, in the order of the layers: what was handed to DynamicCache.update, per KV head
-sites        per cache site: its layer, and the attention module by its name in the checkpoint
+sites        per cache site: its layer, and the attention module by its name in the checkpoint; layers that have a
+             recurrence or a convolution in place of attention have none
 shared       layers without a cache of their own: their attention module, and the layer whose K and V they read
 loss         per prompt: mean negative log-likelihood of the tokens that follow, nats (teacher forcing)
 experts      per layer with experts: how many tokens reached each expert, over all prompts. Absent where a model has none
@@ -25,7 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 MADE_WITH = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
 SMALLEST_EFFECT = 1e-3  # relative, on some absmax or loss
-WITHOUT_CACHE = ("linear_attention",)  # types of layers that keep a state in the place of K and V
+WITHOUT_CACHE = ("linear_attention", "conv")  # types of layers that keep a state in the place of K and V
 K_PROJECTION = r"\.(k_proj|qkv_proj|query_key_value|Wqkv|c_attn)\.weight$"
 EAGER = dict(attn_implementation="eager", experts_implementation="eager")
 

@@ -19,9 +19,12 @@ const CHECKPOINTS = join(GOLDEN_FOLDER, "checkpoints");
 /** What transformers found: made by test/golden/make_golden.py. */
 export interface Expected {
   readonly token_ids: readonly (readonly number[])[]; // [prompts][tokens]
+  /** By cache. */
   readonly absmax: readonly { readonly k: readonly number[]; readonly v: readonly number[] }[]; // [caches][kv_heads]
-  /** By cache; absent: every layer has one. */
+  /** The layers of the caches; absent: all. */
   readonly sites?: readonly { readonly layer: number }[];
+  /** Layers that read the cache of another. */
+  readonly shared?: readonly { readonly layer: number }[];
 }
 
 export type Json = Record<string, unknown>;
@@ -45,6 +48,12 @@ export function readGolden<Content>(path: string): Content {
 
 export function expectedOf(name: string): Expected {
   return readGolden<Expected>(`checkpoints/${name}/expected.json`);
+}
+
+/** The layers with a cache. */
+export function layersWithCache(name: string): number[] {
+  const { absmax, sites } = expectedOf(name);
+  return sites?.map(({ layer }) => layer) ?? absmax.map((_, layer) => layer);
 }
 
 export function configOf(name: string, dialect: Dialect = "config.json"): Json {

@@ -5,6 +5,7 @@
 import type {
   Attention,
   AttentionReading,
+  CausalConvolution,
   FeedForward,
   LayerNorm,
   Linear,
@@ -205,6 +206,7 @@ const OPTIONAL = {
   "shared-attention": READING satisfies Optional<SharedAttention>,
   "feed-forward": { gateCutoff: ({ gate }) => gate && 0.5, gate: ({ up }) => up } satisfies Optional<FeedForward>,
   linear: { bias: ({ outputs }, around) => vectorOf(outputs, around) } satisfies Optional<Linear>,
+  convolution: { bias: ({ channels }, around) => vectorOf(channels, around) } satisfies Optional<CausalConvolution>,
   rms: {
     weight: ({ size }, around) => vectorOf(size, around),
     plusOne: ({ weight }) => weight && true,
@@ -251,6 +253,7 @@ const BY_KEY: Readonly<Record<string, keyof typeof OPTIONAL>> = {
   ropes: "rope",
   growth: "growth",
   shared: "shared",
+  convolution: "convolution",
 };
 
 /** What an object of a description is: by its kind, or by where it is. */

@@ -124,6 +124,7 @@ interface WithoutEffect {
 const WITHOUT_EFFECT: readonly WithoutEffect[] = [
   { field: /^modelType$/, why: "for messages" },
   { field: /[nN]orm\.(weight|bias)\.stored$/, why: "a norm has no inputs" },
+  { field: /\.convolution\.weight\.stored$/, why: "a channel has one input: itself" },
   { field: /\.product$/, why: "how wide a product is in 16 bits: the goldens are computed in float32" },
   {
     field: /^nextTokenLayers$/,

@@ -44,7 +44,7 @@ export function describeErnie45Moe(input: FamilyInput): Decoder {
         const routed = expertsOf(`${prefix}.experts`, experts);
         return mixture(router, routed, intermediate > 0 ? { feedForward: shared } : undefined);
       },
-      bias,
+      { bias },
     ),
   });
   return bias ? { ...decoder, end: { ...decoder.end, bias: `${names.head}.bias` } } : decoder;

@@ -46,7 +46,7 @@ export function describeHyV3(input: FamilyInput): Decoder {
     queryKeyNorms: "before-rotation",
     epsilon: 1e-5,
     rope: { defaultTheta: 11_158_840 },
-    feedForward: mixtureOrDense(config, hidden, hasExperts, ({ feedForward }) => mixtureAt(feedForward), bias),
+    feedForward: mixtureOrDense(config, hidden, hasExperts, ({ feedForward }) => mixtureAt(feedForward), { bias }),
   });
   return { ...decoder, nextTokenLayers: config.count("num_nextn_predict_layers", 1) };
 }
