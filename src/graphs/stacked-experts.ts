@@ -1,8 +1,8 @@
-// The experts of a mixture as batched products: their weights lie one below the other, and every expert gets as many rows as
-// the one that most tokens are sent to. On CUDA a product for each expert costs more in starting it than in computing it.
-// Knows no family by name.
+// The experts of a mixture as batched products: their weights lie one below the other, and the rows of each expert are cut
+// into blocks of one size. On CUDA a product for each expert costs more in starting it than in computing it. Knows no family
+// by name.
 
-import type { FeedForward } from "../architectures/blocks.js";
+import type { FeedForward, Linear } from "../architectures/blocks.js";
 import { blocksOf, type Decoder } from "../architectures/description.js";
 import type { Experts } from "../architectures/experts.js";
 import { outputsAxis, storedTensor, type WeightSource } from "../architectures/weight-source.js";
@@ -10,23 +10,25 @@ import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import { type GraphContext, gatedActivation } from "./blocks.js";
 import { cast } from "./weights.js";
 
-/** Rows of an expert are a multiple of it: fast kernels need that, and each new number is looked for among them anew. */
+/** Rows of a block are a multiple of it: fast kernels need that, and each new number is looked for among them anew. */
 const ROW_MULTIPLE = 64;
+/** Rows in memory for a row that is sent to an expert, at most: all first blocks, and as many others as can be filled. */
+const ROWS_PER_ROW = 2;
+/** Copies of a mixture's weights in memory, at most: the stack, and those of further blocks. */
+export const STACKED_COPIES = 2;
 /** What an activation's numbers are counted in on CUDA: 32 bits with a sign. */
 const MOST_NUMBERS = 2 ** 31 - 1;
 
-/**
- * Rows that an expert has room for. An expert has no more rows than a batch has tokens, so batches of as many always fit;
- * where one is sent more, what is computed is not to be used.
- */
-export function capacityOf({ experts, router: { logits } }: Experts): number {
+/** How many tokens a batch may have: none of its activations may have more numbers than can be counted. */
+export function stackedTokens({ experts, router: { logits, perToken } }: Experts): number {
   const widest = Math.max(logits.inputs, experts[0]?.up.outputs ?? 0);
-  return Math.max(1, Math.floor(MOST_NUMBERS / (experts.length * widest * ROW_MULTIPLE))) * ROW_MULTIPLE;
+  const rows = MOST_NUMBERS / widest - experts.length * ROW_MULTIPLE;
+  return Math.max(1, Math.floor(rows / (ROWS_PER_ROW * perToken)));
 }
 
-/** Numbers of all activations in memory at the same time, per token of the batch, where all tokens share an expert. */
-export function stackedActivations({ experts, router: { logits } }: Experts): number {
-  return experts.length * (2 * logits.inputs + 3 * (experts[0]?.up.outputs ?? 0));
+/** Numbers of all activations in memory at the same time, per token of the batch. */
+export function stackedActivations({ experts, router: { logits, perToken } }: Experts): number {
+  return ROWS_PER_ROW * perToken * (2 * logits.inputs + 3 * (experts[0]?.up.outputs ?? 0));
 }
 
 /** Whether experts can be stacked: gated by one and the same activation, without biases, of one size, stored outputs first. */
@@ -38,7 +40,8 @@ export function canBeStacked({ experts, weighted }: Experts): boolean {
     gateCutoff === undefined &&
     up.outputs === first.up.outputs &&
     [gate, up, down].every((linear) => linear && linear.bias === undefined && outputsAxis(linear.weight) === 0);
-  return weighted === "output" && experts.every(isLikeFirst);
+  const numbers = experts.length * (first === undefined ? 0 : first.up.inputs * first.up.outputs);
+  return weighted === "output" && numbers <= MOST_NUMBERS && experts.every(isLikeFirst);
 }
 
 /** Of all layers. */
@@ -58,59 +61,121 @@ export interface SentRows {
   readonly counts: Value;
 }
 
+/** The rows of experts in blocks of one size. Each expert has a first block, and further ones where it has more rows. */
+interface Blocks {
+  /** Rows of a block: as many as an expert has on average, rounded up. int64 [1] */
+  readonly size: Value;
+  /** The first row of each expert, in the order of experts. int64 [experts] */
+  readonly starts: Value;
+  /** Further blocks of the experts before each. int64 [experts] */
+  readonly furtherBefore: Value;
+  /** Number of further blocks: at least one, since a product of none ends the process. int64 [1] */
+  readonly furtherCount: Value;
+  /** The expert of each further block, and the first of its rows. int64 [further blocks] */
+  readonly owners: Value;
+  readonly furtherStarts: Value;
+}
+
+type Operation = (operator: string, ...inputs: readonly Value[]) => Value;
+
+/** Cuts the rows into blocks. */
+function blocksOfRows({ builder }: GraphContext, op: Operation, experts: number, { order, counts }: SentRows): Blocks {
+  const number = (value: number) => builder.int64s([value]);
+  const perPart = experts * ROW_MULTIPLE;
+  const parts = op("Div", op("Add", op("Shape", order), number(perPart - 1)), number(perPart));
+  const size = op("Mul", parts, number(ROW_MULTIPLE));
+  const starts = builder.op("CumSum", [counts, builder.int64(0)], { attributes: { exclusive: 1 } });
+  const further = op("Div", op("Max", op("Sub", counts, number(1)), number(0)), size); // [experts]
+  const ends = op("CumSum", further, builder.int64(0)); // [experts]
+  const furtherBefore = op("Sub", ends, further);
+  const furtherCount = op("Max", op("Gather", ends, number(experts - 1)), number(1));
+  const blocks = op("Range", builder.int64(0), op("Squeeze", furtherCount), builder.int64(1));
+  const isBehind = op("GreaterOrEqual", op("Unsqueeze", blocks, number(1)), ends); // [further blocks, experts]
+  const expertsBefore = builder.op("ReduceSum", [cast(builder, isBehind, "bool", "int64"), number(1)], {
+    attributes: { keepdims: 0 },
+  });
+  const owners = op("Min", expertsBefore, number(experts - 1));
+  const ordinals = op("Add", op("Sub", blocks, op("Gather", furtherBefore, owners)), number(1));
+  const furtherStarts = op("Add", op("Gather", starts, owners), op("Mul", ordinals, size));
+  return { size, starts, furtherBefore, furtherCount, owners, furtherStarts };
+}
+
 /**
- * What the experts give, row by row; for nobody's rows it is finite and means nothing.
+ * What the experts give, row by row; for nobody's rows it is finite and means nothing. The first blocks of all experts are one
+ * product with the stack of their weights; each further block is multiplied with a copy of its expert's.
  * @param x [tokens, hidden]
  * @returns [rows, hidden]
  */
-export function stackedExperts(
-  context: GraphContext,
-  mixture: Experts,
-  x: Value,
-  { places, order, inverse, counts }: SentRows,
-): Value {
+export function stackedExperts(context: GraphContext, mixture: Experts, x: Value, sent: SentRows): Value {
   const { builder } = context;
   const number = (value: number) => builder.int64s([value]);
-  const op = (operator: string, ...inputs: readonly Value[]) => builder.op(operator, inputs);
+  const op: Operation = (operator, ...inputs) => builder.op(operator, inputs);
   const { experts, router } = mixture;
   const [first] = experts;
   if (first?.gate === undefined) throw new RangeError("experts without a gate cannot be stacked");
   const { inputs: hidden, outputs: width } = first.up;
+  const blocks = blocksOfRows(context, op, experts.length, sent);
 
-  // Rows of the expert that has most, rounded up. [1]
-  const most = builder.op("ReduceMax", [cast(builder, counts, "int64", "int32"), number(0)], {
-    attributes: { keepdims: 1 },
-  });
-  const steps = op(
-    "Div",
-    op("Add", cast(builder, most, "int32", "int64"), number(ROW_MULTIPLE - 1)),
-    number(ROW_MULTIPLE),
-  );
-  const rows = op("Min", op("Mul", steps, number(ROW_MULTIPLE)), number(capacityOf(mixture)));
-  const starts = builder.op("CumSum", [counts, builder.int64(0)], { attributes: { exclusive: 1 } }); // [experts]
-
-  const slots = op("Range", builder.int64(0), op("Squeeze", rows), builder.int64(1)); // [rows of each]
-  const positions = op("Add", op("Unsqueeze", starts, number(1)), slots); // [experts, rows of each]
-  const last = op("Sub", builder.op("Shape", [order]), number(1));
-  // Slots that an expert does not need hold rows of the next; nobody reads what comes of them.
-  const tokens = op("Div", op("Gather", order, op("Min", positions, last)), number(router.perToken));
-  const entering = op("Gather", x, tokens); // [experts, rows of each, hidden]
-
-  const product = (value: Value, sources: readonly WeightSource[], outputs: number, inputs: number) => {
-    const weight = op("Reshape", stacked(context, sources), builder.int64s([experts.length, outputs, inputs]));
-    return builder.op("FusedMatMul", [value, weight], { domain: MICROSOFT_DOMAIN, attributes: { transB: 1 } });
+  const { size } = blocks;
+  const slots = op("Range", builder.int64(0), op("Squeeze", size), builder.int64(1)); // [rows of a block]
+  const tokens = op("Div", sent.order, number(router.perToken));
+  const last = op("Sub", op("Shape", sent.order), number(1));
+  // Slots that a block does not need hold rows of the next expert; nobody reads what comes of them.
+  const rowsFrom = (starts: Value) => {
+    const positions = op("Add", op("Unsqueeze", starts, number(1)), slots); // [blocks, rows of a block]
+    return op("Gather", x, op("Gather", tokens, op("Min", positions, last))); // [blocks, rows of a block, hidden]
   };
-  const gates = experts.flatMap(({ gate }) => gate?.weight ?? []);
-  const ups = experts.map(({ up }) => up.weight);
-  const downs = experts.map(({ down }) => down.weight);
-  const open = product(entering, gates, width, hidden);
-  const gated = gatedActivation(context, first, open, product(entering, ups, width, hidden));
-  const computed = op("Reshape", product(gated, downs, hidden, width), builder.int64s([-1, hidden]));
+  const stack = (linears: readonly (Linear | undefined)[], outputs: number, inputs: number) => {
+    const sources = linears.flatMap((linear) => linear?.weight ?? []);
+    return op("Reshape", stacked(context, sources), builder.int64s([experts.length, outputs, inputs]));
+  };
+  const gates = stack(
+    experts.map(({ gate }) => gate),
+    width,
+    hidden,
+  );
+  const ups = stack(
+    experts.map(({ up }) => up),
+    width,
+    hidden,
+  );
+  const downs = stack(
+    experts.map(({ down }) => down),
+    hidden,
+    width,
+  );
+  const product = (value: Value, weights: Value) =>
+    builder.op("FusedMatMul", [value, weights], { domain: MICROSOFT_DOMAIN, attributes: { transB: 1 } });
+  const computed = (starts: Value, weightsOf: (weights: Value) => Value) => {
+    const entering = rowsFrom(starts);
+    const open = product(entering, weightsOf(gates));
+    const gated = gatedActivation(context, first, open, product(entering, weightsOf(ups)));
+    return op("Reshape", product(gated, weightsOf(downs)), builder.int64s([-1, hidden]));
+  };
+  const ofFirst = computed(blocks.starts, (weights) => weights);
+  const ofFurther = computed(blocks.furtherStarts, (weights) => op("Gather", weights, blocks.owners));
+  const rows = builder.op("Concat", [ofFirst, ofFurther], { attributes: { axis: 0 } });
+  return op("Gather", rows, placesInBlocks(context, op, experts.length, sent, blocks));
+}
 
-  const expert = op("Min", places, number(experts.length - 1));
+/** Where each row is among all blocks; for nobody's rows, some place. int64 [rows] */
+function placesInBlocks(
+  { builder }: GraphContext,
+  op: Operation,
+  experts: number,
+  { places, inverse }: SentRows,
+  { size, starts, furtherBefore, furtherCount }: Blocks,
+): Value {
+  const number = (value: number) => builder.int64s([value]);
+  const expert = op("Min", places, number(experts - 1));
   const slot = op("Sub", inverse, op("Gather", starts, expert));
-  const place = op("Add", op("Mul", expert, rows), op("Min", slot, op("Sub", rows, number(1))));
-  return op("Gather", computed, place);
+  const inFirst = op("Add", op("Mul", expert, size), slot);
+  // Further blocks of an expert follow each other, behind all first ones; slot counts from the expert's first block.
+  const blocksBefore = op("Add", op("Gather", furtherBefore, expert), number(experts - 1));
+  const inFurther = op("Add", op("Mul", blocksBefore, size), slot);
+  const place = op("Where", op("Less", slot, size), inFirst, inFurther);
+  const count = op("Mul", op("Add", furtherCount, number(experts)), size);
+  return op("Min", place, op("Sub", count, number(1)));
 }
 
 /** Matrices one below the other, joined as they are stored. [outputs of all, inputs] */

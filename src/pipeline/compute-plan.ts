@@ -6,7 +6,7 @@ import { blocksOf, type Decoder } from "../architectures/description.js";
 import type { Experts } from "../architectures/experts.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
-import { capacityOf, stackableMixtures, stackedActivations } from "../graphs/stacked-experts.js";
+import { STACKED_COPIES, stackableMixtures, stackedActivations, stackedTokens } from "../graphs/stacked-experts.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../runtime/providers.js";
 import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
 
@@ -78,8 +78,7 @@ function tokensThatFit({ batchTokens, maxBufferBytes }: Provider, decoder: Decod
   const fitting = Math.floor(
     (maxBufferBytes ?? Number.POSITIVE_INFINITY) / (widest * BYTES_OF_COMPUTE_TYPE[arithmetic.elementType]),
   );
-  // An expert has no more rows than the batch has tokens.
-  const ofExperts = stackedMixtures(decoder, arithmetic).map(capacityOf);
+  const ofExperts = stackedMixtures(decoder, arithmetic).map(stackedTokens);
   return Math.max(MIN_BATCH_TOKENS, Math.min(batchTokens, fitting, ...ofExperts));
 }
 
@@ -98,10 +97,10 @@ function activationBytes(decoder: Decoder, arithmetic: Arithmetic): number {
   return ALLOCATOR_FACTOR * BYTES_OF_COMPUTE_TYPE[arithmetic.elementType] * (most + 4 * decoder.hiddenSize);
 }
 
-/** Bytes that a mixture's weights take once more in each run, where they are stacked. */
+/** Bytes that copies of a mixture's weights take in each run, where they are stacked. */
 function stackBytes(decoder: Decoder, arithmetic: Arithmetic): number {
   const elements = stackedMixtures(decoder, arithmetic).map((block) => weightElements([{ branches: [{ block }] }]));
-  return BYTES_OF_COMPUTE_TYPE[arithmetic.elementType] * Math.max(0, ...elements);
+  return STACKED_COPIES * BYTES_OF_COMPUTE_TYPE[arithmetic.elementType] * Math.max(0, ...elements);
 }
 
 function stackedMixtures(decoder: Decoder, { experts }: Arithmetic): Experts[] {

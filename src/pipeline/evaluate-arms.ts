@@ -8,7 +8,7 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import type { CacheRounding, Side } from "../graphs/kv-cache.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf, expertLayersOf, layersWithCacheBehind, stacksExperts } from "../graphs/segment-parts.js";
+import { cacheLayersOf, layersWithCacheBehind, stacksExperts } from "../graphs/segment-parts.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -16,7 +16,7 @@ import type { Batch } from "../prompts/batches.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
 import { evaluateHead } from "./evaluate-head.js";
-import { inExpertsThatFit, requireRoomForRows } from "./experts-that-fit.js";
+import { inExpertsThatFit } from "./experts-that-fit.js";
 import { tokensOf } from "./measure-ranges.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
 import { productsOfParts, type Segment } from "./segment-plan.js";
@@ -134,7 +134,7 @@ async function runGroup(
   { from, into }: { readonly from: SegmentStates; readonly into: SegmentStates },
   { request, batches, losses, progress }: SegmentRun,
 ): Promise<void> {
-  const { decoder, plan, arms, windows } = request;
+  const { decoder, arms, windows } = request;
   const { parts } = segment;
   const layers = cacheLayersOf(parts);
   const sites = cacheSites(decoder).map(({ layer }) => layer);
@@ -153,10 +153,6 @@ async function runGroup(
     };
     const outputs = await session.run(inputs, into.outputs(index, segment));
     into.advance(index, segment);
-    for (const { layer } of expertLayersOf(parts)) {
-      const tokens = outputs[SEGMENT_VALUES.expertTokens(layer)] ?? new Float32Array();
-      requireRoomForRows(plan, decoder, layer, tokens);
-    }
     for (const layer of layers) for (const arm of group) losses[arm]?.add(layer, batch, outputs);
     progress.batchDone(batch, parts, group.length);
   }

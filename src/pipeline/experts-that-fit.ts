@@ -1,30 +1,22 @@
-// Stacked experts have as many rows as the fullest of them. Where a prompt alone is too long for that, or the device has no
-// room, the work is done again with one expert after the other. Knows no session.
+// Stacked experts need memory for all rows of a batch at once. Where a prompt alone is too long for that, or the device has no
+// room, the work is done with one expert after the other. Knows no session.
 
 import type { Decoder } from "../architectures/description.js";
 import { ProviderError } from "../errors.js";
-import { capacityOf, stackableMixtures } from "../graphs/stacked-experts.js";
+import { stackableMixtures, stackedTokens } from "../graphs/stacked-experts.js";
 import type { ComputePlan } from "./compute-plan.js";
 import { type HeldResult, inArithmeticThatHolds } from "./wider-arithmetic.js";
 
-/** An expert was sent more rows than it has room for. */
+/** A prompt has more tokens than stacked experts have room for. */
 export class CrowdedExpertsError extends Error {
   override readonly name = "CrowdedExpertsError";
 }
 
-/** @throws CrowdedExpertsError @param tokens of each expert of a layer, of a batch */
-export function requireRoomForRows(
-  { arithmetic }: ComputePlan,
-  { layers }: Decoder,
-  layer: number,
-  tokens: Float32Array,
-): void {
-  const [mixture] = stackableMixtures({ layers: layers.slice(layer, layer + 1) });
-  // Of a mixture that is cut, each group is computed one by one.
-  if (arithmetic.experts !== "stacked" || mixture === undefined || tokens.length < mixture.experts.length) return;
-  const capacity = capacityOf(mixture);
-  const most = tokens.reduce((largest, count) => Math.max(largest, count), 0);
-  if (most > capacity) throw new CrowdedExpertsError(`layer ${layer}: ${most} rows for one expert, ${capacity} fit`);
+/** @throws CrowdedExpertsError @param largest tokens of the largest batch, padding included */
+export function requireRoomForExperts({ arithmetic }: ComputePlan, decoder: Decoder, largest: number): void {
+  if (arithmetic.experts !== "stacked") return;
+  const room = Math.min(...stackableMixtures(decoder).map(stackedTokens));
+  if (largest > room) throw new CrowdedExpertsError(`a batch of ${largest} tokens, ${room} fit`);
 }
 
 /** Runs the work; where stacked experts do not fit, once more with one expert after the other. @throws what the work throws */
@@ -49,7 +41,7 @@ export async function inExpertsThatFit<Result>(
 
 function reasonOf(error: unknown): string | undefined {
   if (error instanceof CrowdedExpertsError)
-    return "An expert was sent more tokens than it has room for beside the others (shorter prompts fit: --sequence-length)";
+    return "A prompt is too long for all experts together (shorter prompts fit: --sequence-length)";
   if (error instanceof ProviderError) return `Experts could not be computed together (${error.message})`;
   return undefined;
 }

@@ -19,7 +19,7 @@ import type { Batch } from "../prompts/batches.js";
 import { PROVIDERS } from "../runtime/providers.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
-import { inExpertsThatFit, requireRoomForRows } from "./experts-that-fit.js";
+import { inExpertsThatFit } from "./experts-that-fit.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
 import type { Segment } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
@@ -138,9 +138,7 @@ async function runSegment(session: Session, segment: Segment, run: SegmentRun): 
     const outputs = await runBatch(session, segment, { index, batch, tokenIds: request.tokenIds, tables, from, into });
     for (const layer of caches) collectors.add(layer, batch, outputs);
     for (const { layer, first } of expertLayers) {
-      const tokens = outputs[SEGMENT_VALUES.expertTokens(layer)] ?? new Float32Array();
-      requireRoomForRows(request.plan, request.decoder, layer, tokens);
-      experts.add(layer, tokens, first);
+      experts.add(layer, outputs[SEGMENT_VALUES.expertTokens(layer)] ?? new Float32Array(), first);
     }
     progress.batchDone(batch, layers);
   }

@@ -164,6 +164,22 @@ describe("batched products of stacked experts give the same", () => {
     }
   });
 
+  test("where experts have more rows than a block, some several blocks more, and others none", async () => {
+    const tokens = 230;
+    const some = rowsOf(X).slice(0, 3);
+    const rows = Array.from(
+      { length: tokens },
+      (_, token) => some[token % 23 === 0 ? 1 : token % 57 === 0 ? 2 : 0] ?? [],
+    );
+    const x = tensor([1, tokens, HIDDEN], rows.flat());
+    const mask = tensor([1, tokens, 1], Array(tokens).fill(1));
+    const [single, stacked] = [await run(PLAIN, mask, x), await run(PLAIN, mask, x, "stacked")];
+    // A block has 64 × ⌈230 × 3 / (8 × 64)⌉ = 128 rows.
+    expect(Math.max(...single.tokens)).toBeGreaterThan(128);
+    expect(Math.min(...single.tokens)).toBe(0);
+    expect(largestDifference(stacked.output, [...single.output])).toBeLessThan(1e-5);
+  });
+
   const biased = PLAIN.experts.map((expert) => ({
     ...expert,
     up: { ...expert.up, bias: tensorSource("up", [WIDTH]) },

@@ -7,9 +7,9 @@ import type { Experts } from "../../src/architectures/experts.js";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { CheckpointError, ProviderError } from "../../src/errors.js";
-import { capacityOf } from "../../src/graphs/stacked-experts.js";
+import { stackedTokens } from "../../src/graphs/stacked-experts.js";
 import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
-import { CrowdedExpertsError, inExpertsThatFit, requireRoomForRows } from "../../src/pipeline/experts-that-fit.js";
+import { CrowdedExpertsError, inExpertsThatFit, requireRoomForExperts } from "../../src/pipeline/experts-that-fit.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
 
 type Form = ComputePlan["arithmetic"]["experts"];
@@ -27,7 +27,7 @@ const failing = (error: Error) => async (plan: ComputePlan) => {
   return plan.arithmetic.experts;
 };
 
-test("batches on CUDA are so small that all tokens may be sent to one expert", async () => {
+test("batches on CUDA are so small that no activation has more numbers than 32 bits count, wherever tokens are sent", async () => {
   const checkpoint = await openCheckpoint(goldenFolder("qwen3_moe-plain"));
   const { decoder } = await modelOf("qwen3_moe-plain");
   const [layer, ...others] = decoder.layers;
@@ -46,9 +46,11 @@ test("batches on CUDA are so small that all tokens may be sent to one expert", a
         layers: [{ ...layer, residuals: [{ branches: [{ block: mixture }] }] }, ...others],
       } as const;
       const { batchTokens } = planCompute({ provider: "cuda", checkpoint, decoder: wide });
-      expect(capacityOf(mixture) % 64).toBe(0);
-      expect(count * capacityOf(mixture) * hidden).toBeLessThan(2 ** 31);
-      expect(batchTokens).toBeLessThanOrEqual(Math.max(512, capacityOf(mixture)));
+      const rows = batchTokens * block.router.perToken;
+      const size = Math.ceil(rows / (count * 64)) * 64;
+      const further = Math.floor(rows / size);
+      if (batchTokens > 512) expect((count + further) * size * hidden).toBeLessThan(2 ** 31);
+      expect(batchTokens).toBeLessThanOrEqual(Math.max(512, stackedTokens(mixture)));
     }),
     { numRuns: 30 },
   );
@@ -56,7 +58,7 @@ test("batches on CUDA are so small that all tokens may be sent to one expert", a
 
 describe("work is done again with one expert after the other, and the reader is told", () => {
   test.each<[what: string, error: Error, words: string]>([
-    ["where an expert is sent too much", new CrowdedExpertsError(), "shorter prompts"],
+    ["where a prompt is too long", new CrowdedExpertsError(), "shorter prompts"],
     ["where the device has no room", new ProviderError("out of memory"), "out of memory"],
   ])("%s", async (_what, error, words) => {
     const { plan, decoder } = await modelOf("qwen3_moe-plain");
@@ -83,17 +85,15 @@ describe("an error is the reader's", () => {
   });
 });
 
-test("a batch that sends an expert more than fits is refused, in the layer that does it", async () => {
+test("a batch that is too large for all experts together is refused before anything is computed", async () => {
   const { plan, decoder } = await modelOf("qwen3_moe-plain");
-  const layer = decoder.layers.findIndex(({ residuals }) => residuals.at(-1)?.branches[0].block.kind === "experts");
-  const block = decoder.layers[layer]?.residuals.at(-1)?.branches[0].block;
+  const block = decoder.layers.flatMap(blocksOf).find(({ kind }) => kind === "experts");
   if (block?.kind !== "experts") throw new Error("the golden has experts");
-  const capacity = capacityOf(block);
-  const tokens = (most: number) => Float32Array.from(block.experts, (_, expert) => (expert === 1 ? most : 0));
-  const check = (most: number, form: Form = "stacked", of = layer) => {
-    requireRoomForRows({ ...plan, arithmetic: { ...plan.arithmetic, experts: form } }, decoder, of, tokens(most));
+  const most = stackedTokens(block);
+  const check = (tokens: number, form: Form = "stacked") => {
+    requireRoomForExperts({ ...plan, arithmetic: { ...plan.arithmetic, experts: form } }, decoder, tokens);
   };
-  expect(() => check(capacity)).not.toThrow();
-  expect(() => check(capacity + 1)).toThrow(CrowdedExpertsError);
-  expect(() => check(capacity + 1, "one-by-one")).not.toThrow();
+  expect(() => check(most)).not.toThrow();
+  expect(() => check(most + 1)).toThrow(CrowdedExpertsError);
+  expect(() => check(most + 1, "one-by-one")).not.toThrow();
 });
