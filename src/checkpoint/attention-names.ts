@@ -9,8 +9,8 @@ import { isObject } from "./json-text.js";
  */
 const KEY_PROJECTION = /^(?<attention>.+)\.(k_proj|q_proj|qkv_proj|query_key_value|c_attn|Wqkv|kv_b_proj)\.[\w.]+$/;
 const LAYER = /(?:^|\.)(?:layers|h|blocks|block)\.(\d+)(?=\.)/;
-/** Towers of multimodal models have attention, but no KV cache. */
-const NOT_A_DECODER = /(^|[._])(vision|visual|image|audio|speech|encoder|vit)([._]|$)/;
+/** Towers of multimodal models have attention, but no KV cache; linear attention has projections of keys, and a state. */
+const NOT_A_DECODER = /(^|[._])(vision|visual|image|audio|speech|encoder|vit|linear_attn)([._]|$)/;
 
 /** The layer's number in a tensor's name. */
 export function layerOf(name: string): number | undefined {

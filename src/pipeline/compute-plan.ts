@@ -38,6 +38,8 @@ const SHARE_OF_FREE = 0.92;
 /** Allocators take memory in growing pieces and give none back while a session lives. */
 const ALLOCATOR_FACTOR = 2;
 const MIN_BATCH_TOKENS = 512;
+/** The state of a recurrence takes as much for a short prompt as for a long one. No batch has more states than prompts of this length. */
+const TOKENS_PER_STATE = 64;
 /** Where nobody sets a limit. Every part of a layer costs a pass over all tokens beside its experts, so small ones are slow. */
 const DEFAULT_LAYER_BYTES = 512 * 2 ** 20;
 
@@ -66,6 +68,12 @@ export function defaultLayerBytes(memory = Number.POSITIVE_INFINITY): number {
   return Math.min(memory, DEFAULT_LAYER_BYTES);
 }
 
+/** Prompts of a batch at most: where layers keep states, each prompt has its own in memory. */
+export function mostRows(decoder: Decoder, { batchTokens }: Pick<ComputePlan, "batchTokens">): number {
+  const hasStates = factsOfBlocks(decoder).some(({ state }) => state !== undefined);
+  return hasStates ? Math.max(1, Math.floor(batchTokens / TOKENS_PER_STATE)) : Number.POSITIVE_INFINITY;
+}
+
 /** The dtype that the weights are stored in; the embedding stands for all. */
 export function storedTypeOf({ tensors }: Checkpoint, { embedding }: Decoder): StoredType {
   const dtype = tensors.get(embedding.weight)?.dtype;
@@ -92,9 +100,12 @@ export function narrowingWarnings(stored: StoredType, computedIn: readonly Compu
 
 /** Bytes per token that a block's activations take at their most, beside the residual stream. */
 function activationBytes(decoder: Decoder, arithmetic: Arithmetic): number {
-  const stacked = stackedMixtures(decoder, arithmetic).map(stackedActivations);
-  const most = Math.max(...stacked, ...factsOfBlocks(decoder).map(({ activations }) => activations));
-  return ALLOCATOR_FACTOR * BYTES_OF_COMPUTE_TYPE[arithmetic.elementType] * (most + 4 * decoder.hiddenSize);
+  const bytes = BYTES_OF_COMPUTE_TYPE[arithmetic.elementType];
+  const stacked = stackedMixtures(decoder, arithmetic).map((block) => bytes * stackedActivations(block));
+  const ofBlocks = factsOfBlocks(decoder).map(
+    ({ activations, state = 0 }) => bytes * activations + (BYTES_OF_COMPUTE_TYPE.float32 * state) / TOKENS_PER_STATE,
+  );
+  return ALLOCATOR_FACTOR * (Math.max(...stacked, ...ofBlocks) + 4 * bytes * decoder.hiddenSize);
 }
 
 /** Bytes that copies of a mixture's weights take in each run, where they are stacked. */

@@ -7,7 +7,7 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { counted } from "../counted.js";
 import { PromptDataError } from "../errors.js";
 import { type Batch, type BatchShare, dealBatches, makeBatches } from "../prompts/batches.js";
-import type { ComputePlan } from "./compute-plan.js";
+import { type ComputePlan, mostRows } from "./compute-plan.js";
 import { requireRoomForExperts } from "./experts-that-fit.js";
 import { planSegments, type Segment } from "./segment-plan.js";
 import { storedBytes } from "./weight-locations.js";
@@ -38,7 +38,7 @@ export function planPass(
 ): Pass {
   requirePositions(decoder, tokenIds);
   const regimeOf = (length: number) => ropeRegimes(decoder.ropes, length);
-  const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, regimeOf });
+  const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, maxRows: mostRows(decoder, plan), regimeOf });
   requireRoomForExperts(plan, decoder, Math.max(0, ...all.map(({ prompts, width }) => prompts.length * width)));
   const batches = share === undefined ? all : dealBatches(all, share);
   const limits = { ...plan, elementType: plan.arithmetic.elementType };

@@ -36,7 +36,7 @@ export async function warmUp({ checkpoint, decoder, plan }: WarmUpRequest): Prom
   const parts: readonly SegmentPart[] = partsOfLayer(layer, limits).slice(0, 1);
   const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
   const keepsWeightsStored = stacksExperts(parts, arithmetic);
-  const purpose = "layer 0, to warm up";
+  const purpose = `layer ${layer.index}, to warm up`;
   const session = await openSession({ model, externalDataFolder, provider, purpose, keepsWeightsStored });
   try {
     const batch = emptyBatch(plan.batchTokens);

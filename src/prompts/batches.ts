@@ -12,6 +12,8 @@ export interface Batch {
 export interface BatchLimits {
   /** Rows × width of a batch, padding included; a longer prompt is a batch of its own. */
   readonly maxTokens: number;
+  /** Rows of a batch; absent: any number. */
+  readonly maxRows?: number;
   /** Prompts whose lengths have different regimes never share a batch. */
   readonly regimeOf: (length: number) => number;
 }
@@ -23,11 +25,11 @@ export const BATCH_COST_TOKENS = 16;
  * Splits the prompts, sorted by length, so that batches and padding together cost least. The longest batches come
  * first: if memory is too small, that shows at once.
  */
-export function makeBatches(prompts: readonly (readonly number[])[], { maxTokens, regimeOf }: BatchLimits): Batch[] {
+export function makeBatches(prompts: readonly (readonly number[])[], limits: BatchLimits): Batch[] {
   const order = prompts.map((_, index) => index).sort((a, b) => lengthOf(prompts, b) - lengthOf(prompts, a) || a - b);
   const sorted = order.map((prompt) => lengthOf(prompts, prompt));
   const batches: Batch[] = [];
-  for (const { start, end } of cheapestRuns(sorted, { maxTokens, regimeOf })) {
+  for (const { start, end } of cheapestRuns(sorted, limits)) {
     const lengths = sorted.slice(start, end);
     batches.push({ prompts: order.slice(start, end), lengths, width: lengths[0] ?? 0 });
   }
@@ -59,12 +61,13 @@ interface Run {
 }
 
 /** The cheapest way to cut sorted lengths into runs that fit: a shortest path over the cuts. */
-function cheapestRuns(lengths: readonly number[], { maxTokens, regimeOf }: BatchLimits): Run[] {
+function cheapestRuns(lengths: readonly number[], { maxTokens, maxRows, regimeOf }: BatchLimits): Run[] {
+  const rows = maxRows ?? lengths.length;
   const costs = new Float64Array(lengths.length + 1).fill(Number.POSITIVE_INFINITY).fill(0, 0, 1);
   const starts = new Uint32Array(lengths.length + 1); // where the last run of the best cut up to here starts
   for (const [start, width] of lengths.entries()) {
     const regime = regimeOf(width);
-    for (let end = start + 1; end <= lengths.length; end++) {
+    for (let end = start + 1; end <= Math.min(start + rows, lengths.length); end++) {
       const alone = end === start + 1;
       if (!alone && ((end - start) * width > maxTokens || regimeOf(lengths[end - 1] ?? 0) !== regime)) break;
       const cost = (costs[start] ?? 0) + (end - start) * width + BATCH_COST_TOKENS;

@@ -50,6 +50,14 @@ const CHECKPOINTS: Readonly<Record<string, readonly [tensors: readonly string[],
       ["model.layers.0.linear_attn.in_proj.weight", "model.layers.3.self_attn.k_proj.weight"],
       [[3, "model.layers.3.self_attn"]],
     ],
+    "no linear attention, which has projections of keys, however many layers of it": [
+      [
+        "model.layers.0.linear_attn.k_proj.weight",
+        "model.layers.1.linear_attn.k_proj.weight",
+        "model.layers.2.self_attn.k_proj.weight",
+      ],
+      [[2, "model.layers.2.self_attn"]],
+    ],
     "layers that read the cache of another, too": [
       ["model.layers.0.self_attn.k_proj.weight", "model.layers.1.self_attn.q_proj.weight"],
       [

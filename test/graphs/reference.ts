@@ -97,3 +97,39 @@ export function causalConvolutionReference(x: readonly Vector[], weight: readonl
     }),
   );
 }
+
+export interface LinearAttentionReference {
+  /** By token. */
+  readonly query: readonly Vector[];
+  readonly key: readonly Vector[];
+  readonly value: readonly Vector[];
+  readonly decay: readonly number[];
+  /** With it, the delta rule. */
+  readonly beta?: readonly number[];
+}
+
+/** One head: S = exp(decay) S; S = S + k ⊗ v, or by the delta rule S + k ⊗ beta (v − Sᵀk); scale · Sᵀq. */
+export function linearAttentionReference(inputs: LinearAttentionReference, scale: number): number[][] {
+  const { query, key, value, decay, beta } = inputs;
+  let state: Vector[] = (key[0] ?? []).map(() => (value[0] ?? []).map(() => 0));
+  const read = (x: Vector) =>
+    (value[0] ?? []).map((_, column) =>
+      dot(
+        state.map((row) => row[column] ?? Number.NaN),
+        x,
+      ),
+    );
+  return query.map((q, token) => {
+    const [k = [], v = []] = [key[token], value[token]];
+    state = state.map((row) => row.map((number) => number * Math.exp(decay[token] ?? Number.NaN)));
+    const known = read(k);
+    const added =
+      beta === undefined
+        ? v
+        : v.map((number, at) => (beta[token] ?? Number.NaN) * (number - (known[at] ?? Number.NaN)));
+    state = state.map((row, at) =>
+      row.map((number, column) => number + (k[at] ?? Number.NaN) * (added[column] ?? Number.NaN)),
+    );
+    return read(q).map((number) => scale * number);
+  });
+}

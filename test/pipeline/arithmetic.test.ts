@@ -16,7 +16,7 @@ import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "..
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
 import "../helpers/one-thread.js";
 
-/** Head sizes with and without padding, q/k norms, windows, chunks, biases, other gates, sinks, experts, long rotations, tied weights; streams, embeddings per layer. */
+/** Head sizes with and without padding, q/k norms, windows, chunks, biases, other gates, sinks, experts, long rotations, tied weights; streams, embeddings per layer; recurrences. */
 const CHECKPOINTS = [
   "llama-gqa",
   "llama-head-dim",
@@ -36,6 +36,8 @@ const CHECKPOINTS = [
   "gemma3_text-plain",
   "gemma4_text-e-model-bare",
   "gemma3n_text-shared",
+  "qwen3_next-moe",
+  "olmo_hybrid-rope-bias",
 ];
 const TOLERANCE = 1e-5;
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { ComputeType } from "../../src/graphs/arithmetic.js";
-import { narrowingWarnings, planCompute, storedTypeOf } from "../../src/pipeline/compute-plan.js";
+import { mostRows, narrowingWarnings, planCompute, storedTypeOf } from "../../src/pipeline/compute-plan.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../../src/runtime/providers.js";
 import { withBlocks } from "../helpers/descriptions.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
@@ -130,4 +130,36 @@ test.each<[stored: StoredType, computedIn: ComputeType[], warned: boolean]>([
 ])("weights in %s that were computed with in %j: a warning is %s", (stored, computedIn, warned) => {
   const expected = warned ? [expect.stringMatching(/^The weights are float32, .* in b?float16; --provider cpu/)] : [];
   expect(narrowingWarnings(stored, computedIn)).toEqual(expected);
+});
+
+describe("where layers keep a state for each prompt", () => {
+  const GOLDEN = "qwen3_next-interval-dense-bias";
+  /** The heads of Qwen3-Next-80B: a state is 2 MiB. */
+  const STATE_BYTES = 32 * 128 * 128 * 4;
+
+  async function hybrid() {
+    const opened = await openCheckpoint(goldenFolder(GOLDEN));
+    const decoder = withBlocks(describeModel(opened.config, opened.tensors), (block) =>
+      block.kind === "gated-delta-net" ? { ...block, keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128 } : block,
+    );
+    return { checkpoint: opened, decoder };
+  }
+
+  test("a batch has so few prompts that the states fit beside its activations, however short they are", async () => {
+    const { decoder } = await hybrid();
+    expect(mostRows(decoder, { batchTokens: 1024 }) * STATE_BYTES).toBeLessThanOrEqual(32 * 2 ** 20);
+    expect(mostRows(decoder, { batchTokens: 1 })).toBe(1);
+  });
+
+  test("they count as activations of a device", async () => {
+    const request = { provider: "cuda", ...(await hybrid()), memory: 8 * GIBIBYTE } as const;
+    const { segmentBytes, batchTokens } = planCompute(request);
+    const states = mostRows(request.decoder, { batchTokens }) * STATE_BYTES;
+    const activations = batchTokens * 4 * (16 * 128 + 2 * 32 * 128);
+    expect(segmentBytes + states + activations + GIBIBYTE).toBeLessThan(request.memory);
+  });
+
+  test("elsewhere, a batch has any number of prompts", () => {
+    expect(mostRows(tiny, { batchTokens: 1024 })).toBe(Number.POSITIVE_INFINITY);
+  });
 });

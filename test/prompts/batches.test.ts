@@ -53,6 +53,16 @@ describe("for any prompts", () => {
     });
   });
 
+  test("no batch has more rows than are allowed, and every prompt is in one", () => {
+    fc.assert(
+      fc.property(PROMPTS, LIMIT, fc.integer({ min: 1, max: 6 }), (prompts, maxTokens, maxRows) => {
+        const batches = makeBatches(prompts, { maxTokens, maxRows, regimeOf: () => 0 });
+        expect(batches.flatMap((batch) => batch.prompts).toSorted((a, b) => a - b)).toEqual([...prompts.keys()]);
+        for (const { lengths } of batches) expect(lengths.length).toBeLessThanOrEqual(maxRows);
+      }),
+    );
+  });
+
   test("rows × width stay within the limit, unless a batch is a single prompt", () => {
     forAllBatches((batches, { maxTokens }) => {
       for (const { lengths, width } of batches) {
