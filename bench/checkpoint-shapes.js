@@ -17,6 +17,13 @@
  * @property {number} [num_experts]
  * @property {number} [num_experts_per_tok]
  * @property {number} [moe_intermediate_size]
+ * @property {number} [shared_expert_intermediate_size]
+ * @property {number} [full_attention_interval] of hybrids: every so many layers one has attention
+ * @property {number} [linear_num_key_heads]
+ * @property {number} [linear_num_value_heads]
+ * @property {number} [linear_key_head_dim]
+ * @property {number} [linear_value_head_dim]
+ * @property {number} [linear_conv_kernel_dim]
  */
 
 /**
@@ -53,6 +60,14 @@ export const SHAPES = {
     ...{ num_experts: 128, num_experts_per_tok: 8, moe_intermediate_size: 768, norm_topk_prob: true },
     ...{ decoder_sparse_step: 1, mlp_only_layers: [], rms_norm_eps: 1e-6, rope_theta: 1000000.0 },
   },
+  "qwen3-next-80b": {
+    ...shape(2048, 5120, 48, 16, 2, 151936),
+    ...{ architectures: ["Qwen3NextForCausalLM"], model_type: "qwen3_next", head_dim: 256, full_attention_interval: 4 },
+    ...{ num_experts: 512, num_experts_per_tok: 10, moe_intermediate_size: 512, shared_expert_intermediate_size: 512 },
+    ...{ linear_num_key_heads: 16, linear_num_value_heads: 32, linear_key_head_dim: 128, linear_value_head_dim: 128 },
+    ...{ linear_conv_kernel_dim: 4, norm_topk_prob: true, decoder_sparse_step: 1, mlp_only_layers: [] },
+    ...{ rms_norm_eps: 1e-6, rope_theta: 10000000.0, partial_rotary_factor: 0.25 },
+  },
   "gemma-3-4b": {
     ...shape(2560, 10240, 34, 8, 4, 262144),
     ...{ architectures: ["Gemma3ForCausalLM"], model_type: "gemma3_text", head_dim: 256 },
@@ -69,20 +84,54 @@ const GEMMA_NORMS = [...NORMS, "pre_feedforward_layernorm", "post_feedforward_la
 /** @param {Shape} config @param {number} layer @returns {Tensor[]} */
 export function tensorsOfLayer(config, layer) {
   const { hidden_size: hidden, model_type: type } = config;
-  const { headDim, keyValue } = attentionSizes(config);
-  const inner = headDim * config.num_attention_heads;
-  const isLlama = type === "llama";
+  const norms = type === "gemma3_text" ? GEMMA_NORMS : NORMS;
   /** @type {Tensor[]} */
   const tensors = [
-    ...(type === "gemma3_text" ? GEMMA_NORMS : NORMS).map((norm) => /** @type {Tensor} */ ([norm, [hidden]])),
-    ["self_attn.q_proj", [inner, hidden]],
-    ["self_attn.k_proj", [keyValue, hidden]],
-    ["self_attn.v_proj", [keyValue, hidden]],
-    ["self_attn.o_proj", [hidden, inner]],
-    ...(isLlama ? [] : ["q_norm", "k_norm"]).map((norm) => /** @type {Tensor} */ ([`self_attn.${norm}`, [headDim]])),
+    ...norms.map((norm) => /** @type {Tensor} */ ([`${norm}.weight`, [hidden]])),
+    ...(hasAttention(config, layer) ? attentionOf(config) : gatedDeltaNetOf(config)),
     ...feedForwardOf(config),
   ];
-  return tensors.map(([name, dimensions]) => [`model.layers.${layer}.${name}.weight`, dimensions]);
+  return tensors.map(([name, dimensions]) => [`model.layers.${layer}.${name}`, dimensions]);
+}
+
+/** @param {Shape} config @param {number} layer */
+function hasAttention({ full_attention_interval: interval = 1 }, layer) {
+  return (layer + 1) % interval === 0;
+}
+
+/** @param {Shape} config @returns {Tensor[]} */
+function attentionOf(config) {
+  const { hidden_size: hidden, model_type: type } = config;
+  const { headDim, keyValue } = attentionSizes(config);
+  const inner = headDim * config.num_attention_heads;
+  const norms = type === "llama" ? [] : ["q_norm", "k_norm"];
+  return [
+    ["self_attn.q_proj.weight", [type === "qwen3_next" ? 2 * inner : inner, hidden]],
+    ["self_attn.k_proj.weight", [keyValue, hidden]],
+    ["self_attn.v_proj.weight", [keyValue, hidden]],
+    ["self_attn.o_proj.weight", [hidden, inner]],
+    ...norms.map((norm) => /** @type {Tensor} */ ([`self_attn.${norm}.weight`, [headDim]])),
+  ];
+}
+
+/** @param {Shape} config @returns {Tensor[]} */
+function gatedDeltaNetOf({ hidden_size: hidden, ...config }) {
+  const { linear_num_key_heads: keyHeads = 0, linear_num_value_heads: valueHeads = 0 } = config;
+  const {
+    linear_key_head_dim: keyDim = 0,
+    linear_value_head_dim: valueDim = 0,
+    linear_conv_kernel_dim: kernel = 0,
+  } = config;
+  const [keys, values] = [keyHeads * keyDim, valueHeads * valueDim];
+  return [
+    ["linear_attn.in_proj_qkvz.weight", [2 * keys + 2 * values, hidden]],
+    ["linear_attn.in_proj_ba.weight", [2 * valueHeads, hidden]],
+    ["linear_attn.conv1d.weight", [2 * keys + values, 1, kernel]],
+    ["linear_attn.dt_bias", [valueHeads]],
+    ["linear_attn.A_log", [valueHeads]],
+    ["linear_attn.norm.weight", [valueDim]],
+    ["linear_attn.out_proj.weight", [hidden, values]],
+  ];
 }
 
 /** @param {Shape} config @returns {Tensor[]} */
@@ -90,15 +139,21 @@ function feedForwardOf({ hidden_size: hidden, intermediate_size: intermediate, .
   const { num_experts: experts = 0, moe_intermediate_size: ofExpert = 0 } = config;
   if (experts === 0) return gated("mlp", hidden, intermediate);
   const each = Array.from({ length: experts }, (_, expert) => gated(`mlp.experts.${expert}`, hidden, ofExpert));
-  return [["mlp.gate", [experts, hidden]], ...each.flat()];
+  const shared = config.shared_expert_intermediate_size;
+  return [
+    ["mlp.gate.weight", [experts, hidden]],
+    ...each.flat(),
+    ...(shared === undefined ? [] : gated("mlp.shared_expert", hidden, shared)),
+    ...(shared === undefined ? [] : [/** @type {Tensor} */ (["mlp.shared_expert_gate.weight", [1, hidden]])]),
+  ];
 }
 
 /** @param {string} prefix @param {number} hidden @param {number} intermediate @returns {Tensor[]} */
 function gated(prefix, hidden, intermediate) {
   return [
-    [`${prefix}.gate_proj`, [intermediate, hidden]],
-    [`${prefix}.up_proj`, [intermediate, hidden]],
-    [`${prefix}.down_proj`, [hidden, intermediate]],
+    [`${prefix}.gate_proj.weight`, [intermediate, hidden]],
+    [`${prefix}.up_proj.weight`, [intermediate, hidden]],
+    [`${prefix}.down_proj.weight`, [hidden, intermediate]],
   ];
 }
 
@@ -110,13 +165,28 @@ function attentionSizes({ hidden_size: hidden, num_attention_heads: heads, num_k
 
 /**
  * Weights of the linear layers that a token is multiplied with: of experts, those that it is sent to.
- * @param {Shape} config @returns {{ layer: number, keysValues: number }} of a layer, and of its K and V alone
+ * @param {Shape} config @returns {{ layers: number[], keysValues: number }} of each layer, and of the K and V of one alone
  */
 export function weightsOfToken(config) {
   const { num_experts: experts = 1, num_experts_per_tok: perToken = 1 } = config;
-  let layer = 0;
-  for (const [name, [outputs = 0, inputs = 0]] of tensorsOfLayer(config, 0)) {
-    layer += outputs * inputs * (name.includes(".experts.") ? perToken / experts : 1);
-  }
-  return { layer, keysValues: 2 * config.hidden_size * attentionSizes(config).keyValue };
+  /** @param {Tensor} tensor */
+  const weightsOf = ([name, dimensions]) => {
+    const [outputs = 0, inputs = 0] = dimensions.length === 2 ? dimensions : [];
+    return outputs * inputs * (name.includes(".experts.") ? perToken / experts : 1);
+  };
+  /** @param {number} layer */
+  const weightsAt = (layer) => tensorsOfLayer(config, layer).reduce((sum, tensor) => sum + weightsOf(tensor), 0);
+  // All layers with attention are alike, and so are all others.
+  const [attention, recurrent] = [weightsAt((config.full_attention_interval ?? 1) - 1), weightsAt(0)];
+  const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) =>
+    hasAttention(config, layer) ? attention : recurrent,
+  );
+  return { layers, keysValues: 2 * config.hidden_size * attentionSizes(config).keyValue };
+}
+
+/** The last layer with attention: behind it a calibration computes nothing. @param {Shape} config */
+export function lastAttention(config) {
+  let layer = config.num_hidden_layers - 1;
+  while (layer > 0 && !hasAttention(config, layer)) layer--;
+  return layer;
 }

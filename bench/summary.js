@@ -1,6 +1,6 @@
 // From runs to what is told of them: medians, share of the device's peak, how far two programs' absmax differ. Pure.
 
-import { weightsOfToken } from "./checkpoint-shapes.js";
+import { lastAttention, weightsOfToken } from "./checkpoint-shapes.js";
 
 /**
  * @typedef {import("./programs.js").Run} Run
@@ -34,8 +34,9 @@ import { weightsOfToken } from "./checkpoint-shapes.js";
  * @param {import("./checkpoint-shapes.js").Shape} config @param {Program["lastLayer"]} lastLayer
  */
 export function flopsPerToken(config, lastLayer) {
-  const { layer, keysValues } = weightsOfToken(config);
-  return 2 * ((config.num_hidden_layers - 1) * layer + (lastLayer === "layer" ? layer : keysValues));
+  const { layers, keysValues } = weightsOfToken(config);
+  const whole = lastLayer === "layer" ? layers : layers.slice(0, lastAttention(config));
+  return 2 * whole.reduce((sum, layer) => sum + layer, lastLayer === "layer" ? 0 : keysValues);
 }
 
 /**

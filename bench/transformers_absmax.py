@@ -6,7 +6,7 @@ sorted by length, maxima that stay on the device until the end.
 
     transformers_absmax.py CHECKPOINT TOKENS OUTPUT [--device cuda:0] [--dtype bfloat16] [--batch-tokens 16384]
 
-TOKENS is JSON: [prompts][tokens] of ids. Prints one JSON object: seconds and absmax of every layer.
+TOKENS is JSON: [prompts][tokens] of ids. Prints one JSON object: seconds and absmax of every layer with a cache.
 """
 
 import argparse
@@ -31,9 +31,11 @@ class AbsmaxCache(DynamicCache):
     def __init__(self, config, device):
         super().__init__(config=config)
         self.absmax = torch.zeros(config.num_hidden_layers, 2, dtype=torch.float32, device=device)  # [layers, k and v]
+        self.cached = set()  # layers with a cache: of hybrids not all
         self.padding = None  # [rows, 1, width, 1], true where there is no token; None when rows are equally long
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
+        self.cached.add(layer_idx)
         for side, states in enumerate((key_states, value_states)):  # [rows, kv_heads, width, head_dim]
             if self.padding is not None:
                 states = states.masked_fill(self.padding, 0)
@@ -66,7 +68,8 @@ def measure(model, prompts, device, batch_tokens):
         # On the right, padding is later than every token: causal attention needs no mask for it, only the maxima do.
         cache.padding = (torch.arange(width, device=device) >= lengths[:, None])[:, None, :, None] if padded else None
         model(input_ids=ids, past_key_values=cache, use_cache=True)
-    return cache.absmax.tolist()  # waits for the device
+    absmax = cache.absmax.tolist()  # waits for the device
+    return {layer: absmax[layer] for layer in sorted(cache.cached)}
 
 
 def main():
@@ -101,7 +104,7 @@ def main():
     done = time.perf_counter()
 
     scales = {}
-    for layer, sides in enumerate(absmax):
+    for layer, sides in absmax.items():
         for side, value in zip("kv", sides):
             if not (math.isfinite(value) and value > 0):
                 raise SystemExit(f"Layer {layer}: absmax of {side.upper()} is {value}: no scale can be computed")
@@ -115,7 +118,7 @@ def main():
                 "load_seconds": loaded - start,
                 "compute_seconds": done - loaded,
                 "device_map": placed,
-                "absmax": [{"k": k, "v": v} for k, v in absmax],
+                "absmax": [{"k": k, "v": v} for k, v in absmax.values()],
             }
         )
     )

@@ -1,7 +1,9 @@
 // Every supported architecture by the `model_type` of config.json, and the way from a checkpoint to its description.
 // Refuses what it does not know; never guesses.
 
+import { counted } from "../counted.js";
 import { UnsupportedModelError, UsageError } from "../errors.js";
+import { cacheSites } from "./cache-sites.js";
 import { checkEnd, checkTensors, refuseQuantizedWeights, type TensorShapes } from "./check-tensors.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import { describeAfmoe } from "./families/afmoe.js";
@@ -267,7 +269,15 @@ function describeFamily({ whole, config, family, names, assumeHarmless }: Family
   const decoder = family.describe({ config, names });
   for (const each of new Set([whole, config])) refuseBidirectional(each, assumeHarmless);
   refuseLeftOver(whole.leftOver(), decoder.modelType, assumeHarmless);
+  refuseWithoutCaches(decoder);
   return decoder;
+}
+
+function refuseWithoutCaches(decoder: Decoder): void {
+  if (cacheSites(decoder).length > 0) return;
+  throw new UnsupportedModelError(
+    `config.json: none of the ${counted(decoder.layers.length, "layer")} has attention, so there is no KV cache and nothing to scale`,
+  );
 }
 
 /** The decoder's config: in most models the whole config.json. */

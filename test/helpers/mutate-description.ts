@@ -206,7 +206,6 @@ const OPTIONAL = {
   } satisfies Optional<Attention>,
   "shared-attention": READING satisfies Optional<SharedAttention>,
   "gated-delta-net": { betaMultiplier: more } satisfies Optional<GatedDeltaNet>,
-  convolution: { bias: ({ channels }, around) => vectorOf(channels, around) } satisfies Optional<CausalConvolution>,
   "feed-forward": { gateCutoff: ({ gate }) => gate && 0.5, gate: ({ up }) => up } satisfies Optional<FeedForward>,
   linear: { bias: ({ outputs }, around) => vectorOf(outputs, around) } satisfies Optional<Linear>,
   convolution: { bias: ({ channels }, around) => vectorOf(channels, around) } satisfies Optional<CausalConvolution>,
