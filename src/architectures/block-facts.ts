@@ -14,7 +14,7 @@ import {
 } from "./blocks.js";
 import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
-import { elementsOf, storedTensors, type WeightSource } from "./weight-source.js";
+import { storedTensors, type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
 
 export interface BlockFacts {
   readonly linears: readonly Linear[];
@@ -221,21 +221,22 @@ export function weightsAroundLayers({ embedding, perLayerInputs, streams }: Deco
   return [...present(embedding.norm, perLayerInputs?.norm).flatMap(weightsOfNorm), ...linears.flatMap(weightsOfLinear)];
 }
 
-/** The names of embedding tables, [tokens, …]. */
-export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): Map<string, readonly number[]> {
+/** Embedding tables, [tokens, …]. */
+export function tablesOf({ embedding, perLayerInputs, ...sizes }: Decoder): TensorSource[] {
   const { weight, positions } = embedding;
-  const tables = new Map([[weight, [sizes.vocabularySize, sizes.hiddenSize]]]);
-  if (positions !== undefined) tables.set(positions.weight, [positions.offset + positions.tokens, sizes.hiddenSize]);
+  const tables = [tensorSource(weight, [sizes.vocabularySize, sizes.hiddenSize])];
+  if (positions !== undefined) {
+    tables.push(tensorSource(positions.weight, [positions.offset + positions.tokens, sizes.hiddenSize]));
+  }
   if (perLayerInputs === undefined) return tables;
   const { table, size } = perLayerInputs;
-  return tables.set(table.name, [table.tokens, table.layers * size]);
+  return [...tables, tensorSource(table.name, [table.tokens, table.layers * size])];
 }
 
-/** Number of weights in some residuals, and around them. */
-export function weightElements(residuals: readonly Residual[], altUp?: AltUp): number {
+/** The weights of some residuals, and around them, each once. */
+export function distinctWeights(residuals: readonly Residual[], altUp?: AltUp): WeightSource[] {
   const sources = [...weightsOfResiduals(residuals), ...present(altUp).flatMap(weightsOfAltUp)];
-  const distinct = new Map(sources.map((source) => [JSON.stringify(source), source]));
-  return [...distinct.values()].reduce((sum, source) => sum + elementsOf(source), 0);
+  return [...new Map(sources.map((source) => [JSON.stringify(source), source])).values()];
 }
 
 /** Multiplications per token in some residuals. */
@@ -244,22 +245,24 @@ export function productsOf(residuals: readonly Residual[]): number {
   return facts.reduce((sum, { linears, products }) => sum + (products ?? multiplications(linears)), 0);
 }
 
-/** Every tensor that a layer uses, with the shape that the description expects. */
-export function tensorsOfLayer(layer: DecoderLayer): Map<string, readonly number[]> {
-  return tensorShapes([...weightsOfResiduals(layer.residuals), ...present(layer.altUp).flatMap(weightsOfAltUp)]);
+/** Every tensor that a layer uses, as the description expects it. */
+export function tensorsOfLayer(layer: DecoderLayer): Map<string, TensorSource> {
+  return distinctTensors([...weightsOfResiduals(layer.residuals), ...present(layer.altUp).flatMap(weightsOfAltUp)]);
 }
 
-/** The tensors that contain the weights. @throws RangeError where two say different shapes of one */
-export function tensorShapes(sources: readonly WeightSource[]): Map<string, readonly number[]> {
-  const shapes = new Map<string, readonly number[]>();
-  for (const { name, shape } of sources.flatMap(storedTensors)) {
-    const other = shapes.get(name);
-    if (other !== undefined && other.join() !== shape.join()) {
-      throw new RangeError(`a description says [${other.join(", ")}] and [${shape.join(", ")}] of "${name}"`);
+/** The tensors that contain the weights, by name. @throws RangeError where two say different shapes of one */
+export function distinctTensors(sources: readonly WeightSource[]): Map<string, TensorSource> {
+  const tensors = new Map<string, TensorSource>();
+  for (const tensor of sources.flatMap(storedTensors)) {
+    const other = tensors.get(tensor.name);
+    if (other !== undefined && other.shape.join() !== tensor.shape.join()) {
+      throw new RangeError(
+        `a description says [${other.shape.join(", ")}] and [${tensor.shape.join(", ")}] of "${tensor.name}"`,
+      );
     }
-    shapes.set(name, shape);
+    tensors.set(tensor.name, tensor);
   }
-  return shapes;
+  return tensors;
 }
 
 /** The kind of a decoder's first block that --generate cannot compute. */

@@ -3,9 +3,9 @@
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
 import {
+  distinctTensors,
   productsAndNormsOf,
   tablesOf,
-  tensorShapes,
   tensorsOfLayer,
   weightsAroundLayers,
   weightsOfNorm,
@@ -13,7 +13,7 @@ import {
 import type { Linear, Norm } from "./blocks.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
-import { outputsAxis, shapeOf, type WeightSource } from "./weight-source.js";
+import { outputsAxis, shapeOf, type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
 
 /** The checkpoint's tensors by name. */
 export interface TensorShapes {
@@ -47,15 +47,15 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
  */
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
   checkAll(tensors, tablesOf(decoder));
-  checkAll(tensors, tensorShapes(weightsAroundLayers(decoder)));
+  checkAll(tensors, distinctTensors(weightsAroundLayers(decoder)).values());
   const known = new Set<string>();
   for (const layer of decoder.layers) {
     const { linears, norms } = productsAndNormsOf(layer);
     for (const linear of linears) checkLinear(linear);
     for (const norm of norms) checkNorm(norm);
-    const shapes = tensorsOfLayer(layer);
-    checkAll(tensors, shapes);
-    for (const name of [...shapes.keys(), ...(layer.unread ?? [])]) known.add(name);
+    const used = tensorsOfLayer(layer);
+    checkAll(tensors, used.values());
+    for (const name of [...used.keys(), ...(layer.unread ?? [])]) known.add(name);
   }
   const isOfNextTokens = (name: string) => {
     const index = Number.parseInt(name.slice(layersPrefix.length), 10) - decoder.layers.length;
@@ -95,16 +95,16 @@ export function checkEnd(end: ModelEnd, decoder: Decoder, tensors: TensorShapes)
     );
   }
   checkNorm(end.norm);
-  checkAll(tensors, tensorShapes(weightsOfNorm(end.norm)));
-  checkTensor(tensors, end.head, [decoder.vocabularySize, decoder.hiddenSize]);
-  if (end.bias !== undefined) checkTensor(tensors, end.bias, [decoder.vocabularySize]);
+  checkAll(tensors, distinctTensors(weightsOfNorm(end.norm)).values());
+  checkTensor(tensors, tensorSource(end.head, [decoder.vocabularySize, decoder.hiddenSize]));
+  if (end.bias !== undefined) checkTensor(tensors, tensorSource(end.bias, [decoder.vocabularySize]));
 }
 
-function checkAll(tensors: TensorShapes, shapes: ReadonlyMap<string, readonly number[]>): void {
-  for (const [name, shape] of shapes) checkTensor(tensors, name, shape);
+function checkAll(tensors: TensorShapes, expected: Iterable<TensorSource>): void {
+  for (const tensor of expected) checkTensor(tensors, tensor);
 }
 
-function checkTensor(tensors: TensorShapes, name: string, shape: readonly number[]): void {
+function checkTensor(tensors: TensorShapes, { name, shape, dtypes = WEIGHT_DTYPES }: TensorSource): void {
   const found = tensors.get(name);
   if (found === undefined) {
     throw new CheckpointError(
@@ -116,9 +116,9 @@ function checkTensor(tensors: TensorShapes, name: string, shape: readonly number
       `${found.file}: tensor "${name}": expected shape [${shape.join(", ")}] by config.json, found [${found.shape.join(", ")}]`,
     );
   }
-  if (!WEIGHT_DTYPES.includes(found.dtype)) {
+  if (!dtypes.includes(found.dtype)) {
     throw new UnsupportedModelError(
-      `${found.file}: tensor "${name}": dtype ${found.dtype} is not supported; supported: ${WEIGHT_DTYPES.join(", ")}`,
+      `${found.file}: tensor "${name}": dtype ${found.dtype} is not supported; supported: ${dtypes.join(", ")}`,
     );
   }
 }

@@ -20,6 +20,18 @@ export interface Decoder {
   readonly end: ModelEnd;
   /** Number of extra layers after the last that predict further tokens; they are skipped. */
   readonly nextTokenLayers?: number;
+  /** Of weights that are stored as codes; absent: there are none. */
+  readonly quantization?: QuantizedWeights;
+}
+
+/** How a checkpoint's weights are quantized, for people. */
+export interface QuantizedWeights {
+  /** quant_method of its quantization_config. */
+  readonly method: string;
+  /** The forms of its weights, such as "FP8 with a scale for 128 × 128 weights". */
+  readonly forms: readonly string[];
+  /** Whether engines quantize activations, too. */
+  readonly activations: boolean;
 }
 
 /** The embedding: token ids to the first hidden states. */

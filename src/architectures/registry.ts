@@ -77,7 +77,9 @@ import { describeStarcoder2, STARCODER2_NAMES } from "./families/starcoder2.js";
 import { whyHarmless } from "./harmless-keys.js";
 import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
 import type { FamilyInput } from "./parts.js";
-import { readQuantization } from "./quantization.js";
+import type { Quantization } from "./quantization/quantization.js";
+import { namesOfWeights, withQuantizedWeights } from "./quantization/quantized-decoder.js";
+import { readQuantization } from "./quantization/read-quantization.js";
 import { findPrefix, GPT_NAMES, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
 import { refuseModelType } from "./unsupported.js";
 
@@ -218,11 +220,12 @@ export function describeModel(
   const whole = new ModelConfig(configJson);
   const config = decoderConfig(whole);
   const family = familyOf(config);
-  refuseQuantizedWeights(whole, tensors);
-  const names = namesOf(family, tensors.keys(), (name) => tensors.get(name) !== undefined);
-  const decoder = describeFamily({ whole, config, family, names, assumeHarmless });
-  checkTensors(decoder, tensors, names.layers);
-  return decoder;
+  const names = namesOf(family, namesOfWeights(tensors.keys()), (name) => tensors.get(name) !== undefined);
+  const { decoder, quantization } = describeFamily({ whole, config, family, names, assumeHarmless });
+  if (quantization === undefined) refuseQuantizedWeights(whole, tensors);
+  const stored = quantization === undefined ? decoder : withQuantizedWeights(decoder, quantization, tensors);
+  checkTensors(stored, tensors, names.layers);
+  return stored;
 }
 
 /**
@@ -239,7 +242,7 @@ export function describeConfig(
   const config = decoderConfig(whole);
   const family = familyOf(config);
   const names = namesOf(family, [`model.${(family.names ?? LLAMA_NAMES).anchor}`]);
-  const decoder = describeFamily({ whole, config, family, names, assumeHarmless });
+  const { decoder } = describeFamily({ whole, config, family, names, assumeHarmless });
   return { decoder, readPaths: whole.readPaths() };
 }
 
@@ -264,13 +267,22 @@ interface FamilyConfig extends FamilyInput {
   readonly assumeHarmless: readonly string[];
 }
 
-function describeFamily({ whole, config, family, names, assumeHarmless }: FamilyConfig): Decoder {
-  if (!assumeHarmless.includes("quantization_config")) readQuantization(whole);
+interface Description {
+  readonly decoder: Decoder;
+  /** Absent: weights are numbers. */
+  readonly quantization: Quantization | undefined;
+}
+
+function describeFamily({ whole, config, family, names, assumeHarmless }: FamilyConfig): Description {
+  const holders = [...new Set([whole, config])].filter(
+    (each) => !assumeHarmless.includes(each.pathOf("quantization_config")),
+  );
+  const [quantization] = holders.flatMap((holder) => readQuantization(holder) ?? []);
   const decoder = family.describe({ config, names });
   for (const each of new Set([whole, config])) refuseBidirectional(each, assumeHarmless);
   refuseLeftOver(whole.leftOver(), decoder.modelType, assumeHarmless);
   refuseWithoutCaches(decoder);
-  return decoder;
+  return { decoder, quantization };
 }
 
 function refuseWithoutCaches(decoder: Decoder): void {

@@ -5,7 +5,7 @@
 import type { FeedForward, Linear } from "../architectures/blocks.js";
 import { blocksOf, type Decoder } from "../architectures/description.js";
 import type { Experts } from "../architectures/experts.js";
-import { outputsAxis, storedTensor, type WeightSource } from "../architectures/weight-source.js";
+import { outputsAxis, type WeightSource, wholeOf } from "../architectures/weight-source.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import { type GraphContext, gatedActivation } from "./blocks.js";
 import { cast } from "./weights.js";
@@ -180,7 +180,12 @@ function placesInBlocks(
 
 /** Matrices one below the other, joined as they are stored. [outputs of all, inputs] */
 function stacked({ builder, weights, arithmetic }: GraphContext, sources: readonly WeightSource[]): Value {
-  const types = new Set(sources.map((source) => weights.storedType(storedTensor(source).name)));
+  const types = new Set(
+    sources.map((source) => {
+      const whole = wholeOf(source);
+      return whole.kind === "tensor" ? weights.storedType(whole.name) : arithmetic.elementType;
+    }),
+  );
   const [common = arithmetic.elementType] = types.size === 1 ? types : [];
   const rows = sources.map((source) => weights.as(common, source));
   return cast(builder, builder.op("Concat", rows, { attributes: { axis: 0 } }), common, arithmetic.elementType);

@@ -1,16 +1,11 @@
 // A checkpoint's weights in a graph: each is external data inside its shard (a byte range, if it is a part of a
 // tensor), cast to the graph's type. ONNX Runtime folds the cast when the session opens. Never touches the bytes.
 
-import {
-  outputsAxis,
-  shapeOf,
-  storedTensor,
-  type TensorSource,
-  type WeightSource,
-} from "../architectures/weight-source.js";
+import { outputsAxis, type StoredSource, shapeOf, type WeightSource, wholeOf } from "../architectures/weight-source.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import type { ElementType, ExternalData } from "../onnx/model-proto.js";
 import { ELEMENT_TYPES } from "../onnx/model-proto.js";
+import { scaledWeight } from "./scaled-weights.js";
 
 export interface WeightLocation {
   readonly elementType: ElementType;
@@ -46,7 +41,9 @@ export class GraphWeights {
    */
   as(type: ElementType, source: WeightSource): Value {
     if (source.kind === "stacked") return this.#stack(type, source.of);
-    return cast(this.#builder, this.#source(source), this.storedType(storedTensor(source).name), type);
+    const whole = wholeOf(source);
+    if (whole.kind === "tensor") return cast(this.#builder, this.select(source), this.storedType(whole.name), type);
+    return cast(this.#builder, scaledWeight(this.#builder, this, source, whole), "float32", type);
   }
 
   /** The tensor's stored type. */
@@ -54,15 +51,20 @@ export class GraphWeights {
     return this.#locate(name).elementType;
   }
 
-  /** A byte range of the file where that is possible, else nodes that select the rows. */
-  #source(source: WeightSource): Value {
+  /** What a source selects of a tensor, as it is stored: a byte range of the file where that is possible, else nodes. */
+  select(source: WeightSource, view?: ElementType): Value {
     const located = this.#locateSource(source);
-    if (located !== undefined) return this.#external(located);
+    if (located !== undefined) return this.#external(view === undefined ? located : viewedAs(located, view));
     if (source.kind !== "rows" && source.kind !== "interleaved") throw new RangeError(`no place for ${source.kind}`);
-    return source.kind === "rows" ? this.#slice(source) : this.#everyGroup(source);
+    return this.selectOutputs(this.select(source.of, view), source);
   }
 
-  #stack(type: ElementType, tensors: readonly TensorSource[]): Value {
+  /** The same of a value that has the outputs of the source's own source. */
+  selectOutputs(value: Value, source: Extract<WeightSource, { kind: "rows" | "interleaved" }>): Value {
+    return source.kind === "rows" ? this.#slice(value, source) : this.#everyGroup(value, source);
+  }
+
+  #stack(type: ElementType, tensors: readonly StoredSource[]): Value {
     const parts = tensors.map((part) =>
       this.#builder.op("Unsqueeze", [this.as(type, part), this.#builder.int64s([0])]),
     );
@@ -73,10 +75,11 @@ export class GraphWeights {
   #locateSource(source: WeightSource): NamedLocation | undefined {
     switch (source.kind) {
       case "tensor":
-        return this.#located(source.name);
+        return { name: source.name, ...this.#locate(source.name), shape: source.shape };
       case "expert": {
-        const { shape, ...stack } = this.#located(source.of.name);
-        const bytes = stack.data.byteLength / (source.count ?? shape[0] ?? 1);
+        const stack = this.#locateSource(source.of);
+        if (stack === undefined) return undefined;
+        const bytes = stack.data.byteLength / (source.count ?? stack.shape[0] ?? 1);
         const data = { ...stack.data, offset: stack.data.offset + source.index * bytes, byteLength: bytes };
         return { ...stack, name: `${stack.name}[${source.index}]`, shape: shapeOf(source), data };
       }
@@ -85,19 +88,20 @@ export class GraphWeights {
         const of = this.#locateSource(source.of);
         return of && rowsOf(of, source.start, source.end);
       }
+      case "scaled":
       case "interleaved":
       case "stacked":
         return undefined;
     }
   }
 
-  #slice({ of, start, end }: Extract<WeightSource, { kind: "rows" }>): Value {
+  #slice(value: Value, { of, start, end }: Extract<WeightSource, { kind: "rows" }>): Value {
     const range = [start, end, outputsAxis(of)].map((number) => this.#builder.int64s([number]));
-    return this.#builder.op("Slice", [this.#source(of), ...range]);
+    return this.#builder.op("Slice", [value, ...range]);
   }
 
   /** Outputs as [groups, outputs of a group]: a slice of the second axis. */
-  #everyGroup({ of, groups, start, end }: Extract<WeightSource, { kind: "interleaved" }>): Value {
+  #everyGroup(value: Value, { of, groups, start, end }: Extract<WeightSource, { kind: "interleaved" }>): Value {
     const builder = this.#builder;
     const axis = outputsAxis(of);
     const before = axis === 1 ? [0] : [];
@@ -105,7 +109,7 @@ export class GraphWeights {
     const reshape = (x: Value, outputs: readonly number[]) =>
       builder.op("Reshape", [x, builder.int64s([...before, ...outputs, ...behind])]);
     const range = [start, end, axis + 1].map((number) => builder.int64s([number]));
-    const chosen = builder.op("Slice", [reshape(this.#source(of), [groups, -1]), ...range]);
+    const chosen = builder.op("Slice", [reshape(value, [groups, -1]), ...range]);
     return reshape(chosen, [groups * (end - start)]);
   }
 
@@ -132,6 +136,11 @@ function rowsOf({ name, shape, data, ...others }: NamedLocation, start: number, 
     shape: [end - start, ...rest],
     data: { ...data, offset: data.offset + start * rowBytes, byteLength: (end - start) * rowBytes },
   };
+}
+
+/** The same bytes as elements of another type; their number is that of the source's shape. */
+function viewedAs(located: NamedLocation, elementType: ElementType): NamedLocation {
+  return { ...located, name: `${located.name}:${elementType}`, elementType };
 }
 
 /** The value cast to another type; itself when it has that type. */

@@ -114,6 +114,11 @@ export class GraphBuilder {
     return this.#float32Constant(name, values, [values.length]);
   }
 
+  /** A table of signed bytes, under a name of its own. */
+  int8Table(name: string, shape: readonly number[], values: Int8Array): Value {
+    return this.#initializer(name, "int8", shape, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+
   #float32Constant(name: string, values: ArrayLike<number>, shape: readonly number[]): Value {
     return this.#initializer(name, "float32", shape, new Uint8Array(Float32Array.from(values).buffer));
   }

@@ -7,6 +7,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 export const ELEMENT_TYPES = {
   float32: 1,
   uint8: 2,
+  int8: 3,
   uint16: 4,
   int32: 6,
   int64: 7,

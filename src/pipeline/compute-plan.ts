@@ -1,14 +1,14 @@
 // How a run computes: on which provider, in which arithmetic, how much of the model at a time, how many tokens at a time.
 // Pure arithmetic on sizes; opens nothing.
 
-import { type BlockFacts, factsOf, weightElements } from "../architectures/block-facts.js";
+import { type BlockFacts, distinctWeights, factsOf } from "../architectures/block-facts.js";
 import { blocksOf, type Decoder } from "../architectures/description.js";
 import type { Experts } from "../architectures/experts.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import { STACKED_COPIES, stackableMixtures, stackedActivations, stackedTokens } from "../graphs/stacked-experts.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../runtime/providers.js";
-import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
+import { BYTES_OF_COMPUTE_TYPE, stackedBytes } from "./weight-bytes.js";
 
 export interface ComputePlan {
   readonly provider: ProviderName;
@@ -110,8 +110,8 @@ function activationBytes(decoder: Decoder, arithmetic: Arithmetic): number {
 
 /** Bytes that copies of a mixture's weights take in each run, where they are stacked. */
 function stackBytes(decoder: Decoder, arithmetic: Arithmetic): number {
-  const elements = stackedMixtures(decoder, arithmetic).map((block) => weightElements([{ branches: [{ block }] }]));
-  return STACKED_COPIES * BYTES_OF_COMPUTE_TYPE[arithmetic.elementType] * Math.max(0, ...elements);
+  const mixtures = stackedMixtures(decoder, arithmetic).map((block) => distinctWeights([{ branches: [{ block }] }]));
+  return Math.max(0, ...mixtures.map((weights) => stackedBytes(weights, arithmetic.elementType, STACKED_COPIES)));
 }
 
 function stackedMixtures(decoder: Decoder, { experts }: Arithmetic): Experts[] {

@@ -12,10 +12,11 @@ import type { ProviderName } from "../runtime/providers.js";
 import { onFirstThatWorks } from "./choose-provider.js";
 import { type LocatedModel, type LocateOptions, locateModel } from "./locate-model.js";
 import { type ReadData, readData } from "./read-data.js";
-import { BYTES_OF_COMPUTE_TYPE } from "./segment-plan.js";
+
 import { shareWork, stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import type { Trial, TrialRequest } from "./trial.js";
+import { BYTES_OF_COMPUTE_TYPE } from "./weight-bytes.js";
 
 /** What a run would do. Bytes and seconds of what is to come are estimates; those of the trial were measured. */
 export interface DryRun {

@@ -1,7 +1,7 @@
 // The forward pass that measures: every segment in turn over every batch, hidden states handed on, maxima collected.
 // One segment is in memory at a time. Knows nothing of scales and formats.
 
-import { tablesOf, tensorShapes, tensorsOfLayer, weightsAroundLayers } from "../architectures/block-facts.js";
+import { distinctTensors, tablesOf, tensorsOfLayer, weightsAroundLayers } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
@@ -105,7 +105,8 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
 
 /** Where the weights of a segment lie. */
 function bytesOfSegment({ tensors }: Checkpoint, decoder: Decoder, segment: Segment | undefined): ByteRange[] {
-  const namesBeforeLayers = [...tablesOf(decoder).keys(), ...tensorShapes(weightsAroundLayers(decoder)).keys()];
+  const aroundLayers = distinctTensors(weightsAroundLayers(decoder)).keys();
+  const namesBeforeLayers = [...tablesOf(decoder).map(({ name }) => name), ...aroundLayers];
   const names = (segment?.parts ?? []).flatMap((part) => {
     if (part.kind === "embedding") return namesBeforeLayers;
     const { layer } = part;

@@ -1,9 +1,8 @@
 // Decides which consecutive parts of a decoder are in memory together. Pure arithmetic on sizes.
 
-import { productsOf, tablesOf, weightElements, weightsAroundLayers } from "../architectures/block-facts.js";
+import { distinctWeights, productsOf, tablesOf, weightsAroundLayers } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder, DecoderLayer } from "../architectures/description.js";
-import { elementsOf } from "../architectures/weight-source.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { mixtureIn, residualsInMemory, residualToCut } from "../graphs/cut-mixture.js";
 import {
@@ -14,6 +13,8 @@ import {
   type SegmentPart,
 } from "../graphs/segment-parts.js";
 
+import { weightBytes } from "./weight-bytes.js";
+
 export interface Segment {
   readonly parts: readonly SegmentPart[];
   /** Such as "the embedding and layers 0–7". */
@@ -23,8 +24,6 @@ export interface Segment {
   readonly gives: readonly CrossingValue[];
   readonly readLater: readonly CrossingValue[];
 }
-
-export const BYTES_OF_COMPUTE_TYPE: Readonly<Record<ComputeType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
 
 export interface SegmentLimits {
   /** Bytes of weights in memory at a time. */
@@ -113,9 +112,9 @@ export function partsOfLayer(
     ...{ kind: "experts", layer, residual, experts: { start, end } },
   });
   const bytesOf = (part: LayerPart) => bytesOfLayer(part, elementType);
-  // Experts are of one size.
-  const bytesBeside = bytesOf(group(0, 0));
-  const expertBytes = bytesOf(group(0, 1)) - bytesBeside;
+  // Experts are of one size. Of quantized ones, one matrix at a time is in memory as numbers.
+  const expertBytes = bytesOf(group(0, 2)) - bytesOf(group(0, 1));
+  const bytesBeside = bytesOf(group(0, 1)) - expertBytes;
   const size = Math.max(1, Math.floor((limit - bytesBeside) / expertBytes));
   const bytesOfRest = bytesOf(rest(0));
   const groups: LayerPart[] = [];
@@ -155,17 +154,16 @@ function bytesInMemory(
   bytesOf: (tensor: string) => number,
 ): number {
   if (part.kind !== "embedding") return bytesOfLayer(part, elementType);
-  const tables = [...tablesOf(decoder).keys()].reduce((sum, name) => sum + bytesOf(name), 0);
-  const others = weightsAroundLayers(decoder).reduce((sum, source) => sum + elementsOf(source), 0);
-  return tables + BYTES_OF_COMPUTE_TYPE[elementType] * others;
+  const tables = tablesOf(decoder).reduce((sum, { name }) => sum + bytesOf(name), 0);
+  return tables + weightBytes(weightsAroundLayers(decoder), elementType);
 }
 
 function bytesOfLayer(part: LayerPart, elementType: ComputeType): number {
-  const bytes = BYTES_OF_COMPUTE_TYPE[elementType];
-  if (part.kind !== "keys-values") return bytes * weightElements(residualsInMemory(part), part.layer.altUp);
+  const { altUp } = part.layer;
+  if (part.kind !== "keys-values") return weightBytes(distinctWeights(residualsInMemory(part), altUp), elementType);
   const { before, attention } = beforeCache(part.layer);
-  const keysValues = elementsOf(attention.key.weight) + elementsOf(attention.value.weight);
-  return bytes * (weightElements(before, part.layer.altUp) + keysValues);
+  const keysValues = [attention.key.weight, attention.value.weight];
+  return weightBytes([...distinctWeights(before, altUp), ...keysValues], elementType);
 }
 
 /** Multiplications per token of some parts. */

@@ -7,7 +7,17 @@ import { CheckpointError } from "../errors.js";
 import type { LocateWeight } from "../graphs/weights.js";
 import type { ElementType } from "../onnx/model-proto.js";
 
-const ELEMENT_TYPE_OF_DTYPE: Record<string, ElementType> = { BF16: "bfloat16", F16: "float16", F32: "float32" };
+const ELEMENT_TYPE_OF_DTYPE: Record<string, ElementType> = {
+  BF16: "bfloat16",
+  F16: "float16",
+  F32: "float32",
+  F8_E4M3: "float8_e4m3fn",
+  F8_E5M2: "float8_e5m2",
+  // ONNX Runtime has no type of exponents.
+  F8_E8M0: "uint8",
+  U8: "uint8",
+  I8: "int8",
+};
 
 /** Stored bytes of a tensor; 0 when there is no such tensor. */
 export function storedBytes({ tensors }: Checkpoint): (tensor: string) => number {

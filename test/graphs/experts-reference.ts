@@ -3,9 +3,9 @@
 
 import type { FeedForward, Linear, Norm } from "../../src/architectures/blocks.js";
 import type { Experts, Router, ScoreRouter } from "../../src/architectures/experts.js";
-import { storedTensor, type WeightSource } from "../../src/architectures/weight-source.js";
+import { storedTensors, type WeightSource } from "../../src/architectures/weight-source.js";
 import { ACTIVATION_REFERENCES, linearReference, type Vector } from "./reference.js";
-import { rowsOf, type Tensors } from "./run-graph.js";
+import { rowsOf, type Tensor, type Tensors } from "./run-graph.js";
 
 interface Choice {
   readonly expert: number;
@@ -132,12 +132,16 @@ function sigmoid(x: number): number {
 }
 
 function matrix(tensors: Tensors, source: WeightSource): readonly Vector[] {
-  const { name } = storedTensor(source);
-  const found = tensors[name];
-  if (found === undefined) throw new Error(`no weight "${name}"`);
-  return rowsOf(found);
+  return rowsOf(storedIn(tensors, source));
 }
 
 function vector(tensors: Tensors, source: WeightSource): Vector {
-  return [...(tensors[storedTensor(source).name]?.data ?? [])];
+  return [...storedIn(tensors, source).data];
+}
+
+function storedIn(tensors: Tensors, source: WeightSource): Tensor {
+  const name = storedTensors(source)[0]?.name ?? "";
+  const found = tensors[name];
+  if (found === undefined) throw new Error(`no weight "${name}"`);
+  return found;
 }

@@ -7,7 +7,7 @@ import { type Arithmetic, FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic
 import type { GraphContext } from "../../src/graphs/blocks.js";
 import { GraphWeights, type LocateWeight } from "../../src/graphs/weights.js";
 import { GraphBuilder, type Value } from "../../src/onnx/graph-builder.js";
-import { encodeModelProto, type Graph } from "../../src/onnx/model-proto.js";
+import { type ElementType, encodeModelProto, type Graph } from "../../src/onnx/model-proto.js";
 import type { ProviderName } from "../../src/runtime/providers.js";
 import { openSession, type TensorData } from "../../src/runtime/session.js";
 import { temporaryFolder } from "../helpers/golden-checkpoints.js";
@@ -19,6 +19,13 @@ export interface Tensor {
 }
 
 export type Tensors = Readonly<Record<string, Tensor>>;
+
+/** A tensor of another type, as its bytes. */
+export interface StoredTensor {
+  readonly type: ElementType;
+  readonly shape: readonly number[];
+  readonly data: Uint8Array;
+}
 type Inputs = Readonly<Record<string, TensorData>>;
 type Outputs = Record<string, Float32Array>;
 
@@ -26,7 +33,7 @@ type Outputs = Record<string, Float32Array>;
 export async function runBlocks(
   record: (context: GraphContext, input: (name: string) => Value) => void,
   inputs: Inputs,
-  tensors: Tensors = {},
+  tensors: Readonly<Record<string, Tensor | StoredTensor>> = {},
   { provider = "cpu", ...changes }: Partial<Arithmetic> & { readonly provider?: ProviderName } = {},
 ): Promise<Outputs> {
   const { folder, locate } = await storeWeights(tensors);
@@ -61,7 +68,7 @@ export async function runGraph(
 
 /** Writes the tensors one behind the other into a file. */
 export async function storeWeights(
-  tensors: Tensors,
+  tensors: Readonly<Record<string, Tensor | StoredTensor>>,
 ): Promise<{ readonly folder: string; readonly locate: LocateWeight }> {
   const folder = await temporaryFolder();
   const location = "weights.bin";
@@ -74,7 +81,7 @@ export async function storeWeights(
     if (tensor === undefined) throw new Error(`no weight "${name}"`);
     const offset = pieces.slice(0, index).reduce((sum, { length }) => sum + length, 0);
     return {
-      elementType: "float32",
+      elementType: tensor.type,
       shape: tensor.shape,
       data: { location, offset, byteLength: tensor.data.byteLength },
     };

@@ -6,11 +6,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import { ARCHITECTURES, describeModel } from "../../src/architectures/registry.js";
+import { cacheSites } from "../../src/architectures/cache-sites.js";
+import { ARCHITECTURES, describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
+import { roundingsOf } from "../../src/pipeline/arms.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
+import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { type MeasureRequest, measureRanges } from "../../src/pipeline/measure-ranges.js";
 
 export const GOLDEN_FOLDER = fileURLToPath(new URL("../golden", import.meta.url));
@@ -101,4 +104,19 @@ export async function measureFolder(
   const plan = planCompute({ provider: "cpu", checkpoint, decoder, memory: segmentBytes });
   const changed = { ...plan, arithmetic: { ...plan.arithmetic, ...arithmetic } };
   return (await measureRanges({ checkpoint, decoder, tokenIds, plan: changed, ...options })).ranges;
+}
+
+/** Mean negative log-likelihood of each prompt, with a cache that keeps everything. */
+export async function lossesOfFolder(folder: string, windows: Expected["token_ids"]): Promise<number[]> {
+  const checkpoint = await openCheckpoint(folder);
+  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const { roundings, indexOf } = roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" });
+  const { arms } = await evaluateArms({
+    ...{ checkpoint, decoder, windows, roundings },
+    end: describeModelEnd(checkpoint.tensors, decoder),
+    arms: [cacheSites(decoder).map(() => indexOf("exact"))],
+    plan: planCompute({ provider: "cpu", checkpoint, decoder }),
+  });
+  const nll = [...(arms[0]?.positions.negativeLogLikelihood ?? [])];
+  return windows.map(({ length }) => nll.splice(0, length - 1).reduce((sum, value) => sum + value, 0) / (length - 1));
 }

@@ -184,7 +184,12 @@ function ropeUse({ ropes }: Decoder, index = 0): AttentionReading["rope"] {
 }
 
 const OPTIONAL = {
-  decoder: { perLayerInputs: nothing, streams: nothing, nextTokenLayers: nothing } satisfies Optional<Decoder>,
+  decoder: {
+    perLayerInputs: nothing,
+    streams: nothing,
+    nextTokenLayers: nothing,
+    quantization: nothing,
+  } satisfies Optional<Decoder>,
   embedding: { multiplier: more, positions: nothing, norm: plainNorm } satisfies Optional<Embedding>,
   end: {
     bias: ({ norm: { size } }, { decoder, shapes }) =>

@@ -7,7 +7,7 @@ import { cacheSites } from "../../src/architectures/cache-sites.js";
 import { blocksOf, type Decoder, type DecoderLayer } from "../../src/architectures/description.js";
 import { preNorm } from "../../src/architectures/parts.js";
 import { ropeTables } from "../../src/architectures/rope.js";
-import { storedTensor, tensorSource } from "../../src/architectures/weight-source.js";
+import { storedTensors, tensorSource } from "../../src/architectures/weight-source.js";
 import { buildDecodeStep, type CodedRounding, DECODE_VALUES } from "../../src/graphs/decode-step.js";
 import { keptByCache } from "../../src/graphs/kv-cache.js";
 import { SEGMENT_VALUES } from "../../src/graphs/segment.js";
@@ -75,7 +75,7 @@ function weightsOf(layer: DecoderLayer) {
   };
   const linears = blocksOf(layer).flatMap((block) => factsOf(block).linears);
   for (const [seed, { weight, inputs, outputs }] of linears.entries()) {
-    weights[storedTensor(weight).name] = randomTensor([outputs, inputs], seed + 1, 0.4);
+    weights[storedTensors(weight)[0]?.name ?? ""] = randomTensor([outputs, inputs], seed + 1, 0.4);
   }
   return weights;
 }

@@ -1,0 +1,145 @@
+// A form in which a checkpoint stores quantized weights: which tensors are beside each other, with which dtypes and shapes.
+// Turns a weight's name into its codes and scales, and holds them against the checkpoint's tensors. Knows no method.
+
+import { CheckpointError } from "../../errors.js";
+import type { TensorShapes } from "../check-tensors.js";
+import type { Coding, Scale, ScaledSource, TensorSource } from "../weight-source.js";
+
+/** Outputs and inputs of a weight, and how many there are of it in a stack: [] or [experts]. */
+export interface WeightSizes {
+  readonly outputs: number;
+  readonly inputs: number;
+  readonly stack: readonly number[];
+}
+
+export interface StoredForm {
+  /** For people, such as "FP8 with a scale for 128 × 128 weights". */
+  readonly name: string;
+  /** The tensor of codes: what follows the name of the weight, its dtypes, and its shape where that is another. */
+  readonly codes: {
+    readonly suffix: string;
+    readonly dtypes: readonly string[];
+    readonly shape?: (sizes: WeightSizes) => readonly number[];
+  };
+  readonly coding: Coding;
+  readonly scales: readonly [ScaleForm, ...ScaleForm[]];
+  /** Tensors that say how activations are quantized: their names within the module. */
+  readonly ofActivations: readonly string[];
+}
+
+export interface ScaleForm {
+  /** What follows the name of the weight: one of these. */
+  readonly suffixes: readonly [string, ...string[]];
+  readonly dtypes: readonly string[];
+  /** Outputs and inputs that share a scale. */
+  readonly per: "tensor" | "output" | readonly [outputs: number, inputs: number];
+  readonly means: "factor" | "divisor";
+}
+
+/** A weight in its form: its source, and tensors beside it that nothing reads. */
+export interface WeightInForm {
+  readonly source: ScaledSource;
+  readonly unread: readonly string[];
+}
+
+export const FLOAT_DTYPES: readonly string[] = ["F32", "BF16", "F16"];
+/** Exponents of 2 plus 127; PyTorch's dtype for them is new, so many are stored as bytes. */
+export const EXPONENT_DTYPES: readonly string[] = ["F8_E8M0", "U8"];
+
+/**
+ * The codes and scales of a weight. @param where says what says that it has this form
+ * @returns undefined where the checkpoint has the weight as numbers, and no codes of it
+ * @throws CheckpointError naming the tensor that contradicts the form
+ */
+export function weightInForm(
+  form: StoredForm,
+  weight: TensorSource,
+  tensors: TensorShapes,
+  where: string,
+): WeightInForm | undefined {
+  const { codes, coding, scales } = form;
+  const sizes = sizesOf(weight);
+  const stored = codes.shape === undefined ? weight.stored : "outputs-first";
+  const name = `${weight.name}${codes.suffix}`;
+  const found = tensors.get(name);
+  if (found === undefined || FLOAT_DTYPES.includes(found.dtype)) {
+    const scale = scales.flatMap(({ suffixes }) => nameOfScale(weight, suffixes, tensors) ?? [])[0];
+    if (scale === undefined) return undefined;
+    const instead = found === undefined ? "there is none" : `found ${found.dtype}`;
+    throw new CheckpointError(
+      `${tensors.get(scale)?.file}: tensor "${name}" beside "${scale}": expected ${codes.dtypes.join(" or ")} by ${where} (${form.name}), ${instead}`,
+    );
+  }
+  const shape = codes.shape?.(sizes) ?? weight.shape;
+  const source: ScaledSource = {
+    kind: "scaled",
+    shape: stored === weight.stored ? weight.shape : [...sizes.stack, sizes.outputs, sizes.inputs],
+    stored,
+    codes: { kind: "tensor", name, shape, stored, dtypes: codes.dtypes },
+    coding,
+    scales: mapped(scales, (scale) => scaleInForm(scale, { form, weight, sizes, tensors, where })),
+  };
+  const prefix = weight.name.endsWith(".weight") ? weight.name.slice(0, -"weight".length) : `${weight.name}_`;
+  return { source, unread: form.ofActivations.map((part) => `${prefix}${part}`) };
+}
+
+function sizesOf({ shape, stored }: TensorSource): WeightSizes {
+  const [first = 1, second = 1] = shape.slice(-2);
+  const [outputs, inputs] = stored === "outputs-first" ? [first, second] : [second, first];
+  return { outputs, inputs, stack: shape.slice(0, -2) };
+}
+
+interface ScaleFacts {
+  readonly form: StoredForm;
+  readonly weight: TensorSource;
+  readonly sizes: WeightSizes;
+  readonly tensors: TensorShapes;
+  readonly where: string;
+}
+
+function scaleInForm({ suffixes, dtypes, per, means }: ScaleForm, facts: ScaleFacts): Scale {
+  const { form, weight, sizes, tensors, where } = facts;
+  const names = suffixes.map((suffix) => `"${weight.name}${suffix}"`).join(" or ");
+  const name = nameOfScale(weight, suffixes, tensors);
+  const found = name === undefined ? undefined : tensors.get(name);
+  if (name === undefined || found === undefined) {
+    const codes = `${weight.name}${form.codes.suffix}`;
+    throw new CheckpointError(
+      `${tensors.get(codes)?.file}: tensor "${codes}": expected ${names} beside it by ${where} (${form.name}), found none`,
+    );
+  }
+  const { outputs, inputs, stack } = sizes;
+  const [sharedOutputs, sharedInputs] = per === "tensor" ? [outputs, inputs] : per === "output" ? [1, inputs] : per;
+  const blocks = [Math.ceil(outputs / sharedOutputs), Math.ceil(inputs / sharedInputs)];
+  const count = productOf(found.shape);
+  if (count !== productOf([...stack, ...blocks]) && !(count === 1 && productOf(blocks) === 1)) {
+    throw new CheckpointError(
+      `${found.file}: tensor "${name}": expected ${[...stack, ...blocks].join(" × ")} scales by ${where} (${form.name}), found shape [${found.shape.join(", ")}]`,
+    );
+  }
+  if (!dtypes.includes(found.dtype)) {
+    throw new CheckpointError(
+      `${found.file}: tensor "${name}": expected ${dtypes.join(" or ")} by ${where} (${form.name}), found ${found.dtype}`,
+    );
+  }
+  return {
+    tensor: { kind: "tensor", name, shape: found.shape, stored: "outputs-first", dtypes },
+    per: [Math.min(sharedOutputs, outputs), Math.min(sharedInputs, inputs)],
+    means: EXPONENT_DTYPES.includes(found.dtype) ? "exponent" : means,
+  };
+}
+
+function nameOfScale(weight: TensorSource, suffixes: readonly string[], tensors: TensorShapes): string | undefined {
+  return suffixes.map((suffix) => `${weight.name}${suffix}`).find((name) => tensors.get(name) !== undefined);
+}
+
+function productOf(sizes: readonly number[]): number {
+  return sizes.reduce((product, size) => product * size, 1);
+}
+
+function mapped<Item, Result>(
+  [first, ...others]: readonly [Item, ...Item[]],
+  map: (item: Item) => Result,
+): [Result, ...Result[]] {
+  return [map(first), ...others.map(map)];
+}

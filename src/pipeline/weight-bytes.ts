@@ -1,0 +1,42 @@
+// Bytes that weights take in memory while a segment computes. Pure arithmetic on sizes; knows no checkpoint.
+
+import { elementsOf, type WeightSource, wholeOf } from "../architectures/weight-source.js";
+import type { ComputeType } from "../graphs/arithmetic.js";
+
+export const BYTES_OF_COMPUTE_TYPE: Readonly<Record<ComputeType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
+
+/** DequantizeLinear gives float32, whatever is computed in. */
+const BYTES_OF_DEQUANTIZED = 4;
+/** Two codes of FP4 in a byte become a byte each when a session opens. */
+const BYTES_OF_CODE = 1;
+const BYTES_OF_SCALE = 4;
+
+/**
+ * Bytes of weights in memory: numbers are held as what is computed in, quantized ones as codes, of which the largest matrix
+ * exists as numbers at a time.
+ */
+export function weightBytes(sources: readonly WeightSource[], elementType: ComputeType): number {
+  const held = sources.reduce((sum, source) => sum + bytesHeld(source, elementType), 0);
+  return held + dequantizedBytes(sources, elementType);
+}
+
+function bytesHeld(source: WeightSource, elementType: ComputeType): number {
+  const whole = wholeOf(source);
+  if (whole.kind === "tensor") return BYTES_OF_COMPUTE_TYPE[elementType] * elementsOf(source);
+  const scales = whole.scales.reduce((sum, { per }) => sum + 1 / per[1], 0);
+  return elementsOf(source) * (BYTES_OF_CODE + BYTES_OF_SCALE * scales);
+}
+
+/** Of the largest matrix that is made of codes in each run. */
+function dequantizedBytes(sources: readonly WeightSource[], elementType: ComputeType): number {
+  const cast = elementType === "float32" ? 0 : BYTES_OF_COMPUTE_TYPE[elementType];
+  const matrices = sources.filter((source) => wholeOf(source).kind === "scaled");
+  return (BYTES_OF_DEQUANTIZED + cast) * Math.max(0, ...matrices.map(elementsOf));
+}
+
+/** Bytes that a mixture's weights take beside those held, where each run makes copies of them. */
+export function stackedBytes(sources: readonly WeightSource[], elementType: ComputeType, copies: number): number {
+  // What codes become is in memory once more before it is copied.
+  const times = (source: WeightSource) => (wholeOf(source).kind === "scaled" ? copies + 1 : copies);
+  return BYTES_OF_COMPUTE_TYPE[elementType] * sources.reduce((sum, each) => sum + times(each) * elementsOf(each), 0);
+}

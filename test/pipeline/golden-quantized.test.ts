@@ -1,0 +1,61 @@
+// Checkpoints with quantized weights, of every form that is read: K and V in every cache, and the loss of every prompt, are
+// those of transformers with the numbers that the methods' own code makes of codes and scales.
+
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { cacheSites } from "../../src/architectures/cache-sites.js";
+import { describeModel } from "../../src/architectures/registry.js";
+import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import {
+  type Expected,
+  GOLDEN_FOLDER,
+  lossesOfFolder,
+  measureFolder,
+  readGolden,
+} from "../helpers/golden-checkpoints.js";
+import "../helpers/one-thread.js";
+
+interface QuantizedGolden extends Expected {
+  readonly sites: readonly { readonly layer: number; readonly attention: string }[];
+  readonly loss: readonly number[];
+}
+
+const TOLERANCE = 1e-5;
+const NAMES = readdirSync(join(GOLDEN_FOLDER, "quantized")).sort();
+const folderOf = (name: string) => join(GOLDEN_FOLDER, "quantized", name);
+const goldenOf = (name: string) => readGolden<QuantizedGolden>(`quantized/${name}/expected.json`);
+
+function deviation(found: readonly number[], expected: readonly number[]): number {
+  expect(found.length).toBe(expected.length);
+  return Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
+}
+
+describe("K and V absmax per cache and head, and the loss of each prompt", () => {
+  test.each(NAMES)("%s", async (name) => {
+    const { token_ids, absmax, loss, sites } = goldenOf(name);
+    const ranges = await measureFolder(folderOf(name), token_ids);
+    expect(ranges.map(({ layer }) => layer)).toEqual(sites.map(({ layer }) => layer));
+    for (const [site, heads] of absmax.entries()) {
+      for (const side of ["k", "v"] as const) {
+        const { perHead = [] } = ranges[site]?.[side] ?? {};
+        expect(deviation(perHead, heads[side]), `cache ${site} ${side}`).toBeLessThan(TOLERANCE);
+      }
+    }
+    expect(deviation(await lossesOfFolder(folderOf(name), token_ids), loss)).toBeLessThan(TOLERANCE);
+  });
+});
+
+test("they are as many as the forms: no method is read without one", async () => {
+  const found = await Promise.all(
+    NAMES.map(async (name) => {
+      const { config, tensors } = await openCheckpoint(folderOf(name));
+      const decoder = describeModel(config, tensors);
+      expect(cacheSites(decoder).map((site) => site.name)).toEqual(
+        goldenOf(name).sites.map(({ attention }) => attention),
+      );
+      return decoder.quantization?.method;
+    }),
+  );
+  expect(new Set(found)).toEqual(new Set(["fp8", "compressed-tensors", "modelopt", "mxfp4"]));
+});
