@@ -2,7 +2,7 @@
 
 export type { EngineName } from "./checkpoint/engine-names.js";
 export type { OnFnuz, ScaleUse, SideScale } from "./checkpoint/engine-verdicts.js";
-export type { OutputFormatName } from "./checkpoint/output-formats.js";
+export type { EngineCommand, OutputFormatName } from "./checkpoint/output-formats.js";
 export type { Placement } from "./checkpoint/place-file.js";
 export type { ScalesAsRead, ScaleTensor } from "./checkpoint/read-scales.js";
 export type { ScaleForm, ScaleKind, ScaleName } from "./checkpoint/scale-names.js";

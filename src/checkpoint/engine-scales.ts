@@ -2,10 +2,11 @@
 // refusals. Knows no engine by name.
 
 import type { EngineVerdict, FoundScales } from "./engine-verdicts.js";
-import { elementsOf, isSound, loadedWith, refused } from "./engine-verdicts.js";
+import { elementsOf, ignored, isSound, loadedWith, refused, unscaled } from "./engine-verdicts.js";
 import { showJson } from "./json-text.js";
+import type { Quantization } from "./quantization-block.js";
 import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
-import type { Quantization, ScaleFacts } from "./scale-facts.js";
+import type { ScaleFacts } from "./scale-facts.js";
 
 /** A file that the index names and that is missing. */
 export function absentFile({ namedFiles, files }: ScaleFacts): string | undefined {
@@ -48,6 +49,23 @@ export function schemeRefused({ method, kvCacheScheme: scheme }: Quantization): 
   if (method !== "compressed-tensors" || scheme === undefined) return undefined;
   if (scheme.type !== "float" || scheme.num_bits !== 8) return "the kv_cache_scheme is not of floats with 8 bits";
   return strategyRefused(scheme) ?? (scheme.symmetric === true ? undefined : "the kv_cache_scheme is not symmetric");
+}
+
+/**
+ * Methods of weights alone: in vLLM and SGLang the attention beside them has no parameter for a scale. Measured with
+ * vLLM 0.32 (mxfp4 was read in its source); read in SGLang's source.
+ */
+const WITHOUT_PARAMETERS: ReadonlySet<string> = new Set(["gptq", "awq", "mxfp4"]);
+
+/** Whether a quantization leaves the attention without a parameter for a scale. */
+export function hasNoParameters({ method }: Quantization): boolean {
+  return WITHOUT_PARAMETERS.has(method);
+}
+
+/** The engine loads the checkpoint, and passes over scales beside weights of such a method. */
+export function withoutParameters(facts: ScaleFacts, { method }: Quantization): EngineVerdict {
+  if (facts.scales.length === 0) return unscaled(facts);
+  return ignored(facts, `beside ${method} weights its attention has no place for a scale`);
 }
 
 export function strategyRefused({ strategy }: Readonly<Record<string, unknown>>): string | undefined {

@@ -1,7 +1,14 @@
 // What SGLang does with the scales of a checkpoint, since August 2026: read in its source, not run. Touches no file.
 
 import { DROPPED_BY_SGLANG } from "./engine-families.js";
-import { judgePairs, namedScales, sayElements, schemeRefused } from "./engine-scales.js";
+import {
+  hasNoParameters,
+  judgePairs,
+  namedScales,
+  sayElements,
+  schemeRefused,
+  withoutParameters,
+} from "./engine-scales.js";
 import {
   type EngineVerdict,
   elementsOf,
@@ -22,6 +29,7 @@ export function judgeSglang(facts: ScaleFacts): EngineVerdict {
   const { quantization, modelType } = facts;
   const named = namedScales(facts);
   if (named.length === 0) return unscaled(facts);
+  if (quantization && hasNoParameters(quantization)) return withoutParameters(facts, quantization);
   if (quantization && !["compressed-tensors", "fp8", "modelopt"].includes(quantization.method)) {
     return unknown(quantization);
   }

@@ -12,8 +12,9 @@ import {
   refused,
 } from "./engine-verdicts.js";
 import { isObject } from "./json-text.js";
+import type { Quantization } from "./quantization-block.js";
 import { scalesByAttention } from "./read-scales.js";
-import type { Quantization, ScaleFacts } from "./scale-facts.js";
+import type { ScaleFacts } from "./scale-facts.js";
 import type { ScaleKind } from "./scale-names.js";
 
 /** Loads every top-level file. Reads 0-dim kv_scale for the dtype that config.json names. */

@@ -1,8 +1,9 @@
 // Verdicts on what an engine does with the scales of a checkpoint, and their sentences. Knows no engine.
 
 import { layerList } from "../numerics/layer-names.js";
+import type { Quantization } from "./quantization-block.js";
 import type { ScaleTensor } from "./read-scales.js";
-import type { Quantization, ScaleFacts } from "./scale-facts.js";
+import type { ScaleFacts } from "./scale-facts.js";
 
 /** "none": there are no scales. "unknown": we do not know what the engine does. */
 export type ScaleUse = "used" | "ignored" | "refused" | "none" | "unknown";

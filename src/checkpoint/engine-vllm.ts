@@ -1,8 +1,18 @@
 // What vLLM does with the scales of a checkpoint: measured with version 0.32 on many layouts of one checkpoint, and with
 // one checkpoint each of some model types; the rest was read in its source. Touches no file.
 
+import { decodeBits16, encodeBits16 } from "../numerics/bits16.js";
 import { VLLM_FAMILIES } from "./engine-families.js";
-import { absentFile, judgePairs, lastWritten, namedScales, sayElements, schemeRefused } from "./engine-scales.js";
+import {
+  absentFile,
+  hasNoParameters,
+  judgePairs,
+  lastWritten,
+  namedScales,
+  sayElements,
+  schemeRefused,
+  withoutParameters,
+} from "./engine-scales.js";
 import {
   type EngineVerdict,
   elementsOf,
@@ -14,8 +24,9 @@ import {
   withFnuz,
 } from "./engine-verdicts.js";
 import { isObject, showJson } from "./json-text.js";
+import type { Quantization } from "./quantization-block.js";
 import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
-import type { Quantization, ScaleFacts } from "./scale-facts.js";
+import type { ScaleFacts } from "./scale-facts.js";
 
 /** Of a projection's output: in `fp8` and `quark` blocks alone. */
 const OUTPUTS: readonly (readonly [RegExp, string])[] = [[/\.([kv])_proj\.output_scale$/, ".attn.$1_scale"]];
@@ -61,6 +72,10 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
     return first ? refused(`without a quantization_config the model has no "${first.name}"`) : unscaled(facts);
   }
   const { method, block } = quantization;
+  if (hasNoParameters(quantization)) {
+    const refusal = weightsMisread(scales, quantization);
+    return refusal === undefined ? withoutParameters(facts, quantization) : refused(refusal);
+  }
   if (!["compressed-tensors", "fp8", "modelopt", "quark"].includes(method)) return unknown(quantization);
   if (method === "modelopt" && typeof block.quant_algo !== "string") {
     return refused(`the quantization of ${quantization.file} has no quant_algo`);
@@ -83,7 +98,8 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
   const elements = quantization.kvCacheScheme?.strategy === "attn_head" ? facts.kvHeads : 1;
   const wrong = placed.find((scale) => elementsOf(scale) !== elements);
   if (wrong) return refused(sayElements(wrong, elements));
-  const verdict = method === "compressed-tensors" ? judgeInTurn(facts, placed) : judgePairs(facts, placed);
+  const verdict =
+    method === "compressed-tensors" ? judgeInTurn(facts, placed) : judgePairs(facts, placed.map(roundedBy(facts)));
   if (verdict.use === "used" && family === undefined) {
     const why = `${verdict.why}, if it treats ${modelType === undefined ? "this model" : `model_type ${showJson(modelType)}`} as it does most: that is not known here`;
     return { ...verdict, use: "unknown", why };
@@ -91,9 +107,28 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
   return withFnuz(verdict, method === "compressed-tensors" ? "as-they-are" : "doubled");
 }
 
+/** Why scales keep the weights of a method without parameters for them from loading; undefined where they do not. */
+function weightsMisread(scales: readonly ScaleTensor[], { method, block }: Quantization): string | undefined {
+  const output = scales.find(({ form }) => form === "output");
+  if (output) return `no projection has "${output.name}"`;
+  // It takes modules with nothing but floats for unquantized ones, unless the block names those.
+  const named = block.modules_to_not_convert;
+  const isNamed = Array.isArray(named) && named.length > 0;
+  const own = scales.find(({ form }) => form === "attention");
+  if (method !== "awq" || isNamed || own === undefined) return undefined;
+  return `"${own.name}" makes it take the projections of that attention for unquantized ones`;
+}
+
 function judgeInTurn(facts: ScaleFacts, scales: readonly ScaleTensor[]): EngineVerdict {
   const scalesOf = scalesByAttention(scales);
   return loadedWith(facts, (attention) => lastWritten(scalesOf(attention)));
+}
+
+/** Methods but that of compressed-tensors make the parameter in the model's type, which rounds the scale. */
+function roundedBy({ dtype }: ScaleFacts): (scale: ScaleTensor) => ScaleTensor {
+  if (dtype !== "bfloat16" && dtype !== "float16") return (scale) => scale;
+  const round = (value: number) => decodeBits16(dtype, encodeBits16(dtype, value));
+  return (scale) => ({ ...scale, values: scale.values?.map(round) });
 }
 
 /** Of a quark block alone, whose cache is one of the layers that it describes. */

@@ -3,12 +3,21 @@
 
 import type { Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
+import type { EngineName } from "./engine-names.js";
 import type { Float32Tensor } from "./safetensors-writer.js";
+
+/** An engine that reads a format. */
+export interface EngineCommand {
+  readonly name: string;
+  /** Whose rule tells what it does with a checkpoint. */
+  readonly rule: EngineName;
+  /** The command that starts it; FOLDER stands for the checkpoint. */
+  readonly command: string;
+}
 
 export interface OutputFormat {
   readonly description: string;
-  /** Engines that read the format, and the command that starts each; FOLDER stands for the checkpoint. */
-  readonly engines: readonly { readonly name: string; readonly command: string }[];
+  readonly engines: readonly EngineCommand[];
   /** The format of the same scales for engines that do not read this one, if there are such. */
   readonly convertTo?: "vllm";
   readonly dtypes: readonly Float8Name[];
@@ -27,6 +36,21 @@ export interface OutputFormat {
 
 const TGI_COMMAND = "text-generation-launcher --model-id FOLDER --kv-cache-dtype fp8_e4m3fn";
 
+/** The engines that read scales from checkpoints, with an FP8 cache. */
+export const VLLM = { name: "vLLM", rule: "vllm", command: "vllm serve FOLDER --kv-cache-dtype fp8" } as const;
+export const SGLANG = {
+  name: "SGLang",
+  rule: "sglang",
+  command: "python -m sglang.launch_server --model-path FOLDER --kv-cache-dtype fp8_e4m3",
+} as const;
+export const TENSORRT_LLM = { name: "TensorRT-LLM", rule: "trtllm", command: "trtllm-serve FOLDER" } as const;
+export const TGI_3 = { name: "Text Generation Inference 3", rule: "tgi", command: TGI_COMMAND } as const;
+
+/** What compressed-tensors calls a cache with a scale per tensor. */
+export const COMPRESSED_TENSORS_SCHEME = {
+  ...{ num_bits: 8, type: "float", strategy: "tensor", dynamic: false, symmetric: true },
+} as const;
+
 /** vLLM, SGLang and TGI 3 read KV-cache scales of 16-bit weights from this block of the compressed-tensors format. */
 const COMPRESSED_TENSORS_KV_CACHE = {
   quant_method: "compressed-tensors",
@@ -34,7 +58,7 @@ const COMPRESSED_TENSORS_KV_CACHE = {
   format: "dense",
   config_groups: {},
   ignore: ["Linear"],
-  kv_cache_scheme: { num_bits: 8, type: "float", strategy: "tensor", dynamic: false, symmetric: true },
+  kv_cache_scheme: COMPRESSED_TENSORS_SCHEME,
 } as const;
 
 /** vLLM looks for the scales in the `attn` of an attention, which it adds to names unless they end in `attn`. */
@@ -45,7 +69,7 @@ function asVllmFindsIt(attention: string): string {
 export const OUTPUT_FORMATS = {
   tgi: {
     description: "TGI's documented format: one kv_scale per layer",
-    engines: [{ name: "Text Generation Inference", command: TGI_COMMAND }],
+    engines: [{ name: "Text Generation Inference", rule: "tgi-documented", command: TGI_COMMAND }],
     convertTo: "vllm",
     dtypes: ["float8_e4m3fn", "float8_e4m3fnuz"],
     sharesScale: true,
@@ -55,7 +79,7 @@ export const OUTPUT_FORMATS = {
   },
   "tgi-separate": {
     description: "TGI 2.4 and later: kv_scale, and k_scale and v_scale apart",
-    engines: [{ name: "Text Generation Inference 2.4+", command: TGI_COMMAND }],
+    engines: [{ name: "Text Generation Inference 2.4+", rule: "tgi", command: TGI_COMMAND }],
     convertTo: "vllm",
     dtypes: ["float8_e4m3fn", "float8_e4m3fnuz"],
     sharesScale: false,
@@ -65,11 +89,7 @@ export const OUTPUT_FORMATS = {
   },
   vllm: {
     description: "vLLM, SGLang, TGI 3: k_scale and v_scale with a compressed-tensors block",
-    engines: [
-      { name: "vLLM", command: "vllm serve FOLDER --kv-cache-dtype fp8" },
-      { name: "SGLang", command: "python -m sglang.launch_server --model-path FOLDER --kv-cache-dtype fp8_e4m3" },
-      { name: "Text Generation Inference 3", command: TGI_COMMAND },
-    ],
+    engines: [VLLM, SGLANG, TGI_3],
     dtypes: ["float8_e4m3fn"],
     dtypeRule:
       "vLLM and SGLang take the scales for E4M3FN; on AMD MI300, whose cache is E4M3FNUZ, SGLang doubles them and vLLM does not, so give those for vLLM there --headroom 2",
@@ -115,13 +135,16 @@ export function namesOf(names: ScaleNames, layer: number): readonly [string, ...
   return found;
 }
 
-/** The tensors of all caches in a format. */
+/** How the tensors of a layer are called and shaped. */
+export type TensorForm = Pick<OutputFormat, "shape" | "prefix" | "tensors">;
+
+/** The tensors of all caches in a format, or in another form. */
 export function scaleTensors(
-  name: OutputFormatName,
+  form: OutputFormatName | TensorForm,
   scales: readonly LayerScales[],
   names: ScaleNames,
 ): Float32Tensor[] {
-  const format: OutputFormat = OUTPUT_FORMATS[name];
+  const format: TensorForm = typeof form === "string" ? OUTPUT_FORMATS[form] : form;
   return scales.flatMap((layer) =>
     namesOf(names, layer.layer).flatMap((name) =>
       Object.entries(format.tensors(layer)).map(([tensor, scale]) => ({

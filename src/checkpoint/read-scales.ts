@@ -2,7 +2,7 @@
 // reads, and it is little. Judges only values that cannot be scales, in `scalesAsRead`.
 
 import { CheckpointError } from "../errors.js";
-import { decodeBits16 } from "../numerics/bits16.js";
+import { decodeFloats, isFloatDtype } from "./float-elements.js";
 import type { Checkpoint } from "./open-checkpoint.js";
 import { type PlainFile, withPlainFile } from "./plain-file.js";
 import type { TensorEntry } from "./safetensors-header.js";
@@ -24,15 +24,6 @@ const MAX_ELEMENTS = 1024;
 
 /** A thousand layers with ten scales each. More would take long to read and to compare. */
 const MAX_SCALES = 10_000;
-
-type Decode = (data: DataView, element: number) => number;
-
-const DECODERS: Readonly<Record<string, Decode>> = {
-  F64: (data, element) => data.getFloat64(8 * element, true),
-  F32: (data, element) => data.getFloat32(4 * element, true),
-  F16: (data, element) => decodeBits16("float16", data.getUint16(2 * element, true)),
-  BF16: (data, element) => decodeBits16("bfloat16", data.getUint16(2 * element, true)),
-};
 
 interface ScalesFile {
   readonly name: string;
@@ -89,12 +80,9 @@ async function readFileScales({
 }
 
 async function readValues({ read }: PlainFile, entry: TensorEntry): Promise<number[] | undefined> {
-  const decode = Object.hasOwn(DECODERS, entry.dtype) ? DECODERS[entry.dtype] : undefined;
   const elements = entry.shape.reduce((product, size) => product * size, 1);
-  if (decode === undefined || elements > MAX_ELEMENTS) return undefined;
-  const bytes = await read(entry.offset, entry.byteLength);
-  const data = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Array.from({ length: elements }, (_, element) => decode(data, element));
+  if (!isFloatDtype(entry.dtype) || elements > MAX_ELEMENTS) return undefined;
+  return decodeFloats(entry.dtype, await read(entry.offset, entry.byteLength), elements);
 }
 
 /** The scales of an attention by its name, in the given order. */

@@ -6,8 +6,11 @@ import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { attentionNames, attentionsByConfig, layerCount } from "./attention-names.js";
 import { type ForeignName, findForeignName } from "./foreign-names.js";
 import { isObject, showJson } from "./json-text.js";
+import { modelOptQuantization } from "./model-opt-file.js";
+import { type Quantization, quantizationOf } from "./quantization-block.js";
 import { readScales, type ScaleTensor } from "./read-scales.js";
-import { isScaleName } from "./scale-names.js";
+import type { Float32Tensor } from "./safetensors-writer.js";
+import { isScaleName, parseScaleName } from "./scale-names.js";
 import type { Survey } from "./survey-checkpoint.js";
 
 export interface ScaleFacts {
@@ -25,6 +28,8 @@ export interface ScaleFacts {
   readonly duplicate: { readonly name: string; readonly files: readonly [string, string] } | undefined;
   readonly kvHeads: number | undefined;
   readonly modelType: string | undefined;
+  /** The model's own type by config.json, such as `bfloat16`. */
+  readonly dtype: string | undefined;
   /** Whether its caches hold latent vectors (MLA) instead of K and V. */
   readonly hasLatentCache: boolean;
   /** A tensor with a part in its name that no engine knows. */
@@ -34,15 +39,6 @@ export interface ScaleFacts {
   readonly modelOpt: Readonly<Record<string, unknown>> | undefined;
   /** `kv_cache_torch_dtype` of config.json, unchecked. */
   readonly kvCacheDtype: unknown;
-}
-
-/** The quantization_config of config.json, else of hf_quant_config.json. */
-export interface Quantization {
-  readonly method: string;
-  readonly file: "config.json" | "hf_quant_config.json";
-  readonly block: Readonly<Record<string, unknown>>;
-  /** The cache's scheme, in the form of compressed-tensors. */
-  readonly kvCacheScheme: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** The projection of a latent vector, which MLA's caches hold. */
@@ -55,29 +51,78 @@ const MAX_LAYERS = 10_000;
 export async function gatherScaleFacts(survey: Survey): Promise<ScaleFacts> {
   const { files, weightMap, config } = survey;
   const names = files.flatMap(({ header }) => header.tensors.map(({ name }) => name));
-  const text = isObject(config.text_config) ? config.text_config : {};
-  const kvHeads = config.num_key_value_heads ?? text.num_key_value_heads;
-  const modelOpt = isObject(survey.modelOpt?.quantization) ? survey.modelOpt.quantization : undefined;
-  const attentions = attentionsByConfig(names, config);
-  if (attentions.size > MAX_LAYERS) {
+  const model = modelFacts(names, config, survey.modelOpt);
+  if (model.attentions.size > MAX_LAYERS) {
     throw new CheckpointError(
-      `${survey.folder}: expected at most ${MAX_LAYERS} layers with attention, found ${attentions.size}: no model is so deep`,
+      `${survey.folder}: expected at most ${MAX_LAYERS} layers with attention, found ${model.attentions.size}: no model is so deep`,
     );
   }
   return {
-    attentions,
+    ...model,
     scales: (await readScales(files)).filter(isOfDecoder(names, config)),
     files: files.map(({ name }) => name),
     namedFiles: weightMap && new Set(weightMap.values()),
     misplaced: misplacedScales(survey),
     duplicate: findDuplicate(survey),
+  };
+}
+
+type ModelFacts = Omit<ScaleFacts, "scales" | "files" | "namedFiles" | "misplaced" | "duplicate">;
+
+function modelFacts(
+  names: readonly string[],
+  config: Readonly<Record<string, unknown>>,
+  modelOptFile: Survey["modelOpt"],
+): ModelFacts {
+  const text = isObject(config.text_config) ? config.text_config : {};
+  const kvHeads = config.num_key_value_heads ?? text.num_key_value_heads;
+  const modelOpt = modelOptQuantization(modelOptFile);
+  return {
+    attentions: attentionsByConfig(names, config),
     kvHeads: typeof kvHeads === "number" ? kvHeads : undefined,
     modelType: typeof config.model_type === "string" ? config.model_type : undefined,
+    dtype: dtypeOf(config) ?? dtypeOf(text),
     hasLatentCache: names.some((name) => LATENT.test(name)),
     foreignName: findForeignName(names),
     quantization: quantizationOf(config, modelOpt),
     modelOpt,
     kvCacheDtype: config.kv_cache_torch_dtype ?? undefined,
+  };
+}
+
+function dtypeOf(config: Readonly<Record<string, unknown>>): string | undefined {
+  const dtype = config.dtype ?? config.torch_dtype;
+  return typeof dtype === "string" ? dtype : undefined;
+}
+
+/** A file that the result will have. */
+const RESULT_FILE = "model-kv-scales.safetensors";
+
+/** The facts of a result that is to be written: weights of these names, and scales in a file that the index names. */
+export function factsOfResult({
+  tensorNames,
+  config,
+  modelOpt,
+  scales: tensors,
+}: {
+  readonly tensorNames: readonly string[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly modelOpt: Survey["modelOpt"];
+  readonly scales: readonly Float32Tensor[];
+}): ScaleFacts {
+  const scales = tensors.flatMap(({ name, shape, values }): ScaleTensor[] => {
+    const parsed = parseScaleName(name);
+    return parsed === undefined
+      ? []
+      : [{ ...parsed, name, file: RESULT_FILE, dtype: "F32", shape, values: [...values] }];
+  });
+  return {
+    ...modelFacts(tensorNames, config, modelOpt),
+    scales: scales.filter(isOfDecoder(tensorNames, config)),
+    files: [RESULT_FILE],
+    namedFiles: new Set([RESULT_FILE]),
+    misplaced: new Map(),
+    duplicate: undefined,
   };
 }
 
@@ -132,22 +177,4 @@ function findDuplicate({ files }: Survey): ScaleFacts["duplicate"] {
     }
   }
   return undefined;
-}
-
-/** As vLLM looks for it: the text part of a multimodal model may have it, and hf_quant_config.json counts last. */
-function quantizationOf(
-  config: Readonly<Record<string, unknown>>,
-  modelOpt?: Readonly<Record<string, unknown>>,
-): Quantization | undefined {
-  const text = isObject(config.text_config) ? config.text_config : {};
-  const block = config.quantization_config ?? text.quantization_config ?? config.compression_config;
-  if (isObject(block)) {
-    const method = typeof block.quant_method === "string" ? block.quant_method : "of unknown method";
-    const scheme = isObject(block.kv_cache_scheme) ? block.kv_cache_scheme : undefined;
-    return { method, file: "config.json", block, kvCacheScheme: scheme };
-  }
-  if (modelOpt === undefined) return undefined;
-  const isFp8 = modelOpt.kv_cache_quant_algo === "FP8";
-  const kvCacheScheme = isFp8 ? { type: "float", num_bits: 8, dynamic: false } : undefined;
-  return { method: "modelopt", file: "hf_quant_config.json", block: modelOpt, kvCacheScheme };
 }

@@ -5,8 +5,9 @@ import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerNames } from "../numerics/layer-names.js";
 import { elementsOf, isSound } from "./engine-verdicts.js";
 import { showJson } from "./json-text.js";
+import type { Quantization } from "./quantization-block.js";
 import { type ScaleTensor, scalesByAttention } from "./read-scales.js";
-import type { Quantization, ScaleFacts } from "./scale-facts.js";
+import type { ScaleFacts } from "./scale-facts.js";
 
 /** Names are stable: scripts may look for them. */
 export type ProblemKind =

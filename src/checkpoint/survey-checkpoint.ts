@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
 import { describeFolder } from "./folder-kinds.js";
 import { parseJsonObject, parsePythonJsonObject } from "./json-text.js";
+import { MODELOPT_FILE } from "./model-opt-file.js";
 import { INDEX_FILE, readWeightMap, requireConfig, type Shard } from "./open-checkpoint.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import { readTextFile } from "./text-files.js";
@@ -19,8 +20,6 @@ export interface Survey {
   /** hf_quant_config.json, which ModelOpt writes beside config.json; absent without it. */
   readonly modelOpt: Readonly<Record<string, unknown>> | undefined;
 }
-
-const MODELOPT_FILE = "hf_quant_config.json";
 
 /**
  * Surveys the checkpoint in `folder`.

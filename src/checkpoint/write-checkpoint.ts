@@ -25,11 +25,20 @@ import {
 } from "./work-folder.js";
 import { asWriteError } from "./write-error.js";
 
+/** A new text for a file beside the weights. */
+export interface SideText {
+  readonly text: string;
+  /** Whether it promises scales: in place it is then written after them, else before. */
+  readonly promisesScales: boolean;
+}
+
 export interface CheckpointContent {
   readonly scales: readonly Float32Tensor[];
   /** `__metadata__` of the shard with the scales. */
   readonly metadata: Readonly<Record<string, string>>;
   readonly configText: string;
+  /** Files beside the weights that change, by name. */
+  readonly sideTexts: ReadonlyMap<string, SideText>;
   /** Text of kv_scales.json; in a new folder the list of files is added. */
   readonly recordText: string;
 }
@@ -142,7 +151,9 @@ async function fillFolder(
   const written: WrittenFile[] = [];
   for (const file of sideFiles.files) {
     throwIfAborted(options.signal);
-    written.push(await copySideFile(file, join(folder, file.name)));
+    const changed = content.sideTexts.get(file.name);
+    if (changed === undefined) written.push(await copySideFile(file, join(folder, file.name)));
+    else written.push(await writeSynced(folder, file.name, changed.text));
   }
   const placement = await placeWeights(checkpoint, layout, folder, options);
   for (const { shard, name } of layout.weights) written.push({ name, bytes: shard.header.fileBytes });

@@ -42,6 +42,12 @@ export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointCo
     const changesConfig = content.configText !== configText;
     const withoutScales = patchConfigText(configText, checkpoint.config, {});
     if (changesConfig && withoutScales !== configText) await replace("config.json", withoutScales);
+    const sideTexts = [...content.sideTexts].map(([name, { text, promisesScales }]) => ({
+      name,
+      text,
+      promisesScales,
+    }));
+    for (const { name, text } of sideTexts.filter(({ promisesScales }) => !promisesScales)) await replace(name, text);
     await replace(layout.scalesFile, scales);
     const single = checkpoint.index === undefined ? layout.weights[0] : undefined;
     const isLinked = single !== undefined && (await linkIfPossible(single.shard.path, path(single.name)));
@@ -51,12 +57,14 @@ export async function writeInPlace(checkpoint: Checkpoint, content: CheckpointCo
       writtenFile(layout.scalesFile, scales),
       writtenFile(INDEX_FILE, Buffer.from(layout.indexText)),
       writtenFile("config.json", Buffer.from(content.configText)),
+      ...sideTexts.map(({ name, text }) => writtenFile(name, Buffer.from(text))),
     ];
     await replace(RECORD_FILE, recordTextOf(content, ours, written));
     for (const { shard, name } of layout.weights) {
       const known = files.get(shard.name);
       if (!isUnchanged(await identifyFile(path(name)), known)) throw changedWhileUsed(path(name));
     }
+    for (const { name, text } of sideTexts.filter(({ promisesScales }) => promisesScales)) await replace(name, text);
     if (changesConfig) await replace("config.json", content.configText);
     else if (!isUnchanged(await identifyFile(path("config.json")), files.get("config.json"))) {
       throw changedWhileUsed(path("config.json"));

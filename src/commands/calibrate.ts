@@ -27,6 +27,7 @@ import { withProgress } from "./with-progress.js";
 
 interface CalibrateFlags extends DataFlags {
   readonly example?: boolean;
+  readonly onto?: string;
   readonly output?: string;
   readonly inPlace?: boolean;
   readonly force?: boolean;
@@ -52,6 +53,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
   const described = program
     .argument("[model]", "checkpoint folder, hub id (org/name) or its page on huggingface.co", parseText)
     .option("--example", "calibrate the tiny model that comes with the program")
+    .option("--onto <checkpoint>", "write the scales onto this quantized form of the model", parseText)
     .option("-o, --output <folder>", "folder to write (default: <model>-FP8-KV)", parseText)
     .option("--in-place", "add the scales to the model's own folder")
     .option("--force", "replace an earlier result")

@@ -15,6 +15,7 @@ import { withProgress } from "./with-progress.js";
 interface ConvertFlags {
   readonly format: OutputFormatName;
   readonly dtype?: Float8Name;
+  readonly onto?: string;
   readonly output?: string;
   readonly inPlace?: boolean;
   readonly force?: boolean;
@@ -34,6 +35,7 @@ export function addConvertCommand(program: Command, context: CommandContext): vo
     .addOption(
       choiceOption("--dtype <dtype>", "FP8 format of the cache (default: as it is)", Object.keys(FLOAT8_FORMATS)),
     )
+    .option("--onto <checkpoint>", "write the scales onto this quantized form of the model", parseText)
     .option("-o, --output <folder>", "folder to write (default: <checkpoint>-<format>)", parseText)
     .option("--in-place", "replace the scales in the checkpoint's own folder (needs --force)")
     .option("--force", "replace an earlier result")

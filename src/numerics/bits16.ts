@@ -55,3 +55,10 @@ export function encodeBits16(format: Bits16Name, value: number): number {
   // An overflow of the mantissa carries into the exponent, and from the largest value into infinity.
   return sign | (((exponent + bias - 1) << mantissaBits) + steps);
 }
+
+/** The smallest bfloat16 that is not below a positive number. */
+export function roundUpToBfloat16(value: number): number {
+  const code = encodeBits16("bfloat16", value);
+  const nearest = decodeBits16("bfloat16", code);
+  return nearest >= value ? nearest : decodeBits16("bfloat16", code + 1);
+}

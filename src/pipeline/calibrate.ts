@@ -4,12 +4,12 @@
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
-import { hasForeignQuantization, patchConfigText } from "../checkpoint/config-text.js";
 import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { SMALL_FILES_BYTES, tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
+import { chooseOutputForm } from "../checkpoint/output-form.js";
 import {
-  conversionOf,
+  type EngineCommand,
   OUTPUT_FORMATS,
   type OutputFormatName,
   scaleNames,
@@ -41,7 +41,7 @@ import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { type DryRun, locateWithoutDownload, readDataWithoutDownload, tryWork } from "./dry-run.js";
 import { type EncodedPrompts, encodePrompts } from "./encode-prompts.js";
 import { requireKnownOptions } from "./known-options.js";
-import { type LocatedModel, locateModel, placeOfResult } from "./locate-model.js";
+import { type LocatedModel, type LocateOptions, locateModel, placeOfResult } from "./locate-model.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import type { MeasuredRanges, MeasureProgress, MeasureTiming } from "./measure-ranges.js";
 import {
@@ -59,19 +59,27 @@ import { readData } from "./read-data.js";
 import { modelName } from "./run-names.js";
 import { CALIBRATION_DEFAULTS, type ComputeOptions, type DataOptions, type ModelOptions } from "./run-options.js";
 import { stopAll, type Worker } from "./share-work.js";
+import { openSibling } from "./sibling.js";
 import { startWorkers } from "./start-workers.js";
 import { startTokenizerProcess } from "./tokenizer-process.js";
 import { promptWarnings, warningsOf } from "./warnings.js";
 
 export interface CalibrateOptions extends ModelOptions, ComputeOptions, DataOptions {
   /**
+   * The checkpoint to write the scales onto: the same model, its weights quantized. Its weights become those of the
+   * result, and `model` is only measured. A folder or a hub id, as `model`. CheckpointError when it is not the same
+   * model.
+   * @defaultValue `model`
+   */
+  readonly onto?: string | undefined;
+  /**
    * Folder to write. OutputExistsError when there is something that may not be replaced, OutputWriteError when it cannot be
    * written.
-   * @defaultValue `<model>-FP8-KV`, beside the model; of a hub id, in the current folder
+   * @defaultValue `<model>-FP8-KV`, or `<onto>-FP8-KV`, beside that; of a hub id, in the current folder
    */
   readonly output?: string | undefined;
   /**
-   * Add the scales to the model's own folder instead. UsageError together with `output`, or with a hub id.
+   * Add the scales to the model's own folder instead, or to that of `onto`. UsageError together with `output`, or with a hub id.
    * @defaultValue `false`
    */
   readonly inPlace?: boolean | undefined;
@@ -128,8 +136,10 @@ export type CalibrationProgress =
 export interface CalibrationResult {
   /** The folder that holds the result. */
   readonly output: string;
-  /** Whether that is the model's own folder. */
+  /** Whether that is the model's own folder, or that of `onto`. */
   readonly inPlace: boolean;
+  /** The folder whose weights the result has, where that is not the model's. */
+  readonly onto?: string | undefined;
   /** `model_type` of config.json; of a multimodal model, that of its decoder. */
   readonly modelType: string;
   /** How the scales are written. */
@@ -156,6 +166,8 @@ export interface CalibrationResult {
   readonly scales: readonly LayerScales[];
   /** Tokens that each expert has computed, of layers before the last cache. */
   readonly experts: readonly ExpertTokens[];
+  /** The engines that use the scales, and the command that starts each; FOLDER stands for the result. */
+  readonly engines: readonly EngineCommand[];
   /** The format to convert the result to for engines that do not read this one; undefined where there is none. */
   readonly convertTo?: OutputFormatName | undefined;
   /** What a person should know, a sentence or more each. */
@@ -168,9 +180,10 @@ export interface CalibrationResult {
  * ProviderError, OutputWriteError, InterruptedError: see errors.ts
  */
 export async function calibrate(options: CalibrateOptions): Promise<CalibrationResult> {
-  const { settings, output, checkpoint, decoder } = await prepare(options, locateModel);
+  const { settings, output, checkpoint, decoder, target, form } = await prepare(options, locateModel);
   const { signal, onProgress } = options;
   const name = await modelName(checkpoint.folder);
+  const onto = options.onto === undefined ? undefined : await modelName(target.checkpoint.folder);
 
   const { tokenizer, data, encoded, measured } = await withUnchangedInput(checkpoint, () =>
     encodeAndMeasure(checkpoint, decoder, options, settings),
@@ -180,13 +193,14 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const { ranges, experts, timing } = result;
 
   const { format, dtype, headroom } = settings;
-  const scales = ranges.map((range) => scaleLayer(range, dtype, headroom));
-  const names = scaleNames(cacheSites(decoder));
+  const scales = ranges.map((range) => form.written(scaleLayer(range, dtype, headroom)));
+  const { names } = target;
   const record = {
     ...settings,
     provider,
     checkpoint,
     name,
+    onto,
     dataName: data.name,
     samples: tokenIds.length,
     samplesAtMost: settings.samples,
@@ -201,17 +215,18 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     assumeHarmless: [...new Set(options.assumeHarmless)],
   };
   const content: CheckpointContent = {
-    scales: scaleTensors(format, scales, names),
+    scales: scaleTensors(form.tensors, scales, names),
     metadata: recordMetadata(record),
-    configText: patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings)),
+    configText: form.configText,
+    sideTexts: form.sideTexts,
     recordText: recordText(record),
   };
   const onCopied: WriteOptions["onCopied"] = (copiedBytes, totalBytes) =>
     onProgress?.({ stage: "write", copiedBytes, totalBytes });
   const force = options.force ?? false;
   const written = options.inPlace
-    ? await writeInPlace(checkpoint, content, force)
-    : await writeNewCheckpoint(checkpoint, output, content, { force, signal, onCopied });
+    ? await writeInPlace(target.checkpoint, content, force)
+    : await writeNewCheckpoint(target.checkpoint, output, content, { force, signal, onCopied });
 
   const warnings = warningsOf({
     ranges,
@@ -224,6 +239,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   });
   warnings.unshift(
     ...checkpoint.warnings,
+    ...target.warnings,
+    ...form.warnings,
     ...measured.warnings,
     ...untestedWarning(provider),
     ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [result.elementType]),
@@ -234,6 +251,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   return {
     output,
     inPlace: options.inPlace ?? false,
+    onto: options.onto === undefined ? undefined : target.checkpoint.folder,
     modelType: decoder.modelType,
     format,
     dtype,
@@ -247,7 +265,8 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ranges,
     scales,
     experts,
-    convertTo: hasForeignQuantization(checkpoint.config) ? undefined : conversionOf(format),
+    engines: form.engines,
+    convertTo: form.convertTo,
     warnings,
   };
 }
@@ -258,7 +277,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
  */
 export async function planCalibration(options: CalibrateOptions): Promise<DryRun> {
   const begin = performance.now();
-  const { settings, output, checkpoint, decoder, bytes } = await prepare(options, locateWithoutDownload);
+  const { settings, output, checkpoint, decoder, target, form, bytes } = await prepare(options, locateWithoutDownload);
   const { devices, memory, signal, onProgress } = options;
   onProgress?.({ stage: "tokenize" });
   const tokenizer = startTokenizerProcess({ folder: checkpoint.folder, signal });
@@ -269,32 +288,48 @@ export async function planCalibration(options: CalibrateOptions): Promise<DryRun
     const { tokenIds } = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize });
     tokenizer.stop();
     onProgress?.({ stage: "try" });
-    return await tryWork({
+    const tried = await tryWork({
       ...{ command: "calibrate", checkpoint, decoder, tokenIds, lastLayer: "keys-values", devices, memory, signal },
       providers: providersToTry(settings.provider, devices),
       ...{ passes: 1, headPasses: 0, statesAtOnce: 1 },
       writes: { paths: [output], bytes },
       preparedSeconds: (performance.now() - begin) / 1000,
     });
+    const warnings = [...tried.warnings, ...target.warnings, ...form.warnings];
+    return { ...tried, warnings, ...(options.onto !== undefined && { onto: target.checkpoint.folder }) };
   } finally {
     tokenizer.stop();
   }
 }
 
 /** What comes before tokenizing: everything that is wrong with options, checkpoint and output is found here. */
-async function prepare(options: CalibrateOptions, locate: (options: CalibrateOptions) => Promise<LocatedModel>) {
+async function prepare(options: CalibrateOptions, locate: (options: LocateOptions) => Promise<LocatedModel>) {
   requireKnownOptions("calibrate", options);
   const settings = completeSettings(options);
   const { signal, onProgress } = options;
   throwIfAborted(signal);
-  const located = await locate(options);
-  const { folder } = located;
-  const output = options.inPlace ? folder : await placeOfResult(located, options.output, "FP8-KV");
+  const { onto, inPlace = false, force = false } = options;
+  // In place means the folder whose weights the result has.
+  const located = await locate({ ...options, inPlace: onto === undefined && inPlace });
   onProgress?.({ stage: "open" });
-  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(located.folder));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
-  const bytes = await checkCanBeWritten(checkpoint, output, options, settings);
-  return { settings, output, checkpoint, decoder, bytes };
+  const names = scaleNames(cacheSites(decoder));
+  const target =
+    onto === undefined
+      ? { located, checkpoint, names, warnings: [] }
+      : await openSibling(
+          { checkpoint, names, assumeHarmless: options.assumeHarmless },
+          { ...options, model: onto },
+          locate,
+        );
+  const output = inPlace ? target.located.folder : await placeOfResult(target.located, options.output, "FP8-KV");
+  const form = await chooseOutputForm(target.checkpoint, settings.format, settings.dtype, target.names);
+  layOutCheckpoint(target.checkpoint, []);
+  const bytes = inPlace
+    ? await tryInPlace(target.checkpoint, force).then(() => SMALL_FILES_BYTES)
+    : await tryNewFolder(target.checkpoint, output, force);
+  return { settings, output, checkpoint, decoder, target, form, bytes };
 }
 
 /** Of the shipped ones on average, about; how many they really are is known when the processes have been started. */
@@ -379,6 +414,7 @@ function completeSettings(options: CalibrateOptions): Settings {
     provider: options.provider ?? CALIBRATION_DEFAULTS.provider,
   };
   requireText("model", options.model, A_MODEL);
+  if (options.onto !== undefined) requireText("onto", options.onto, A_MODEL);
   requireKey("format", settings.format, OUTPUT_FORMATS);
   requireKey("dtype", settings.dtype, FLOAT8_FORMATS);
   requireKey("provider", settings.provider, PROVIDER_CHOICES);
@@ -389,27 +425,6 @@ function completeSettings(options: CalibrateOptions): Settings {
   requireInteger("seed", settings.seed, 0, LARGEST_SEED);
   requireOnePlace(options);
   return settings;
-}
-
-/**
- * Everything that would make writing fail for a reason known beforehand is found before the long work.
- * @returns bytes that the result will take on disk, at most
- */
-async function checkCanBeWritten(
-  checkpoint: Checkpoint,
-  output: string,
-  { inPlace, force = false }: CalibrateOptions,
-  settings: Settings,
-): Promise<number> {
-  patchConfigText(checkpoint.configText, checkpoint.config, configKeys(settings));
-  layOutCheckpoint(checkpoint, []);
-  if (!inPlace) return await tryNewFolder(checkpoint, output, force);
-  await tryInPlace(checkpoint, force);
-  return SMALL_FILES_BYTES;
-}
-
-function configKeys({ format, dtype }: Settings): Readonly<Record<string, unknown>> {
-  return OUTPUT_FORMATS[format].config(dtype);
 }
 
 function scaleLayer({ layer, k, v }: LayerRange, dtype: Float8Name, headroom: number): LayerScales {

@@ -1,7 +1,7 @@
 // The record of a calibration: what kv_scales.json and the metadata of the scales' shard say about where they come from.
 // Holds no date and no path, so that the same input gives the same bytes. schemas/kv_scales.json describes it.
 
-import { patchConfigText } from "../checkpoint/config-text.js";
+import { configTextWithoutScales } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
 import type { ExpertTokens } from "../numerics/expert-tokens.js";
@@ -12,7 +12,7 @@ import type { LayerScales } from "../numerics/scales.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { runtimeVersion } from "../runtime/session.js";
 import type { DataName } from "./read-data.js";
-import { commandOf, type ModelName } from "./run-names.js";
+import { commandOf, type ModelName, ontoOf } from "./run-names.js";
 import { sha256 } from "./texts-hash.js";
 import { TOOL_VERSION } from "./tool-version.js";
 
@@ -22,6 +22,8 @@ export const RECORD_SCHEMA_VERSION = 1;
 export interface RecordFacts {
   readonly checkpoint: Checkpoint;
   readonly name: ModelName;
+  /** The checkpoint that the scales are written onto, if that is another. */
+  readonly onto: ModelName | undefined;
   /** The name of the prompts. */
   readonly dataName: DataName;
   readonly provider: ProviderName;
@@ -61,10 +63,18 @@ export function recordText(facts: RecordFacts): string {
 }
 
 /** Names of the inputs. They are not in the shard, which does not depend on names. */
-function inputNames({ name: { model, commit }, dataName, ...facts }: RecordFacts): Record<string, string> {
-  const command = commandOf({ ...facts, ...dataName, model, commit, samples: facts.samplesAtMost });
+function inputNames({ name: { model, commit }, onto, dataName, ...facts }: RecordFacts): Record<string, string> {
+  const names = { model, commit, onto: onto && ontoOf(onto) };
+  const command = commandOf({ ...facts, ...dataName, ...names, samples: facts.samplesAtMost });
   const { data, dataCommit, dataConfig, dataSplit, dataColumn } = dataName;
-  const known = { commit, data, data_commit: dataCommit, data_config: dataConfig, data_split: dataSplit };
+  const known = {
+    commit,
+    onto: names.onto,
+    data,
+    data_commit: dataCommit,
+    data_config: dataConfig,
+    data_split: dataSplit,
+  };
   const given = Object.entries({ ...known, data_column: dataColumn }).flatMap(([key, value]) =>
     value === undefined ? [] : [[key, value] as const],
   );
@@ -92,7 +102,7 @@ function provenance(facts: RecordFacts): Record<string, string | number> {
     sequence_length: facts.sequenceLength,
     seed: facts.seed,
     // Without the keys that an earlier run in the same folder added, so that a second run gives the same bytes.
-    config_sha256: sha256(patchConfigText(configText, config, {})),
+    config_sha256: sha256(configTextWithoutScales(configText, config)),
     tokenizer_sha256: facts.tokenizerSha256,
     special_tokens: facts.specialTokens,
     prompts_sha256: facts.promptsSha256,

@@ -2,12 +2,10 @@
 // nothing.
 
 import { attentionsByConfig } from "../checkpoint/attention-names.js";
-import { hasForeignQuantization, patchConfigText } from "../checkpoint/config-text.js";
-import { parsePythonJsonObject } from "../checkpoint/json-text.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
+import { chooseOutputForm } from "../checkpoint/output-form.js";
 import {
-  conversionOf,
   OUTPUT_FORMATS,
   type OutputFormat,
   type OutputFormatName,
@@ -32,12 +30,20 @@ import type { LayerScales } from "../numerics/scales.js";
 import type { CalibrationProgress } from "./calibrate.js";
 import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
 import { requireKnownOptions } from "./known-options.js";
-import { locateModel, placeOfResult } from "./locate-model.js";
+import { type LocatedModel, locateModel, placeOfResult } from "./locate-model.js";
 import { A_MODEL, requireDtypeOfFormat, requireKey, requireOnePlace, requireText } from "./option-checks.js";
+import { modelName, ontoOf } from "./run-names.js";
 import type { ModelOptions } from "./run-options.js";
 import { convertedRecord, readScaleRecord, type ScaleRecord } from "./scale-record.js";
+import { openSibling } from "./sibling.js";
 
 export interface ConvertOptions extends ModelOptions {
+  /**
+   * The checkpoint to write the scales onto: the same model, its weights quantized. A folder or a hub id, as `model`.
+   * CheckpointError when it is not the same model.
+   * @defaultValue `model`
+   */
+  readonly onto?: string | undefined;
   /** How the scales are to be written: it decides which engines read them. */
   readonly format: OutputFormatName;
   /**
@@ -48,11 +54,11 @@ export interface ConvertOptions extends ModelOptions {
   /**
    * Folder to write. OutputExistsError when there is something that may not be replaced, OutputWriteError when it cannot be
    * written.
-   * @defaultValue `<model>-<format>`, beside the model; of a hub id, in the current folder
+   * @defaultValue `<model>-<format>`, or `<onto>-<format>`, beside that; of a hub id, in the current folder
    */
   readonly output?: string | undefined;
   /**
-   * Replace the scales in the model's own folder instead. Needs `force`. UsageError together with `output`, or with a hub id.
+   * Replace the scales in the model's own folder instead, which needs `force`, or add them to that of `onto`. UsageError together with `output`, or with a hub id.
    * @defaultValue `false`
    */
   readonly inPlace?: boolean | undefined;
@@ -71,8 +77,10 @@ export interface ConvertOptions extends ModelOptions {
 export interface Conversion {
   /** The folder that holds the result. */
   readonly output: string;
-  /** Whether that is the checkpoint's own folder. */
+  /** Whether that is the checkpoint's own folder, or that of `onto`. */
   readonly inPlace: boolean;
+  /** The folder whose weights the result has, where that is not the checkpoint's. */
+  readonly onto?: string | undefined;
   /** What the scales were computed from. "absmax": the ranges that kv_scales.json has recorded. */
   readonly source: "absmax" | ScalesAsRead["source"];
   /** FP8 format that the scales were for. */
@@ -98,51 +106,76 @@ export interface Conversion {
  */
 export async function convert(options: ConvertOptions): Promise<Conversion> {
   requireKnownOptions("convert", options);
-  const { format, inPlace = false, force = false, signal, onProgress } = options;
+  const { format, onto, inPlace = false, force = false, signal, onProgress } = options;
   checkOptions(options);
   throwIfAborted(signal);
-  const located = await locateModel(options);
-  const { folder } = located;
-  const output = inPlace ? folder : await placeOfResult(located, options.output, format);
-  const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
-  await (inPlace ? tryInPlace(checkpoint, force) : tryNewFolder(checkpoint, output, force));
+  const located = await locateModel({ ...options, inPlace: onto === undefined && inPlace });
+  const checkpoint = await untilInterrupted(signal, openCheckpoint(located.folder));
+  if (onto === undefined) await tryWriting(await placeOf(located, options), checkpoint, options);
   const known = await untilInterrupted(signal, readKnownScales(checkpoint));
+  const target =
+    onto === undefined
+      ? { located, checkpoint, names: known.names, warnings: [] }
+      : await openSibling({ checkpoint, names: known.names }, { ...options, model: onto });
+  const output = await placeOf(target.located, options);
+  if (onto !== undefined) await tryWriting(output, target.checkpoint, options);
   const dtype = options.dtype ?? closestDtype(known.dtype, format);
-  const { scales, source, record } = computeScales(known, dtype);
-  const { text: recordText, metadata } = convertedRecord(record, { format, dtype }, scales, known.names);
+  const form = await chooseOutputForm(target.checkpoint, format, dtype, target.names);
+  const { scales: exact, source, record } = computeScales(known, dtype);
+  const scales = exact.map(form.written);
+  const name = onto === undefined ? undefined : ontoOf(await modelName(target.checkpoint.folder));
+  const { text: recordText, metadata } = convertedRecord(record, { format, dtype, onto: name }, scales, target.names);
   const content = {
-    scales: scaleTensors(format, scales, known.names),
+    scales: scaleTensors(form.tensors, scales, target.names),
     metadata,
     // Keys of the other formats go: the compressed-tensors block would make vLLM misread kv_scale, and a dtype beside
     // k_scale and v_scale would say what no engine of theirs asks for.
-    configText: patchConfigText(checkpoint.configText, checkpoint.config, OUTPUT_FORMATS[format].config(dtype)),
+    configText: form.configText,
+    sideTexts: form.sideTexts,
     recordText,
   };
   const onCopied = (copiedBytes: number, totalBytes: number) =>
     onProgress?.({ stage: "write", copiedBytes, totalBytes });
   const written = inPlace
-    ? await writeInPlace(checkpoint, content, force)
-    : await writeNewCheckpoint(checkpoint, output, content, { force, signal, onCopied });
+    ? await writeInPlace(target.checkpoint, content, force)
+    : await writeNewCheckpoint(target.checkpoint, output, content, { force, signal, onCopied });
   return {
     output,
     inPlace,
+    onto: onto === undefined ? undefined : target.checkpoint.folder,
     source,
     fromDtype: known.dtype,
     format,
     dtype,
     placement: written?.placement,
     scales,
-    convertTo: hasForeignQuantization(checkpoint.config) ? undefined : conversionOf(format),
+    convertTo: form.convertTo,
     warnings: [
       ...checkpoint.warnings,
-      ...warningsOf(known, { source, format, config: content.configText }),
+      ...target.warnings,
+      ...warningsOf(known, { source, format }),
+      ...form.warnings,
       ...(written?.warnings ?? []),
     ],
   };
 }
 
-function checkOptions({ model, format, dtype, ...places }: ConvertOptions): void {
+/** The folder to write. */
+function placeOf(located: LocatedModel, { format, output, inPlace }: ConvertOptions): Promise<string> {
+  return inPlace ? Promise.resolve(located.folder) : placeOfResult(located, output, format);
+}
+
+async function tryWriting(
+  output: string,
+  checkpoint: Checkpoint,
+  { inPlace, force = false }: ConvertOptions,
+): Promise<void> {
+  await (inPlace ? tryInPlace(checkpoint, force) : tryNewFolder(checkpoint, output, force));
+}
+
+function checkOptions({ model, onto, format, dtype, ...places }: ConvertOptions): void {
   requireText("model", model, A_MODEL);
+  if (onto !== undefined) requireText("onto", onto, A_MODEL);
   requireKey("format", format, OUTPUT_FORMATS);
   if (dtype !== undefined) {
     requireKey("dtype", dtype, FLOAT8_FORMATS);
@@ -224,7 +257,7 @@ function computeScales(
 
 function warningsOf(
   { record, asRead }: KnownScales,
-  { source, format, config }: Pick<Conversion, "source" | "format"> & { readonly config: string },
+  { source, format }: Pick<Conversion, "source" | "format">,
 ): string[] {
   const { sharesScale }: OutputFormat = OUTPUT_FORMATS[format];
   const warnings: string[] = [];
@@ -238,15 +271,5 @@ function warningsOf(
       `Only ${asRead.source} is known: k_scale and v_scale both get it. Calibrating again would give each its own range.`,
     );
   }
-  if (format !== "vllm" && hasQuantization(config)) {
-    warnings.push(
-      "config.json keeps a quantization_config that is not from this program: vLLM would take kv_scale for K alone. Serve the result with TGI only.",
-    );
-  }
   return warnings;
-}
-
-function hasQuantization(configText: string): boolean {
-  const config = parsePythonJsonObject("config.json", configText);
-  return (config.quantization_config ?? undefined) !== undefined;
 }

@@ -2,6 +2,7 @@
 // or from its scale tensors. Pure.
 
 import type { ScalesAsRead, ScaleTensor } from "../checkpoint/read-scales.js";
+import { roundUpToBfloat16 } from "../numerics/bits16.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
 import type { RecordedLayer, ScaleRecord } from "./scale-record.js";
@@ -28,7 +29,9 @@ export function scalesFromRecord(
   const before = new Map(known.map((entry) => [entry.layer, computeLayerScales(entry.layer, entry, from, headroom)]));
   const isConsistent = tensors.every(({ layer, kind, values }) => {
     const scales = layer === undefined ? undefined : before.get(layer);
-    return scales !== undefined && values?.[0] === byName(scales)[kind];
+    // Beside quantized weights they may be rounded up to the type that an engine keeps them in.
+    const exact = scales && byName(scales)[kind];
+    return exact !== undefined && (values?.[0] === exact || values?.[0] === roundUpToBfloat16(exact));
   });
   return isConsistent ? known.map((entry) => computeLayerScales(entry.layer, entry, to, headroom)) : undefined;
 }

@@ -23,6 +23,8 @@ export interface DryRun {
   readonly command: "calibrate" | "verify";
   /** The folder of the checkpoint. */
   readonly checkpoint: string;
+  /** The folder whose weights the result would have, where that is not the checkpoint's. */
+  readonly onto?: string;
   readonly modelType: string;
   readonly reads: {
     /** Files with weights, and their bytes. */

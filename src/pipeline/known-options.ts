@@ -18,7 +18,7 @@ type OptionNames<Options> = { readonly [Name in keyof Options]-?: true | Readonl
 
 const MODEL: OptionNames<ModelOptions> = { model: true, revision: true, signal: true };
 const COMPUTE: OptionNames<ComputeOptions> = { assumeHarmless: true, provider: true, devices: true, memory: true };
-const RESULT = { format: true, dtype: true, output: true, inPlace: true, force: true } as const;
+const RESULT = { onto: true, format: true, dtype: true, output: true, inPlace: true, force: true } as const;
 const DATA: OptionNames<DataOptions> = {
   ...{ data: true, dataRevision: true, dataConfig: true, dataSplit: true, dataColumn: true },
 };

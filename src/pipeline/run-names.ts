@@ -22,7 +22,17 @@ export async function modelName(folder: string): Promise<ModelName> {
   return repo === undefined ? { model: basename(folder), commit: undefined } : { model: repo, commit: basename(real) };
 }
 
-export interface CommandFacts extends ModelName, DataName {
+/** A checkpoint as `--onto` names it: the revision of a hub id is a part of it. */
+export function ontoOf({ model, commit }: ModelName): string {
+  return commit === undefined ? model : `${model}@${commit}`;
+}
+
+interface RunNames extends ModelName {
+  /** As `--onto` has it. */
+  readonly onto?: string | undefined;
+}
+
+export interface CommandFacts extends RunNames, DataName {
   readonly format: OutputFormatName;
   readonly dtype: Float8Name;
   readonly headroom: number;
@@ -57,8 +67,8 @@ function option(name: string, value: string | undefined): string[] {
 /** The same command for scales in another format. Undefined for a command that is not ours. */
 export function commandWith(
   command: unknown,
-  before: ModelName & { readonly format: string; readonly dtype: string },
-  after: { readonly format: string; readonly dtype: string },
+  before: RunNames & { readonly format: string; readonly dtype: string },
+  after: { readonly format: string; readonly dtype: string; readonly onto?: string | undefined },
 ): string | undefined {
   const start = commandStart(before);
   if (typeof command !== "string" || !command.startsWith(`${start} `)) return undefined;
@@ -68,11 +78,16 @@ export function commandWith(
 function commandStart({
   model,
   commit,
+  onto,
   format,
   dtype,
-}: ModelName & { readonly format: string; readonly dtype: string }): string {
-  const revision = commit === undefined ? [] : ["--revision", commit];
-  const words = ["create-kv-scales", model, ...revision, "--format", format, "--dtype", dtype];
+}: RunNames & { readonly format: string; readonly dtype: string }): string {
+  const words = [
+    ...["create-kv-scales", model],
+    ...option("--revision", commit),
+    ...option("--onto", onto),
+    ...["--format", format, "--dtype", dtype],
+  ];
   return words.map(shellWord).join(" ");
 }
 

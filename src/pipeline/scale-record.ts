@@ -52,16 +52,18 @@ function parseScaleRecord(json: unknown): ScaleRecord | undefined {
 /** Text of kv_scales.json and metadata of the scales' shard. @param earlier the record of the calibration */
 export function convertedRecord(
   earlier: ScaleRecord | undefined,
-  { format, dtype }: { readonly format: OutputFormatName; readonly dtype: Float8Name },
+  to: { readonly format: OutputFormatName; readonly dtype: Float8Name; readonly onto?: string | undefined },
   scales: readonly LayerScales[],
   names: ScaleNames,
 ): { readonly text: string; readonly metadata: Record<string, string> } {
   const fresh = { tool: "create-kv-scales", tool_version: TOOL_VERSION };
   const json: Json = earlier?.json ?? fresh;
-  const { schema_version: _version, model, commit, data, command: _command, layers: _, experts, ...known } = json;
-  const command = earlier && commandOfConverted(earlier, { format, dtype });
-  const inputs = { schema_version: RECORD_SCHEMA_VERSION, model, commit, data, command };
-  const provenance = { ...known, dtype, kv_scales_format: format };
+  const { schema_version: _version, model, commit, onto: before, data, command: _command, layers: _, ...rest } = json;
+  const { experts, ...known } = rest;
+  const onto = to.onto ?? before;
+  const command = earlier && commandOfConverted(earlier, to);
+  const inputs = { schema_version: RECORD_SCHEMA_VERSION, model, commit, onto, data, command };
+  const provenance = { ...known, dtype: to.dtype, kv_scales_format: to.format };
   const layers = scales.map(({ layer, kScale, vScale, kvScale }) => ({
     layer,
     name: namesOf(names, layer)[0],
@@ -80,12 +82,13 @@ export function convertedRecord(
 /** The command that would have given the converted scales; undefined when the record has none, as older ones. */
 function commandOfConverted(
   { json, dtype }: ScaleRecord,
-  to: { readonly format: OutputFormatName; readonly dtype: Float8Name },
+  to: { readonly format: OutputFormatName; readonly dtype: Float8Name; readonly onto?: string | undefined },
 ): string | undefined {
-  const { command, model, commit, kv_scales_format: format } = json;
+  const { command, model, commit, onto, kv_scales_format: format } = json;
   if (typeof model !== "string" || typeof format !== "string") return undefined;
-  const from = { model, commit: typeof commit === "string" ? commit : undefined, format, dtype };
-  return commandWith(command, from, to);
+  const text = (value: unknown) => (typeof value === "string" ? value : undefined);
+  const from = { model, commit: text(commit), onto: text(onto), format, dtype };
+  return commandWith(command, from, { ...to, onto: to.onto ?? from.onto });
 }
 
 function isRecordedLayer(value: unknown): value is RecordedLayer {

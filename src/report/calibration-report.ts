@@ -92,15 +92,15 @@ function expertsLine({ experts }: Shown<CalibrationResult>): string[] {
 }
 
 function outputLine(
-  { output, inPlace, format, dtype, placement }: Shown<CalibrationResult>,
+  { output, inPlace, onto, format, dtype, placement }: Shown<CalibrationResult>,
   { colors, width }: Screen,
 ): string {
-  const how = inPlace ? "added in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
+  const whose = onto === undefined || inPlace ? "" : ` of ${onto}`;
+  const how = inPlace ? "added in place" : `weights${whose} ${placement === "copy" ? "copied" : `by ${placement}`}`;
   return `${colors.bold(colors.green("Written to"))} ${output}\n${CONTINUED}${wrapText(`${format}, ${dtype}, ${how}`, width, CONTINUED)}`;
 }
 
-function engineLines({ format, output }: CalibrationResult, { colors, width }: Screen): string[] {
-  const { engines }: OutputFormat = OUTPUT_FORMATS[format];
+function engineLines({ engines, output }: CalibrationResult, { colors, width }: Screen): string[] {
   const folder = shellWord(output);
   return engines.flatMap(({ name, command }) => {
     // A line that the terminal would break inside a word is broken as a shell allows: never inside the quoted folder.
@@ -124,10 +124,10 @@ export function conversionLines({ convertTo, output }: ConvertibleResult, { colo
 
 /** The result for machines. Keys are stable. */
 export function calibrationJson(result: CalibrationResult, seconds: number): string {
-  const { engines }: OutputFormat = OUTPUT_FORMATS[result.format];
   const summary = {
     output: result.output,
     in_place: result.inPlace,
+    ...(result.onto !== undefined && { onto: result.onto }),
     model_type: result.modelType,
     format: result.format,
     dtype: result.dtype,
@@ -142,7 +142,10 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
       compute_seconds: Number(result.timing.computeSeconds.toFixed(3)),
     },
     placement: result.placement ?? null,
-    engines: engines.map(({ name, command }) => ({ name, command: command.replace("FOLDER", () => result.output) })),
+    engines: result.engines.map(({ name, command }) => ({
+      name,
+      command: command.replace("FOLDER", () => result.output),
+    })),
     warnings: result.warnings,
     layers: layerRecords(result.ranges, result.scales),
     ...(result.experts.length > 0 && { experts: result.experts }),

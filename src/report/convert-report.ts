@@ -12,8 +12,10 @@ import { CONTINUED, wrapText } from "./wrapped-text.js";
 /** What was made of what, where it is, and the warnings. */
 export function conversionReport(conversion: Conversion, screen: Screen): string {
   const { colors, width } = screen;
-  const { scales, output, inPlace, placement, format, dtype, fromDtype, source, warnings } = shown(conversion);
-  const how = inPlace ? "replaced in place" : placement === "copy" ? "weights copied" : `weights by ${placement}`;
+  const { scales, output, inPlace, onto, placement, format, dtype, fromDtype, source, warnings } = shown(conversion);
+  const whose = onto === undefined || inPlace ? "" : ` of ${onto}`;
+  const inFolder = onto === undefined ? "replaced in place" : "added in place";
+  const how = inPlace ? inFolder : `weights${whose} ${placement === "copy" ? "copied" : `by ${placement}`}`;
   const origin = source === "absmax" ? "the absmax that kv_scales.json has recorded" : source;
   const values = scales.flatMap(({ kScale, vScale }) => [kScale, vScale]);
   return [
@@ -29,7 +31,7 @@ export function conversionReport(conversion: Conversion, screen: Screen): string
 
 /** The result for machines. Keys are stable. */
 export function conversionJson(conversion: Conversion): string {
-  const { output, inPlace, source, fromDtype, format, dtype, placement, scales, warnings } = conversion;
+  const { output, inPlace, onto, source, fromDtype, format, dtype, placement, scales, warnings } = conversion;
   const layers = scales.map(({ layer, kScale, vScale, kvScale }) => ({
     layer,
     k_scale: kScale,
@@ -39,6 +41,7 @@ export function conversionJson(conversion: Conversion): string {
   const summary = {
     output,
     in_place: inPlace,
+    ...(onto !== undefined && { onto }),
     source,
     from_dtype: fromDtype,
     format,

@@ -13,12 +13,13 @@ const NAME_WIDTH = 10;
 
 /** A row for what would be read, computed, held and written, and how long it would take. */
 export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
-  const { command, checkpoint, modelType, reads, computes, memory, writes, time } = shown(run);
+  const { command, checkpoint, onto, modelType, reads, computes, memory, writes, time } = shown(run);
   const what = command === "calibrate" ? "prompt" : "window";
   const where = computes.provider === "cpu" ? computes.provider : `${computes.provider}, ${computes.computedIn}`;
   const written = writes.paths.length === 0 ? "nothing" : writes.paths.join(", ");
   const rows: readonly (readonly [name: string, text: string])[] = [
     ["model", `${checkpoint} (${modelType})`],
+    ...(onto === undefined ? [] : [["onto", onto] as const]),
     [
       "reads",
       `${formatBytes(reads.weightBytes)} of weights in ${counted(reads.weightFiles, "file")}; ${counted(reads.prompts, what)}, ${counted(reads.tokens, "token")}`,
@@ -47,6 +48,7 @@ export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
 export function dryRunJson({
   command,
   checkpoint,
+  onto,
   modelType,
   reads,
   computes,
@@ -58,7 +60,7 @@ export function dryRunJson({
   const rounded = (seconds: number) => Number(seconds.toFixed(3));
   return resultJson({
     dry_run: true,
-    ...{ command, checkpoint, model_type: modelType },
+    ...{ command, checkpoint, ...(onto !== undefined && { onto }), model_type: modelType },
     reads: {
       weight_files: reads.weightFiles,
       weight_bytes: reads.weightBytes,

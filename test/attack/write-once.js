@@ -27,6 +27,7 @@ try {
       checkpoint.config,
       OUTPUT_FORMATS[format].config("float8_e4m3fn"),
     ),
+    sideTexts: new Map(),
     recordText: `${JSON.stringify({ tool: "create-kv-scales", format }, null, 2)}\n`,
   };
   if (output === "--in-place") {

@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { patchConfigText } from "../../src/checkpoint/config-text.js";
+import { configTextWithoutScales, patchConfigText } from "../../src/checkpoint/config-text.js";
 import { OUTPUT_FORMATS, type OutputFormatName } from "../../src/checkpoint/output-formats.js";
-import { UnsupportedModelError } from "../../src/errors.js";
 
 const keysOf = (format: OutputFormatName): Readonly<Record<string, unknown>> => {
   return OUTPUT_FORMATS[format].config("float8_e4m3fn");
@@ -121,18 +120,52 @@ test("a key deeper down that is called the same stays", () => {
 describe("a quantization_config of someone else", () => {
   const own = keysOf("vllm").quantization_config as Record<string, unknown>;
 
-  test.each<[name: string, block: unknown, method: string]>([
-    ["GPTQ", { quant_method: "gptq", bits: 4 }, "gptq"],
-    ["FP8 weights of compressed-tensors", { ...own, config_groups: { group_0: {} } }, "compressed-tensors"],
-    ["without a method", {}, "unknown method"],
-    ["that is no object", "fp8", "unknown method"],
-  ])("%s stays, and a format that needs its own is refused", (_name, block, method) => {
+  const scheme = own.kv_cache_scheme;
+  const modelOpt = { dynamic: false, num_bits: 8, type: "float" };
+  const compressed = { quant_method: "compressed-tensors", config_groups: { group_0: {} } };
+
+  test.each<[name: string, block: unknown]>([
+    ["GPTQ", { quant_method: "gptq", bits: 4 }],
+    ["FP8 weights of compressed-tensors", { ...compressed, kv_cache_scheme: null }],
+    ["a cache of another kind", { ...compressed, kv_cache_scheme: { ...modelOpt, num_bits: 4 } }],
+    ["without a method", {}],
+    ["that is no object", "fp8"],
+  ])("%s stays", (_name, block) => {
     const text = JSON.stringify({ a: 1, quantization_config: block });
     for (const format of ["tgi", "tgi-separate"] as const) {
       expect(JSON.parse(patch(text, keysOf(format)))).toEqual({ ...JSON.parse(text), ...keysOf(format) });
     }
-    expect(() => patch(text, keysOf("vllm"))).toThrow(UnsupportedModelError);
-    expect(() => patch(text, keysOf("vllm"))).toThrow(method);
+  });
+
+  test.each([
+    ["compressed-tensors", scheme],
+    ["ModelOpt", modelOpt],
+  ])("gets a scheme of the cache in the style of its surroundings, and gives it back: %s", (_, value) => {
+    const before = '{\n  "quantization_config": {\n    "bits": 8\n  },\n  "z": 1.0\n}\n';
+    const patched = patch(before, { "quantization_config.kv_cache_scheme": value });
+    expect(JSON.parse(patched)).toEqual({ quantization_config: { bits: 8, kv_cache_scheme: value }, z: 1 });
+    expect(patched).toMatch(/^ {2}"quantization_config": \{\n {4}"bits": 8,\n {4}"kv_cache_scheme": \{\n {6}"/m);
+    expect(patch(patched, {})).toBe(before);
+    expect(patch(patched, { "quantization_config.kv_cache_scheme": value })).toBe(patched);
+  });
+
+  test.each([
+    ["minified", '{"text_config":{"quantization_config":{"bits":8}},"z":1}'],
+    ["an empty block", '{\n  "text_config": {\n    "quantization_config": {}\n  }\n}'],
+    ["a block of two keys on a line", '{ "text_config": {"quantization_config": {\r\n\t"a": 1, "b": 2} } }'],
+  ])("in the text part of a multimodal model, too: %s", (_, before) => {
+    const patched = patch(before, { "text_config.quantization_config.kv_cache_scheme": scheme });
+    const block = JSON.parse(before).text_config.quantization_config;
+    expect(JSON.parse(patched).text_config.quantization_config).toEqual({ ...block, kv_cache_scheme: scheme });
+    expect(JSON.parse(patch(patched, {}))).toEqual(JSON.parse(before));
+  });
+
+  test("a null where the scheme goes counts as none: the text without scales is the same before and after", () => {
+    const before = '{"quantization_config":{"bits":8,"kv_cache_scheme":null,"z":1}}';
+    const after = patch(before, { "quantization_config.kv_cache_scheme": scheme });
+    expect(JSON.parse(after).quantization_config).toEqual({ bits: 8, kv_cache_scheme: scheme, z: 1 });
+    const bare = '{"quantization_config":{"bits":8,"z":1}}';
+    for (const text of [before, after, bare]) expect(configTextWithoutScales(text, JSON.parse(text))).toBe(bare);
   });
 
   test("null is none: it stays until a format needs the key", () => {

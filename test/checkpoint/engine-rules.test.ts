@@ -146,6 +146,39 @@ const VLLM: readonly Observed[] = [
   ["k_proj.output_scale and v_proj.output_scale, quark per channel", "refuses", "Expected qscheme: per_tensor"],
   ["k_proj.output_scale and v_proj.output_scale, quark without export", "refuses", "The export key should be included"],
   ["k_proj.k_scale and v_proj.v_scale, modelopt for the cache alone", "refuses", "Missing 'quant_algo'"],
+
+  // Weights that are really quantized. Beside all but compressed-tensors the parameter has the type of the model.
+  ["no scales, fp8 weights per tensor", 1, 1],
+  ["k and v, fp8 weights per tensor", "k", "v"],
+  ["k and v that bfloat16 rounds, fp8 weights per tensor", 0.10009765625, 0.10009765625],
+  ["kv alone, fp8 weights per tensor", "kv", "kv"],
+  ["k and v, fp8 weights per block", "k", "v"],
+  ["no scales, compressed int8 weights", 1, 1],
+  ["k and v, compressed int8 weights", "k", "v"],
+  ["k and v, compressed int8 weights without kv_cache_scheme", "k", "v"],
+  ["k and v, compressed fp8 weights", "k", "v"],
+  ["k and v, compressed 4-bit weights", "k", "v"],
+  ["k and v, modelopt fp8 weights", "k", "v"],
+  ["k_proj.k_scale and v_proj.v_scale, modelopt fp8 weights", "k", "v"],
+  ["no scales, gptq weights", 1, 1],
+  ["k and v, gptq weights", 1, 1],
+  ["kv alone, gptq weights", 1, 1],
+  ["k_proj.k_scale and v_proj.v_scale, gptq weights", 1, 1],
+  ["attn.k_scale and attn.v_scale, gptq weights", 1, 1],
+  ["k_cache.scale and v_cache.scale, gptq weights", 1, 1],
+  ["file not in the index, gptq weights", 1, 1],
+  [
+    "k_proj.output_scale and v_proj.output_scale, gptq weights",
+    "refuses",
+    "'QKVParallelLinear' object has no attribute",
+  ],
+  // It takes each module with floats alone for an unquantized one: self_attn, which has k_scale, with its projections.
+  ["no scales, awq weights", 1, 1],
+  ["k and v, awq weights", "refuses", "'QKVParallelLinear' object has no attribute 'data'"],
+  ["kv alone, awq weights", "refuses", "'QKVParallelLinear' object has no attribute 'data'"],
+  ["k and v, awq weights that name what is not quantized", 1, 1],
+  ["k_proj.k_scale and v_proj.v_scale, awq weights", 1, 1],
+  ["attn.k_scale and attn.v_scale, awq weights", 1, 1],
 ];
 
 describe("vLLM 0.32 and our verdict agree on", () => {
@@ -269,6 +302,16 @@ describe("SGLang's loader and our verdict agree on", () => {
   });
 });
 
+/** Not run: read in its source (srt/layers/quantization/gptq/gptq.py, awq/awq.py, fp8.py). */
+test.each([
+  ["k and v, gptq weights", "ignored"],
+  ["k and v, awq weights", "ignored"],
+  ["k and v, fp8 weights per block", "used"],
+  ["k and v, compressed 4-bit weights", "used"],
+] as const)("SGLang: %s: %s", async (layout, use) => {
+  expect(await verdictOf("sglang", layout)).toMatchObject({ use });
+});
+
 /** The three formats that this program writes, and what their descriptions promise. */
 describe.each([
   ["tgi", "kv [] and dtype, no block", ["used", "used", "refused", "ignored", "ignored", "ignored"]],
@@ -297,11 +340,12 @@ test.each([
 test("weights quantized by a method that is not known here leave the verdict open", async () => {
   const facts = await factsOf("k and v [1], block");
   const quantization = {
-    method: "awq",
+    method: "aqlm",
     file: "config.json",
-    block: { quant_method: "awq" },
+    key: "quantization_config",
+    block: { quant_method: "aqlm" },
     kvCacheScheme: undefined,
   } as const;
   const verdict = ENGINES.vllm.judge({ ...facts, quantization });
-  expect(verdict).toEqual({ use: "unknown", why: expect.stringContaining('"awq"') });
+  expect(verdict).toEqual({ use: "unknown", why: expect.stringContaining('"aqlm"') });
 });

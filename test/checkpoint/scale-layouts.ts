@@ -5,9 +5,11 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from
 import { join } from "node:path";
 import { SafetensorsFile } from "../helpers/example-checkpoint-safetensors.js";
 import { REPOSITORY } from "../helpers/run-cli.js";
+import { QUANTIZED_WEIGHTS, type QuantizedWeightsName, quantizeWeights } from "./quantized-weights.js";
 
 const EXAMPLE = join(REPOSITORY, "examples/tiny-llama");
 const INDEX = "model.safetensors.index.json";
+const WEIGHTS_FILE = "model-00001-of-00001.safetensors";
 const SCALES_FILE = "model-kv-scales.safetensors";
 export const LAYERS = 6;
 
@@ -34,6 +36,8 @@ export interface Layout {
   readonly twice?: readonly Scale[];
   /** The scales' file is named but not there. */
   readonly fileMissing?: boolean;
+  /** How the weights of linear layers are stored; 16 bits by default. */
+  readonly weights?: QuantizedWeightsName;
 }
 
 const KV_CACHE_SCHEME = { num_bits: 8, type: "float", strategy: "tensor", dynamic: false, symmetric: true };
@@ -154,6 +158,13 @@ function quarkCache(changes: Json): Json {
   return quark({ layer_quant_config: { "*k_proj": cache, "*v_proj": cache } });
 }
 
+/** Really quantized weights, and the block that says so. @param changes keys of the block */
+function quantized(weights: QuantizedWeightsName, changes: Json = {}): Pick<Layout, "weights" | "config"> {
+  return { weights, config: { quantization_config: { ...QUANTIZED_WEIGHTS[weights].config, ...changes } } };
+}
+
+const WITH_SCHEME = { kv_cache_scheme: KV_CACHE_SCHEME };
+const MODELOPT_SCHEME = { kv_cache_scheme: { dynamic: false, num_bits: 8, type: "float" } };
 const MODELOPT_KV_ONLY = {
   quantization_config: { quant_method: "modelopt", kv_cache_quant_algo: "FP8", quant_algo: null },
 };
@@ -323,6 +334,66 @@ export const LAYOUTS = {
     scales: scales(K_AND_V, { nameOf: modelOptName }),
     config: MODELOPT_KV_ONLY,
   },
+
+  "no scales, fp8 weights per tensor": quantized("fp8 per tensor"),
+  "k and v, fp8 weights per tensor": { scales: scales(K_AND_V), ...quantized("fp8 per tensor") },
+  "k and v that bfloat16 rounds, fp8 weights per tensor": {
+    scales: scales(K_AND_V, { value: 0.1001 }),
+    ...quantized("fp8 per tensor"),
+  },
+  "kv alone, fp8 weights per tensor": { scales: scales(["kv"], { shape: [] }), ...quantized("fp8 per tensor") },
+  "k and v, fp8 weights per block": { scales: scales(K_AND_V), ...quantized("fp8 per block") },
+  "no scales, compressed int8 weights": quantized("compressed-tensors int8"),
+  "k and v, compressed int8 weights": { scales: scales(K_AND_V), ...quantized("compressed-tensors int8", WITH_SCHEME) },
+  "k and v, compressed int8 weights without kv_cache_scheme": {
+    scales: scales(K_AND_V),
+    ...quantized("compressed-tensors int8"),
+  },
+  "k and v, compressed fp8 weights": { scales: scales(K_AND_V), ...quantized("compressed-tensors fp8", WITH_SCHEME) },
+  "k and v, compressed 4-bit weights": {
+    scales: scales(K_AND_V),
+    ...quantized("compressed-tensors w4a16", WITH_SCHEME),
+  },
+  "no scales, gptq weights": quantized("gptq"),
+  "k and v, gptq weights": { scales: scales(K_AND_V), ...quantized("gptq") },
+  "k_proj.k_scale and v_proj.v_scale, gptq weights": {
+    scales: scales(K_AND_V, { nameOf: modelOptName }),
+    ...quantized("gptq"),
+  },
+  "attn.k_scale and attn.v_scale, awq weights": {
+    scales: scales(K_AND_V, { nameOf: engineName }),
+    ...quantized("awq"),
+  },
+  "attn.k_scale and attn.v_scale, gptq weights": {
+    scales: scales(K_AND_V, { nameOf: engineName }),
+    ...quantized("gptq"),
+  },
+  "k_proj.output_scale and v_proj.output_scale, gptq weights": {
+    scales: scales(K_AND_V, { nameOf: outputName }),
+    ...quantized("gptq"),
+  },
+  "k_cache.scale and v_cache.scale, gptq weights": {
+    scales: scales(K_AND_V, { nameOf: cacheName }),
+    ...quantized("gptq"),
+  },
+  "kv alone, gptq weights": { scales: scales(["kv"], { shape: [] }), ...quantized("gptq") },
+  "file not in the index, gptq weights": { scales: scales(K_AND_V), files: "unnamed", ...quantized("gptq") },
+  "no scales, awq weights": quantized("awq"),
+  "k and v, awq weights": { scales: scales(K_AND_V), ...quantized("awq") },
+  "k_proj.k_scale and v_proj.v_scale, awq weights": {
+    scales: scales(K_AND_V, { nameOf: modelOptName }),
+    ...quantized("awq"),
+  },
+  "k and v, awq weights that name what is not quantized": {
+    scales: scales(K_AND_V),
+    ...quantized("awq", { modules_to_not_convert: ["lm_head"] }),
+  },
+  "kv alone, awq weights": { scales: scales(["kv"], { shape: [] }), ...quantized("awq") },
+  "k and v, modelopt fp8 weights": { scales: scales(K_AND_V), ...quantized("modelopt", MODELOPT_SCHEME) },
+  "k_proj.k_scale and v_proj.v_scale, modelopt fp8 weights": {
+    scales: scales(K_AND_V, { nameOf: modelOptName }),
+    ...quantized("modelopt", MODELOPT_SCHEME),
+  },
 } as const satisfies Record<string, Layout>;
 
 export type LayoutName = keyof typeof LAYOUTS;
@@ -337,7 +408,11 @@ export function buildLayout(layout: Layout, folder: string): string {
   const index = JSON.parse(readFileSync(join(EXAMPLE, INDEX), "utf8")) as { weight_map: Record<string, string> };
   const given = layout.scales ?? [];
   const { files = "index" } = layout;
-  if (files !== "index" && files !== "unnamed") {
+  if (layout.weights !== undefined) {
+    const weights = new SafetensorsFile(quantizeWeights(wholeModel(), layout.weights), { format: "pt" });
+    writeFileSync(join(folder, WEIGHTS_FILE), weights.bytes());
+    index.weight_map = Object.fromEntries(weights.names().map((name) => [name, WEIGHTS_FILE]));
+  } else if (files !== "index" && files !== "unnamed") {
     const weights = wholeModel();
     const inside = files === "single" ? given : [];
     writeFileSync(join(folder, "model.safetensors"), withScales(weights, inside));

@@ -120,6 +120,7 @@ export function contentOf({ format, dtype, scales }: Run, checkpoint: Checkpoint
     scales: scaleTensors(format, layers, scaleNames(ATTENTION.map((name, layer) => ({ layer, name })))),
     metadata: { format: "pt" },
     configText: patchConfigText(checkpoint.configText, checkpoint.config, OUTPUT_FORMATS[format].config(dtype)),
+    sideTexts: new Map(),
     recordText: `${JSON.stringify({ tool: "create-kv-scales", format }, null, 2)}\n`,
   };
 }

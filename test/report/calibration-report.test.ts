@@ -50,6 +50,7 @@ function resultOf(
   return {
     output: "/models/Llama-FP8-KV",
     inPlace: false,
+    engines: OUTPUT_FORMATS[format].engines,
     modelType: "llama",
     format,
     dtype,

@@ -3,6 +3,7 @@
 
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
+import { OUTPUT_FORMATS } from "../../src/checkpoint/output-formats.js";
 import type { ScaleTensor } from "../../src/checkpoint/read-scales.js";
 import type { CalibrationResult } from "../../src/pipeline/calibrate.js";
 import type { Conversion } from "../../src/pipeline/convert.js";
@@ -40,13 +41,15 @@ function calibrationOf(text: string): CalibrationResult {
       ranges: [{ layer: 0, k: SIDE, v: SIDE }],
       scales: SCALES,
       experts: [],
+      onto: text,
+      engines: OUTPUT_FORMATS.tgi.engines,
     },
   };
 }
 
 function conversionOf(text: string): Conversion {
   return {
-    ...{ output: text, inPlace: false, source: "kv_scale", fromDtype: "float8_e4m3fn", format: "vllm" },
+    ...{ output: text, inPlace: false, onto: text, source: "kv_scale", fromDtype: "float8_e4m3fn", format: "vllm" },
     ...{ dtype: "float8_e4m3fn", placement: "copy", scales: SCALES, warnings: [text] },
   };
 }
