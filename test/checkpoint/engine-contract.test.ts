@@ -98,6 +98,10 @@ function expectReads(engine: EngineName, facts: ScaleFacts, sides: "shared" | "a
     expect({ use, why }).toEqual({ use: "ignored", why: expect.stringContaining("drops them") });
     return;
   }
+  if (engine === "vllm" && VLLM_FAMILIES.get(facts.modelType ?? "") === "refuses") {
+    expect({ use, why }).toEqual({ use: "refused", why: expect.stringContaining("has no place for") });
+    return;
+  }
   if (engine === "vllm" && !VLLM_FAMILIES.has(facts.modelType ?? "")) expect(use).toBe("unknown");
   else expect(use, `${engine}: ${why}`).toBe("used");
   for (const { k, v } of layers?.values() ?? []) {
