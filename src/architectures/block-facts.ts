@@ -14,6 +14,7 @@ import {
 } from "./blocks.js";
 import { type AltUp, branchesOf, type Decoder, type DecoderLayer, type Residual } from "./description.js";
 import type { Experts } from "./experts.js";
+import type { SelectiveScan, StateSpace } from "./state-space.js";
 import { storedTensors, type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
 
 export interface BlockFacts {
@@ -50,6 +51,10 @@ export function factsOf(block: Block): BlockFacts {
       return gatedDeltaNetFacts(block);
     case "short-convolution":
       return shortConvolutionFacts(block);
+    case "state-space":
+      return stateSpaceFacts(block);
+    case "selective-scan":
+      return selectiveScanFacts(block);
     case "feed-forward":
       return feedForwardFacts(block);
     case "experts":
@@ -112,6 +117,40 @@ function shortConvolutionFacts({ gateBefore, input, convolution, gateBehind, out
   };
 }
 
+function stateSpaceFacts(block: StateSpace): BlockFacts {
+  const { heads, headDim, groups, x, b, c, timeStep, gate, output, norm } = block;
+  const [width, shared] = [heads * headDim, b.projection.outputs];
+  return {
+    linears: [x.projection, b.projection, c.projection, timeStep, gate, output],
+    norms: [],
+    others: [
+      ...[x, b, c].flatMap(({ convolution }) => weightsOfConvolution(convolution)),
+      ...present(block.timeStepBias, block.decayLogRate, block.skip, norm?.weight),
+    ],
+    widest: Math.max(width, shared),
+    // The recurrence and what is around it are float32, twice as wide as others.
+    activations: 10 * width + 8 * shared,
+    state: (width * shared) / groups,
+    canStep: false,
+  };
+}
+
+function selectiveScanFacts(block: SelectiveScan): BlockFacts {
+  const { channels, x, b, c, timeStepInput, timeStep, gate, output } = block;
+  const normed = [b, c, timeStepInput];
+  const stateSize = b.projection.outputs;
+  return {
+    linears: [x.projection, ...normed.map(({ projection }) => projection), timeStep, gate, output],
+    norms: normed.map(({ norm }) => norm),
+    others: [...weightsOfConvolution(x.convolution), block.decayLogRate, block.skip],
+    widest: channels + stateSize,
+    // As above; the decays of a group of channels are as wide as all channels.
+    activations: 14 * channels + 8 * stateSize,
+    state: channels * stateSize,
+    canStep: false,
+  };
+}
+
 function weightsOfConvolution({ weight, bias }: CausalConvolution): WeightSource[] {
   return present(weight, bias);
 }
@@ -133,11 +172,11 @@ function weightsOfActivation(activation: FeedForward["activation"]): WeightSourc
 }
 
 /** A token passes through only some of the experts. */
-function expertsFacts({ router, norm, experts, shared }: Experts): BlockFacts {
+function expertsFacts({ router, norm, latent, experts, shared }: Experts): BlockFacts {
   const { logits, perToken } = router;
   const each = experts.map(feedForwardFacts);
   const always = shared && feedForwardFacts(shared.feedForward);
-  const besides = [logits, ...(always?.linears ?? []), ...present(shared?.gate)];
+  const besides = [logits, ...present(latent?.into, latent?.out), ...(always?.linears ?? []), ...present(shared?.gate)];
   const widest = Math.max(0, ...each.map((facts) => facts.widest));
   const perExpert = Math.max(0, ...each.map(({ linears }) => multiplications(linears)));
   return {

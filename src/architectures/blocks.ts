@@ -2,6 +2,7 @@
 // implements. Knows no family, no file and no graph.
 
 import type { Experts } from "./experts.js";
+import type { SelectiveScan, StateSpace } from "./state-space.js";
 import type { WeightSource } from "./weight-source.js";
 
 /**
@@ -13,6 +14,8 @@ export type Block =
   | SharedAttention
   | GatedDeltaNet
   | ShortConvolution
+  | StateSpace
+  | SelectiveScan
   | FeedForward
   | PerLayerInput
   | LowRank
@@ -142,6 +145,8 @@ export interface FeedForward {
    */
   readonly gateCutoff?: number;
   readonly gate?: Linear;
+  /** Factor on gate(x). */
+  readonly gateMultiplier?: number;
   readonly up: Linear;
   readonly down: Linear;
 }

@@ -130,9 +130,10 @@ export interface Residual {
   readonly scale?: WeightSource | number;
 }
 
-/** multiplier · postNorm(block(norm(x))) */
+/** multiplier · postNorm(block(inputMultiplier · norm(x))) */
 export interface Branch {
   readonly norm?: Norm;
+  readonly inputMultiplier?: number;
   readonly block: Block;
   readonly postNorm?: Norm;
   readonly multiplier?: number;

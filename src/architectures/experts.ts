@@ -9,6 +9,8 @@ export interface Experts {
   readonly router: Router;
   /** Norm of the experts' input; the router reads x itself. */
   readonly norm?: Norm;
+  /** The experts work in a narrower space: their input is into(x), and out(Σ weight · expert) is their output. */
+  readonly latent?: { readonly into: Linear; readonly out: Linear };
   readonly experts: readonly FeedForward[];
   /** Whether the router's weight multiplies an expert's input or its output. */
   readonly weighted: "input" | "output";

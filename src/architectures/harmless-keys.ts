@@ -37,8 +37,6 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   auto_map: { reason: "names code, which is never run" },
   custom_pipelines: { reason: "names code, which is never run" },
 
-  time_step_limit: { reason: "of Mamba's layers, which no family has" },
-
   torch_dtype: { reason: "the type of weights is read from the tensors" },
   dtype: { reason: "the type of weights is read from the tensors" },
   kv_cache_torch_dtype: { reason: "the type of the FP8 cache, read where scales are" },
@@ -129,6 +127,12 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   attn_implementation: { reason: "the same sums, by another kernel" },
   _attn_implementation_autoset: { reason: "the same sums, by another kernel" },
   use_flash_attn: { reason: "the same sums, by another kernel" },
+  use_mamba_kernels: { reason: "the same sums, by another kernel" },
+  use_mambapy: { reason: "the same sums, by another kernel" },
+  use_associative_scan: { reason: "the same sums, by another kernel" },
+  mamba_chunk_size: { reason: "the same sums, in pieces" },
+  mamba_ssm_cache_dtype: { reason: "the type of a state that is kept while texts are generated" },
+  num_logits_to_keep: { reason: "how many logits are computed, not which" },
   max_position_embeddings: { reason: "limits prompts; a rotation that depends on it reads it" },
   model_max_length: { reason: "limits prompts" },
   seq_length: { reason: "limits prompts" },

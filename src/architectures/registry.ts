@@ -9,6 +9,7 @@ import type { Decoder, ModelEnd } from "./description.js";
 import { describeAfmoe } from "./families/afmoe.js";
 import { APERTUS_NAMES, describeApertus } from "./families/apertus.js";
 import { describeArcee } from "./families/arcee.js";
+import { describeBamba } from "./families/bamba.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCohere2 } from "./families/cohere2.js";
 import { describeCohere2Moe } from "./families/cohere2-moe.js";
@@ -20,6 +21,7 @@ import { describeErnie45Moe } from "./families/ernie4-5-moe.js";
 import { describeExaoneMoe } from "./families/exaone-moe.js";
 import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
+import { describeFalconH1 } from "./families/falcon-h1.js";
 import { describeFlexOlmo } from "./families/flex-olmo.js";
 import { describeGemma } from "./families/gemma.js";
 import { describeGemma2, describeVaultGemma } from "./families/gemma2.js";
@@ -34,6 +36,7 @@ import { describeGpt2, describeGptBigCode } from "./families/gpt2.js";
 import { describeGptJ, GPTJ_NAMES } from "./families/gptj.js";
 import { describeGranite } from "./families/granite.js";
 import { describeGraniteMoe, describeGraniteMoeShared, describeGraniteMoeSwa } from "./families/granite-moe.js";
+import { describeGraniteMoeHybrid } from "./families/granite-moe-hybrid.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
 import { describeHelium } from "./families/helium.js";
 import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
@@ -43,6 +46,7 @@ import { describeHyperClovaX } from "./families/hyperclovax.js";
 import { describeInternLm3 } from "./families/internlm3.js";
 import { describeIQuestCoder } from "./families/iquestcoder.js";
 import { describeJais2 } from "./families/jais2.js";
+import { describeJamba } from "./families/jamba.js";
 import { describeLaguna } from "./families/laguna.js";
 import { describeLfm2, LFM2_NAMES } from "./families/lfm2.js";
 import { describeLfm2Moe } from "./families/lfm2-moe.js";
@@ -55,6 +59,7 @@ import { describeMinistral3 } from "./families/ministral3.js";
 import { describeMistral } from "./families/mistral.js";
 import { describeMixtral } from "./families/mixtral.js";
 import { describeNemotron } from "./families/nemotron.js";
+import { describeNemotronH, NEMOTRON_H_NAMES } from "./families/nemotron-h.js";
 import { describeOlmo } from "./families/olmo.js";
 import { describeOlmoHybrid, OLMO_HYBRID_NAMES } from "./families/olmo-hybrid.js";
 import { describeOlmo2 } from "./families/olmo2.js";
@@ -80,7 +85,15 @@ import type { FamilyInput } from "./parts.js";
 import type { Quantization } from "./quantization/quantization.js";
 import { namesOfWeights, withQuantizedWeights } from "./quantization/quantized-decoder.js";
 import { readQuantization } from "./quantization/read-quantization.js";
-import { findPrefix, GPT_NAMES, LLAMA_NAMES, type NameTable, TensorNames } from "./tensor-names.js";
+import {
+  findPrefix,
+  GPT_NAMES,
+  HYBRID_NAMES,
+  JAMBA_NAMES,
+  LLAMA_NAMES,
+  type NameTable,
+  TensorNames,
+} from "./tensor-names.js";
 import { refuseModelType } from "./unsupported.js";
 
 interface Family {
@@ -180,6 +193,15 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   olmo_hybrid: { covers: "OLMo Hybrid", describe: describeOlmoHybrid, names: OLMO_HYBRID_NAMES },
   lfm2: { covers: "LFM2, LFM2.5 (dense)", describe: describeLfm2, names: LFM2_NAMES },
   lfm2_moe: { covers: "LFM2, LFM2.5 (mixture of experts)", describe: describeLfm2Moe, names: LFM2_NAMES },
+  nemotron_h: {
+    covers: "Nemotron-H, Nemotron Nano 2, Nemotron-3",
+    describe: describeNemotronH,
+    names: NEMOTRON_H_NAMES,
+  },
+  granitemoehybrid: { covers: "Granite 4", describe: describeGraniteMoeHybrid, names: HYBRID_NAMES },
+  falcon_h1: { covers: "Falcon-H1", describe: describeFalconH1, names: JAMBA_NAMES },
+  bamba: { covers: "Bamba", describe: describeBamba, names: JAMBA_NAMES },
+  jamba: { covers: "Jamba", describe: describeJamba, names: JAMBA_NAMES },
 };
 
 interface Wrapper {

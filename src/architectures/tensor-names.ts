@@ -63,6 +63,17 @@ export const GPT_NAMES: NameTable = {
   finalNorm: "ln_f",
 };
 
+/** Llama's names where not every layer has attention. */
+export const HYBRID_NAMES: NameTable = { ...LLAMA_NAMES, anchor: "layers.0.input_layernorm.weight" };
+
+/** Jamba's names, which Bamba and Falcon-H1 took over. */
+export const JAMBA_NAMES: NameTable = {
+  ...HYBRID_NAMES,
+  feedForward: "feed_forward",
+  feedForwardNorm: "pre_ff_layernorm",
+  finalNorm: "final_layernorm",
+};
+
 /** A name table with a checkpoint's prefix: whole names, without `.weight`. */
 export class TensorNames {
   readonly #table: NameTable;

@@ -3,10 +3,10 @@
 
 import type { AltUp, Decoder, DecoderLayer, Streams } from "../architectures/description.js";
 import type { Value } from "../onnx/graph-builder.js";
-import { type GraphContext, linear, mergeHeads, splitHeads } from "./blocks.js";
+import { type GraphContext, linear, mergeHeads, multiplied, splitHeads } from "./blocks.js";
 import {
   type BlockRecorder,
-  multiplied,
+  branchInput,
   type ResidualStream,
   recordBranch,
   recordResiduals,
@@ -107,7 +107,7 @@ function lastBranch(
   const stream = streamOf(context, corrected, active);
   const scaled =
     lastScale === undefined ? stream : builder.op("Mul", [stream, weights.as(arithmetic.elementType, lastScale)]);
-  return recordBranch(context, last, last.norm === undefined ? scaled : norm(context, last.norm, scaled), recorder);
+  return recordBranch(context, last, branchInput(context, last, { hidden: scaled }), recorder);
 }
 
 /** y scaled to the length of x. In float32, because squares overflow 16 bits. [batch, tokens, hidden] */

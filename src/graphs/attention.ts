@@ -11,8 +11,7 @@ import {
 } from "../architectures/blocks.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import { attend } from "./attend.js";
-import { type GraphContext, linear, mergeHeads, type Range, rangeOf, splitHeads } from "./blocks.js";
-import { multiplied } from "./decoder-layer.js";
+import { type GraphContext, linear, mergeHeads, multiplied, type Range, rangeOf, splitHeads } from "./blocks.js";
 import {
   type CacheBuffers,
   fusedAttention,

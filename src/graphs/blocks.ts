@@ -15,9 +15,12 @@ export interface GraphContext {
 }
 
 /** x · weightᵀ + bias */
-export function linear(context: GraphContext, { weight, bias }: Linear, x: Value): Value {
-  const { builder, weights, arithmetic } = context;
-  const y = multiply(context, x, weight); // [..., outputs]
+export function linear(context: GraphContext, description: Linear, x: Value): Value {
+  return withBias(context, description, multiply(context, x, description.weight)); // [..., outputs]
+}
+
+/** y + bias */
+export function withBias({ builder, weights, arithmetic }: GraphContext, { bias }: Linear, y: Value): Value {
   return bias === undefined ? y : builder.op("Add", [y, weights.as(arithmetic.elementType, bias)]);
 }
 
@@ -51,14 +54,21 @@ function notConstant(builder: GraphBuilder, matrix: Value, input: Value): Value 
   return builder.op("Reshape", [matrix, builder.op("Mul", [sizes, builder.int64s([0, 0])])]);
 }
 
+/** x times a number, in the graph's type. */
+export function multiplied({ builder, arithmetic }: GraphContext, x: Value, by: number | undefined): Value {
+  if (by === undefined || by === 1) return x;
+  return builder.op("Mul", [x, cast(builder, builder.float32(by), "float32", arithmetic.elementType)]);
+}
+
 /** down(activation(gate(x)) · up(x)), or down(activation(up(x))) */
 export function feedForward(
   context: GraphContext,
-  { activation, gate, gateCutoff, up, down }: FeedForward,
+  { activation, gate, gateMultiplier, gateCutoff, up, down }: FeedForward,
   x: Value,
 ): Value {
   if (gate === undefined) return linear(context, down, activated(context, activation, linear(context, up, x)));
-  const [opened, passed] = [linear(context, gate, x), linear(context, up, x)]; // [batch, tokens, intermediate]
+  const opened = multiplied(context, linear(context, gate, x), gateMultiplier); // [batch, tokens, intermediate]
+  const passed = linear(context, up, x);
   const open = gateCutoff === undefined ? opened : aboveCutoff(context, opened, gateCutoff);
   if (isClamped(activation)) return linear(context, down, clampedSwiglu(context, activation, open, passed));
   return linear(context, down, gatedActivation(context, { activation, up }, open, passed)); // [batch, tokens, hidden]

@@ -4,8 +4,7 @@
 import type { Decoder, LearnedPositions } from "../architectures/description.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import { openStreams } from "./alt-up.js";
-import { type GraphContext, sizeOf } from "./blocks.js";
-import { multiplied } from "./decoder-layer.js";
+import { type GraphContext, multiplied, sizeOf } from "./blocks.js";
 import type { KeysAndValues } from "./fused-attention.js";
 import { hiddenInput, hiddenOutput } from "./hidden-states.js";
 import { norm } from "./norm.js";

@@ -5,11 +5,12 @@ import type { Attention, Block, LowRank, Norm, SharedAttention } from "../archit
 import type { Branch, DecoderLayer, Residual } from "../architectures/description.js";
 import type { Experts } from "../architectures/experts.js";
 import type { Value } from "../onnx/graph-builder.js";
-import { feedForward, type GraphContext, linear, perLayerInput } from "./blocks.js";
+import { feedForward, type GraphContext, linear, multiplied, perLayerInput } from "./blocks.js";
 import { gatedDeltaNet } from "./gated-delta-net.js";
 import { norm, normOfSum } from "./norm.js";
+import { selectiveScan } from "./selective-scan.js";
 import { shortConvolution } from "./short-convolution.js";
-import { cast } from "./weights.js";
+import { stateSpace } from "./state-space.js";
 
 /**
  * Hidden states between two residuals. The last addend is kept apart until a norm reads the sum, so that both can be
@@ -19,6 +20,8 @@ export interface ResidualStream {
   readonly hidden: Value; // [batch, tokens, hidden]
   readonly addend?: Value; // [batch, tokens, hidden]
 }
+
+type BranchInput = Pick<Branch, "norm" | "inputMultiplier">;
 
 /** Records the blocks that need more than their input. Each gives [batch, tokens, hidden]. */
 export interface BlockRecorder {
@@ -44,6 +47,10 @@ function recordBlock(context: GraphContext, block: Block, x: Value, recorder: Bl
       return gatedDeltaNet(context, block, x);
     case "short-convolution":
       return shortConvolution(context, block, x);
+    case "state-space":
+      return stateSpace(context, block, x);
+    case "selective-scan":
+      return selectiveScan(context, block, x);
     case "feed-forward":
       return feedForward(context, block, x);
     case "experts":
@@ -116,7 +123,11 @@ class BranchInputs {
     this.#stream = stream;
   }
 
-  of({ norm: description }: Pick<Branch, "norm">): Value {
+  of({ norm: description, inputMultiplier }: BranchInput): Value {
+    return multiplied(this.#context, this.#normedBy(description), inputMultiplier);
+  }
+
+  #normedBy(description: Norm | undefined): Value {
     if (description === undefined) return this.sum();
     const key = JSON.stringify(description);
     const normed = this.#normed.get(key) ?? this.#norm(description);
@@ -158,7 +169,7 @@ export function attentionInput(
 }
 
 /** What a branch of a residual reads. */
-export function branchInput(context: GraphContext, branch: Pick<Branch, "norm">, stream: ResidualStream): Value {
+export function branchInput(context: GraphContext, branch: BranchInput, stream: ResidualStream): Value {
   return new BranchInputs(context, stream).of(branch);
 }
 
@@ -169,10 +180,4 @@ function writesCache({ block }: Branch): boolean {
 /** The hidden states after the last residual. [batch, tokens, hidden] */
 export function sumOfStream({ builder }: GraphContext, { hidden, addend }: ResidualStream): Value {
   return addend === undefined ? hidden : builder.op("Add", [hidden, addend]);
-}
-
-/** x times a number, in the graph's type. */
-export function multiplied({ builder, arithmetic }: GraphContext, x: Value, by: number | undefined): Value {
-  if (by === undefined || by === 1) return x;
-  return builder.op("Mul", [x, cast(builder, builder.float32(by), "float32", arithmetic.elementType)]);
 }

@@ -3,7 +3,7 @@
 
 import type { Experts, SharedExpert } from "../architectures/experts.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
-import { feedForward, type GraphContext, linear } from "./blocks.js";
+import { feedForward, type GraphContext, linear, multiply, withBias } from "./blocks.js";
 import { norm } from "./norm.js";
 import { type Routing, route } from "./router.js";
 import type { IndexRange } from "./segment-parts.js";
@@ -32,10 +32,11 @@ export function experts(
   x: Value,
   { start = 0, ...options }: ExpertsOptions = {},
 ): ExpertsResult {
-  const { shared, experts } = description;
+  const { latent, shared, experts } = description;
   const { output, tokens } = expertSum(context, description, x, { start, end: experts.length }, options);
-  if (shared === undefined) return { output, tokens };
-  return { output: context.builder.op("Add", [output, sharedExpert(context, shared, x)]), tokens };
+  const biased = latent === undefined ? output : withBias(context, latent.out, output);
+  if (shared === undefined) return { output: biased, tokens };
+  return { output: context.builder.op("Add", [biased, sharedExpert(context, shared, x)]), tokens };
 }
 
 /** Σ weight · expert(x) over some of the experts, and what those before them have given. @param x [batch, tokens, hidden] */
@@ -50,10 +51,14 @@ export function expertSum(
   const { router } = description;
   const rows = rowsOf(builder, x, router.logits.inputs); // [tokens, hidden]
   const { experts: chosen, weights } = route(context, router, rows);
-  const entering = description.norm === undefined ? rows : norm(context, description.norm, rows);
+  const { latent } = description;
+  const normed = description.norm === undefined ? rows : norm(context, description.norm, rows);
+  const entering = latent === undefined ? normed : linear(context, latent.into, normed);
   const sentTo = sentWithin(context, description, chosen, range, mask);
   const { output, tokens } = routed(context, description, entering, range, { experts: sentTo, weights });
-  const sum = builder.op("Reshape", [output, builder.op("Shape", [x])]);
+  // Some experts alone give their part of the product; its bias is added once.
+  const leaving = latent === undefined ? output : multiply(context, output, latent.out.weight);
+  const sum = builder.op("Reshape", [leaving, builder.op("Shape", [x])]);
   return { output: before === undefined ? sum : builder.op("Add", [before, sum]), tokens };
 }
 
@@ -82,7 +87,10 @@ function sentWithin(
   return builder.op("Where", [isHere, numbers, builder.int64s([end - start])]);
 }
 
-/** Σ weight · expert(x). What is sent to nobody gives zeros, or numbers that nobody reads. @param x [tokens, hidden] */
+/**
+ * Σ weight · expert(x). What is sent to nobody gives zeros, or numbers that nobody reads. @param x [tokens, hidden], or in
+ * the latent space
+ */
 function routed(
   context: GraphContext,
   description: Experts,
@@ -91,8 +99,9 @@ function routed(
   routing: Routing,
 ): ExpertsResult {
   const { builder, arithmetic } = context;
-  const { router, weighted } = description;
+  const { router, weighted, latent } = description;
   const { perToken, logits } = router;
+  const width = latent?.into.outputs ?? logits.inputs;
   const here = { ...description, experts: description.experts.slice(start, end) };
   const weights = cast(builder, routing.weights, "float32", arithmetic.elementType); // [tokens, per_token]
   const places = builder.op("Reshape", [routing.experts, builder.int64s([-1])]); // [tokens × per_token]
@@ -105,14 +114,14 @@ function routed(
   const rows = isStacked
     ? stackedExperts(context, here, x, sent)
     : oneByOne(context, here, x, sent, rowsOf(builder, weights, 1));
-  const perExpert = builder.op("Reshape", [rows, builder.int64s([-1, perToken, logits.inputs])]);
+  const perExpert = builder.op("Reshape", [rows, builder.int64s([-1, perToken, width])]);
   return { output: summed(context, perExpert, weighted === "output" ? weights : undefined), tokens: sent.counts };
 }
 
 /** Each expert computes its rows. @param weights [rows, 1] @returns [rows, hidden]; zeros for nobody's */
 function oneByOne(
   context: GraphContext,
-  { experts, router: { perToken, logits }, weighted }: Experts,
+  { experts, router: { perToken, logits }, latent, weighted }: Experts,
   x: Value,
   { order, inverse, counts }: SentRows,
   weights: Value,
@@ -124,7 +133,7 @@ function oneByOne(
   const entering = weighted === "output" ? rows : builder.op("Mul", [rows, builder.op("Gather", [weights, sent])]);
   const pieces = builder.ops("Split", [entering, counts], experts.length, { attributes: { axis: 0 } });
   const computed = experts.map((expert, number) => feedForward(context, expert, pieces[number] as Value));
-  const zeros = builder.op("ConstantOfShape", [builder.int64s([1, logits.inputs])]);
+  const zeros = builder.op("ConstantOfShape", [builder.int64s([1, latent?.into.outputs ?? logits.inputs])]);
   const sorted = builder.op("Concat", [...computed, cast(builder, zeros, "float32", arithmetic.elementType)], {
     attributes: { axis: 0 },
   });

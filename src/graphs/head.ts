@@ -6,8 +6,7 @@ import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { softCap } from "./attend.js";
-import { type GraphContext, product } from "./blocks.js";
-import { multiplied } from "./decoder-layer.js";
+import { type GraphContext, multiplied, product } from "./blocks.js";
 import { norm } from "./norm.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 

@@ -4,8 +4,7 @@
 import type { PerLayerInputs } from "../architectures/description.js";
 import type { Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES } from "../onnx/model-proto.js";
-import { type GraphContext, linear } from "./blocks.js";
-import { multiplied } from "./decoder-layer.js";
+import { type GraphContext, linear, multiplied } from "./blocks.js";
 import { norm } from "./norm.js";
 import { cast } from "./weights.js";
 

@@ -34,9 +34,10 @@ export function stackedActivations({ experts, router: { logits, perToken } }: Ex
 /** Whether experts can be stacked: gated by one and the same activation, without biases, of one size, stored outputs first. */
 export function canBeStacked({ experts, weighted }: Experts): boolean {
   const [first] = experts;
-  const isLikeFirst = ({ activation, gate, gateCutoff, up, down }: FeedForward) =>
+  const isLikeFirst = ({ activation, gate, gateMultiplier, gateCutoff, up, down }: FeedForward) =>
     typeof activation === "string" &&
     activation === first?.activation &&
+    gateMultiplier === undefined &&
     gateCutoff === undefined &&
     up.outputs === first.up.outputs &&
     [gate, up, down].every((linear) => linear && linear.bias === undefined && outputsAxis(linear.weight) === 0);

@@ -18,6 +18,7 @@ const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
 /** Values of the same kind that a person might write instead. */
 function othersOf(value: unknown): unknown[] {
   if (typeof value === "boolean") return [!value];
+  if (typeof value === "number" && !Number.isFinite(value)) return [1];
   if (typeof value === "number") return [value + 1, value === 0 ? 0.5 : 2 * value];
   if (typeof value === "string") return [`${value}_of_another_kind`];
   if (Array.isArray(value)) return value.length === 0 ? [[1]] : othersOfList(value);

@@ -18,8 +18,8 @@ function messageFor(modelType: string): string {
 test.each<[kind: string, reason: RegExp, modelTypes: readonly string[]]>([
   ["multi-head latent attention", /MLA/, ["deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe_lite", "minicpm3"]],
   ["multi-head latent attention", /MLA/, ["longcat_flash", "deepseek_v32", "glm_moe_dsa"]],
-  ["hybrids", /hybrid/, ["qwen4_exp", "nemotron_h", "granitemoehybrid"]],
-  ["hybrids", /hybrid/, ["falcon_h1", "jamba", "lfm2_vl", "zamba2", "bamba", "kimi_linear"]],
+  ["hybrids", /hybrid/, ["qwen4_exp", "hymba", "plamo2"]],
+  ["hybrids", /hybrid/, ["lfm2_vl", "zamba2", "kimi_linear"]],
   ["models without attention", /no attention, so it has no KV cache/, ["mamba", "mamba2", "falcon_mamba", "rwkv"]],
   ["encoder-decoders", /encoder-decoder/, ["t5", "bart", "whisper"]],
   ["encoders", /encoder: it generates no text/, ["bert", "roberta", "modernbert"]],

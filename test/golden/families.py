@@ -472,3 +472,76 @@ golden("lfm2_moe-correction", **LFM2_MOE, layer_types=types("vfvf"), num_dense_l
        unreached=UNREACHED_BY_BIAS, v4=dict(rename={"tie_word_embeddings": "tie_embedding"}))
 golden("lfm2_moe-bias", **LFM2_MOE, layer_types=types("fvvf"), num_dense_layers=2, conv_bias=True,
        use_expert_bias=False, norm_topk_prob=False, tie_word_embeddings=False, unreached=GATE)
+
+# --- hybrids: state-space models in the place of most attention, or beside it --------------------------------------------
+
+# Decays that let a state last for several tokens; steps of time that a clamp between 0.3 and 1.2 cuts on both sides.
+STATE_SPACE = {r"A_log": lambda r, x: 0.8 * r - 1.0, r"\.D$": lambda r, x: 1 + r, r"dt_bias": lambda r, x: 0.6 * r,
+               r"conv1d\.weight": lambda r, x: 0.6 * r}
+STATE_SPACE_NEUTRAL = {r"A_log": 0.0, r"\.D$": 0.0, r"dt_bias": 0.0}
+CHUNKS = {"chunk_size|mamba_chunk_size": "the same sums, in pieces"}
+MAMBA = dict(mamba_n_heads=4, mamba_d_head=8, mamba_expand=1, mamba_d_state=8, mamba_n_groups=2, mamba_chunk_size=8,
+             weights=STATE_SPACE, neutral=STATE_SPACE_NEUTRAL)
+LIMITS = dict(time_step_limit=[0.3, 1.2])
+NO_LIMITS = {r"time_step_limit.*": "a step of time is above 0 in any case"}
+
+NEMOTRON_H = dict(head_dim=8, mamba_num_heads=4, mamba_head_dim=8, ssm_state_size=8, n_groups=2, chunk_size=8, time_step_min=0.3,
+                  weights={**STATE_SPACE, **BIASES}, neutral=STATE_SPACE_NEUTRAL)
+NEMOTRON_H_MOE = dict(**EXPERTS, n_routed_experts=6, moe_shared_expert_intermediate_size=16, routed_scaling_factor=1.8)
+NEMOTRON_H_INERT = {
+    **CHUNKS, "attention_bias": "its attention has none", "sliding_window": "no layer slides",
+    r"time_step_(max|floor|limit.*)": "time_step_min alone is a limit", "expand": "the heads say the width",
+    "mamba_proj_bias": "use_bias says it", "mamba_ssm_cache_dtype": "the type of a state that is kept",
+    "num_logits_to_keep|use_mamba_kernels|rescale_prenorm_residual|residual_in_fp32": "says how to run",
+    "n_shared_experts": "there is one, whatever it says", "moe_shared_expert_overlap": "says how to run",
+    "num_nextn_predict_layers|mtp_layers_block_type.*": "layers that predict further tokens are not run"}
+NO_MOE = {"n_routed_experts|num_experts_per_tok|moe_.*|routed_scaling_factor|n_group|topk_group|norm_topk_prob": "no layer has experts"}
+
+
+def pattern(letters):
+    """As Nemotron-H writes it: M state space, * attention, - feed-forward, E experts."""
+    names = {"M": "linear_attention", "*": "full_attention", "-": "mlp", "E": "moe"}
+    return dict(layers_block_type=[names[letter] for letter in letters], v4=dict(
+        drop=["layers_block_type"], add={"hybrid_override_pattern": letters}))
+
+
+golden("nemotron_h-dense", **NEMOTRON_H, **pattern("M*-M*-"), inert={**NEMOTRON_H_INERT, **NO_MOE})
+golden("nemotron_h-bias", **NEMOTRON_H, **pattern("MM-*M"), use_bias=True, mlp_bias=True, use_conv_bias=False, conv_kernel=3,
+       mamba_hidden_act="gelu", mlp_hidden_act="silu", inert={**NEMOTRON_H_INERT, **NO_MOE})
+golden("nemotron_h-moe", **NEMOTRON_H, **NEMOTRON_H_MOE, **pattern("ME*EM*"), n_group=3, topk_group=2, unreached=UNREACHED_BY_BIAS,
+       inert={**NEMOTRON_H_INERT, "intermediate_size": "no layer of that kind"})
+golden("nemotron_h-latent", **NEMOTRON_H, **NEMOTRON_H_MOE, **pattern("*EME*-"), moe_latent_size=12, norm_topk_prob=False, mlp_bias=True,
+       inert=NEMOTRON_H_INERT)
+
+GRANITE_HYBRID = dict(**MUP, **MAMBA, intermediate_size=8, shared_intermediate_size=16, num_hidden_layers=4)
+GRANITE_TYPES = {"layer_types": ["mamba", "attention", "mamba", "attention"]}
+golden("granitemoehybrid-nope-moe", **GRANITE_HYBRID, **LIMITS, layer_types=types("lflf"), num_local_experts=6, unreached=GATE, inert={
+    **CHUNKS, r"rope_parameters\..*": "position_embedding_type says that nothing rotates"}, v4=dict(
+        add={**GRANITE_TYPES, "position_embedding_type": "nope"}))
+golden("granitemoehybrid-rope-dense", **GRANITE_HYBRID, layer_types=types("lflf"), num_local_experts=0, position_embedding_type="rope",
+       attention_bias=True, mamba_proj_bias=True, mamba_conv_bias=False, mamba_d_conv=3, v4=dict(add=GRANITE_TYPES), inert={
+           **CHUNKS, **NO_LIMITS, "intermediate_size|num_experts_per_tok": "no layer has experts"})
+
+BAMBA = dict(**MAMBA, num_hidden_layers=4, attn_layer_indices=[1, 3], head_dim=16, inert={
+    **CHUNKS, "num_logits_to_keep": "says how to run", "z_loss_coefficient": "training only"})
+golden("bamba-plain", **BAMBA, **LIMITS)
+golden("bamba-bias", **{**BAMBA, "inert": {**BAMBA["inert"], **NO_LIMITS}}, attention_bias=True, mlp_bias=True, mamba_proj_bias=True,
+       mamba_conv_bias=False, tie_word_embeddings=True)
+
+FALCON_H1 = dict(**MAMBA, mamba_d_ssm=32, lm_head_multiplier=0.4, embedding_multiplier=2.5, mlp_multipliers=[0.7, 1.6], key_multiplier=0.6,
+                 attention_out_multiplier=0.8, attention_in_multiplier=1.3, ssm_multipliers=[0.8, 1.2, 0.7, 1.4, 1.1],
+                 ssm_in_multiplier=1.25, ssm_out_multiplier=0.75)
+FALCON_H1_INERT = {**CHUNKS, "num_logits_to_keep": "says how to run", "mamba_expand": "mamba_d_ssm says the width"}
+golden("falcon_h1-norm", **FALCON_H1, **LIMITS, mamba_rms_norm=True, mamba_norm_before_gate=False, inert=FALCON_H1_INERT)
+golden("falcon_h1-norm-first", **FALCON_H1, mamba_rms_norm=True, mamba_norm_before_gate=True, attention_bias=True, mlp_bias=True,
+       projectors_bias=True, mamba_proj_bias=True, tie_word_embeddings=True, inert={**FALCON_H1_INERT, **NO_LIMITS})
+golden("falcon_h1-no-norm", **{**FALCON_H1, "mamba_d_ssm": None, "mamba_expand": 2, "mamba_d_head": "auto"}, mamba_conv_bias=False,
+       inert={**CHUNKS, **NO_LIMITS, "num_logits_to_keep": "says how to run", "mamba_norm_before_gate": "there is no norm"})
+
+JAMBA = dict(mamba_d_state=8, mamba_expand=2, mamba_dt_rank=4, num_experts=6, num_experts_per_tok=2, intermediate_size=8,
+             num_hidden_layers=4, attn_layer_period=2, attn_layer_offset=1, weights={**STATE_SPACE, r"dt_proj\.bias": lambda r, x: 0.6 * r},
+             neutral=STATE_SPACE_NEUTRAL, inert={"use_mamba_kernels|use_mambapy|use_associative_scan": "says how to run"})
+golden("jamba-moe", **JAMBA, expert_layer_period=2, expert_layer_offset=0, unreached=r"feed_forward\.router\.weight")
+golden("jamba-dense-bias", **{**JAMBA, "num_experts": 1, "mamba_expand": 1, "mamba_dt_rank": "auto", "attn_layer_period": 3, "num_hidden_layers": 5,
+       "inert": {**JAMBA["inert"], "expert_layer_(period|offset)|num_experts_per_tok": "no layer has experts"}}, mamba_proj_bias=True,
+       mamba_conv_bias=False, mamba_d_conv=3, hidden_act="gelu", tie_word_embeddings=True)

@@ -26,7 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 CHECKPOINTS = Path(__file__).resolve().parent / "checkpoints"
 MADE_WITH = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
 SMALLEST_EFFECT = 1e-3  # relative, on some absmax or loss
-WITHOUT_CACHE = ("linear_attention", "conv")  # types of layers that keep a state in the place of K and V
+WITHOUT_CACHE = ("linear_attention", "conv", "mlp", "moe")  # types of layers that write no K and V
 K_PROJECTION = r"\.(k_proj|qkv_proj|query_key_value|Wqkv|c_attn)\.weight$"
 EAGER = dict(attn_implementation="eager", experts_implementation="eager")
 
@@ -179,9 +179,16 @@ def count_scored(result, name):
 
 # --- config.json ------------------------------------------------------------------------------------------------------
 
+def with_plain_floats(value):
+    """transformers 5 writes Infinity as {"__float__": "Infinity"}, older ones as Python does."""
+    if isinstance(value, dict):
+        return float(value["__float__"]) if "__float__" in value else {key: with_plain_floats(x) for key, x in value.items()}
+    return [with_plain_floats(x) for x in value] if isinstance(value, list) else value
+
+
 def v4_dialect(config, golden):
     """The config.json that people have: as transformers 4, or the code of the model's makers, wrote it."""
-    c = copy.deepcopy(config)
+    c = with_plain_floats(copy.deepcopy(config))
     how = golden["v4"]
     rope = c.pop("rope_parameters", None)
     if "rope" in how:

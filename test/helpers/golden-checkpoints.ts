@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
 import { ARCHITECTURES, describeModel, describeModelEnd } from "../../src/architectures/registry.js";
+import { parsePythonJson } from "../../src/checkpoint/json-text.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
@@ -46,7 +47,7 @@ export function goldenFolder(name: string): string {
 }
 
 export function readGolden<Content>(path: string): Content {
-  return JSON.parse(readFileSync(join(GOLDEN_FOLDER, path), "utf8")) as Content;
+  return parsePythonJson(path, readFileSync(join(GOLDEN_FOLDER, path), "utf8")) as Content;
 }
 
 export function expectedOf(name: string): Expected {

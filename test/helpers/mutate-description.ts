@@ -24,6 +24,7 @@ import type {
 } from "../../src/architectures/description.js";
 import type { Experts, ScoreRouter, SharedExpert } from "../../src/architectures/experts.js";
 import type { Rope, RopeScaling } from "../../src/architectures/rope.js";
+import type { SelectiveScan, StateSpace, TimeStepLimits } from "../../src/architectures/state-space.js";
 import { tensorSource, type WeightSource } from "../../src/architectures/weight-source.js";
 
 /** One field that is otherwise. */
@@ -120,7 +121,10 @@ const CHOICES: Readonly<Record<string, readonly (readonly string[])[]>> = {
   score: [["softmax", "sigmoid"]],
   pairing: [["halves", "neighbours"]],
   over: [["head", "projection"]],
-  when: [["before-rotation", "after-rotation"]],
+  when: [
+    ["before-rotation", "after-rotation"],
+    ["before-gate", "after-gate"],
+  ],
   weighted: [["input", "output"]],
   stored: [["outputs-first", "inputs-first"]],
 };
@@ -200,7 +204,7 @@ const OPTIONAL = {
   layer: { altUp: nothing, unread: nothing } satisfies Optional<DecoderLayer>,
   altUp: { lastScale: (_, around) => vectorOf(around.decoder.hiddenSize, around) } satisfies Optional<AltUp>,
   residual: { postNorm: plainNorm, multiplier: more, scale: more } satisfies Optional<Residual>,
-  branch: { norm: plainNorm, postNorm: plainNorm, multiplier: more } satisfies Optional<Branch>,
+  branch: { norm: plainNorm, inputMultiplier: more, postNorm: plainNorm, multiplier: more } satisfies Optional<Branch>,
   attention: {
     ...READING,
     keyNorm: ({ headDim }) => ({ norm: normOf(headDim), over: "head", when: "before-rotation" }),
@@ -211,7 +215,21 @@ const OPTIONAL = {
   } satisfies Optional<Attention>,
   "shared-attention": READING satisfies Optional<SharedAttention>,
   "gated-delta-net": { betaMultiplier: more } satisfies Optional<GatedDeltaNet>,
-  "feed-forward": { gateCutoff: ({ gate }) => gate && 0.5, gate: ({ up }) => up } satisfies Optional<FeedForward>,
+  "state-space": {
+    timeStepLimits: () => ({ least: 0.5 }),
+    norm: ({ heads, headDim, groups }, around) => {
+      const weight = vectorOf(heads * headDim, around);
+      return weight && { weight, groups, epsilon: 1e-5, when: "after-gate" };
+    },
+    multipliers: () => ({ x: 1.3, b: 1.3, c: 1.3, timeStep: 1.3, gate: 1.3 }),
+  } satisfies Optional<StateSpace>,
+  "selective-scan": {} satisfies Optional<SelectiveScan>,
+  limits: { most: ({ least }) => 1.01 * least } satisfies Optional<TimeStepLimits>,
+  "feed-forward": {
+    gateCutoff: ({ gate }) => gate && 0.5,
+    gate: ({ up }) => up,
+    gateMultiplier: ({ gate }) => gate && 1.3,
+  } satisfies Optional<FeedForward>,
   linear: { bias: ({ outputs }, around) => vectorOf(outputs, around) } satisfies Optional<Linear>,
   convolution: { bias: ({ channels }, around) => vectorOf(channels, around) } satisfies Optional<CausalConvolution>,
   rms: {
@@ -226,6 +244,7 @@ const OPTIONAL = {
   } satisfies Optional<LayerNorm>,
   experts: {
     norm: plainNorm,
+    latent: nothing,
     shared: ({ experts: [feedForward] }) => feedForward && { feedForward },
   } satisfies Optional<Experts>,
   shared: { gate: nothing } satisfies Optional<SharedExpert>,
@@ -261,6 +280,7 @@ const BY_KEY: Readonly<Record<string, keyof typeof OPTIONAL>> = {
   growth: "growth",
   shared: "shared",
   convolution: "convolution",
+  timeStepLimits: "limits",
 };
 
 /** What an object of a description is: by its kind, or by where it is. */

@@ -93,10 +93,11 @@ function expectThoseOfTransformers(name: string, ranges: readonly LayerRange[]):
   }
 }
 
-/** Hybrids: layers in which tokens see each other without a cache, which padding must not reach. */
-const HYBRIDS = GOLDEN_NAMES.filter((name) => {
-  const { sites, shared = [] } = expectedOf(name);
-  return sites !== undefined && sites.length + shared.length < Number(configOf(name).num_hidden_layers);
+/** Of each hybrid the first golden: tokens see each other without a cache, and padding must not reach them. */
+const HYBRIDS = GOLDEN_NAMES.filter((name, at) => {
+  const config = configOf(name);
+  const isFirst = at === 0 || configOf(GOLDEN_NAMES[at - 1] ?? name).model_type !== config.model_type;
+  return isFirst && Object.keys(config).some((key) => /^(mamba_|linear_|conv_L_cache)/.test(key));
 });
 
 // A window, q/k norms and four layers; rotation that depends on the length of the prompt; embeddings per layer; streams;

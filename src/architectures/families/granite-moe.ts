@@ -43,7 +43,7 @@ function graniteMoe(input: FamilyInput, shared: number): Decoder {
 }
 
 /** A softmax over the logits of the chosen experts is one over all, divided by the sum. @param shared its size; 0: none */
-function graniteExperts({ config }: FamilyInput, shared: number, names = NAMES): (names: LayerNames) => Block {
+export function graniteExperts({ config }: FamilyInput, shared: number, names = NAMES): (names: LayerNames) => Block {
   const hidden = config.positiveInteger("hidden_size");
   const sizes = readMixture(config, hidden, { experts: ["num_local_experts"], intermediate: "intermediate_size" });
   return (layer) => {

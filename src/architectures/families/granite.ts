@@ -26,6 +26,8 @@ export interface GraniteLike {
   readonly sizes: Sizes;
   readonly ropes: readonly Rope[];
   readonly attention: (names: LayerNames, index: number) => Parameters<typeof groupedQuery>[3];
+  /** The block in place of a layer's attention, where there is one. */
+  readonly mixer?: (names: LayerNames, index: number) => Block | undefined;
   /** Factor on logits. */
   readonly logits: number;
   /** Absent: gated, with `intermediate_size`. */
@@ -49,7 +51,9 @@ export function graniteLike(input: FamilyInput, family: GraniteLike): Decoder {
     ropes: family.ropes,
     embedding: { multiplier: config.positiveNumber("embedding_multiplier", 1) },
     layer: (layer, index) => {
-      const attention = groupedQuery(layer, sizes, { qkv: bias, output: bias }, family.attention(layer, index));
+      const attention =
+        family.mixer?.(layer, index) ??
+        groupedQuery(layer, sizes, { qkv: bias, output: bias }, family.attention(layer, index));
       const after = postNorms?.map((name) => norm(layer.of(name), sizes.hidden)) ?? [];
       return [
         around(norm(layer.attentionNorm, sizes.hidden), attention, after[0], multiplier),
