@@ -97,8 +97,8 @@ function gatedDeltaNetFacts(block: GatedDeltaNet): BlockFacts {
       block.decayBias,
       block.decayLogRate,
     ],
-    widest: Math.max(keyWidth, valueWidth),
-    // The recurrence and what is around it are float32, twice as wide as others.
+    // Between the projections everything is float32, twice as wide as elsewhere.
+    widest: 2 * Math.max(keyWidth, valueWidth),
     activations: 8 * (keyWidth + valueWidth),
     state: valueHeads * keyDim * valueDim,
     canStep: false,

@@ -13,8 +13,7 @@ import { cast } from "./weights.js";
 const LENGTH_EPSILON = 1e-6;
 
 /**
- * Everything between the convolutions and the output projection is float32, as in engines: decays are multiplied over
- * thousands of tokens.
+ * Everything between the projections is float32, as in engines: decays are multiplied over thousands of tokens.
  * @param x [batch, tokens, hidden]
  * @returns [batch, tokens, hidden]
  */
@@ -23,10 +22,12 @@ export function gatedDeltaNet(context: GraphContext, description: GatedDeltaNet,
   const { keyHeads, valueHeads, keyDim, valueDim, query, key, value, gate, output } = description;
   const wide: GraphContext = { ...context, arithmetic: { ...arithmetic, elementType: "float32" } };
   const widened = (y: Value) => cast(builder, y, arithmetic.elementType, "float32");
-  const convolved = ({ projection, convolution }: ConvolvedProjection) => {
-    const y = causalConvolution(context, linear(context, projection, x), convolution);
-    return widened(activated(context, description.activation, y));
-  };
+  const convolved = ({ projection, convolution }: ConvolvedProjection) =>
+    activated(
+      wide,
+      description.activation,
+      causalConvolution(wide, widened(linear(context, projection, x)), convolution),
+    );
   const ofLengthOne = (y: Value) =>
     mergeHeads(builder, toUnitLength(wide, splitHeads(builder, y, keyHeads, keyDim), keyDim));
   const attended = linearAttention(
