@@ -20,14 +20,19 @@ export function layerOf(name: string): number | undefined {
 
 /**
  * The attention's name in each decoder layer that has one, by layer: `model.layers.3.self_attn` of
- * `model.layers.3.self_attn.k_proj.weight`. Of several stacks of layers, the tallest that is not a tower.
+ * `model.layers.3.self_attn.k_proj.weight`. Of several stacks of layers, the tallest that is not a tower; of a hybrid,
+ * only the layers with a K/V cache according to config.json.
  */
-export function attentionNames(tensorNames: Iterable<string>): ReadonlyMap<number, string> {
+export function attentionNames(
+  tensorNames: Iterable<string>,
+  config: Readonly<Record<string, unknown>> = {},
+): ReadonlyMap<number, string> {
+  const hasCache = cacheLayersOf(textConfig(config));
   const stacks = new Map<string, Map<number, string>>();
   for (const name of tensorNames) {
     const attention = KEY_PROJECTION.exec(name)?.groups?.attention;
     const layer = layerOf(name);
-    if (attention === undefined || layer === undefined || NOT_A_DECODER.test(attention)) continue;
+    if (attention === undefined || layer === undefined || !hasCache(layer) || NOT_A_DECODER.test(attention)) continue;
     const pattern = attention.replace(LAYER, ".#");
     const stack = stacks.get(pattern) ?? new Map<number, string>();
     stacks.set(pattern, stack.set(layer, attention));
@@ -36,17 +41,13 @@ export function attentionNames(tensorNames: Iterable<string>): ReadonlyMap<numbe
   return new Map([...(tallest ?? [])].sort(([a], [b]) => a - b));
 }
 
-/**
- * The same for the layers with a K/V cache according to config.json: without those after the last decoder layer, which
- * predict further tokens, and without a hybrid's layers that keep a state instead.
- */
+/** The same without layers after the last decoder layer of config.json, which predict further tokens. */
 export function attentionsByConfig(
   tensorNames: Iterable<string>,
   config: Readonly<Record<string, unknown>>,
 ): ReadonlyMap<number, string> {
   const count = layerCount(config);
-  const hasCache = cacheLayersOf(textConfig(config));
-  return new Map([...attentionNames(tensorNames)].filter(([layer]) => layer < count && hasCache(layer)));
+  return new Map([...attentionNames(tensorNames, config)].filter(([layer]) => layer < count));
 }
 
 /** The number of decoder layers by config.json; infinite where it does not say. */

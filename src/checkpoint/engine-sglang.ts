@@ -43,9 +43,8 @@ export function judgeSglang(facts: ScaleFacts): EngineVerdict {
   if (quantization === undefined) return ignored(facts, "without a quantization_config it ignores scales");
   const refusal = schemeRefused(quantization);
   if (refusal) return refused(refusal);
-  if (modelType !== undefined && DROPPED_BY_SGLANG.has(modelType)) {
-    return ignored(facts, `its loader of ${modelType} drops them (issue 39942 of SGLang)`);
-  }
+  const dropped = modelType === undefined ? undefined : DROPPED_BY_SGLANG.get(modelType);
+  if (dropped !== undefined) return ignored(facts, `its loader of ${modelType} drops them (${dropped})`);
   if (facts.hasLatentCache) return notKnown("what it makes of scales of a latent cache (MLA) is not known here");
   const wrong = scales.find((scale) => elementsOf(scale) !== 1);
   if (wrong) return refused(sayElements(wrong, 1));

@@ -9,6 +9,7 @@ import type { LayerScales } from "../numerics/scales.js";
 import { hasForeignQuantization, patchConfigText } from "./config-text.js";
 import { judgeScales } from "./engine-rules.js";
 import type { EngineVerdict } from "./engine-verdicts.js";
+import { formatWarnings, refusedByVllm, requireFormatOfModel } from "./format-obstacles.js";
 import { isObject, parseJsonObject, parsePythonJsonObject, showJson } from "./json-text.js";
 import { MODELOPT_FILE, modelOptQuantization, patchModelOptText } from "./model-opt-file.js";
 import type { Checkpoint } from "./open-checkpoint.js";
@@ -47,8 +48,8 @@ export interface OutputForm {
 /**
  * The form of a format for a checkpoint.
  * @param names of the scales that will be written
- * @throws UnsupportedModelError when no engine that the format is for would use them, or when the checkpoint declares
- * another cache; CheckpointError for a file that cannot be read
+ * @throws UnsupportedModelError when no engine that the format is for would use them, or the first does not load them,
+ * or when the checkpoint declares another cache; CheckpointError for a file that cannot be read
  */
 export async function chooseOutputForm(
   checkpoint: Checkpoint,
@@ -63,6 +64,7 @@ export async function chooseOutputForm(
   const found = quantizationOf(config, modelOptQuantization(modelOpt));
   const quantization = found?.key === "quantization_config" && !hasForeignQuantization(config) ? undefined : found;
   if (format === "vllm") requireBlock(config);
+  requireFormatOfModel(format, config);
   const form = formOf(format, dtype, quantization);
   const patched = patchConfigText(configText, config, form.config);
   const patchedModelOpt = patchModelOptText(modelOptText ?? "", modelOpt, form.saysFp8);
@@ -76,6 +78,8 @@ export async function chooseOutputForm(
   const users = verdicts.filter(({ use }) => use === "used" || use === "unknown");
   const others = verdicts.filter((verdict) => !users.includes(verdict)).map(sayWhyNot);
   if (users.length === 0) throw nobodyReads(format, others);
+  const isReadElsewhere = quantization === undefined || readsLikeFormat(quantization);
+  const canConvert = isReadElsewhere && refusedByVllm(config) === undefined;
   return {
     tensors: form.tensors,
     configText: patched,
@@ -86,8 +90,8 @@ export async function chooseOutputForm(
     ),
     engines: users.map(({ engine }) => engine),
     written: form.keptIn === "bfloat16" ? roundUp : (scales) => scales,
-    convertTo: quantization === undefined || readsLikeFormat(quantization) ? conversionOf(format) : undefined,
-    warnings: [...others, ...(format === "vllm" ? [] : halfReadByVllm(facts))],
+    convertTo: canConvert ? conversionOf(format) : undefined,
+    warnings: [...others, ...formatWarnings(config), ...(format === "vllm" ? [] : halfReadByVllm(facts))],
   };
 }
 

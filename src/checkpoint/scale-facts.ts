@@ -132,7 +132,8 @@ function isOfDecoder(
   config: Readonly<Record<string, unknown>>,
 ): (scale: ScaleTensor) => boolean {
   const count = layerCount(config);
-  const behind = new Set([...attentionNames(tensorNames)].flatMap(([layer, name]) => (layer < count ? [] : [name])));
+  const attentions = [...attentionNames(tensorNames, config)];
+  const behind = new Set(attentions.flatMap(([layer, name]) => (layer < count ? [] : [name])));
   return ({ attention }) => !behind.has(attention);
 }
 

@@ -82,8 +82,17 @@ function requirePositionsFor({ embedding }: Decoder, prompts: readonly OpenPromp
   );
 }
 
+/** @throws UnsupportedModelError for a model with a block that is not computed token by token */
+export function requireSteps({ layers }: Decoder): void {
+  const unsteppable = blockWithoutStep(layers);
+  if (unsteppable === undefined) return;
+  throw new UnsupportedModelError(
+    `--generate: this model has a block of the kind "${unsteppable}", which is not computed token by token yet: leave out --generate`,
+  );
+}
+
 /**
- * Reads and encodes the prompts, and checks that the model fits.
+ * Reads and encodes the prompts, and checks that the model fits. The model has passed requireSteps.
  * @param provider that will evaluate, unless it fails
  * @throws UsageError, PromptDataError, CheckpointError; ProviderError when memory is short
  */
@@ -95,12 +104,6 @@ export async function prepareGeneration(
   const { checkpoint, decoder, end, rounding, caches, options, signal } = facts;
   const { maxNewTokens = GENERATION_DEFAULTS.maxNewTokens, data = GENERATION_PROMPTS } = options;
   requireInteger("maxNewTokens", maxNewTokens, 1);
-  const unsteppable = blockWithoutStep(decoder.layers);
-  if (unsteppable !== undefined) {
-    throw new UnsupportedModelError(
-      `--generate: this model has a block of the kind "${unsteppable}", which is not computed token by token yet: leave out --generate`,
-    );
-  }
   // If another device evaluates, the limit is for that device, and texts are generated on the CPU.
   const limit = provider === "cpu" ? facts.memory : undefined;
   if (provider === "cuda") await requireRoomOnDevice(facts);

@@ -18,6 +18,7 @@ import { countModelNll } from "../metrics/count-model.js";
 import { binByPosition } from "../metrics/position-bins.js";
 import { keepsThresholds } from "../metrics/thresholds.js";
 import { chooseLayersToKeep, decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
+import { layerList } from "../numerics/layer-names.js";
 import { HELD_OUT_PROMPTS } from "../prompts/read-prompts.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { ARMS, type ArmRoundings, roundingsOf } from "./arms.js";
@@ -29,7 +30,7 @@ import type { EvaluatedArm, EvaluateRequest } from "./evaluate-arms.js";
 import { positionsIn } from "./evaluate-head.js";
 import { evaluateInProcesses } from "./evaluate-in-processes.js";
 import type { GenerateProgress } from "./generate-texts.js";
-import { type GenerationOptions, generateThroughCaches, prepareGeneration } from "./generation.js";
+import { type GenerationOptions, generateThroughCaches, prepareGeneration, requireSteps } from "./generation.js";
 import { requireKnownOptions } from "./known-options.js";
 import { locateModel } from "./locate-model.js";
 import {
@@ -136,6 +137,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   const end = describeModelEnd(checkpoint.tensors, decoder);
+  if (options.generate !== undefined) requireSteps(decoder);
   const sites = cacheSites(decoder);
   const { scales, arms, subjectName } = await armsOf(checkpoint, settings, sites);
   const dtype = scaleDtype(checkpoint.config);
@@ -217,7 +219,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     for (let first = 0; first < sites.length; first += MAX_LAYER_ARMS) {
       const layers = sites.slice(first, first + MAX_LAYER_ARMS).map(({ layer }) => layer);
       const alone = layers.map((layer) => onlyIn(sites, [layer], rounding.indexOf(subjectName), uniform(baseline)));
-      const what = `layers ${layers[0]}–${layers.at(-1)} alone`;
+      const what = `${layerList(layers)} alone`;
       const [base, ...others] = await evaluate(what, [uniform(baseline), ...alone]);
       for (const [index, arm] of others.entries()) {
         const { divergence, perplexityRatio, agreement } = metricsOf(arm, positionsOf(base));
@@ -308,6 +310,7 @@ export async function planVerification(options: VerifyOptions, reports: readonly
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
   const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
   describeModelEnd(checkpoint.tensors, decoder);
+  if (options.generate !== undefined) requireSteps(decoder);
   const { arms } = await armsOf(checkpoint, settings, cacheSites(decoder));
   onProgress?.({ stage: "tokenize" });
   const tokenizer = startTokenizerProcess({ folder, signal });

@@ -80,7 +80,9 @@ function summaryLine(
   seconds: number,
 ): string {
   const where = provider === "cpu" ? provider : `${provider}, ${computedIn}`;
-  return `${counted(ranges.length, "layer")} · ${counted(samples, "prompt")} · ${counted(tokens, "token")} · ${where} · ${seconds.toFixed(1)} s`;
+  const isHybrid = ranges.some(({ layer }, index) => layer !== index);
+  const layers = `${counted(ranges.length, "layer")}${isHybrid ? " with attention" : ""}`;
+  return `${layers} · ${counted(samples, "prompt")} · ${counted(tokens, "token")} · ${where} · ${seconds.toFixed(1)} s`;
 }
 
 function expertsLine({ experts }: Shown<CalibrationResult>): string[] {

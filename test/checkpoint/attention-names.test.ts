@@ -1,5 +1,9 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { blocksOf } from "../../src/architectures/description.js";
+import { describeModel } from "../../src/architectures/registry.js";
 import { attentionNames, attentionsByConfig } from "../../src/checkpoint/attention-names.js";
+import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import { configOf, DIALECTS, GOLDEN_NAMES, goldenFolder } from "../helpers/golden-checkpoints.js";
 
 /** Names of tensors, and the attention of each decoder layer that they tell of. */
 const CHECKPOINTS: Readonly<Record<string, readonly [tensors: readonly string[], names: readonly [number, string][]]>> =
@@ -93,4 +97,18 @@ const CONFIGS: readonly (readonly [config: Record<string, unknown>, layers: read
 
 test.each(CONFIGS)("by %j, the layers with a cache are %j", (config, layers) => {
   expect([...attentionsByConfig(everyLayer, config).keys()]).toEqual(layers);
+});
+
+describe("they are the layers with attention of the description, by the same names", () => {
+  test.each(GOLDEN_NAMES)("%s", async (name) => {
+    const { config, tensors } = await openCheckpoint(goldenFolder(name));
+    const described = describeModel(config, tensors).layers.flatMap((layer) =>
+      blocksOf(layer).flatMap((block) =>
+        block.kind === "attention" || block.kind === "shared-attention" ? [[layer.index, block.name]] : [],
+      ),
+    );
+    for (const dialect of DIALECTS) {
+      expect([...attentionsByConfig(tensors.keys(), configOf(name, dialect))], dialect).toEqual(described);
+    }
+  });
 });

@@ -55,6 +55,7 @@ const BY_MODEL_TYPE: readonly (readonly [EngineName, string, readonly string[], 
   ["vllm", "llama", LLAMA, "used", "reads k_scale and v_scale"],
   ["vllm", "qwen3_moe", LLAMA, "used", "reads k_scale and v_scale"],
   ["vllm", "lfm2", LLAMA, "refused", "lfm2 has no place for"],
+  ["vllm", "lfm2_moe", LLAMA, "refused", "lfm2_moe has no place for"],
   ["vllm", "jamba", LLAMA, "refused", "jamba has no place for"],
   ["vllm", "deepseek_v2", MLA, "ignored", "its latent attention (MLA) loads no scale"],
   ["vllm", "deepseek_v3", MLA, "ignored", "an FP8 cache runs at 1.0"],
@@ -73,6 +74,7 @@ const BY_MODEL_TYPE: readonly (readonly [EngineName, string, readonly string[], 
   ["sglang", "qwen2", LLAMA, "ignored", "its loader of qwen2 drops them"],
   ["sglang", "qwen3_moe", LLAMA, "ignored", "its loader of qwen3_moe drops them"],
   ["sglang", "mixtral", LLAMA, "ignored", "its loader of mixtral drops them"],
+  ["sglang", "lfm2", LLAMA, "ignored", "its loader of lfm2 drops them"],
   ["sglang", "qwen3", LLAMA, "used", "reads"],
   ["sglang", "deepseek_v3", MLA, "unknown", "not known here"],
   ["tgi", "deepseek_v3", MLA, "unknown", "not known here"],
@@ -91,12 +93,12 @@ describe("of a model_type", () => {
   });
 
   test("SGLang's exceptions are model types that are calibrated", () => {
-    for (const modelType of DROPPED_BY_SGLANG) expect(Object.keys(ARCHITECTURES)).toContain(modelType);
+    for (const modelType of DROPPED_BY_SGLANG.keys()) expect(Object.keys(ARCHITECTURES)).toContain(modelType);
   });
 });
 
 /** Calibrated here, with no class of their own in vLLM 0.32. */
-const OPEN = ["helium", "ministral", "dots1"];
+const OPEN = ["helium", "ministral", "dots1", "bamba"];
 
 /** The names that GPT-2 and its kin give their attention, and where vLLM 0.32 found the scales, tried with it. */
 const GPT = "transformer.h.0.attn";

@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { copyGolden } from "../helpers/golden-checkpoints.js";
+import { addLetterTokenizer } from "../helpers/letter-tokenizer.js";
 import { runCli } from "../helpers/run-cli.js";
 
 interface Result {
@@ -12,22 +13,9 @@ interface Result {
   readonly experts: readonly { readonly layer: number; readonly tokens: readonly number[] }[];
 }
 
-const LETTERS = [..."abcdefghijklmnopqrstuvwxyz", "Ġ"];
-
-/** A tokenizer of letters: golden checkpoints have 72 tokens, and no text. */
-function addTokenizer(folder: string): void {
-  const vocab = Object.fromEntries(LETTERS.map((letter, id) => [letter, id]));
-  const pre_tokenizer = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
-  const model = { type: "BPE", vocab, merges: [] };
-  const tokenizer = { version: "1.0", added_tokens: [], normalizer: null, pre_tokenizer, model };
-  const others = { truncation: null, padding: null, post_processor: null, decoder: null };
-  writeFileSync(join(folder, "tokenizer.json"), JSON.stringify({ ...tokenizer, ...others }));
-  writeFileSync(join(folder, "tokenizer_config.json"), "{}");
-}
-
 test("tokens of each expert are in --json and kv_scales.json, and those that computed none are warned of", async () => {
   const folder = await copyGolden("qwen3_moe-normalized");
-  addTokenizer(folder);
+  addLetterTokenizer(folder);
   writeFileSync(join(folder, "prompts.txt"), "ab");
   const data = join(folder, "prompts.txt");
   const output = join(folder, "out");

@@ -1,4 +1,5 @@
-// Layers that read the cache of another have its scales under their own name, and keep them when they are converted.
+// Layers that read the cache of another have its scales under their own name, and keep them when they are converted; layers
+// without a cache have none.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +16,10 @@ function scalesIn(folder: string): Record<string, string> {
   return Object.fromEntries([...tensors].map(([name, { bytes }]) => [name, Buffer.from(bytes).toString("hex")]));
 }
 
-test.each(["gemma3n_text-shared", "gemma4_text-e-model-bare", "glm4_moe-next-layer", "gpt2-plain", "dbrx-plain"])(
+const GOLDENS = ["gemma3n_text-shared", "gemma4_text-e-model-bare", "glm4_moe-next-layer", "gpt2-plain", "dbrx-plain"];
+const HYBRIDS = ["qwen3_next-moe", "olmo_hybrid-plain"];
+
+test.each([...GOLDENS, ...HYBRIDS])(
   "%s: from TGI's format to vLLM's gives what a calibration would have written, and back",
   async (golden) => {
     const tgi = await writeGoldenResult(root(), golden, "tgi");

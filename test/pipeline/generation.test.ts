@@ -3,11 +3,10 @@
 import { describe, expect, test } from "vitest";
 import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { PromptDataError, ProviderError, UnsupportedModelError, UsageError } from "../../src/errors.js";
+import { PromptDataError, ProviderError, UsageError } from "../../src/errors.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
 import { prepareGeneration } from "../../src/pipeline/generation.js";
 import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
-import { goldenFolder } from "../helpers/golden-checkpoints.js";
 import { localTokenizer } from "../helpers/local-tokenizer.js";
 
 const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
@@ -30,21 +29,6 @@ describe("a model is refused beforehand", () => {
     const run = prepareGeneration({ ...facts, options, decoder: placed, memory: 2 ** 40 }, tokenizer, "cpu");
     await expect(run).rejects.toThrow(/a prompt has \d+ tokens, and this model has learned 100 positions: no room/);
     await expect(run).rejects.toThrow(PromptDataError);
-  });
-
-  test.each([
-    ["per-layer-input", "gemma4_text-e-model"],
-    ["gated-delta-net", "qwen3_next-moe"],
-    ["short-convolution", "lfm2-bias"],
-  ])("that has a block which no step computes, by its name: %s", async (block, golden) => {
-    const { config, tensors } = await openCheckpoint(goldenFolder(golden));
-    const run = prepareGeneration(
-      { ...facts, decoder: describeModel(config, tensors), memory: 2 ** 40 },
-      tokenizer,
-      "cpu",
-    );
-    await expect(run).rejects.toThrow(`a block of the kind "${block}", which is not computed token by token`);
-    await expect(run).rejects.toThrow(UnsupportedModelError);
   });
 
   test("that --memory has no room for on the CPU", async () => {

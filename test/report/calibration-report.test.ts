@@ -247,6 +247,18 @@ describe("the JSON", () => {
   });
 });
 
+test.each([
+  [[0, 1], "2 layers ·"],
+  [[1, 3], "2 layers with attention ·"],
+  [[0, 2], "2 layers with attention ·"],
+])("of layers %j, the summary says %s", (layers, said) => {
+  const ranges = rangesOf([
+    [1, 2],
+    [3, 4],
+  ]).map((range, index) => ({ ...range, layer: layers[index] ?? 0 }));
+  expect(linesOf(resultOf({ ranges })).join("\n")).toContain(said);
+});
+
 describe("experts", () => {
   const experts = [
     { layer: 1, tokens: [3, 0, 5] },
