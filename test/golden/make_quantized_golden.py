@@ -22,7 +22,7 @@ from transformers.integrations.finegrained_fp8 import _dequantize_fp8_weight
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from family_golden import EAGER, MADE_WITH, randomize, run, save, write_expected, write_json
-from families import FAMILIES, golden, rope
+from families import FAMILIES, GATED_DELTA, golden, rope
 
 FOLDER = Path(__file__).resolve().parent / "quantized"
 E4M3 = torch.float8_e4m3fn
@@ -158,6 +158,13 @@ quantized("fp8-block-experts", "qwen3_moe", dict(**SMALL, head_dim=16, num_exper
           decoder_sparse_step=1, mlp_only_layers=[]), fp8("_scale_inv", [8, 8]),
           fp8_config([8, 8], modules_to_not_convert=["lm_head", "model.layers.0.mlp.gate", "model.layers.1.mlp.gate"]),
           by_transformers([8, 8]), loads=True)
+NOT_CONVERTED = ["lm_head", *(f"model.layers.{layer}.{part}" for layer in (0, 1) for part in (
+    "linear_attn.conv1d", "linear_attn.in_proj_ba", "mlp.gate", "mlp.shared_expert_gate"))]
+quantized("fp8-block-hybrid", "qwen3_next", dict(**SMALL, head_dim=16, layer_types=["linear_attention", "full_attention"],
+          linear_num_key_heads=2, linear_num_value_heads=4, linear_key_head_dim=8, linear_value_head_dim=8, weights=GATED_DELTA,
+          num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16, shared_expert_intermediate_size=16),
+          fp8("_scale_inv", [8, 8]), fp8_config([8, 8], modules_to_not_convert=NOT_CONVERTED), by_transformers([8, 8]),
+          kept=KEPT + r"|conv1d|in_proj_ba|shared_expert_gate", loads=True)
 quantized("fp8-tensor-static", "ministral3", dict(**SMALL, head_dim=16, rope_parameters=rope(
           "yarn", 500.0, factor=4.0, original_max_position_embeddings=32, beta_fast=1.5, beta_slow=0.25, llama_4_scaling_beta=0.4)),
           fp8("_scale_inv", (0, 0), torch.bfloat16, lambda s: []),

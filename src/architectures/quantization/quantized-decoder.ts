@@ -69,13 +69,17 @@ function withSources(described: unknown, sourceOf: (name: string) => ScaledSourc
   return Object.fromEntries(Object.entries(described).map(([key, value]) => [key, withSources(value, sourceOf)]));
 }
 
-/** Engines quantize neither routers nor gates of one output. */
+/** Engines quantize neither routers nor gates of one output, nor what has one output per head. */
 function matricesThatEnginesQuantize(block: Block): TensorSource[] {
   switch (block.kind) {
     case "attention":
       return matricesOf(block.query, block.key, block.value, block.output);
     case "shared-attention":
       return matricesOf(block.query, block.output);
+    case "gated-delta-net": {
+      const { query, key, value, gate, output } = block;
+      return matricesOf(query.projection, key.projection, value.projection, gate, output);
+    }
     case "feed-forward":
       return matricesOf(block.gate, block.up, block.down);
     case "experts": {
