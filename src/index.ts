@@ -30,6 +30,7 @@ export type { Thresholds } from "./metrics/thresholds.js";
 export type { Verdict, VerdictName } from "./metrics/verdict.js";
 export type { ExpertTokens } from "./numerics/expert-tokens.js";
 export type { Float8Name } from "./numerics/float8.js";
+export type { QuantizedWeights } from "./numerics/quantized-weights.js";
 export type { LayerRange, SideRange } from "./numerics/ranges.js";
 export type { LayerScales } from "./numerics/scales.js";
 export {

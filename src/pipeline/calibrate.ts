@@ -25,6 +25,7 @@ import type { DownloadProgress } from "../hub/download-files.js";
 import { untilInterrupted } from "../interrupts.js";
 import type { ExpertTokens } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import type { QuantizedWeights } from "../numerics/quantized-weights.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
 import { SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
@@ -55,6 +56,7 @@ import {
   requireOnePlace,
   requireText,
 } from "./option-checks.js";
+import { quantizationWarnings } from "./quantized-weights.js";
 import { readData } from "./read-data.js";
 import { modelName } from "./run-names.js";
 import { CALIBRATION_DEFAULTS, type ComputeOptions, type DataOptions, type ModelOptions } from "./run-options.js";
@@ -168,6 +170,8 @@ export interface CalibrationResult {
   readonly experts: readonly ExpertTokens[];
   /** The engines that use the scales, and the command that starts each; FOLDER stands for the result. */
   readonly engines: readonly EngineCommand[];
+  /** How the weights are quantized; undefined where they are not. */
+  readonly quantizedWeights?: QuantizedWeights | undefined;
   /** The format to convert the result to for engines that do not read this one; undefined where there is none. */
   readonly convertTo?: OutputFormatName | undefined;
   /** What a person should know, a sentence or more each. */
@@ -213,6 +217,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     experts,
     names,
     assumeHarmless: [...new Set(options.assumeHarmless)],
+    quantizedWeights: decoder.quantization,
   };
   const content: CheckpointContent = {
     scales: scaleTensors(form.tensors, scales, names),
@@ -243,6 +248,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ...form.warnings,
     ...measured.warnings,
     ...untestedWarning(provider),
+    ...quantizationWarnings(decoder),
     ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [result.elementType]),
     ...result.warnings,
     ...(written?.warnings ?? []),
@@ -267,6 +273,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     experts,
     engines: form.engines,
     convertTo: form.convertTo,
+    quantizedWeights: decoder.quantization,
     warnings,
   };
 }

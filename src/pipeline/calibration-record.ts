@@ -7,6 +7,7 @@ import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/o
 import type { ExpertTokens } from "../numerics/expert-tokens.js";
 import type { Float8Name } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
+import { type QuantizedWeights, quantizedWeightsRecord } from "../numerics/quantized-weights.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
 import type { ProviderName } from "../runtime/providers.js";
@@ -46,6 +47,7 @@ export interface RecordFacts {
   readonly experts: readonly ExpertTokens[];
   /** Keys of config.json that the user said change nothing. */
   readonly assumeHarmless: readonly string[];
+  readonly quantizedWeights: QuantizedWeights | undefined;
 }
 
 /** The text of kv_scales.json. */
@@ -58,7 +60,8 @@ export function recordText(facts: RecordFacts): string {
   const assumed = facts.assumeHarmless.length > 0 && { assumed_harmless: facts.assumeHarmless };
   const experts = facts.experts.length > 0 && { experts: facts.experts };
   const names = { schema_version: RECORD_SCHEMA_VERSION, ...inputNames(facts) };
-  const record = { ...names, ...provenance(facts), ...assumed, layers, ...experts };
+  const weights = quantizedWeightsRecord(facts.quantizedWeights);
+  const record = { ...names, ...provenance(facts), ...assumed, ...weights, layers, ...experts };
   return `${JSON.stringify(record, null, 2)}\n`;
 }
 

@@ -8,7 +8,7 @@ import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import type { Arithmetic, ComputeType } from "../graphs/arithmetic.js";
 import { STACKED_COPIES, stackableMixtures, stackedActivations, stackedTokens } from "../graphs/stacked-experts.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../runtime/providers.js";
-import { BYTES_OF_COMPUTE_TYPE, stackedBytes } from "./weight-bytes.js";
+import { BYTES_OF_COMPUTE_TYPE, type HeldWeights, stackedBytes } from "./weight-bytes.js";
 
 export interface ComputePlan {
   readonly provider: ProviderName;
@@ -19,6 +19,8 @@ export interface ComputePlan {
   readonly layerBytes: number;
   /** Rows × width of a batch. */
   readonly batchTokens: number;
+  /** When quantized weights become numbers. */
+  readonly dequantizes: NonNullable<HeldWeights["dequantizes"]>;
 }
 
 export interface PlanRequest {
@@ -29,6 +31,8 @@ export interface PlanRequest {
   readonly memory?: number | undefined;
   /** Free bytes of the device, when they are known. */
   readonly freeDeviceMemory?: number | undefined;
+  /** Approximate number of tokens of the whole run. */
+  readonly tokens?: number | undefined;
 }
 
 /** What a context and the workspaces of matrix products take of a device, whatever is computed. */
@@ -43,8 +47,15 @@ const TOKENS_PER_STATE = 64;
 /** Where nobody sets a limit. Every part of a layer costs a pass over all tokens beside its experts, so small ones are slow. */
 const DEFAULT_LAYER_BYTES = 512 * 2 ** 20;
 
+/**
+ * On the processor, making numbers of codes takes about as long in a run as when a session opens. With more batches it is
+ * done once, for four times the memory.
+ */
+const BATCHES_WORTH_OPENING = 2;
+
 /** Plans a run. */
-export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceMemory }: PlanRequest): ComputePlan {
+export function planCompute(request: PlanRequest): ComputePlan {
+  const { provider, checkpoint, decoder, memory, freeDeviceMemory, tokens = 0 } = request;
   const entry: Provider = PROVIDERS[provider];
   const arithmetic = entry.arithmetic[storedTypeOf(checkpoint, decoder)];
   const limit = memory ?? (freeDeviceMemory === undefined ? undefined : SHARE_OF_FREE * freeDeviceMemory);
@@ -52,7 +63,7 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
   if (!entry.usesDevice || limit === undefined) {
     const segmentBytes = limit ?? entry.defaultSegmentBytes;
     const layerBytes = limit ?? Math.max(segmentBytes, defaultLayerBytes());
-    return { provider, arithmetic, segmentBytes, layerBytes, batchTokens };
+    return { provider, arithmetic, segmentBytes, layerBytes, batchTokens, dequantizes: dequantizes(batchTokens) };
   }
   const fixed = DEVICE_OVERHEAD_BYTES + stackBytes(decoder, arithmetic);
   const room = () => limit - fixed - batchTokens * activationBytes(decoder, arithmetic);
@@ -60,7 +71,14 @@ export function planCompute({ provider, checkpoint, decoder, memory, freeDeviceM
     batchTokens = Math.max(MIN_BATCH_TOKENS, Math.floor(batchTokens / 2));
   }
   const segmentBytes = Math.max(1, Math.floor(room()));
-  return { provider, arithmetic, segmentBytes, layerBytes: segmentBytes, batchTokens };
+  const layerBytes = segmentBytes;
+  return { provider, arithmetic, segmentBytes, layerBytes, batchTokens, dequantizes: dequantizes(batchTokens) };
+
+  function dequantizes(batch: number): ComputePlan["dequantizes"] {
+    const when = entry.dequantizes;
+    if (when !== "in-each-run-of-few") return when;
+    return tokens > BATCHES_WORTH_OPENING * batch ? "when-opened" : "in-each-run";
+  }
 }
 
 /** Up to which size a layer stays whole where segments are filled no further than to a lower one. */

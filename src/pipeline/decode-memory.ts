@@ -6,6 +6,7 @@ import { ProviderError, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { freeMemory } from "../runtime/free-memory.js";
 import { decoderBytes } from "./segment-plan.js";
+import type { HeldWeights } from "./weight-bytes.js";
 import { storedBytes } from "./weight-locations.js";
 
 /** Memory for ONNX Runtime, Node, a session that opens and the activations of a step, beside the weights. */
@@ -23,7 +24,7 @@ export function requireMemoryForModel(
   limit: number | undefined,
   free: number = freeMemory(),
 ): void {
-  const weights = weightsOf(checkpoint, decoder, "float32");
+  const weights = weightsOf(checkpoint, decoder, { elementType: "float32", dequantizes: "when-opened" });
   const needs = `--generate keeps the whole model in memory: ${formatSize(weights)} of weights, as float32`;
   if (limit !== undefined && weights > limit) {
     throw new UsageError(`${needs}; --memory allows ${formatSize(limit)}. Raise it, or leave out --generate.`);
@@ -46,7 +47,7 @@ export function requireDeviceMemoryForModel(
   elementType: ComputeType,
   room: number,
 ): void {
-  const weights = weightsOf(checkpoint, decoder, elementType);
+  const weights = weightsOf(checkpoint, decoder, { elementType });
   if (weights <= room) return;
   throw new ProviderError(
     `--generate keeps the whole model on the device: ${formatSize(weights)} of weights, as ${elementType}; there is room for ${formatSize(room)}. Give more --memory, another --device, or --provider cpu.`,
@@ -54,8 +55,8 @@ export function requireDeviceMemoryForModel(
 }
 
 /** The output head is always computed in float32. */
-function weightsOf(checkpoint: Checkpoint, decoder: Decoder, elementType: ComputeType): number {
-  return decoderBytes(decoder, elementType, storedBytes(checkpoint)) + 4 * decoder.vocabularySize * decoder.hiddenSize;
+function weightsOf(checkpoint: Checkpoint, decoder: Decoder, held: HeldWeights): number {
+  return decoderBytes(decoder, held, storedBytes(checkpoint)) + 4 * decoder.vocabularySize * decoder.hiddenSize;
 }
 
 function formatSize(bytes: number): string {

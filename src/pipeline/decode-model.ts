@@ -17,6 +17,7 @@ import { notFiniteWhileGenerating } from "./generator.js";
 import { planSegments } from "./segment-plan.js";
 import type { StoredCache } from "./stored-cache.js";
 import { storedBytes, weightLocations } from "./weight-locations.js";
+import { weightsWhenOpened } from "./weights-when-opened.js";
 
 export interface DecodeModelRequest {
   readonly checkpoint: Checkpoint;
@@ -77,17 +78,20 @@ export class DecodeModel {
 
   async #open(request: DecodeModelRequest): Promise<void> {
     const { checkpoint, decoder, end, plan, caches } = request;
-    const { provider, arithmetic, segmentBytes } = plan;
+    const { provider, arithmetic, segmentBytes, dequantizes } = plan;
     const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
     for (const { parts, purpose } of planSegments(
       decoder,
-      { segmentBytes, elementType: arithmetic.elementType },
+      { segmentBytes, elementType: arithmetic.elementType, dequantizes },
       storedBytes(checkpoint),
       "layer",
     )) {
       const model = encodeModelProto(buildDecodeStep(decoder, parts, locate, caches, arithmetic));
       this.#parts.push({
-        session: await openSession({ model, externalDataFolder, provider, purpose }),
+        session: await openSession({
+          ...{ model, externalDataFolder, provider, purpose },
+          ...weightsWhenOpened(plan, decoder, parts),
+        }),
         layers: cacheLayersOf(parts),
         takesPositions: parts.some(({ kind }) => kind !== "embedding"),
         startsWithIds: parts[0]?.kind === "embedding",

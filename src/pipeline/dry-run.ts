@@ -8,9 +8,11 @@ import { HubError, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { hiddenWidth } from "../graphs/segment-parts.js";
+import type { QuantizedWeights } from "../numerics/quantized-weights.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { onFirstThatWorks } from "./choose-provider.js";
 import { type LocatedModel, type LocateOptions, locateModel } from "./locate-model.js";
+import { quantizationWarnings } from "./quantized-weights.js";
 import { type ReadData, readData } from "./read-data.js";
 
 import { shareWork, stopAll, type Worker } from "./share-work.js";
@@ -26,6 +28,8 @@ export interface DryRun {
   /** The folder whose weights the result would have, where that is not the checkpoint's. */
   readonly onto?: string;
   readonly modelType: string;
+  /** How the weights are quantized; undefined where they are not. */
+  readonly quantizedWeights?: QuantizedWeights | undefined;
   readonly reads: {
     /** Files with weights, and their bytes. */
     readonly weightFiles: number;
@@ -116,7 +120,7 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
   const stateBytes = arithmetic !== undefined && hiddenTypeOf(arithmetic) === "float16" ? 2 : 4;
   const layers = (cacheSites(decoder).at(-1)?.layer ?? -1) + 1;
   return {
-    ...{ command, checkpoint: checkpoint.folder, modelType: decoder.modelType },
+    ...{ command, checkpoint: checkpoint.folder, modelType: decoder.modelType, quantizedWeights: decoder.quantization },
     reads: {
       weightFiles: checkpoint.shards.length,
       weightBytes: checkpoint.shards.reduce((sum, { header }) => sum + header.fileBytes, 0),
@@ -139,7 +143,7 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
       ...{ loadSeconds, computeSeconds },
       totalSeconds: work.preparedSeconds + loadSeconds + computeSeconds,
     },
-    warnings: [...checkpoint.warnings, ...warnings],
+    warnings: [...checkpoint.warnings, ...warnings, ...quantizationWarnings(decoder)],
   };
 
   function tryAll(workers: readonly Worker[], { lastLayer }: WorkToTry): Promise<Trial[]> {

@@ -8,7 +8,7 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import type { CacheRounding, Side } from "../graphs/kv-cache.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf, layersWithCacheBehind, stacksExperts } from "../graphs/segment-parts.js";
+import { cacheLayersOf, layersWithCacheBehind } from "../graphs/segment-parts.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -22,6 +22,7 @@ import { type PassRequest, planPass } from "./pass-plan.js";
 import { productsOfParts, type Segment } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
+import { weightsWhenOpened } from "./weights-when-opened.js";
 import { NotFiniteError } from "./wider-arithmetic.js";
 
 export interface EvaluateRequest extends PassRequest {
@@ -84,7 +85,7 @@ async function evaluateOnce(request: EvaluateRequest): Promise<Pick<Evaluation, 
     );
     const session = await openSession({
       ...{ model, externalDataFolder: folder, provider, purpose: segment.purpose },
-      keepsWeightsStored: stacksExperts(segment.parts, arithmetic),
+      ...weightsWhenOpened(plan, decoder, segment.parts),
     });
     try {
       states = await runSegment(session, segment, { request, batches, states, losses, progress });

@@ -162,7 +162,11 @@ export async function generateThroughCaches(
   const { facts, request } = prepared;
   if (provider !== "cuda") {
     const { checkpoint, decoder } = facts;
-    const plan = { ...planCompute({ provider: "cpu", checkpoint, decoder }), segmentBytes: SESSION_BYTES };
+    // Each token reads all weights, so they become numbers once.
+    const plan = {
+      ...planCompute({ provider: "cpu", checkpoint, decoder }),
+      ...({ segmentBytes: SESSION_BYTES, dequantizes: "when-opened" } as const),
+    };
     return generateBy("steps", { process: startComputeProcess(), plan }, prepared, callbacks);
   }
   const arithmetic = arithmeticThatHeld(facts, computedIn);

@@ -16,6 +16,7 @@ export interface LoopFacts extends Pick<GenerateRequest, "decoder" | "caches" | 
 export function loopObstacle({ decoder, caches, arithmetic, prompts, maxNewTokens }: LoopFacts): string | undefined {
   const unknown = caches.find((cache) => bufferTypeOf(cache, arithmetic) === undefined);
   if (unknown !== undefined) return `it does not store ${unknown.elementType}`;
+  if (decoder.quantization !== undefined) return "it takes only weights that are not quantized";
   const sites = cacheSites(decoder);
   const unusual = sites.find(({ keyDim }) => keyDim % HEAD_DIM_MULTIPLE !== 0);
   if (unusual !== undefined) {

@@ -11,7 +11,7 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 import { residualsInMemory } from "../graphs/cut-mixture.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment, SEGMENT_VALUES } from "../graphs/segment.js";
-import { cacheLayersOf, endsLayer, expertLayersOf, stacksExperts } from "../graphs/segment-parts.js";
+import { cacheLayersOf, endsLayer, expertLayersOf } from "../graphs/segment-parts.js";
 import { type ExpertTokens, ExpertTokensCollector } from "../numerics/expert-tokens.js";
 import { type LayerRange, SideRangeCollector } from "../numerics/ranges.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
@@ -24,6 +24,7 @@ import { type PassRequest, planPass } from "./pass-plan.js";
 import type { Segment } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
+import { weightsWhenOpened } from "./weights-when-opened.js";
 import { NotFiniteError } from "./wider-arithmetic.js";
 
 export interface MeasureRequest extends PassRequest {
@@ -84,8 +85,10 @@ async function measureOnce(request: MeasureRequest): Promise<Pick<MeasuredRanges
     throwIfAborted(request.signal);
     const start = performance.now();
     const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic, gives }));
-    const keepsWeightsStored = stacksExperts(parts, arithmetic);
-    const session = await openSession({ model, externalDataFolder: folder, provider, purpose, keepsWeightsStored });
+    const session = await openSession({
+      ...{ model, externalDataFolder: folder, provider, purpose },
+      ...weightsWhenOpened(plan, decoder, parts),
+    });
     const opened = performance.now();
     openSeconds += (opened - start) / 1000;
     // While the device computes, the processor has time to fetch what comes next.

@@ -3,7 +3,6 @@
 import { distinctWeights, productsOf, tablesOf, weightsAroundLayers } from "../architectures/block-facts.js";
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder, DecoderLayer } from "../architectures/description.js";
-import type { ComputeType } from "../graphs/arithmetic.js";
 import { mixtureIn, residualsInMemory, residualToCut } from "../graphs/cut-mixture.js";
 import {
   beforeCache,
@@ -13,7 +12,7 @@ import {
   type SegmentPart,
 } from "../graphs/segment-parts.js";
 
-import { weightBytes } from "./weight-bytes.js";
+import { type HeldWeights, weightBytes } from "./weight-bytes.js";
 
 export interface Segment {
   readonly parts: readonly SegmentPart[];
@@ -25,13 +24,11 @@ export interface Segment {
   readonly readLater: readonly CrossingValue[];
 }
 
-export interface SegmentLimits {
+export interface SegmentLimits extends HeldWeights {
   /** Bytes of weights in memory at a time. */
   readonly segmentBytes: number;
   /** Bytes of a layer up to which it stays whole: the experts of a larger one are cut into parts. Absent: none is cut. */
   readonly layerBytes?: number;
-  /** What weights are held as. */
-  readonly elementType: ComputeType;
 }
 
 /**
@@ -49,7 +46,7 @@ export function planSegments(
   const groups: SegmentPart[][] = [];
   let used = 0;
   for (const part of partsOf(decoder, lastLayer, limits)) {
-    const bytes = bytesInMemory(decoder, part, limits.elementType, bytesOf);
+    const bytes = bytesInMemory(decoder, part, limits, bytesOf);
     const group = groups.at(-1);
     if (group !== undefined && used + bytes <= segmentBytes && !startsWithCut(part)) {
       group.push(part);
@@ -72,38 +69,32 @@ export function planSegments(
 export function segmentBytes(
   decoder: Decoder,
   { parts }: Segment,
-  { arithmetic }: { readonly arithmetic: { readonly elementType: ComputeType } },
+  held: HeldWeights,
   bytesOf: (tensor: string) => number,
 ): number {
-  return parts.reduce((sum, part) => sum + bytesInMemory(decoder, part, arithmetic.elementType, bytesOf), 0);
+  return parts.reduce((sum, part) => sum + bytesInMemory(decoder, part, held, bytesOf), 0);
 }
 
 /** Bytes of weights of the whole decoder in memory, its end not among them. */
-export function decoderBytes(decoder: Decoder, elementType: ComputeType, bytesOf: (tensor: string) => number): number {
-  return partsOf(decoder, "layer", { elementType }).reduce(
-    (sum, part) => sum + bytesInMemory(decoder, part, elementType, bytesOf),
-    0,
-  );
+export function decoderBytes(decoder: Decoder, held: HeldWeights, bytesOf: (tensor: string) => number): number {
+  return partsOf(decoder, "layer", held).reduce((sum, part) => sum + bytesInMemory(decoder, part, held, bytesOf), 0);
 }
 
 /** Bytes of weights of the largest part of a layer in memory. */
 export function largestPartBytes({ layers }: Decoder, limits: LayerLimits): number {
   const parts = layers.flatMap((layer) => partsOfLayer(layer, limits));
-  return Math.max(0, ...parts.map((part) => bytesOfLayer(part, limits.elementType)));
+  return Math.max(0, ...parts.map((part) => bytesOfLayer(part, limits)));
 }
 
 type LayerLimits = Omit<SegmentLimits, "segmentBytes">;
 type LayerPart = Exclude<SegmentPart, { kind: "embedding" }>;
 
 /** What a layer is cut into: itself, or where it is too large, what comes before its experts, and these in groups. */
-export function partsOfLayer(
-  layer: DecoderLayer,
-  { layerBytes, elementType }: LayerLimits,
-): [LayerPart, ...LayerPart[]] {
+export function partsOfLayer(layer: DecoderLayer, { layerBytes, ...held }: LayerLimits): [LayerPart, ...LayerPart[]] {
   const whole: LayerPart = { kind: "layer", layer };
   const residual = residualToCut(layer);
   const limit = layerBytes ?? Number.POSITIVE_INFINITY;
-  if (residual === undefined || bytesOfLayer(whole, elementType) <= limit) return [whole];
+  if (residual === undefined || bytesOfLayer(whole, held) <= limit) return [whole];
   const count = mixtureIn(layer, residual).block.experts.length;
   const residuals = { start: residual, end: layer.residuals.length };
   const rest = (expertsFrom: number): LayerPart =>
@@ -111,7 +102,7 @@ export function partsOfLayer(
   const group = (start: number, end: number): LayerPart => ({
     ...{ kind: "experts", layer, residual, experts: { start, end } },
   });
-  const bytesOf = (part: LayerPart) => bytesOfLayer(part, elementType);
+  const bytesOf = (part: LayerPart) => bytesOfLayer(part, held);
   // Experts are of one size. Of quantized ones, one matrix at a time is in memory as numbers.
   const expertBytes = bytesOf(group(0, 2)) - bytesOf(group(0, 1));
   const bytesBeside = bytesOf(group(0, 1)) - expertBytes;
@@ -150,20 +141,20 @@ function partsOf(decoder: Decoder, lastLayer: "keys-values" | "layer", limits: L
 function bytesInMemory(
   decoder: Decoder,
   part: SegmentPart,
-  elementType: ComputeType,
+  held: HeldWeights,
   bytesOf: (tensor: string) => number,
 ): number {
-  if (part.kind !== "embedding") return bytesOfLayer(part, elementType);
+  if (part.kind !== "embedding") return bytesOfLayer(part, held);
   const tables = tablesOf(decoder).reduce((sum, { name }) => sum + bytesOf(name), 0);
-  return tables + weightBytes(weightsAroundLayers(decoder), elementType);
+  return tables + weightBytes(weightsAroundLayers(decoder), held);
 }
 
-function bytesOfLayer(part: LayerPart, elementType: ComputeType): number {
+function bytesOfLayer(part: LayerPart, held: HeldWeights): number {
   const { altUp } = part.layer;
-  if (part.kind !== "keys-values") return weightBytes(distinctWeights(residualsInMemory(part), altUp), elementType);
+  if (part.kind !== "keys-values") return weightBytes(distinctWeights(residualsInMemory(part), altUp), held);
   const { before, attention } = beforeCache(part.layer);
   const keysValues = [attention.key.weight, attention.value.weight];
-  return weightBytes([...distinctWeights(before, altUp), ...keysValues], elementType);
+  return weightBytes([...distinctWeights(before, altUp), ...keysValues], held);
 }
 
 /** Multiplications per token of some parts. */

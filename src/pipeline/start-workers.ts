@@ -47,7 +47,9 @@ function machineHere(): Machine {
 
 function startOnCores(request: WorkersRequest, machine = machineHere()): Worker[] {
   const { decoder, memory, tokens = 0 } = request;
-  const layerBytes = largestPartBytes(decoder, { layerBytes: defaultLayerBytes(memory), elementType: "float32" });
+  const { dequantizes } = planCompute(request);
+  const limits = { layerBytes: defaultLayerBytes(memory), elementType: "float32", dequantizes } as const;
+  const layerBytes = largestPartBytes(decoder, limits);
   const { processes, threads } = planProcesses({ ...machine, tokens, layerBytes, memory });
   const plan = planCompute({ ...request, memory: memory && Math.floor(memory / processes) });
   return Array.from({ length: processes }, () => ({ process: startComputeProcess({ threads }), plan }));

@@ -14,6 +14,7 @@ import { type PassRequest, planPass } from "./pass-plan.js";
 import { productsOfParts, type Segment, segmentBytes } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
 import { storedBytes, weightLocations } from "./weight-locations.js";
+import { weightsWhenOpened } from "./weights-when-opened.js";
 
 export interface TrialRequest extends PassRequest {
   readonly tokenIds: readonly (readonly number[])[]; // [prompts][tokens]
@@ -49,7 +50,8 @@ const BATCHES_ON_THE_WAY = 4;
 export async function tryFirstSegments(request: TrialRequest): Promise<Trial> {
   const { checkpoint, decoder, tokenIds, plan } = request;
   const { batches, segments } = planPass(request, tokenIds, request.lastLayer);
-  const bytes = segments.map((segment) => segmentBytes(decoder, segment, plan, storedBytes(checkpoint)));
+  const held = { elementType: plan.arithmetic.elementType, dequantizes: plan.dequantizes };
+  const bytes = segments.map((segment) => segmentBytes(decoder, segment, held, storedBytes(checkpoint)));
   const { folder, locate } = weightLocations(checkpoint);
   const { arithmetic, provider } = plan;
   let tried = batches.slice(0, segments.length > 1 ? undefined : batches.length);
@@ -61,7 +63,10 @@ export async function tryFirstSegments(request: TrialRequest): Promise<Trial> {
     const start = performance.now();
     const { parts, purpose, gives } = segment;
     const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic, gives }));
-    const session = await openSession({ model, externalDataFolder: folder, provider, purpose });
+    const session = await openSession({
+      ...{ model, externalDataFolder: folder, provider, purpose },
+      ...weightsWhenOpened(plan, decoder, parts),
+    });
     done.openSeconds += (performance.now() - start) / 1000;
     done.openedBytes += bytes[index] ?? 0;
     try {

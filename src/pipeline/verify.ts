@@ -42,6 +42,7 @@ import {
   requireNumber,
   requireText,
 } from "./option-checks.js";
+import { quantizationWarnings } from "./quantized-weights.js";
 import { readData } from "./read-data.js";
 import {
   BASELINES,
@@ -287,6 +288,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
       ...checkpoint.warnings,
       ...new Set([...dataWarnings, ...computeWarnings, ...(generated?.warnings ?? [])]),
       ...untestedWarning(usedProvider),
+      ...quantizationWarnings(decoder),
       ...narrowingWarnings(storedTypeOf(checkpoint, decoder), [...computedIn]),
       ...(scales === undefined ? ["The checkpoint has no KV scales: engines run it at scale 1.0."] : []),
     ],

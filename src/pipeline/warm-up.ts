@@ -6,7 +6,7 @@ import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { hiddenTypeOf } from "../graphs/hidden-states.js";
 import { buildSegment } from "../graphs/segment.js";
-import { crossingInto, type SegmentPart, stacksExperts } from "../graphs/segment-parts.js";
+import { crossingInto, type SegmentPart } from "../graphs/segment-parts.js";
 import { encodeModelProto } from "../onnx/model-proto.js";
 import type { Batch } from "../prompts/batches.js";
 import { openSession } from "../runtime/session.js";
@@ -15,6 +15,7 @@ import type { ComputePlan } from "./compute-plan.js";
 import { partsOfLayer } from "./segment-plan.js";
 import { SegmentStates } from "./segment-states.js";
 import { weightLocations } from "./weight-locations.js";
+import { weightsWhenOpened } from "./weights-when-opened.js";
 
 export interface WarmUpRequest {
   readonly checkpoint: Checkpoint;
@@ -32,12 +33,12 @@ export async function warmUp({ checkpoint, decoder, plan }: WarmUpRequest): Prom
   if (layer === undefined) return;
   const { arithmetic, provider } = plan;
   const { folder: externalDataFolder, locate } = weightLocations(checkpoint);
-  const limits = { layerBytes: plan.layerBytes, elementType: arithmetic.elementType };
+  const limits = { ...plan, elementType: arithmetic.elementType };
   const parts: readonly SegmentPart[] = partsOfLayer(layer, limits).slice(0, 1);
   const model = encodeModelProto(buildSegment(decoder, parts, locate, { arithmetic }));
-  const keepsWeightsStored = stacksExperts(parts, arithmetic);
   const purpose = `layer ${layer.index}, to warm up`;
-  const session = await openSession({ model, externalDataFolder, provider, purpose, keepsWeightsStored });
+  const opening = weightsWhenOpened(plan, decoder, parts);
+  const session = await openSession({ model, externalDataFolder, provider, purpose, ...opening });
   try {
     const batch = emptyBatch(plan.batchTokens);
     const crossing = { parts, reads: crossingInto(parts), gives: [], readLater: [] };

@@ -5,30 +5,36 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 
 export const BYTES_OF_COMPUTE_TYPE: Readonly<Record<ComputeType, number>> = { float32: 4, float16: 2, bfloat16: 2 };
 
+/** How weights are in memory while a segment computes. */
+export interface HeldWeights {
+  /** The type that is computed in, which numbers are held as. */
+  readonly elementType: ComputeType;
+  /** When codes become numbers; absent: in each run. */
+  readonly dequantizes?: "in-each-run" | "when-opened";
+}
+
 /** DequantizeLinear gives float32, whatever is computed in. */
 const BYTES_OF_DEQUANTIZED = 4;
 /** Two codes of FP4 in a byte become a byte each when a session opens. */
 const BYTES_OF_CODE = 1;
 const BYTES_OF_SCALE = 4;
 
-/**
- * Bytes of weights in memory: numbers are held as what is computed in, quantized ones as codes, of which the largest matrix
- * exists as numbers at a time.
- */
-export function weightBytes(sources: readonly WeightSource[], elementType: ComputeType): number {
-  const held = sources.reduce((sum, source) => sum + bytesHeld(source, elementType), 0);
-  return held + dequantizedBytes(sources, elementType);
+/** Bytes of weights in memory. Of codes that become numbers in each run, the largest matrix does so at a time. */
+export function weightBytes(sources: readonly WeightSource[], held: HeldWeights): number {
+  const bytes = sources.reduce((sum, source) => sum + bytesHeld(source, held), 0);
+  return held.dequantizes === "when-opened" ? bytes : bytes + dequantizedBytes(sources, held);
 }
 
-function bytesHeld(source: WeightSource, elementType: ComputeType): number {
+function bytesHeld(source: WeightSource, { elementType, dequantizes }: HeldWeights): number {
   const whole = wholeOf(source);
-  if (whole.kind === "tensor") return BYTES_OF_COMPUTE_TYPE[elementType] * elementsOf(source);
+  if (whole.kind === "tensor" || dequantizes === "when-opened") {
+    return BYTES_OF_COMPUTE_TYPE[elementType] * elementsOf(source);
+  }
   const scales = whole.scales.reduce((sum, { per }) => sum + 1 / per[1], 0);
   return elementsOf(source) * (BYTES_OF_CODE + BYTES_OF_SCALE * scales);
 }
 
-/** Of the largest matrix that is made of codes in each run. */
-function dequantizedBytes(sources: readonly WeightSource[], elementType: ComputeType): number {
+function dequantizedBytes(sources: readonly WeightSource[], { elementType }: HeldWeights): number {
   const cast = elementType === "float32" ? 0 : BYTES_OF_COMPUTE_TYPE[elementType];
   const matrices = sources.filter((source) => wholeOf(source).kind === "scaled");
   return (BYTES_OF_DEQUANTIZED + cast) * Math.max(0, ...matrices.map(elementsOf));

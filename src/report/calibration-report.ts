@@ -5,6 +5,7 @@ import { counted, formatCount } from "../counted.js";
 import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
+import { quantizedWeightsRecord } from "../numerics/quantized-weights.js";
 import type { CalibrationResult } from "../pipeline/calibrate.js";
 import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
@@ -149,6 +150,7 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
       command: command.replace("FOLDER", () => result.output),
     })),
     warnings: result.warnings,
+    ...quantizedWeightsRecord(result.quantizedWeights),
     layers: layerRecords(result.ranges, result.scales),
     ...(result.experts.length > 0 && { experts: result.experts }),
   };

@@ -1,6 +1,7 @@
 // What a run would do, as people read it in a terminal, and as JSON for machines. Pure: text out.
 
 import { counted } from "../counted.js";
+import { quantizedWeightsRecord } from "../numerics/quantized-weights.js";
 import type { DryRun } from "../pipeline/dry-run.js";
 import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
@@ -13,12 +14,12 @@ const NAME_WIDTH = 10;
 
 /** A row for what would be read, computed, held and written, and how long it would take. */
 export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
-  const { command, checkpoint, onto, modelType, reads, computes, memory, writes, time } = shown(run);
+  const { command, checkpoint, onto, modelType, quantizedWeights, reads, computes, memory, writes, time } = shown(run);
   const what = command === "calibrate" ? "prompt" : "window";
   const where = computes.provider === "cpu" ? computes.provider : `${computes.provider}, ${computes.computedIn}`;
   const written = writes.paths.length === 0 ? "nothing" : writes.paths.join(", ");
   const rows: readonly (readonly [name: string, text: string])[] = [
-    ["model", `${checkpoint} (${modelType})`],
+    ["model", `${checkpoint} (${[modelType, ...(quantizedWeights?.forms ?? [])].join(", ")})`],
     ...(onto === undefined ? [] : [["onto", onto] as const]),
     [
       "reads",
@@ -50,6 +51,7 @@ export function dryRunJson({
   checkpoint,
   onto,
   modelType,
+  quantizedWeights,
   reads,
   computes,
   memory,
@@ -61,6 +63,7 @@ export function dryRunJson({
   return resultJson({
     dry_run: true,
     ...{ command, checkpoint, ...(onto !== undefined && { onto }), model_type: modelType },
+    ...quantizedWeightsRecord(quantizedWeights),
     reads: {
       weight_files: reads.weightFiles,
       weight_bytes: reads.weightBytes,

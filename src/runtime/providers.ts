@@ -21,6 +21,11 @@ export interface Provider {
   readonly checksAttention: boolean;
   /** The arithmetic for repeating a run whose activations were beyond the range of float16. */
   readonly wideArithmetic: Arithmetic;
+  /**
+   * When codes of quantized weights become numbers: where it has no kernels for that, the processor does it when a session
+   * opens; in each run, or only if there are few.
+   */
+  readonly dequantizes: "when-opened" | "in-each-run" | "in-each-run-of-few";
   /** Bytes of weights, as held in memory, of a segment when no limit is known. */
   readonly defaultSegmentBytes: number;
   /**
@@ -67,6 +72,7 @@ const WEBGPU_FLOAT16: Arithmetic = { ...PLAIN_FLOAT16, product: "Transpose-MatMu
 const WITHOUT_BFLOAT16 = {
   arithmetic: { BF16: PLAIN_FLOAT16, F16: PLAIN_FLOAT16, F32: PLAIN_FLOAT16 },
   wideArithmetic: PLAIN_FLOAT32,
+  dequantizes: "when-opened",
   checksAttention: true,
   usesDevice: true,
   choosesDevice: false,
@@ -88,6 +94,7 @@ export const PROVIDERS = {
     // would be cast in each run.
     arithmetic: { BF16: CUDA_BFLOAT16, F16: CUDA_FLOAT16, F32: { ...CUDA_BFLOAT16, experts: "one-by-one" } },
     wideArithmetic: CUDA_BFLOAT16,
+    dequantizes: "in-each-run",
     checksAttention: false,
     defaultSegmentBytes: 4096 * MEBIBYTE,
     batchTokens: 16384,
@@ -122,6 +129,7 @@ export const PROVIDERS = {
     choosesDevice: false,
     arithmetic: { BF16: CPU_ARITHMETIC, F16: CPU_ARITHMETIC, F32: CPU_ARITHMETIC },
     wideArithmetic: CPU_ARITHMETIC,
+    dequantizes: "in-each-run-of-few",
     checksAttention: false,
     // Opening a session costs little more than reading its weights, so small segments are as fast as large ones.
     defaultSegmentBytes: 32 * MEBIBYTE,

@@ -43,6 +43,8 @@ export interface SessionRequest {
   readonly purpose: string;
   /** Whether what depends on weights alone is computed in each run, instead of when the session opens. */
   readonly keepsWeightsStored?: boolean | undefined;
+  /** Whether quantized weights become numbers when the session opens, instead of in each run. */
+  readonly dequantizesWhenOpened?: boolean | undefined;
 }
 
 /** The library is large and native: it is loaded when the first session opens, so that `--help` works without it. */
@@ -73,7 +75,7 @@ export function preloadRuntime(threads?: number): void {
 
 /** Opens a session. @throws ProviderError that names what it computes */
 export async function openSession(request: SessionRequest): Promise<Session> {
-  const { model, externalDataFolder, provider, purpose, keepsWeightsStored = false } = request;
+  const { model, provider, purpose, keepsWeightsStored = false } = request;
   const { ort, threads } = loadLibrary();
   let session: InferenceSession;
   try {
@@ -85,7 +87,7 @@ export async function openSession(request: SessionRequest): Promise<Session> {
       // A memory pattern would be one more block beside the first run's pieces, and double the memory.
       enableMemPattern: !PROVIDERS[provider].usesDevice,
       extra: {
-        session: sessionSettings(externalDataFolder, provider),
+        session: sessionSettings(request),
         ...(keepsWeightsStored && { optimization: { disable_specified_optimizers: "ConstantFolding" } }),
       },
     });
@@ -113,9 +115,15 @@ function providerError(what: string, cause: unknown, detail?: string): ProviderE
   return new ProviderError(`${what}: ${explainRuntimeError(said)}`, { cause });
 }
 
-function sessionSettings(externalDataFolder: string, provider: ProviderName): Record<string, string> {
+function sessionSettings({
+  externalDataFolder,
+  provider,
+  dequantizesWhenOpened = false,
+}: SessionRequest): Record<string, string> {
   return {
     model_external_initializers_file_folder_path: externalDataFolder,
+    // Without its rules for quantized models, DequantizeLinear of constants is folded like any other operator.
+    ...(dequantizesWhenOpened && { disable_quant_qdq: "1" }),
     // Weights then take what they need; from the pool, which grows by doubling, they would take up to twice that.
     ...(PROVIDERS[provider].usesDevice && { use_device_allocator_for_initializers: "1" }),
   };

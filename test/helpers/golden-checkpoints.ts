@@ -13,7 +13,7 @@ import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
-import { planCompute } from "../../src/pipeline/compute-plan.js";
+import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
 import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { type MeasureRequest, measureRanges } from "../../src/pipeline/measure-ranges.js";
 
@@ -92,18 +92,22 @@ interface MeasureOptions extends Partial<Pick<MeasureRequest, "signal" | "onProg
   readonly segmentBytes?: number;
   /** What is computed otherwise than on the CPU. */
   readonly arithmetic?: Partial<Arithmetic>;
+  readonly dequantizes?: ComputePlan["dequantizes"];
 }
 
 /** Opens, describes and measures, as a calibration does. */
 export async function measureFolder(
   folder: string,
   tokenIds: Expected["token_ids"],
-  { segmentBytes, arithmetic, ...options }: MeasureOptions = {},
+  { segmentBytes, arithmetic, dequantizes, ...options }: MeasureOptions = {},
 ): Promise<LayerRange[]> {
   const checkpoint = await openCheckpoint(folder);
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
   const plan = planCompute({ provider: "cpu", checkpoint, decoder, memory: segmentBytes });
-  const changed = { ...plan, arithmetic: { ...plan.arithmetic, ...arithmetic } };
+  const changed = {
+    ...{ ...plan, arithmetic: { ...plan.arithmetic, ...arithmetic } },
+    dequantizes: dequantizes ?? plan.dequantizes,
+  };
   return (await measureRanges({ checkpoint, decoder, tokenIds, plan: changed, ...options })).ranges;
 }
 

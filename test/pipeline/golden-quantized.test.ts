@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
+import type { LayerRange } from "../../src/numerics/ranges.js";
 import {
   type Expected,
   GOLDEN_FOLDER,
@@ -31,17 +32,25 @@ function deviation(found: readonly number[], expected: readonly number[]): numbe
   return Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
 }
 
-describe("K and V absmax per cache and head, and the loss of each prompt", () => {
-  test.each(NAMES)("%s", async (name) => {
-    const { token_ids, absmax, loss, sites } = goldenOf(name);
-    const ranges = await measureFolder(folderOf(name), token_ids);
-    expect(ranges.map(({ layer }) => layer)).toEqual(sites.map(({ layer }) => layer));
-    for (const [site, heads] of absmax.entries()) {
-      for (const side of ["k", "v"] as const) {
-        const { perHead = [] } = ranges[site]?.[side] ?? {};
-        expect(deviation(perHead, heads[side]), `cache ${site} ${side}`).toBeLessThan(TOLERANCE);
-      }
+function expectGolden(name: string, ranges: readonly LayerRange[]): void {
+  const { absmax, sites } = goldenOf(name);
+  expect(ranges.map(({ layer }) => layer)).toEqual(sites.map(({ layer }) => layer));
+  for (const [site, heads] of absmax.entries()) {
+    for (const side of ["k", "v"] as const) {
+      const { perHead = [] } = ranges[site]?.[side] ?? {};
+      expect(deviation(perHead, heads[side]), `cache ${site} ${side}`).toBeLessThan(TOLERANCE);
     }
+  }
+}
+
+describe.each(NAMES)("%s", (name) => {
+  const { token_ids, loss } = goldenOf(name);
+
+  test.each(["in-each-run", "when-opened"] as const)("K and V absmax per cache and head: numbers %s", async (when) => {
+    expectGolden(name, await measureFolder(folderOf(name), token_ids, { dequantizes: when }));
+  });
+
+  test("the loss of each prompt", async () => {
     expect(deviation(await lossesOfFolder(folderOf(name), token_ids), loss)).toBeLessThan(TOLERANCE);
   });
 });

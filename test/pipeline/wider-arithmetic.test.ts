@@ -29,6 +29,7 @@ function planOf(provider: ProviderName, elementType: ComputeType): ComputePlan {
     segmentBytes: 1,
     layerBytes: 1,
     batchTokens: 1024,
+    dequantizes: "in-each-run",
   };
 }
 

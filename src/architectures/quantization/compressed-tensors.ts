@@ -38,11 +38,14 @@ export function readCompressedTensors(block: ModelConfig): MethodReading {
     formsOf: (modules) => {
       const left = namedModules(modules, ignored, "compressed-tensors", block.nameOf("ignore"));
       const matrices = modules.filter((module) => !left.has(module));
-      // Names come before expressions, and both before "Linear".
+      // Of what matches a module, a name counts before an expression, and that before "Linear".
       const byClass = found.flatMap(({ targets, form }) => (targets.includes("Linear") ? [form] : []));
       const forms = new Map(matrices.flatMap((module) => (byClass[0] === undefined ? [] : [[module, byClass[0]]])));
-      for (const { targets, form, where } of found) {
-        for (const module of namedModules(matrices, targets, "compressed-tensors", where)) forms.set(module, form);
+      for (const isExpression of [true, false]) {
+        for (const { targets, form, where } of found) {
+          const some = targets.filter((target) => target.startsWith("re:") === isExpression);
+          for (const module of namedModules(matrices, some, "compressed-tensors", where)) forms.set(module, form);
+        }
       }
       return forms;
     },

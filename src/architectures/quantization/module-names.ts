@@ -17,7 +17,7 @@ export type NameSyntax =
   | "transformers";
 
 /** Of all names and expressions together. Those of real checkpoints take a few milliseconds. */
-const TIME_LIMIT_MS = 2000;
+const TIME_LIMIT_MS = 1000;
 
 /**
  * The modules that a list names.
