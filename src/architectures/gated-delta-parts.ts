@@ -63,7 +63,7 @@ export function hybridTypes(
 }
 
 /** The projections of q, k, v, of the gate, of beta and of the decay. */
-type DeltaProjections = Readonly<Record<"query" | "key" | "value" | "gate" | "beta" | "decay", Linear>>;
+export type DeltaProjections = Readonly<Record<"query" | "key" | "value" | "gate" | "beta" | "decay", Linear>>;
 
 /** The weights of the convolutions. [channels, 1, kernel] */
 type DeltaConvolutions = Readonly<Record<"query" | "key" | "value", WeightSource>>;

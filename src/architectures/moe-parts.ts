@@ -229,6 +229,18 @@ export function gatedFusedAt(
   return { kind: "feed-forward", activation, gate, up, down: linear(names.down, intermediate, hidden) };
 }
 
+/** Qwen's shared expert, with a gate. @param prefix of the mixture's tensors */
+export function gatedSharedExpert(
+  prefix: string,
+  { hidden, activation }: Pick<MixtureSizes, "hidden" | "activation">,
+  intermediate: number,
+): NonNullable<Experts["shared"]> {
+  return {
+    feedForward: gatedAt(`${prefix}.shared_expert`, hidden, { intermediate, activation }),
+    gate: linear(`${prefix}.shared_expert_gate`, hidden, 1),
+  };
+}
+
 /** Σ weight · expert(x) + shared(x) */
 export function mixture(
   router: Experts["router"],

@@ -4,7 +4,7 @@ import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";
 import {
   expertsOf,
-  gatedAt,
+  gatedSharedExpert,
   mixture,
   mixtureOrDense,
   normalisedAsSaid,
@@ -12,7 +12,7 @@ import {
   scoreRouter,
   sparseSteps,
 } from "../moe-parts.js";
-import { type FamilyInput, linear } from "../parts.js";
+import type { FamilyInput } from "../parts.js";
 import { readSizes } from "../sizes.js";
 import { slidingWindows, windowIfUsed } from "../windows.js";
 
@@ -32,10 +32,11 @@ export function describeQwen2Moe(input: FamilyInput): Decoder {
     attentionBias: { qkv: config.boolean("qkv_bias", true) },
     windows: slidingWindows(config, layers, window, (layer) => layer % 2 === 0 && layer < end),
     feedForward: mixtureOrDense(config, hidden, sparseSteps(config, layers), ({ feedForward }) =>
-      mixture(scoreRouter(`${feedForward}.gate`, experts, weights), expertsOf(`${feedForward}.experts`, experts), {
-        feedForward: gatedAt(`${feedForward}.shared_expert`, hidden, { ...experts, intermediate }),
-        gate: linear(`${feedForward}.shared_expert_gate`, hidden, 1),
-      }),
+      mixture(
+        scoreRouter(`${feedForward}.gate`, experts, weights),
+        expertsOf(`${feedForward}.experts`, experts),
+        gatedSharedExpert(feedForward, experts, intermediate),
+      ),
     ),
   });
 }

@@ -2,11 +2,19 @@
 
 import type { Block } from "../blocks.js";
 import type { Decoder } from "../description.js";
-import { expertsOf, expertsOfStacks, mixture, OVER_SUM, readMixture, scoreRouter } from "../moe-parts.js";
+import {
+  expertsOf,
+  expertsOfStacks,
+  gatedSharedExpert,
+  mixture,
+  OVER_SUM,
+  readMixture,
+  scoreRouter,
+} from "../moe-parts.js";
 import { type FamilyInput, gated, linear, rowsOfFused } from "../parts.js";
+import { qwenHybrid } from "../qwen-hybrid.js";
 import { readActivation, readSizes } from "../sizes.js";
 import type { LayerNames } from "../tensor-names.js";
-import { gatedSharedExpert, qwenHybrid } from "./qwen3-next.js";
 
 export function describeQwen35Text(input: FamilyInput): Decoder {
   const { config } = input;
