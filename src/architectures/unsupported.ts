@@ -7,6 +7,10 @@ const MLA =
   "its attention is multi-head latent attention (MLA): the cache holds one latent vector per token instead of K and V, and engines load no scales for it";
 const SPARSE_MLA =
   "its attention is sparse multi-head latent attention (MLA): the cache holds latent vectors, which engines scale by themselves while they run";
+const HYBRID_MLA =
+  "it is a hybrid whose attention is multi-head latent attention (MLA): the cache holds one latent vector per token instead of K and V, and engines load no scales for it";
+const EXPANDED_MLA =
+  "its keys and values are expanded from a latent vector, as in multi-head latent attention (MLA), and that is not computed here";
 const HYBRID =
   "it is a hybrid: it has recurrent or convolutional layers in place of attention, and those are not computed here";
 const PARALLEL_HYBRID =
@@ -24,11 +28,15 @@ const MULTIMODAL = "it is multimodal, and its wrapper is not read: give a checkp
 /** The reason by model_type, which follows "is not supported:". */
 export const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...reasonOf(MLA, ["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "glm4_moe_lite", "longcat_flash"]),
-  ...reasonOf(MLA, ["minicpm3", "axk1", "mistral4", "dots3_note", "youtu"]),
+  ...reasonOf(MLA, ["axk1", "mistral4", "dots3_note", "dots3_note_text", "youtu", "kimi_vl", "longcat_flash_ngram"]),
+  ...reasonOf(MLA, ["sarvam_mla", "pangu_ultra_moe"]),
+  ...reasonOf(EXPANDED_MLA, ["minicpm3"]),
+  ...reasonOf(HYBRID_MLA, ["kimi_linear", "kimi_k3", "bailing_hybrid"]),
   ...reasonOf(SPARSE_MLA, ["deepseek_v32", "deepseek_v4", "glm_moe_dsa", "glm5_next", "hy_v4"]),
+  ...reasonOf(SPARSE_MLA, ["deepseek_v41", "glm5_next_text", "axk2", "mistral_large4_text"]),
   ...reasonOf(HYBRID, ["qwen4_exp"]),
   ...reasonOf(HYBRID, ["zamba", "zamba2"]),
-  ...reasonOf(HYBRID, ["kimi_linear", "minimax", "recurrent_gemma", "lfm2_vl", "plamo2"]),
+  ...reasonOf(HYBRID, ["minimax", "recurrent_gemma", "lfm2_vl", "plamo2"]),
   ...reasonOf(PARALLEL_HYBRID, ["hymba"]),
   ...reasonOf(NO_ATTENTION, ["mamba", "mamba2", "falcon_mamba", "rwkv", "rwkv5", "rwkv6", "rwkv7", "xlstm"]),
   ...reasonOf(ENCODER_DECODER, ["t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma", "t5gemma2", "bart"]),

@@ -15,6 +15,8 @@ export const VLLM_FAMILIES: ReadonlyMap<string, FamilyRule> = new Map([
   ...rowsOf("loads", ["apertus", "arcee", "cohere", "cwm", "gpt2", "gptj", "gpt_bigcode", "gpt_neox"]),
   ...rowsOf("loads", ["qwen3_moe", "mixtral", "glm4_moe", "gpt_oss", "cohere2_moe", "qwen2_moe"]),
   ...rowsOf("loads", ["nemotron_h", "qwen3_next"]),
+  // Expands the latent vector, and caches K and V of every head.
+  ...rowsOf("loads", ["minicpm3"]),
 
   // Read in its source.
   ...rowsOf("loads", [
@@ -46,7 +48,7 @@ export const VLLM_FAMILIES: ReadonlyMap<string, FamilyRule> = new Map([
 
   ...rowsOf("ignores", ["deepseek_v2"]),
   ...rowsOf("ignores", ["deepseek_v3", "deepseek_v32", "deepseek_v4", "kimi_k2", "glm4_moe_lite", "longcat_flash"]),
-  ...rowsOf("ignores", ["minicpm3", "axk1", "glm_moe_dsa", "glm5_next", "dots3_note", "hy_v4", "kimi_linear"]),
+  ...rowsOf("ignores", ["axk1", "glm_moe_dsa", "glm5_next", "dots3_note", "hy_v4", "kimi_linear"]),
 ]);
 
 const ISSUE_39942 = "issue 39942 of SGLang";

@@ -82,7 +82,7 @@ export function judgeVllm(facts: ScaleFacts): EngineVerdict {
   }
   const refusal = schemeRefused(quantization) ?? quarkRefused(quantization);
   if (refusal) return refused(refusal);
-  if (facts.hasLatentCache || family === "ignores") {
+  if ((facts.hasLatentCache && family !== "loads") || family === "ignores") {
     return ignored(facts, "its latent attention (MLA) loads no scale");
   }
   const known = new Set(

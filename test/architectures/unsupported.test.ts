@@ -16,10 +16,19 @@ function messageFor(modelType: string): string {
 }
 
 test.each<[kind: string, reason: RegExp, modelTypes: readonly string[]]>([
-  ["multi-head latent attention", /MLA/, ["deepseek_v2", "deepseek_v3", "kimi_k2", "glm4_moe_lite", "minicpm3"]],
-  ["multi-head latent attention", /MLA/, ["longcat_flash", "deepseek_v32", "glm_moe_dsa"]],
+  ["latent attention", /MLA\).* no scales for it/, ["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25", "kimi_vl"]],
+  ["latent attention", /MLA\).* no scales for it/, ["glm4_moe_lite", "longcat_flash", "longcat_flash_ngram", "axk1"]],
+  [
+    "latent attention",
+    /MLA\).* no scales for it/,
+    ["mistral4", "youtu", "dots3_note", "sarvam_mla", "pangu_ultra_moe"],
+  ],
+  ["sparse latent attention", /sparse .*MLA.* scale by themselves/, ["deepseek_v32", "deepseek_v4", "deepseek_v41"]],
+  ["sparse latent attention", /sparse .*MLA.* scale by themselves/, ["glm_moe_dsa", "glm5_next", "hy_v4", "axk2"]],
+  ["hybrids with latent attention", /hybrid .*MLA.* no scales for it/, ["kimi_linear", "kimi_k3", "bailing_hybrid"]],
+  ["keys and values of a latent vector", /expanded .*MLA.* not computed here/, ["minicpm3"]],
   ["hybrids", /hybrid/, ["qwen4_exp", "hymba", "plamo2"]],
-  ["hybrids", /hybrid/, ["lfm2_vl", "zamba2", "kimi_linear"]],
+  ["hybrids", /hybrid/, ["lfm2_vl", "zamba2"]],
   ["models without attention", /no attention, so it has no KV cache/, ["mamba", "mamba2", "falcon_mamba", "rwkv"]],
   ["encoder-decoders", /encoder-decoder/, ["t5", "bart", "whisper"]],
   ["encoders", /encoder: it generates no text/, ["bert", "roberta", "modernbert"]],

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ARCHITECTURES, WRAPPERS } from "../../src/architectures/registry.js";
+import { UNSUPPORTED } from "../../src/architectures/unsupported.js";
 import { DROPPED_BY_SGLANG, VLLM_FAMILIES } from "../../src/checkpoint/engine-families.js";
 import type { EngineName } from "../../src/checkpoint/engine-names.js";
 import { judgeScales } from "../../src/checkpoint/engine-rules.js";
@@ -60,6 +61,7 @@ const BY_MODEL_TYPE: readonly (readonly [EngineName, string, readonly string[], 
   ["vllm", "deepseek_v2", MLA, "ignored", "its latent attention (MLA) loads no scale"],
   ["vllm", "deepseek_v3", MLA, "ignored", "an FP8 cache runs at 1.0"],
   ["vllm", "another_mla", MLA, "ignored", "its latent attention (MLA) loads no scale"],
+  ["vllm", "minicpm3", MLA, "used", "reads k_scale and v_scale"],
   ["vllm", "not-yet-invented", LLAMA, "unknown", 'if it treats model_type "not-yet-invented" as it does most'],
   ["vllm", "llama", [...LLAMA, "model.layers.9.self_attn.k_scale"], "refused", "model.layers.9.self_attn.k_scale"],
   ["vllm", "gpt_oss", [...LLAMA, "model.layers.9.self_attn.k_scale"], "used", "reads k_scale and v_scale"],
@@ -92,10 +94,21 @@ describe("of a model_type", () => {
     expect(open).toEqual(OPEN);
   });
 
+  test.each(MLA_MODELS)("vLLM ignores the scales of %s, whose caches hold latent vectors", async (modelType) => {
+    const facts = await factsOf({ config: withBlock(modelType), tensors: MLA });
+    const why = "its latent attention (MLA) loads no scale: an FP8 cache runs at 1.0";
+    expect(judgeScales("vllm", facts)).toMatchObject({ use: "ignored", why });
+  });
+
   test("SGLang's exceptions are model types that are calibrated", () => {
     for (const modelType of DROPPED_BY_SGLANG.keys()) expect(Object.keys(ARCHITECTURES)).toContain(modelType);
   });
 });
+
+/** Refused for their latent attention; of MiniCPM 3, vLLM caches K and V of every head. */
+const MLA_MODELS = Object.entries(UNSUPPORTED)
+  .filter(([, reason]) => /\(MLA\): the cache holds/.test(reason))
+  .map(([modelType]) => modelType);
 
 /** Calibrated here, with no class of their own in vLLM 0.32. */
 const OPEN = ["helium", "ministral", "dots1", "bamba"];
