@@ -6,7 +6,7 @@ import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { attentionInChunks } from "./attend-in-chunks.js";
-import { mergeHeads, sizeOf, splitHeads } from "./blocks.js";
+import { besideBfloat16, mergeHeads, sizeOf, splitHeads } from "./blocks.js";
 import {
   type AttendContext,
   type Attended,
@@ -57,7 +57,8 @@ function attendByChunk(
   const pads = concat([builder.int64s([0, 0, 0, 0]), missing, builder.int64s([0])]);
   const cut = (x: Value, width: number) => {
     const shapeOfChunks = concat([builder.int64s([-1]), length, builder.int64s([width])]);
-    return builder.op("Reshape", [builder.op("Pad", [x, pads]), shapeOfChunks]); // [batch × chunks, length, width]
+    const filled = besideBfloat16(context, x, (wide) => builder.op("Pad", [wide, pads]));
+    return builder.op("Reshape", [filled, shapeOfChunks]); // [batch × chunks, length, width]
   };
   const prompts = builder.op("Mul", [sizeOf(builder, query, 0), chunks]);
   const last = cast(builder, builder.op("Sub", [length, one]), "int64", "int32");

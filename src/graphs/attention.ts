@@ -11,7 +11,16 @@ import {
 } from "../architectures/blocks.js";
 import { MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
 import { attend } from "./attend.js";
-import { type GraphContext, linear, mergeHeads, multiplied, type Range, rangeOf, splitHeads } from "./blocks.js";
+import {
+  besideBfloat16,
+  type GraphContext,
+  linear,
+  mergeHeads,
+  multiplied,
+  type Range,
+  rangeOf,
+  splitHeads,
+} from "./blocks.js";
 import {
   type CacheBuffers,
   fusedAttention,
@@ -207,10 +216,13 @@ function maskedValues(context: GraphContext, description: Attention, { mask }: B
   return builder.op("Mul", [clipped(context, clip, normed), mask]);
 }
 
-function clipped({ builder, arithmetic }: GraphContext, clip: number | undefined, y: Value): Value {
+function clipped(context: GraphContext, clip: number | undefined, y: Value): Value {
   if (clip === undefined) return y;
-  const limit = (value: number) => cast(builder, builder.float32(value), "float32", arithmetic.elementType);
-  return builder.op("Clip", [y, limit(-clip), limit(clip)]);
+  const { builder } = context;
+  return besideBfloat16(context, y, (wide, type) => {
+    const limit = (value: number) => cast(builder, builder.float32(value), "float32", type);
+    return builder.op("Clip", [wide, limit(-clip), limit(clip)]);
+  });
 }
 
 function rangesOf(context: GraphContext, description: Attention, { key, value }: KeysAndValues): KeyValueRanges {
@@ -271,8 +283,11 @@ function outputOf(context: GraphContext, description: AttentionReading, x: Value
   if (gate === undefined) return linear(context, output, attended);
   const { builder } = context;
   const valueDim = valueDimOf(description);
-  const operator = gate.activation === "sigmoid" ? "Sigmoid" : "Softplus";
-  const open = builder.op(operator, [linear(context, gate.projection, x)]);
+  const projected = linear(context, gate.projection, x);
+  const open =
+    gate.activation === "sigmoid"
+      ? builder.op("Sigmoid", [projected])
+      : besideBfloat16(context, projected, (wide) => builder.op("Softplus", [wide]));
   if (gate.projection.outputs === heads * valueDim) {
     return linear(context, output, builder.op("Mul", [attended, open]));
   }

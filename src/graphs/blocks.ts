@@ -4,6 +4,7 @@
 import type { Activation, ClampedSwiglu, FeedForward, Linear, PerLayerInput, Xielu } from "../architectures/blocks.js";
 import { outputsAxis, type WeightSource } from "../architectures/weight-source.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, type Value } from "../onnx/graph-builder.js";
+import type { ElementType } from "../onnx/model-proto.js";
 import type { Arithmetic } from "./arithmetic.js";
 import { cast, type GraphWeights } from "./weights.js";
 
@@ -12,6 +13,19 @@ export interface GraphContext {
   readonly builder: GraphBuilder;
   readonly weights: GraphWeights;
   readonly arithmetic: Arithmetic;
+}
+
+/**
+ * What an operator without a kernel in bfloat16 gives: it computes in float32 then, from numbers that were widened.
+ * @param compute gets values of the type
+ */
+export function besideBfloat16(
+  { builder, arithmetic: { elementType } }: Pick<GraphContext, "builder" | "arithmetic">,
+  x: Value,
+  compute: (wide: Value, type: ElementType) => Value,
+): Value {
+  const type = elementType === "bfloat16" ? "float32" : elementType;
+  return cast(builder, compute(cast(builder, x, elementType, type), type), type, elementType);
 }
 
 /** x · weightᵀ + bias */

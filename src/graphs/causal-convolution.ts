@@ -3,7 +3,7 @@
 
 import type { CausalConvolution } from "../architectures/blocks.js";
 import type { Value } from "../onnx/graph-builder.js";
-import type { GraphContext } from "./blocks.js";
+import { besideBfloat16, type GraphContext } from "./blocks.js";
 
 /**
  * y[t, c] = bias[c] + Σₖ weight[c, 0, k] · x[t − (kernel − 1) + k, c], where x before the first token is 0.
@@ -11,14 +11,17 @@ import type { GraphContext } from "./blocks.js";
  * @returns [batch, tokens, channels]
  */
 export function causalConvolution(
-  { builder, weights, arithmetic: { elementType } }: GraphContext,
+  context: GraphContext,
   x: Value,
   { weight, bias, channels, kernel }: CausalConvolution,
 ): Value {
+  const { builder, weights } = context;
   const swapped = (value: Value) => builder.op("Transpose", [value], { attributes: { perm: [0, 2, 1] } });
-  const sources = [weight, ...(bias === undefined ? [] : [bias])].map((source) => weights.as(elementType, source));
-  const y = builder.op("Conv", [swapped(x), ...sources], {
-    attributes: { group: channels, kernel_shape: [kernel], pads: [kernel - 1, 0] },
-  }); // [batch, channels, tokens]
-  return swapped(y);
+  return besideBfloat16(context, x, (wide, type) => {
+    const sources = [weight, ...(bias === undefined ? [] : [bias])].map((source) => weights.as(type, source));
+    const y = builder.op("Conv", [swapped(wide), ...sources], {
+      attributes: { group: channels, kernel_shape: [kernel], pads: [kernel - 1, 0] },
+    }); // [batch, channels, tokens]
+    return swapped(y);
+  });
 }

@@ -4,7 +4,7 @@
 import { type Attention, valueDimOf } from "../architectures/blocks.js";
 import { type GraphBuilder, MICROSOFT_DOMAIN, NONE, type Value } from "../onnx/graph-builder.js";
 import type { Arithmetic } from "./arithmetic.js";
-import { mergeHeads, splitHeads } from "./blocks.js";
+import { besideBfloat16, mergeHeads, splitHeads } from "./blocks.js";
 import type { Side } from "./kv-cache.js";
 
 /** Attention without its weights. */
@@ -95,20 +95,21 @@ interface OperatorInputs {
 
 /** Records the operator. @param rotation if given, the operator rotates queries and keys first */
 export function fusedAttention(
-  { builder }: AttendContext,
+  context: AttendContext,
   shape: AttentionShape,
   { lastPositions, totalTokens }: TokenCounts,
   { query, key, value, past, buffers, scales, sinks }: QueriesKeysValues,
   { rotation }: OperatorInputs = {},
 ): Attended & { readonly present: CacheBuffers } {
+  const { builder } = context;
   const { heads, kvHeads, headDim, slidingWindow, softcap } = shape;
   const valueDim = valueDimOf(shape);
   const size = filledHeadDim(shape);
   const widen = (x: Value, count: number, width: number) =>
-    size === width ? x : mergeHeads(builder, widenHeads(builder, x, count, width, size));
+    size === width ? x : mergeHeads(builder, widenHeads(context, x, count, width, size));
   const headsFirst = (x: Value, width: number) => {
     const split =
-      size === width ? splitHeads(builder, x, kvHeads, width) : widenHeads(builder, x, kvHeads, width, size);
+      size === width ? splitHeads(builder, x, kvHeads, width) : widenHeads(context, x, kvHeads, width, size);
     return builder.op("Transpose", [split], { attributes: { perm: [0, 2, 1, 3] } }); // [batch, kv_heads, past, size]
   };
   const decoded = past === undefined ? [NONE, NONE] : [headsFirst(past.key, headDim), headsFirst(past.value, valueDim)];
@@ -142,9 +143,11 @@ export function fusedAttention(
 }
 
 /** Pads each head with zeros, which change neither scores nor outputs. */
-function widenHeads(builder: GraphBuilder, x: Value, heads: number, headDim: number, size: number): Value {
+function widenHeads(context: AttendContext, x: Value, heads: number, headDim: number, size: number): Value {
+  const { builder } = context;
   const pads = builder.int64s([0, 0, 0, 0, 0, 0, 0, size - headDim]);
-  return builder.op("Pad", [splitHeads(builder, x, heads, headDim), pads]); // [batch, tokens, heads, size]
+  const split = splitHeads(builder, x, heads, headDim);
+  return besideBfloat16(context, split, (wide) => builder.op("Pad", [wide, pads])); // [batch, tokens, heads, size]
 }
 
 /** Removes the zeros. */
