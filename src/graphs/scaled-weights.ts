@@ -14,6 +14,7 @@ import {
 } from "../architectures/weight-source.js";
 import type { GraphBuilder, Value } from "../onnx/graph-builder.js";
 import { ELEMENT_TYPES, type ElementType } from "../onnx/model-proto.js";
+import { dequantizeByBlock } from "./dequantize-by-block.js";
 
 /** Selects parts of the checkpoint's tensors, as GraphWeights does. */
 export interface TensorSelection {
@@ -56,7 +57,9 @@ export function scaledWeight(
   const dequantized = (factor: Value, attributes: Record<string, number>) =>
     builder.op("DequantizeLinear", [codes, factor], { attributes });
   if (blocks.some((counts) => counts[selected.axes.inputs] !== 1)) {
-    return dequantized(scale, { axis: selected.axes.inputs, block_size: inputsPerBlock(selected) });
+    const [first = 1, second = 1] = shapeOf(source);
+    const { inputs: axis } = selected.axes;
+    return dequantizeByBlock(builder, { codes, scale, shape: [first, second], axis, size: inputsPerBlock(selected) });
   }
   if (blocks.every((counts) => counts[outputs] === 1)) return dequantized(reshaped(builder, scale, []), {});
   return dequantized(reshaped(builder, scale, [-1]), { axis: outputs });

@@ -13,8 +13,8 @@ export interface HeldWeights {
   readonly dequantizes?: "in-each-run" | "when-opened";
 }
 
-/** DequantizeLinear gives float32, whatever is computed in. */
-const BYTES_OF_DEQUANTIZED = 4;
+/** DequantizeLinear gives float32, whatever is computed in, and blocks of inputs are multiplied with their scales behind it. */
+const BYTES_OF_DEQUANTIZED = 8;
 /** Two codes of FP4 in a byte become a byte each when a session opens. */
 const BYTES_OF_CODE = 1;
 const BYTES_OF_SCALE = 4;
