@@ -1,7 +1,7 @@
 // The shapes that checkpoints are made in: config.json, the tensors of a layer, and the arithmetic of a token. Knows no bytes
 // and no file.
 
-/** @typedef {[name: string, shape: number[]]} Tensor */
+/** @typedef {[name: string, shape: number[], dtype?: "U8"]} Tensor without a dtype: BF16 */
 
 /**
  * @typedef {object} Shape config.json; of what is not named here, only transformers and create-kv-scales make something
@@ -15,6 +15,8 @@
  * @property {boolean} tie_word_embeddings
  * @property {number} [head_dim]
  * @property {number} [num_experts]
+ * @property {number} [num_local_experts] of gpt_oss: its experts, in MXFP4
+ * @property {{ quant_method: string, modules_to_not_convert: string[] }} [quantization_config]
  * @property {number} [num_experts_per_tok]
  * @property {number} [moe_intermediate_size]
  * @property {number} [shared_expert_intermediate_size]
@@ -49,6 +51,11 @@ export function shape(hidden, intermediate, layers, heads, kvHeads, vocabulary) 
   };
 }
 
+const GPT_OSS_YARN = {
+  ...{ rope_type: "yarn", factor: 32.0, beta_fast: 32.0, beta_slow: 1.0, truncate: false },
+  original_max_position_embeddings: 4096,
+};
+
 /** @type {Readonly<Record<string, Shape>>} */
 export const SHAPES = {
   "smollm2-135m": { ...shape(576, 1536, 30, 9, 3, 49152), tie_word_embeddings: true },
@@ -67,6 +74,21 @@ export const SHAPES = {
     ...{ linear_num_key_heads: 16, linear_num_value_heads: 32, linear_key_head_dim: 128, linear_value_head_dim: 128 },
     ...{ linear_conv_kernel_dim: 4, norm_topk_prob: true, decoder_sparse_step: 1, mlp_only_layers: [] },
     ...{ rms_norm_eps: 1e-6, rope_theta: 10000000.0, partial_rotary_factor: 0.25 },
+  },
+  "gpt-oss-20b": {
+    ...shape(2880, 2880, 24, 64, 8, 201088),
+    ...{ architectures: ["GptOssForCausalLM"], model_type: "gpt_oss", head_dim: 64, attention_bias: true },
+    ...{ num_local_experts: 32, num_experts_per_tok: 4, sliding_window: 128, swiglu_limit: 7.0 },
+    ...{ max_position_embeddings: 131072, rope_theta: 150000.0, rope_scaling: GPT_OSS_YARN },
+    quantization_config: {
+      quant_method: "mxfp4",
+      modules_to_not_convert: [
+        "model.layers.*.self_attn",
+        "model.layers.*.mlp.router",
+        "model.embed_tokens",
+        "lm_head",
+      ],
+    },
   },
   "gemma-3-4b": {
     ...shape(2560, 10240, 34, 8, 4, 262144),
@@ -91,7 +113,7 @@ export function tensorsOfLayer(config, layer) {
     ...(hasAttention(config, layer) ? attentionOf(config) : gatedDeltaNetOf(config)),
     ...feedForwardOf(config),
   ];
-  return tensors.map(([name, dimensions]) => [`model.layers.${layer}.${name}`, dimensions]);
+  return tensors.map(([name, ...others]) => [`model.layers.${layer}.${name}`, ...others]);
 }
 
 /** @param {Shape} config @param {number} layer */
@@ -104,8 +126,17 @@ function attentionOf(config) {
   const { hidden_size: hidden, model_type: type } = config;
   const { headDim, keyValue } = attentionSizes(config);
   const inner = headDim * config.num_attention_heads;
-  const norms = type === "llama" ? [] : ["q_norm", "k_norm"];
+  const norms = type === "llama" || type === "gpt_oss" ? [] : ["q_norm", "k_norm"];
+  /** @type {Tensor[]} */
+  const ofGptOss = [
+    ["self_attn.q_proj.bias", [inner]],
+    ["self_attn.k_proj.bias", [keyValue]],
+    ["self_attn.v_proj.bias", [keyValue]],
+    ["self_attn.o_proj.bias", [hidden]],
+    ["self_attn.sinks", [config.num_attention_heads]],
+  ];
   return [
+    ...(type === "gpt_oss" ? ofGptOss : []),
     ["self_attn.q_proj.weight", [type === "qwen3_next" ? 2 * inner : inner, hidden]],
     ["self_attn.k_proj.weight", [keyValue, hidden]],
     ["self_attn.v_proj.weight", [keyValue, hidden]],
@@ -137,6 +168,7 @@ function gatedDeltaNetOf({ hidden_size: hidden, ...config }) {
 /** @param {Shape} config @returns {Tensor[]} */
 function feedForwardOf({ hidden_size: hidden, intermediate_size: intermediate, ...config }) {
   const { num_experts: experts = 0, moe_intermediate_size: ofExpert = 0 } = config;
+  if (config.num_local_experts !== undefined) return expertsInMxfp4(config.num_local_experts, hidden, intermediate);
   if (experts === 0) return gated("mlp", hidden, intermediate);
   const each = Array.from({ length: experts }, (_, expert) => gated(`mlp.experts.${expert}`, hidden, ofExpert));
   const shared = config.shared_expert_intermediate_size;
@@ -145,6 +177,25 @@ function feedForwardOf({ hidden_size: hidden, intermediate_size: intermediate, .
     ...each.flat(),
     ...(shared === undefined ? [] : gated("mlp.shared_expert", hidden, shared)),
     ...(shared === undefined ? [] : [/** @type {Tensor} */ (["mlp.shared_expert_gate.weight", [1, hidden]])]),
+  ];
+}
+
+/**
+ * Stacks of FP4 codes, two in a byte, with an exponent for 32 inputs.
+ * @param {number} experts @param {number} hidden @param {number} intermediate @returns {Tensor[]}
+ */
+function expertsInMxfp4(experts, hidden, intermediate) {
+  /** @param {string} name @param {number} outputs @param {number} inputs @returns {Tensor[]} */
+  const stack = (name, outputs, inputs) => [
+    [`mlp.experts.${name}_blocks`, [experts, outputs, inputs / 32, 16], "U8"],
+    [`mlp.experts.${name}_scales`, [experts, outputs, inputs / 32], "U8"],
+    [`mlp.experts.${name}_bias`, [experts, outputs]],
+  ];
+  return [
+    ["mlp.router.weight", [experts, hidden]],
+    ["mlp.router.bias", [experts]],
+    ...stack("gate_up_proj", 2 * intermediate, hidden),
+    ...stack("down_proj", hidden, intermediate),
   ];
 }
 
@@ -168,9 +219,12 @@ function attentionSizes({ hidden_size: hidden, num_attention_heads: heads, num_k
  * @param {Shape} config @returns {{ layers: number[], keysValues: number }} of each layer, and of the K and V of one alone
  */
 export function weightsOfToken(config) {
-  const { num_experts: experts = 1, num_experts_per_tok: perToken = 1 } = config;
+  const { num_experts_per_tok: perToken = 1 } = config;
+  const experts = config.num_local_experts ?? config.num_experts ?? 1;
   /** @param {Tensor} tensor */
   const weightsOf = ([name, dimensions]) => {
+    if (name.endsWith("_blocks")) return 2 * perToken * dimensions.slice(1).reduce((a, b) => a * b, 1);
+    if (name.includes(".experts.") && name.endsWith("_bias")) return 0;
     const [outputs = 0, inputs = 0] = dimensions.length === 2 ? dimensions : [];
     return outputs * inputs * (name.includes(".experts.") ? perToken / experts : 1);
   };

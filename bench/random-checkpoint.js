@@ -1,4 +1,4 @@
-// Makes a checkpoint of a given shape with random bf16 weights, straight to disk: for measuring memory and speed on
+// Makes a checkpoint of a given shape with random weights in bf16, or in MXFP4 where the shape has them, straight to disk: for measuring memory and speed on
 // shapes whose trained weights are not at hand. Its tokenizer is that of the embedded example. Knows no calibration.
 //
 //   node bench/random-checkpoint.js FOLDER SHAPE [LAYERS]      SHAPE: one of those in checkpoint-shapes.js
@@ -27,7 +27,12 @@ export async function makeRandomCheckpoint(folder, config) {
   const shards = shardsOf(config);
   const random = randomBlock();
   // Made once for all shards: scaling takes a second.
-  const blocks = { norm: scaled(random, 0, 1), weight: scaled(random, 1 / Math.sqrt(config.hidden_size), 0) };
+  const blocks = {
+    norm: scaled(random, 0, 1),
+    weight: scaled(random, 1 / Math.sqrt(config.hidden_size), 0),
+    codes: Buffer.from(Uint8Array.from(random, (value) => Math.floor(Math.abs(value) * 2 ** 20) & 255)),
+    exponents: Buffer.alloc(BLOCK_ELEMENTS, exponentFor(1 / Math.sqrt(config.hidden_size))),
+  };
   /** @type {Record<string, string>} */
   const weightMap = {};
   let totalSize = 0;
@@ -52,7 +57,7 @@ function shardsOf(config) {
   let bytes = Number.POSITIVE_INFINITY;
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     const tensors = tensorsOfLayer(config, layer);
-    const size = tensors.reduce((sum, [, dimensions]) => sum + 2 * product(dimensions), 0);
+    const size = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
     if (bytes + size > BYTES_PER_SHARD) {
       shards.push([]);
       bytes = 0;
@@ -82,16 +87,18 @@ function randomBlock() {
 }
 
 /**
- * @param {string} path @param {Tensor[]} tensors @param {{ norm: Buffer, weight: Buffer }} blocks bf16 values
+ * @param {string} path @param {Tensor[]} tensors
+ * @param {{ norm: Buffer, weight: Buffer, codes: Buffer, exponents: Buffer }} blocks bf16 values and bytes
  * @returns the bytes of the tensors
  */
-async function writeShard(path, tensors, { norm, weight }) {
+async function writeShard(path, tensors, { norm, weight, codes, exponents }) {
   /** @type {Record<string, unknown>} */
   const header = { __metadata__: { format: "pt" } };
   let bytes = 0;
-  for (const [name, dimensions] of tensors) {
-    const size = 2 * product(dimensions);
-    header[name] = { dtype: "BF16", shape: dimensions, data_offsets: [bytes, bytes + size] };
+  for (const tensor of tensors) {
+    const [name, dimensions, dtype = "BF16"] = tensor;
+    const size = bytesOf(tensor);
+    header[name] = { dtype, shape: dimensions, data_offsets: [bytes, bytes + size] };
     bytes += size;
   }
   const json = Buffer.from(JSON.stringify(header));
@@ -99,9 +106,11 @@ async function writeShard(path, tensors, { norm, weight }) {
   prefix.writeBigUInt64LE(BigInt(json.length));
   const file = await open(path, "w");
   await file.write(Buffer.concat([prefix, json]));
-  for (const [index, [name, dimensions]] of tensors.entries()) {
-    const block = name.endsWith("norm.weight") ? norm : weight;
-    let left = 2 * product(dimensions);
+  for (const [index, tensor] of tensors.entries()) {
+    const [name, , dtype] = tensor;
+    const bytes = name.endsWith("_scales") ? exponents : codes;
+    const block = dtype === "U8" ? bytes : name.endsWith("norm.weight") ? norm : weight;
+    let left = bytesOf(tensor);
     // Another start for each tensor, so that no two are equal.
     let start = (index * 7919 * 2) % (block.length / 2);
     while (left > 0) {
@@ -122,6 +131,16 @@ function scaled(random, deviation, mean) {
   const words = new Uint32Array(floats.buffer);
   for (let i = 0; i < words.length; i++) halves[i] = (words[i] ?? 0) >>> 16;
   return Buffer.from(halves.buffer);
+}
+
+/** Of FP4 codes at random, whose root mean square is 2.9, for numbers of a standard deviation. @param {number} deviation */
+function exponentFor(deviation) {
+  return Math.round(Math.log2(deviation / 2.9)) + 127;
+}
+
+/** @param {Tensor} tensor */
+function bytesOf([, dimensions, dtype]) {
+  return (dtype === "U8" ? 1 : 2) * product(dimensions);
 }
 
 /** @param {number[]} dimensions */

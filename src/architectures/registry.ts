@@ -177,11 +177,11 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   laguna: { covers: "Laguna", describe: describeLaguna },
   hy_v3: { covers: "Hunyuan 3", describe: describeHyV3 },
   cohere2_moe: { covers: "Command A (mixture of experts)", describe: describeCohere2Moe },
-  mimo_v2_flash: { covers: "MiMo V2 Flash (16-bit weights)", describe: describeMimoV2Flash },
+  mimo_v2_flash: { covers: "MiMo V2 Flash", describe: describeMimoV2Flash },
   phimoe: { covers: "Phi-3.5-MoE, Phi-mini-MoE", describe: describePhimoe },
   dbrx: { covers: "DBRX", describe: describeDbrx, names: DBRX_NAMES },
   llama4_text: { covers: "Llama 4 (text decoder alone)", describe: describeLlama4Text, names: LLAMA4_NAMES },
-  gpt_oss: { covers: "GPT-OSS in 16 bits", describe: describeGptOss },
+  gpt_oss: { covers: "GPT-OSS, in MXFP4 and in 16 bits", describe: describeGptOss },
 
   qwen3_next: { covers: "Qwen3-Next, Qwen3-Coder-Next", describe: describeQwen3Next, names: QWEN3_NEXT_NAMES },
   qwen3_5_text: { covers: "Qwen3.5, 3.6, 3.8 (text, dense)", describe: describeQwen35Text, names: QWEN3_NEXT_NAMES },

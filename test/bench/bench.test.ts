@@ -155,10 +155,12 @@ test.each(Object.entries(SHAPES))("create-kv-scales knows every tensor of %s, an
   const layers = Array.from({ length: config.num_hidden_layers }, (_, layer) => tensorsOfLayer(config, layer)).flat();
   const { hidden_size: hidden, vocab_size: vocabulary } = config;
   const tensors = new Map(
-    [...layers, ["model.embed_tokens.weight", [vocabulary, hidden]] as const].map(([name, dimensions]) => [
-      name,
-      { name, dtype: "BF16", shape: dimensions, file: "", offset: 0, byteLength: 0 } as const,
-    ]),
+    [...layers, ["model.embed_tokens.weight", [vocabulary, hidden]] as const].map(
+      ([name, dimensions, dtype = "BF16"]) => [
+        name,
+        { name, dtype, shape: dimensions, file: "", offset: 0, byteLength: 0 } as const,
+      ],
+    ),
   );
   const decoder = describeModel(JSON.parse(JSON.stringify(config)), tensors);
   const used = [...decoder.layers.flatMap((layer) => [...tensorsOfDescribedLayer(layer).keys()])];
