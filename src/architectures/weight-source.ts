@@ -49,13 +49,37 @@ export interface ScaledSource {
   readonly stored: TensorSource["stored"];
   readonly codes: TensorSource;
   readonly coding: Coding;
+  /** Is taken from the number of a code before it is multiplied. */
+  readonly zeroPoint?: ZeroPoint;
   readonly scales: readonly [Scale, ...Scale[]];
+  /** The block of each input, where those of a block are not neighbours. int32 [inputs] */
+  readonly blockOfInput?: TensorSource;
 }
 
 /**
- * The number of a code: that of its dtype (FP8); or two codes of FP4 (E2M1) in each byte, the first in the lower half.
+ * The number of a code: that of its dtype (FP8, int8); two codes of FP4 (E2M1) in each byte, the first in the lower half;
+ * or unsigned integers in words.
  */
-export type Coding = "own-dtype" | "e2m1-pairs";
+export type Coding = "own-dtype" | "e2m1-pairs" | PackedIntegers;
+
+/** Unsigned integers in words of 32 bits, the first in the lowest. */
+export interface PackedIntegers {
+  readonly bits: 4 | 8;
+  /** The axis of the tensor of words along which the integers of a word lie. */
+  readonly axis: 0 | 1;
+  /** "even-first": 0, 2, 4, 6, 1, 3, 5, 7. */
+  readonly order: "in-order" | "even-first";
+}
+
+/** One number for all, or a tensor with one for each element of the scale. */
+export type ZeroPoint =
+  | number
+  | {
+      readonly tensor: TensorSource;
+      readonly coding: "own-dtype" | PackedIntegers;
+      /** Whether the integers that are stored are less by one. */
+      readonly isLessByOne: boolean;
+    };
 
 export interface Scale {
   /** Its elements lie in the order of the matrix's blocks, whatever its shape; of a stack, one matrix after the other. */
@@ -117,8 +141,11 @@ export function storedTensors(source: WeightSource): readonly TensorSource[] {
   switch (source.kind) {
     case "tensor":
       return [source];
-    case "scaled":
-      return [source.codes, ...source.scales.map(({ tensor }) => tensor)];
+    case "scaled": {
+      const { codes, scales, zeroPoint, blockOfInput } = source;
+      const zeros = typeof zeroPoint === "object" ? [zeroPoint.tensor] : [];
+      return [codes, ...scales.map(({ tensor }) => tensor), ...zeros, ...(blockOfInput ? [blockOfInput] : [])];
+    }
     case "stacked":
       return source.of.flatMap(storedTensors);
     default:

@@ -9,6 +9,8 @@ export const ELEMENT_TYPES = {
   uint8: 2,
   int8: 3,
   uint16: 4,
+  uint32: 12,
+  uint4: 21,
   int32: 6,
   int64: 7,
   bool: 9,

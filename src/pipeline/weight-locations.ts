@@ -17,6 +17,7 @@ const ELEMENT_TYPE_OF_DTYPE: Record<string, ElementType> = {
   F8_E8M0: "uint8",
   U8: "uint8",
   I8: "int8",
+  I32: "int32",
 };
 
 /** Stored bytes of a tensor; 0 when there is no such tensor. */

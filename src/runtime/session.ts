@@ -121,6 +121,8 @@ function sessionSettings({
   dequantizesWhenOpened = false,
 }: SessionRequest): Record<string, string> {
   return {
+    // Where it joins integers of weights and a product into one operator, activations would else be rounded to 8 bits.
+    qdq_matmulnbits_accuracy_level: "1",
     model_external_initializers_file_folder_path: externalDataFolder,
     // Without its rules for quantized models, DequantizeLinear of constants is folded like any other operator.
     ...(dequantizesWhenOpened && { disable_quant_qdq: "1" }),

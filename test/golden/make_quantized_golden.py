@@ -3,16 +3,18 @@
 python test/golden/make_quantized_golden.py [name or pattern ...]
 
 A tiny model of a family is quantized here, plainly; what its numbers are is said by the code of others: transformers for
-fp8 and mxfp4, compressed-tensors for its formats, nvidia-modelopt for its own. The model with these numbers then runs in
+fp8 and mxfp4, compressed-tensors for its formats, nvidia-modelopt for its own, AutoGPTQ and AutoAWQ (pip install --no-deps) for
+theirs. The model with these numbers then runs in
 transformers, in fp32, and expected.json says what enters its caches and the loss of each prompt, as in checkpoints/.
 Where transformers loads the quantized checkpoint by itself, it must find the same. Every scale must matter.
 """
-import copy, fnmatch, json, random, re, shutil, sys, tempfile, zlib
+import copy, fnmatch, importlib.metadata, importlib.util, json, random, re, shutil, sys, tempfile, zlib
 from pathlib import Path
 
 import compressed_tensors, modelopt, torch, transformers
 from compressed_tensors.compressors import BaseCompressor
 from compressed_tensors.compressors.nvfp4.helpers import unpack_fp4_from_uint8
+from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
 from compressed_tensors.quantization.lifecycle.forward import dequantize
 from compressed_tensors.quantization import QuantizationScheme
 from modelopt.torch.quantization.qtensor import NVFP4QTensor
@@ -28,7 +30,8 @@ FOLDER = Path(__file__).resolve().parent / "quantized"
 E4M3 = torch.float8_e4m3fn
 E2M1 = torch.tensor([0.0, 0.5, 1, 1.5, 2, 3, 4, 6])
 KEPT = r"embed_tokens|lm_head|norm|router|\.gate\.weight"
-MADE_WITH.update({"compressed-tensors": compressed_tensors.__version__, "nvidia-modelopt": modelopt.__version__})
+MADE_WITH.update({"compressed-tensors": compressed_tensors.__version__, "nvidia-modelopt": modelopt.__version__,
+                  **{name: importlib.metadata.version(name) for name in ("auto_gptq", "autoawq")}})
 ROWS = {}
 
 
@@ -92,6 +95,69 @@ def mxfp4(codes, scale, shape):
     return form
 
 
+def integers(w, bits, group, zeros, dtype):
+    """Unsigned integers [outputs, inputs], scales and zero points [outputs, groups]. group: inputs, 0 for all."""
+    size = group or w.shape[-1]
+    pad = torch.nn.functional.pad(w, (0, -w.shape[-1] % size)).unflatten(-1, (-1, size))
+    top = 2 ** bits - 1
+    if zeros:  # none is 0: GPTQ's first version stores them less by one
+        low, high = pad.amin(-1).clamp(max=0), pad.amax(-1).clamp(min=0)
+        scale = ((high - low) / (top - 1)).to(dtype)
+        zero = (-low / scale.float()).round().clamp(1, top)
+    else:
+        scale = (pad.abs().amax(-1) / (top / 2)).to(dtype)
+        zero = torch.full(scale.shape, (top + 1) / 2)
+    up = lambda x: x.repeat_interleave(size, -1)[:, :w.shape[-1]]
+    codes = ((w / up(scale.float())).round() + up(zero)).clamp(0, top)
+    return codes.to(torch.int32), scale, zero.to(torch.int32)
+
+
+def int8(group, zeros):
+    def form(w):
+        codes, scale, zero = integers(w, 8, group, zeros, torch.bfloat16)
+        parts = {"": (codes - 128).to(torch.int8), "_scale": scale}
+        return {**parts, "_zero_point": (zero - 128).to(torch.int8)} if zeros else parts
+    return form
+
+
+def packed(bits, group, zeros):
+    def form(w):
+        codes, scale, zero = integers(w, bits, group, zeros, torch.bfloat16)
+        half = 2 ** (bits - 1)
+        parts = {"_packed": pack_to_int32((codes - half).to(torch.int8), bits), "_scale": scale, "_shape": torch.tensor(w.shape)}
+        return {**parts, "_zero_point": pack_to_int32((zero - half).to(torch.int8), bits, packed_dim=0)} if zeros else parts
+    return form
+
+
+def words(x, bits, order=None):
+    """Along the last axis."""
+    places = 32 // bits
+    apart = x.unflatten(-1, (-1, places))[..., order or list(range(places))]
+    return sum((apart[..., place].to(torch.int64) << bits * place for place in range(places))).to(torch.uint32).view(torch.int32).contiguous()
+
+
+def gptq(bits, group, less_by_one, in_order=True):
+    def form(w):
+        inputs = w.shape[-1]
+        index = torch.arange(inputs) // (group or inputs)
+        if not in_order:
+            index = index[torch.randperm(inputs, generator=torch.Generator().manual_seed(inputs))]
+        order = torch.argsort(index, stable=True)
+        codes, scale, zero = integers(w[:, order], bits, group, True, torch.float16)
+        codes = codes[:, torch.argsort(order)]
+        return {".qweight": words(codes, bits).T, ".qzeros": words(zero.T - less_by_one, bits), ".scales": scale.T,
+                ".g_idx": index.to(torch.int32)}
+    return form
+
+
+def awq(group):
+    def form(w):
+        codes, scale, zero = integers(w, 4, group, True, torch.float16)
+        order = [0, 2, 4, 6, 1, 3, 5, 7]
+        return {".qweight": words(codes.T, 4, order), ".qzeros": words(zero.T, 4, order), ".scales": scale.T}
+    return form
+
+
 # --- what the numbers are, by the code of others -------------------------------------------------------------------------
 
 def by_transformers(block_size):
@@ -140,6 +206,33 @@ def by_modelopt_fp8(parts):
 
 def by_mxfp4(parts):
     return convert_moe_packed_tensors(parts["_blocks"], parts["_scales"], dtype=torch.float32)
+
+
+def module_of(package, path):
+    """A file of a package whose other files need what is not here."""
+    [folder] = importlib.util.find_spec(package).submodule_search_locations
+    spec = importlib.util.spec_from_file_location(f"{package}_{Path(path).stem}", Path(folder) / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def by_auto_gptq(bits, group, less_by_one):
+    """Its layer, applied to ones of a single input each. It knows the first version of the format alone."""
+    QuantLinear = module_of("auto_gptq", "nn_modules/qlinear/qlinear_cuda.py").QuantLinear
+
+    def numbers(parts):
+        outputs, inputs = parts[".scales"].shape[1], parts[".g_idx"].shape[0]
+        layer = QuantLinear(bits, group or -1, inputs, outputs, False, weight_dtype=torch.float32)
+        layer.qweight, layer.scales, layer.g_idx = parts[".qweight"], parts[".scales"].float(), parts[".g_idx"]
+        layer.qzeros = parts[".qzeros"] if less_by_one else parts[".qzeros"] - sum(1 << bits * place for place in range(32 // bits))
+        return layer(torch.eye(inputs)).T
+    return numbers
+
+
+def by_auto_awq(group):
+    dequantize_gemm = module_of("awq", "utils/packing_utils.py").dequantize_gemm
+    return lambda parts: dequantize_gemm(parts[".qweight"], parts[".qzeros"], parts[".scales"].float(), 4, group).T
 
 
 # --- the rows ------------------------------------------------------------------------------------------------------------
@@ -230,6 +323,43 @@ quantized("fp8-block-stacks", "granitemoe", dict(**SMALL, num_local_experts=4, n
           kept=KEPT + "|router")
 
 
+WORDS = dict(**SMALL, hidden_size=32, intermediate_size=48, num_attention_heads=4, num_key_value_heads=2)
+EXPERTS = dict(**WORDS, head_dim=8, num_experts=2, num_experts_per_tok=2, moe_intermediate_size=16, decoder_sparse_step=1, mlp_only_layers=[])
+
+
+def whole(bits, **keys):
+    return {"num_bits": bits, "type": "int", "symmetric": True, "dynamic": False, "observer": "minmax", "observer_kwargs": {}, "actorder": None, **keys}
+
+
+TOKENS = whole(8, dynamic=True, strategy="token")
+INT8 = compressed(whole(8, strategy="channel"), "int-quantized", activations=TOKENS)
+quantized("compressed-tensors-int8", "llama", WORDS, int8(0, False), INT8, by_compressed_tensors(INT8),
+          beside={"weight_zero_point": torch.zeros(1, dtype=torch.int8)})
+INT8_ZERO = compressed(whole(8, strategy="group", group_size=16, symmetric=False), "int-quantized", activations=TOKENS)
+quantized("compressed-tensors-int8-zero", "phi3", WORDS, int8(16, True), INT8_ZERO, by_compressed_tensors(INT8_ZERO))
+W4 = compressed(whole(4, strategy="group", group_size=16, actorder="weight"), "pack-quantized")
+quantized("compressed-tensors-packed4", "phi3", WORDS, packed(4, 16, False), W4, by_compressed_tensors(W4))
+W4_ZERO = compressed(whole(4, strategy="group", group_size=8, symmetric=False), "pack-quantized")
+quantized("compressed-tensors-packed4-zero", "llama", WORDS, packed(4, 8, True), W4_ZERO, by_compressed_tensors(W4_ZERO))
+W8 = compressed(whole(8, strategy="channel"), "pack-quantized")
+quantized("compressed-tensors-packed8", "qwen2", WORDS, packed(8, 0, False), W8, by_compressed_tensors(W8))
+
+
+def gptq_config(bits, group, **keys):
+    return {"quant_method": "gptq", "bits": bits, "group_size": group or -1, "desc_act": False, "sym": False, "lm_head": False,
+            "true_sequential": True, "damp_percent": 0.01, "pack_dtype": "int32", "checkpoint_format": "gptq", **keys}
+
+
+quantized("gptq-4", "phi3", WORDS, gptq(4, 16, 1), gptq_config(4, 16), by_auto_gptq(4, 16, 1),
+          beside={"bias": torch.zeros(1, dtype=torch.float16)})
+quantized("gptq-4-order", "llama", WORDS, gptq(4, 8, 1, in_order=False), gptq_config(4, 8, desc_act=True), by_auto_gptq(4, 8, 1))
+quantized("gptq-8", "qwen2", WORDS, gptq(8, 0, 0),
+          gptq_config(8, 0, checkpoint_format="gptq_v2", dynamic={"-:.*\\.0\\.mlp\\..*": {}, ".*\\.1\\..*": {"bits": 8, "sym": False}}),
+          by_auto_gptq(8, 0, 0), kept=KEPT + r"|layers\.0\.mlp")
+quantized("awq", "qwen3_moe", EXPERTS, awq(16), {"quant_method": "awq", "bits": 4, "group_size": 16, "zero_point": True, "version": "gemm",
+          "modules_to_not_convert": ["gate"]}, by_auto_awq(16))
+
+
 # --- the files -----------------------------------------------------------------------------------------------------------
 
 def make(name, row):
@@ -260,7 +390,7 @@ def make(name, row):
         expected = result(parts)
         for key, of in parts.items():
             for suffix in of:
-                if "scale" in suffix:
+                if re.search("scale|zero|g_idx", suffix) and (suffix != ".g_idx" or of[suffix].any()):
                     effect = result({**parts, key: {**of, suffix: other(of[suffix])}}).change(expected)
                     assert effect > 1e-3, f"{name}: {key}{suffix} changes nothing ({effect})"
         if row["loads"]:  # what is not quantized stays as wide as it is stored
@@ -275,7 +405,8 @@ def make(name, row):
 def write(folder, tensors, parts, row, config):
     stored = {key: x for key, x in tensors.items() if key not in parts}
     for key, of in parts.items():
-        stored.update({f"{key}{suffix}": x.contiguous() for suffix, x in of.items()})
+        name = lambda suffix: f"{key.removesuffix('.weight')}{suffix}" if suffix.startswith(".") else f"{key}{suffix}"
+        stored.update({name(suffix): x.contiguous() for suffix, x in of.items()})
         stored.update({f"{key.removesuffix('weight')}{suffix}": x.clone() for suffix, x in row["beside"].items()})
     folder.mkdir(parents=True)
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
@@ -284,7 +415,11 @@ def write(folder, tensors, parts, row, config):
 
 def other(scale):
     """Every second one another, of the same dtype: a norm may hide what all have in common."""
-    changed = scale.clone() if scale.dtype == torch.uint8 else scale.float()
+    if scale.dtype == torch.int32 and scale.dim() == 1:  # blocks of inputs
+        return scale.flip(0)
+    if scale.dtype in (torch.int32, torch.int8):
+        return scale ^ (0x44444444 if scale.dtype == torch.int32 else 64)
+    changed = (scale.clone() if scale.dtype == torch.uint8 else scale.float()).contiguous()
     every_second = changed.view(-1)[::2]
     every_second += 1 if scale.dtype == torch.uint8 else 0.5 * every_second
     return changed.clamp(max=448).to(scale.dtype) if scale.dtype == E4M3 else changed.to(scale.dtype)

@@ -5,14 +5,12 @@ import { describe, expect, test } from "vitest";
 import {
   type Scale,
   type ScaledSource,
-  shapeOf,
   tensorSource,
   type WeightSource,
 } from "../../src/architectures/weight-source.js";
 import { codeTable } from "../../src/numerics/cache-codes.js";
-import { randomTensor, rowsOf, runBlocks, type StoredTensor, type Tensor } from "./run-graph.js";
-
-type Stored = Tensor | StoredTensor;
+import { expectedMatrix, numbersOf, type Stored } from "./numbers-of-weights.js";
+import { randomTensor, type StoredTensor } from "./run-graph.js";
 
 /** Every code but NaN, in an order without pattern. */
 function bytesOf(count: number, largest = 0x7e): Uint8Array {
@@ -30,27 +28,6 @@ const E5M2 = codeTable("float8_e5m2");
 function e2m1(code: number): number {
   const [sign, exponent, mantissa] = [code & 8 ? -1 : 1, (code >> 1) & 3, code & 1];
   return sign * (exponent === 0 ? mantissa / 2 : (1 + mantissa / 2) * 2 ** (exponent - 1));
-}
-
-/** Rounded to float32, as DequantizeLinear's products are; zeros without sign, which no sum shows. */
-function expectedMatrix(
-  [outputs, inputs]: readonly [number, number],
-  number: (output: number, input: number) => number,
-  scale: (output: number, input: number) => number,
-): number[][] {
-  return Array.from({ length: outputs }, (_, output) =>
-    Array.from({ length: inputs }, (_, input) => Math.fround(number(output, input) * scale(output, input)) + 0),
-  );
-}
-
-async function numbersOf(source: WeightSource, tensors: Readonly<Record<string, Stored>>): Promise<number[][]> {
-  const shape = shapeOf(source);
-  const { y } = await runBlocks(
-    ({ builder, weights }) => builder.output(weights.as("float32", source), "y", "float32", shape),
-    {},
-    tensors,
-  );
-  return rowsOf({ shape, data: (y ?? new Float32Array()).map((value) => value + 0) });
 }
 
 // 300 × 520: neither is a multiple of 128.

@@ -1,13 +1,13 @@
-// quant_method "compressed-tensors": releases of llm-compressor and Red Hat. Groups of modules, each with its own form; here
-// those of floating-point numbers.
+// quant_method "compressed-tensors": releases of llm-compressor and Red Hat. Groups of modules, each with its own form.
 
 import { UnsupportedModelError } from "../../errors.js";
 import { type ModelConfig, shortJson } from "../model-config.js";
 import { readBlockSize } from "./block-size.js";
 import { float8Form, mxfp4Form, nvfp4Form, pairsOfInputs } from "./float-forms.js";
+import { int8Form, packedForm } from "./integer-forms.js";
 import { namedModules } from "./module-names.js";
 import type { MethodReading } from "./quantization.js";
-import { EXPONENT_DTYPES, type StoredForm } from "./stored-form.js";
+import { EXPONENT_DTYPES, type ScaleForm, type StoredForm } from "./stored-form.js";
 
 /** Tensors beside a weight that say how activations are quantized, and what older versions stored for the KV cache. */
 const OF_ACTIVATIONS = [
@@ -90,12 +90,15 @@ interface WeightArguments {
   readonly strategy: string;
   readonly groupSize: number | undefined;
   readonly block: readonly [outputs: number, inputs: number] | undefined;
+  readonly symmetric: boolean;
 }
 
 /** By format; undefined for arguments that it has no tensors for. */
 const FORMATS: Readonly<Record<string, (weights: WeightArguments) => StoredForm | undefined>> = {
   "float-quantized": float8,
-  "naive-quantized": float8,
+  "naive-quantized": (weights) => float8(weights) ?? int8(weights),
+  "int-quantized": int8,
+  "pack-quantized": packed,
   "mxfp8-quantized": ({ type, groupSize = 0 }) =>
     type === "float 8" && groupSize > 0
       ? float8Form({ suffixes: ["_scale"], per: [1, groupSize], dtypes: EXPONENT_DTYPES }, OF_ACTIVATIONS)
@@ -110,27 +113,51 @@ const FORMATS: Readonly<Record<string, (weights: WeightArguments) => StoredForm 
       : undefined,
 };
 
-function float8({ type, strategy, groupSize = 0, block }: WeightArguments): StoredForm | undefined {
-  if (type !== "float 8") return undefined;
-  const scaledPer = (per: Parameters<typeof float8Form>[0]["per"]) =>
-    float8Form({ suffixes: ["_scale"], per }, OF_ACTIVATIONS);
-  if (strategy === "tensor") return scaledPer("tensor");
-  if (strategy === "channel") return scaledPer("output");
-  if (strategy === "group" && groupSize > 0) return scaledPer([1, groupSize]);
-  return strategy === "block" && block !== undefined ? scaledPer(block) : undefined;
+function float8(weights: WeightArguments): StoredForm | undefined {
+  const per = sharedBy(weights);
+  const isRead = weights.type === "float 8" && weights.symmetric;
+  return isRead && per !== undefined ? float8Form({ suffixes: ["_scale"], per }, OF_ACTIVATIONS) : undefined;
+}
+
+/** A byte for each integer. */
+function int8(weights: WeightArguments): StoredForm | undefined {
+  const settings = integersOf(weights);
+  return settings && int8Form(settings, OF_ACTIVATIONS);
+}
+
+/** Several integers in a word. */
+function packed(weights: WeightArguments): StoredForm | undefined {
+  const settings = integersOf(weights);
+  return settings?.bits === 4 || settings?.bits === 8 ? packedForm(settings, settings.bits, OF_ACTIVATIONS) : undefined;
+}
+
+function integersOf(weights: WeightArguments) {
+  const per = sharedBy(weights);
+  const [, bits] = /^int ([2-8])$/.exec(weights.type) ?? [];
+  if (bits === undefined || per === undefined || weights.block !== undefined) return undefined;
+  return { bits: Number(bits), per, hasZeroPoints: !weights.symmetric };
+}
+
+/** What shares a scale. */
+function sharedBy({ strategy, groupSize = 0, block }: WeightArguments): ScaleForm["per"] | undefined {
+  if (strategy === "tensor") return "tensor";
+  if (strategy === "channel") return "output";
+  if (strategy === "group" && groupSize > 0) return [1, groupSize];
+  return strategy === "block" ? block : undefined;
 }
 
 function readForm(weights: ModelConfig, format: string): StoredForm {
   for (const key of ["observer", "observer_kwargs"]) weights.ignore(key, "how the scales were found");
   for (const key of ["scale_dtype", "zp_dtype"]) weights.ignore(key, "the dtype of the tensors says it");
   weights.ignoreIf("dynamic", [undefined, false], "the scales are stored");
-  weights.ignoreIf("symmetric", [undefined, true], "there are no zero points");
-  weights.ignoreIf("actorder", [undefined, false], "inputs are in order");
+  // Of "group", inputs of a group are no neighbours: compressed-tensors and vLLM have given that up.
+  weights.ignoreIf("actorder", [undefined, false, "weight", "static"], "inputs are in their places");
   const read = readArguments(weights);
   const form = Object.hasOwn(FORMATS, format) ? FORMATS[format]?.(read) : undefined;
   if (form !== undefined) return form;
+  const asymmetric = read.symmetric ? "" : ", not symmetric,";
   throw new UnsupportedModelError(
-    `${weights.nameOf("num_bits")}: weights of ${read.type} bits by ${read.strategy} in the format ${shortJson(format)} are not supported; supported formats: ${Object.keys(FORMATS).join(", ")}. Calibrate the 16-bit checkpoint that these weights were made from.`,
+    `${weights.nameOf("num_bits")}: weights of ${read.type} bits by ${read.strategy}${asymmetric} in the format ${shortJson(format)} are not supported; supported formats: ${Object.keys(FORMATS).join(", ")}. Calibrate the 16-bit checkpoint that these weights were made from.`,
   );
 }
 
@@ -143,5 +170,6 @@ function readArguments(weights: ModelConfig): WeightArguments {
   return {
     type: `${weights.string("type", "int")} ${weights.positiveInteger("num_bits", 8)}`,
     ...{ strategy: weights.string("strategy", inferred), groupSize, block },
+    symmetric: weights.boolean("symmetric", true),
   };
 }

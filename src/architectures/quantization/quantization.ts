@@ -13,6 +13,8 @@ export interface Quantization extends MethodReading {
 export interface MethodReading {
   /** Whether engines quantize activations, too. */
   readonly activations: boolean;
+  /** Whether the tensors say which modules are quantized: one with numbers alone is none. */
+  readonly byTensors?: boolean;
   /**
    * The form of the weights of modules; those that are left out have numbers.
    * @param modules names of matrices in the checkpoint, without .weight

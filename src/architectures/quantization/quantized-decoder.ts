@@ -27,6 +27,7 @@ export function withQuantizedWeights(decoder: Decoder, quantization: Quantizatio
     const form = forms.get(moduleOf(name));
     if (form === undefined || inForm.has(name)) continue;
     if (inForm.size === 0) refuseNumbersAlone(form, quantization);
+    if (quantization.byTensors) continue;
     requireCodes(name, form, tensors, quantization);
   }
   const layers = decoder.layers.map((layer) => {
@@ -97,7 +98,7 @@ function matricesOf(...linears: readonly (Linear | undefined)[]): TensorSource[]
 
 /** @throws CheckpointError for codes of a weight that the config says has numbers */
 function requireNumbers({ name }: TensorSource, tensors: TensorShapes, { where }: Quantization): void {
-  const found = [name, `${name}_packed`, `${name}_blocks`].find((each) => {
+  const found = [name, `${name}_packed`, `${name}_blocks`, `${moduleOf(name)}.qweight`].find((each) => {
     const tensor = tensors.get(each);
     return tensor !== undefined && !FLOAT_DTYPES.includes(tensor.dtype);
   });

@@ -3,8 +3,10 @@
 
 import { UnsupportedModelError } from "../../errors.js";
 import { type ModelConfig, shortJson } from "../model-config.js";
+import { readAwq } from "./awq.js";
 import { readCompressedTensors } from "./compressed-tensors.js";
 import { readFbgemmFp8, readFp8 } from "./fp8.js";
+import { readGptq } from "./gptq.js";
 import { readModelOpt } from "./modelopt.js";
 import { readMxfp4 } from "./mxfp4.js";
 import type { MethodReading, Quantization } from "./quantization.js";
@@ -17,6 +19,8 @@ const METHODS: Readonly<Record<string, (block: ModelConfig) => MethodReading>> =
   modelopt: readModelOpt,
   modelopt_fp4: readModelOpt,
   mxfp4: readMxfp4,
+  gptq: readGptq,
+  awq: readAwq,
 };
 
 const KEY = "quantization_config";

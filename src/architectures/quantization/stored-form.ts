@@ -1,9 +1,9 @@
 // A form in which a checkpoint stores quantized weights: which tensors are beside each other, with which dtypes and shapes.
 // Turns a weight's name into its codes and scales, and holds them against the checkpoint's tensors. Knows no method.
 
-import { CheckpointError } from "../../errors.js";
+import { CheckpointError, UnsupportedModelError } from "../../errors.js";
 import type { TensorShapes } from "../check-tensors.js";
-import type { Coding, Scale, ScaledSource, TensorSource } from "../weight-source.js";
+import type { Coding, PackedIntegers, Scale, ScaledSource, TensorSource, ZeroPoint } from "../weight-source.js";
 
 /** Outputs and inputs of a weight, and how many there are of it in a stack: [] or [experts]. */
 export interface WeightSizes {
@@ -15,16 +15,31 @@ export interface WeightSizes {
 export interface StoredForm {
   /** For people, such as "FP8 with a scale for 128 × 128 weights". */
   readonly name: string;
-  /** The tensor of codes: what follows the name of the weight, its dtypes, and its shape where that is another. */
+  /**
+   * The tensor of codes: what follows the name of the weight, its dtypes, and its shape and the order of the matrix where
+   * these are others. A suffix that begins with a dot takes the place of `.weight`.
+   */
   readonly codes: {
     readonly suffix: string;
     readonly dtypes: readonly string[];
     readonly shape?: (sizes: WeightSizes) => readonly number[];
+    readonly stored?: TensorSource["stored"];
   };
   readonly coding: Coding;
+  /** One number for all, or a tensor of integers for the elements of the scale. */
+  readonly zeroPoint?: number | ZeroPointForm;
   readonly scales: readonly [ScaleForm, ...ScaleForm[]];
-  /** Tensors that say how activations are quantized: their names within the module. */
+  /** The suffix of a tensor with the block of each input. */
+  readonly blockOfInput?: string;
+  /** Tensors that nothing reads, such as those that say how activations are quantized: their names within the module. */
   readonly ofActivations: readonly string[];
+}
+
+export interface ZeroPointForm {
+  readonly suffix: string;
+  readonly dtypes: readonly string[];
+  readonly coding: "own-dtype" | PackedIntegers;
+  readonly isLessByOne?: boolean;
 }
 
 export interface ScaleForm {
@@ -59,8 +74,8 @@ export function weightInForm(
 ): WeightInForm | undefined {
   const { codes, coding, scales } = form;
   const sizes = sizesOf(weight);
-  const stored = codes.shape === undefined ? weight.stored : "outputs-first";
-  const name = `${weight.name}${codes.suffix}`;
+  const stored = codes.stored ?? (codes.shape === undefined ? weight.stored : "outputs-first");
+  const name = nameBeside(weight, codes.suffix);
   const found = tensors.get(name);
   if (found === undefined || FLOAT_DTYPES.includes(found.dtype)) {
     const scale = scales.flatMap(({ suffixes }) => nameOfScale(weight, suffixes, tensors) ?? [])[0];
@@ -71,13 +86,18 @@ export function weightInForm(
     );
   }
   const shape = codes.shape?.(sizes) ?? weight.shape;
+  const facts: FormFacts = { form, weight, sizes, tensors, where };
+  if (typeof coding === "object") requireWholeWords(coding, name, facts);
+  const matrix = stored === "outputs-first" ? [sizes.outputs, sizes.inputs] : [sizes.inputs, sizes.outputs];
   const source: ScaledSource = {
     kind: "scaled",
-    shape: stored === weight.stored ? weight.shape : [...sizes.stack, sizes.outputs, sizes.inputs],
+    shape: [...sizes.stack, ...matrix],
     stored,
     codes: { kind: "tensor", name, shape, stored, dtypes: codes.dtypes },
     coding,
-    scales: mapped(scales, (scale) => scaleInForm(scale, { form, weight, sizes, tensors, where })),
+    ...(form.zeroPoint !== undefined && { zeroPoint: zeroPointInForm(form.zeroPoint, stored, facts) }),
+    scales: mapped(scales, (scale) => scaleInForm(scale, facts)),
+    ...(form.blockOfInput !== undefined && { blockOfInput: blockOfInputInForm(form.blockOfInput, facts) }),
   };
   const prefix = weight.name.endsWith(".weight") ? weight.name.slice(0, -"weight".length) : `${weight.name}_`;
   return { source, unread: form.ofActivations.map((part) => `${prefix}${part}`) };
@@ -89,7 +109,7 @@ function sizesOf({ shape, stored }: TensorSource): WeightSizes {
   return { outputs, inputs, stack: shape.slice(0, -2) };
 }
 
-interface ScaleFacts {
+interface FormFacts {
   readonly form: StoredForm;
   readonly weight: TensorSource;
   readonly sizes: WeightSizes;
@@ -97,13 +117,13 @@ interface ScaleFacts {
   readonly where: string;
 }
 
-function scaleInForm({ suffixes, dtypes, per, means }: ScaleForm, facts: ScaleFacts): Scale {
+function scaleInForm({ suffixes, dtypes, per, means }: ScaleForm, facts: FormFacts): Scale {
   const { form, weight, sizes, tensors, where } = facts;
-  const names = suffixes.map((suffix) => `"${weight.name}${suffix}"`).join(" or ");
+  const names = suffixes.map((suffix) => `"${nameBeside(weight, suffix)}"`).join(" or ");
   const name = nameOfScale(weight, suffixes, tensors);
   const found = name === undefined ? undefined : tensors.get(name);
   if (name === undefined || found === undefined) {
-    const codes = `${weight.name}${form.codes.suffix}`;
+    const codes = nameBeside(weight, form.codes.suffix);
     throw new CheckpointError(
       `${tensors.get(codes)?.file}: tensor "${codes}": expected ${names} beside it by ${where} (${form.name}), found none`,
     );
@@ -130,7 +150,65 @@ function scaleInForm({ suffixes, dtypes, per, means }: ScaleForm, facts: ScaleFa
 }
 
 function nameOfScale(weight: TensorSource, suffixes: readonly string[], tensors: TensorShapes): string | undefined {
-  return suffixes.map((suffix) => `${weight.name}${suffix}`).find((name) => tensors.get(name) !== undefined);
+  return suffixes.map((suffix) => nameBeside(weight, suffix)).find((name) => tensors.get(name) !== undefined);
+}
+
+function nameBeside({ name }: TensorSource, suffix: string): string {
+  return suffix.startsWith(".") ? `${name.replace(/\.weight$/, "")}${suffix}` : `${name}${suffix}`;
+}
+
+/** Sizes that fill no whole words would leave integers that stand for nothing. */
+function requireWholeWords({ bits, axis }: PackedIntegers, name: string, { form, sizes, tensors }: FormFacts): void {
+  const inWord = 32 / bits;
+  const isOfOutputs = (form.codes.stored ?? "outputs-first") === "outputs-first" ? axis === 0 : axis === 1;
+  const size = isOfOutputs ? sizes.outputs : sizes.inputs;
+  if (size % inWord === 0) return;
+  const what = isOfOutputs ? "outputs" : "inputs";
+  throw new UnsupportedModelError(
+    `${tensors.get(name)?.file}: tensor "${name}": ${size} ${what} are no multiple of ${inWord}, the integers of a word, which is not supported. Calibrate the 16-bit checkpoint that these weights were made from.`,
+  );
+}
+
+/** One for each element of the scale. */
+function zeroPointInForm(
+  zeroPoint: number | ZeroPointForm,
+  stored: TensorSource["stored"],
+  { form, weight, sizes, tensors, where }: FormFacts,
+): ZeroPoint {
+  if (typeof zeroPoint === "number") return zeroPoint;
+  const { suffix, dtypes, coding, isLessByOne = false } = zeroPoint;
+  const name = nameBeside(weight, suffix);
+  const found = tensors.get(name);
+  const expected = `${dtypes.join(" or ")} by ${where} (${form.name})`;
+  if (found === undefined) {
+    const codes = nameBeside(weight, form.codes.suffix);
+    throw new CheckpointError(
+      `${tensors.get(codes)?.file}: tensor "${codes}": expected "${name}" beside it, ${expected}, found none`,
+    );
+  }
+  const [blocksOfOutputs, blocksOfInputs] = blocksOf(form.scales[0], sizes);
+  const matrix = stored === "outputs-first" ? [blocksOfOutputs, blocksOfInputs] : [blocksOfInputs, blocksOfOutputs];
+  const shape =
+    coding === "own-dtype"
+      ? found.shape
+      : matrix.map((size, axis) => (axis === coding.axis ? Math.ceil((size * coding.bits) / 32) : size));
+  if (coding === "own-dtype" && productOf(found.shape) !== productOf(matrix)) {
+    throw new CheckpointError(
+      `${found.file}: tensor "${name}": expected ${matrix.join(" × ")} zero points, ${expected}, found shape [${found.shape.join(", ")}]`,
+    );
+  }
+  return { tensor: { kind: "tensor", name, shape, stored: "outputs-first", dtypes }, coding, isLessByOne };
+}
+
+function blockOfInputInForm(suffix: string, { weight, sizes }: FormFacts): TensorSource {
+  const name = nameBeside(weight, suffix);
+  return { kind: "tensor", name, shape: [sizes.inputs], stored: "outputs-first", dtypes: ["I32"] };
+}
+
+/** The blocks of a matrix along both axes. */
+function blocksOf({ per }: ScaleForm, { outputs, inputs }: WeightSizes): [ofOutputs: number, ofInputs: number] {
+  const [sharedOutputs, sharedInputs] = per === "tensor" ? [outputs, inputs] : per === "output" ? [1, inputs] : per;
+  return [Math.ceil(outputs / sharedOutputs), Math.ceil(inputs / sharedInputs)];
 }
 
 function productOf(sizes: readonly number[]): number {
