@@ -15,7 +15,7 @@ export interface HeldWeights {
 
 /** DequantizeLinear gives float32, whatever is computed in, and blocks of inputs are multiplied with their scales behind it. */
 const BYTES_OF_DEQUANTIZED = 8;
-/** Two codes of FP4 in a byte become a byte each when a session opens. */
+/** Two codes of 4 bits in a byte become a byte each when a session opens. */
 const BYTES_OF_CODE = 1;
 const BYTES_OF_SCALE = 4;
 
@@ -36,8 +36,18 @@ function bytesHeld(source: WeightSource, { elementType, dequantizes }: HeldWeigh
 
 function dequantizedBytes(sources: readonly WeightSource[], { elementType }: HeldWeights): number {
   const cast = elementType === "float32" ? 0 : BYTES_OF_COMPUTE_TYPE[elementType];
-  const matrices = sources.filter((source) => wholeOf(source).kind === "scaled");
-  return (BYTES_OF_DEQUANTIZED + cast) * Math.max(0, ...matrices.map(elementsOf));
+  return (BYTES_OF_DEQUANTIZED + cast) * Math.max(0, ...sources.map(elementsDequantized));
+}
+
+/** Zero points and scales are then spread over all weights, too. */
+const TIMES_WHERE_INPUTS_NAME_BLOCKS = 2;
+
+/** What exists as numbers at a time for a source: of a matrix that is stored inputs first, all of it. */
+function elementsDequantized(source: WeightSource): number {
+  const whole = wholeOf(source);
+  if (whole.kind !== "scaled") return 0;
+  const elements = whole.stored === "inputs-first" && whole.shape.length === 2 ? elementsOf(whole) : elementsOf(source);
+  return elements * (whole.blockOfInput === undefined ? 1 : TIMES_WHERE_INPUTS_NAME_BLOCKS);
 }
 
 /** Bytes that a mixture's weights take beside those held, where each run makes copies of them. */

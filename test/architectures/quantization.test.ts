@@ -140,6 +140,47 @@ describe("a checkpoint whose tensors contradict its quantization_config is refus
         message: /k_proj\.weight": dtype F8_E5M2 is not supported; supported: F8_E4M3/,
       },
     ],
+    [
+      "integers without zero points",
+      {
+        golden: "gptq-4-order",
+        change: (tensors) => tensors.delete(`${K}.qzeros`),
+        message: /tensor ".*k_proj\.qweight": expected ".*k_proj\.qzeros" beside it, I32 by .*\(gptq\).*, found none/,
+      },
+    ],
+    [
+      "zero points for other groups",
+      {
+        golden: "compressed-tensors-int8-zero",
+        change: (_, of) => of("model.layers.1.self_attn.qkv_proj.weight_zero_point").shape.splice(1, 1, 3),
+        message: /qkv_proj\.weight_zero_point": expected 64 × 2 zero points, .*found shape \[64, 3\]/,
+      },
+    ],
+    [
+      "words of other sizes",
+      {
+        golden: "awq",
+        change: (_, of) => of(`${K}.qweight`).shape.splice(1, 1, 16),
+        message: /k_proj\.qweight": expected shape \[32, 2\] by config\.json, found \[32, 16\]/,
+      },
+    ],
+    [
+      "inputs that do not name their groups",
+      {
+        golden: "gptq-4-order",
+        change: (tensors) => tensors.delete(`${K}.g_idx`),
+        message: /k_proj\.g_idx" is missing/,
+      },
+    ],
+    [
+      "words of a module that a list leaves out",
+      {
+        golden: "gptq-8",
+        block: { dynamic: { "-:.*k_proj": {}, "-:.*0.mlp.*": {} } },
+        change: () => {},
+        message: /k_proj\.qweight": found I32, but .*\(gptq\) says that ".*k_proj" is not quantized/,
+      },
+    ],
   ])("%s", async (_rule, { golden, block, change, message }) => {
     const { config, tensors } = await goldenParts(golden);
     const quantization_config = { ...(config.quantization_config as Json), ...block };
@@ -154,6 +195,11 @@ describe("a checkpoint whose tensors contradict its quantization_config is refus
     expect(() => describeModel(config, tensors)).toThrow(/weight_bias_correction" has no place in model_type "qwen3"/);
   });
 });
+
+function integerGroups(format: string, weights: Json): Json {
+  const group = { targets: ["Linear"], weights: { type: "int", symmetric: true, ...weights } };
+  return { quant_method: "compressed-tensors", format, config_groups: { group_0: group } };
+}
 
 describe("methods and settings that are not read are refused with the reason", () => {
   test.each<[string, Json, RegExp]>([
@@ -190,6 +236,38 @@ describe("methods and settings that are not read are refused with the reason", (
       },
       /config_groups\.R3: .*k_cache.* is not supported: engines would rotate activations/,
     ],
+    [
+      "GPTQ of 3 bits",
+      { quant_method: "gptq", bits: 3 },
+      /quantization_config\.bits: 3 is not supported; supported: 4, 8/,
+    ],
+    [
+      "GPTQ of 2 bits in some modules",
+      { quant_method: "gptq", bits: 4, dynamic: { "+:.*down.*": { bits: 2 } } },
+      /bits: 2 is not supported/,
+    ],
+    [
+      "GPTQ in Marlin's order",
+      { quant_method: "gptq", bits: 4, checkpoint_format: "marlin" },
+      /checkpoint_format: "marlin" is not supported/,
+    ],
+    ["AWQ for GEMV", { quant_method: "awq", bits: 4, version: "GEMV" }, /"version":"gemv".* is not supported/],
+    ["AWQ without zero points", { quant_method: "awq", bits: 4, zero_point: false }, /"zero_point":false/],
+    [
+      "integers whose inputs are in another order",
+      integerGroups("pack-quantized", { num_bits: 4, strategy: "group", group_size: 32, actorder: "group" }),
+      /weights\.actorder: "group" is not understood/,
+    ],
+    [
+      "words of 3 bits",
+      integerGroups("pack-quantized", { num_bits: 3, strategy: "group", group_size: 32 }),
+      /weights of int 3 bits by group in the format "pack-quantized" are not supported/,
+    ],
+    [
+      "FP8 that is not symmetric",
+      integerGroups("float-quantized", { type: "float", num_bits: 8, strategy: "channel", symmetric: false }),
+      /float 8 bits by channel, not symmetric, in the format/,
+    ],
   ])("%s", (_rule, quantization_config, message) => {
     const run = () => describeConfig({ ...configOf("llama-gqa"), quantization_config });
     expect(run).toThrow(UnsupportedModelError);
@@ -203,6 +281,31 @@ describe("methods and settings that are not read are refused with the reason", (
     expect(run).toThrow("quantization_config.weight_block_size: expected two positive integers");
   });
 });
+
+test("GPTQ's exceptions: the first expression that a module matches counts", async () => {
+  const { config, tensors } = await goldenParts("gptq-4-order");
+  const block = config.quantization_config as Json;
+  const down = "model.layers.0.mlp.down_proj";
+  tensors.set(`${down}.qzeros`, { shape: [1, 4], dtype: "I32", file: "a.safetensors" });
+  tensors.set(`${down}.scales`, { shape: [1, 32], dtype: "F16", file: "a.safetensors" });
+  const dynamic = { "+:.*0\\.mlp\\.down": { group_size: -1 }, ".*mlp.*": { group_size: 8 }, "-:.*down.*": {} };
+  const { quantization } = describeModel({ ...config, quantization_config: { ...block, dynamic } }, tensors);
+  expect(quantization?.forms).toEqual([
+    "integers of 4 bits with a scale for 8 inputs",
+    "integers of 4 bits with a scale for an output",
+  ]);
+});
+
+test.each(["gptq-4-order", "awq"])(
+  "%s: a module whose tensors are numbers is one that is not quantized",
+  async (name) => {
+    const { config, tensors } = await goldenParts(name);
+    for (const part of ["qweight", "qzeros", "scales", "g_idx"]) tensors.delete(`${K}.${part}`);
+    const outputs = tensors.get(`model.layers.0.self_attn.k_proj.scales`)?.shape[1] ?? 0;
+    tensors.set(`${K}.weight`, { shape: [outputs, 32], dtype: "BF16", file: "a.safetensors" });
+    expect(describeModel(config, tensors).quantization?.method).toBe(name.split("-")[0]);
+  },
+);
 
 test("mixed groups: names come before expressions, and these before the class of all", async () => {
   const { config, tensors } = await goldenParts("compressed-tensors-channel");

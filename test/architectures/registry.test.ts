@@ -350,7 +350,7 @@ describe("a quantization_config over weights of 16 bits", () => {
 });
 
 test("packed weights are refused by the name of their method", () => {
-  const config = configOf("llama", { quantization_config: { quant_method: "gptq" } });
+  const config = configOf("llama", { quantization_config: { quant_method: "aqlm" } });
   expect(() => describeWith(config, (t) => resize(t, "model.layers.0.mlp.up_proj.qweight", [1]))).toThrow("gptq");
 });
 
