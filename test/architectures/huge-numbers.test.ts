@@ -4,7 +4,7 @@
 import { expect, test } from "vitest";
 import { describeConfig } from "../../src/architectures/registry.js";
 import { KvScalesError } from "../../src/errors.js";
-import { configOf, GOLDEN_NAMES, type Json } from "../helpers/golden-checkpoints.js";
+import { configOf, GOLDEN_NAMES, type Json, readGolden } from "../helpers/golden-checkpoints.js";
 
 /** The first beyond 31 bits, and the largest integer of JavaScript. */
 const NUMBERS = [2 ** 31, 2 ** 53 - 1];
@@ -39,8 +39,14 @@ function millisecondsOf(config: Json): number {
   return (user + system) / 1000;
 }
 
-test.each(GOLDEN_NAMES)("%s", (name) => {
-  const slow = [...configsWithHugeNumbers(configOf(name))]
+const QUANTIZED = ["fp8-block", "compressed-tensors-block", "modelopt-nvfp4"];
+const CONFIGS: readonly (readonly [string, Json])[] = [
+  ...GOLDEN_NAMES.map((name) => [name, configOf(name)] as const),
+  ...QUANTIZED.map((name) => [`quantized ${name}`, readGolden<Json>(`quantized/${name}/config.json`)] as const),
+];
+
+test.each(CONFIGS)("%s", (_name, config) => {
+  const slow = [...configsWithHugeNumbers(config)]
     .map(({ what, changed }) => ({ what, milliseconds: millisecondsOf(changed) }))
     .filter(({ milliseconds }) => milliseconds > TIME_LIMIT_MS);
   expect(slow).toEqual([]);
