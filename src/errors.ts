@@ -51,6 +51,11 @@ export class VerificationError extends KvScalesError {
   readonly exitCode = 6;
 }
 
+/** The text is too short to say what the FP8 cache costs: give more. */
+export class InconclusiveError extends KvScalesError {
+  readonly exitCode = 8;
+}
+
 /** Two checkpoints differ more than was allowed: look at which is right, or allow more. */
 export class DifferenceError extends KvScalesError {
   readonly exitCode = 6;

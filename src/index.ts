@@ -11,6 +11,7 @@ export {
   CheckpointError,
   DifferenceError,
   HubError,
+  InconclusiveError,
   InterruptedError,
   KvScalesError,
   OutputExistsError,
@@ -26,6 +27,7 @@ export type { DownloadProgress } from "./hub/download-files.js";
 export type { ArmMetrics } from "./metrics/arm-metrics.js";
 export type { Interval } from "./metrics/block-mean.js";
 export type { Fidelity } from "./metrics/cache-fidelity.js";
+export type { RetrievalMetrics } from "./metrics/retrieval-metrics.js";
 export type { Thresholds } from "./metrics/thresholds.js";
 export type { Verdict, VerdictName } from "./metrics/verdict.js";
 export type { ExpertTokens } from "./numerics/expert-tokens.js";
@@ -60,6 +62,7 @@ export {
   inspect,
 } from "./pipeline/inspect.js";
 export type { MeasureProgress, MeasureTiming } from "./pipeline/measure-ranges.js";
+export type { RetrievalOptions } from "./pipeline/retrieval.js";
 export type { ComputeOptions, DataOptions, ModelOptions } from "./pipeline/run-options.js";
 export { type VerificationProgress, type VerifyOptions, verify } from "./pipeline/verify.js";
 export type {
@@ -72,6 +75,9 @@ export type {
   LayerFidelity,
   MeasuredCache,
   PositionBin,
+  RetrievalArm,
+  RetrievalDepth,
+  RetrievalResult,
   VerifyResult,
 } from "./pipeline/verify-result.js";
 export type { ProviderName } from "./runtime/providers.js";

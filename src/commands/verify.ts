@@ -2,10 +2,16 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { didYouMean } from "../closest-name.js";
-import { UsageError, VerificationError } from "../errors.js";
+import { InconclusiveError, UsageError, VerificationError } from "../errors.js";
 import { ARMS } from "../pipeline/arms.js";
 import type { ProviderChoice } from "../pipeline/choose-provider.js";
-import { BASELINES, EMBEDDED_EXAMPLE, GENERATION_DEFAULTS, VERIFICATION_DEFAULTS } from "../pipeline/run-options.js";
+import {
+  BASELINES,
+  EMBEDDED_EXAMPLE,
+  GENERATION_DEFAULTS,
+  RETRIEVAL_DEFAULTS,
+  VERIFICATION_DEFAULTS,
+} from "../pipeline/run-options.js";
 import { RUNTIME_VERSION, TOOL_VERSION } from "../pipeline/tool-version.js";
 import type { ArmName, VerifyResult } from "../pipeline/verify-result.js";
 import { screenOf } from "../report/screen.js";
@@ -49,6 +55,11 @@ interface VerifyFlags extends DataFlags {
   readonly maxPerplexityIncrease: number;
   readonly maxKl: number;
   readonly minAgreement: number;
+  readonly minRetrieval: number;
+  readonly allowInconclusive?: boolean;
+  readonly retrieval?: boolean;
+  readonly retrievalTokens?: number;
+  readonly retrievalValues?: number;
   readonly generate?: boolean;
   readonly generateData?: string;
   readonly maxNewTokens?: number;
@@ -100,6 +111,28 @@ export function addVerifyCommand(program: Command, context: CommandContext): voi
         defaults.minAgreement,
       ),
     )
+    .addOption(
+      number(
+        "--min-retrieval <share>",
+        "threshold on the share of values that are still found, with --retrieval",
+        parseShare,
+        defaults.minRetrieval,
+      ),
+    )
+    .option("--allow-inconclusive", "exit with 0, not 8, where there is too little text to decide")
+    .option("--retrieval", "also ask long texts for what they said")
+    .addOption(
+      new Option(
+        "--retrieval-tokens <count>",
+        `tokens of such a text at most (default: ${RETRIEVAL_DEFAULTS.tokens}, or the model's positions)`,
+      ).argParser(parsePositiveInteger),
+    )
+    .addOption(
+      new Option(
+        "--retrieval-values <count>",
+        `values that they ask for, 8 or more (default: ${RETRIEVAL_DEFAULTS.values})`,
+      ).argParser(parsePositiveInteger),
+    )
     .option("--generate", "also answer prompts token by token through stored caches; keeps the whole model in memory")
     .option("--generate-data <path>", "prompts for --generate: .txt, .jsonl, or a folder of them", parseText)
     .addOption(
@@ -129,14 +162,20 @@ function parseArms(text: string): ArmName[] {
 
 async function runVerify(model: string | undefined, flags: VerifyFlags, context: CommandContext): Promise<void> {
   const { stdout, stderr, signal } = context;
-  const { dryRun, json, quiet = false, maxPerplexityIncrease, maxKl, minAgreement, ...others } = flags;
-  const { html: _html, markdown: _markdown, junit: _junit, ...computing } = others;
-  const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = computing;
+  const { dryRun, json, quiet = false, allowInconclusive, ...others } = flags;
+  const { html: _html, markdown: _markdown, junit: _junit, ...judging } = others;
+  const { maxPerplexityIncrease, maxKl, minAgreement, minRetrieval, ...computing } = judging;
+  const { retrieval: isRetrieving, retrievalTokens, retrievalValues, ...generating } = computing;
+  const { generate: isGenerating, generateData, maxNewTokens, device: devices, ...options } = generating;
   if (dryRun && quiet) throw new UsageError("Choose one of --dry-run and --quiet");
   if (json && quiet) throw new UsageError("Choose one of --json and --quiet");
   if (!isGenerating && (generateData !== undefined || maxNewTokens !== undefined)) {
     throw new UsageError("--generate-data and --max-new-tokens go with --generate: add it");
   }
+  if (!isRetrieving && (retrievalTokens !== undefined || retrievalValues !== undefined)) {
+    throw new UsageError("--retrieval-tokens and --retrieval-values go with --retrieval: add it");
+  }
+  const retrieval = isRetrieving ? { tokens: retrievalTokens, values: retrievalValues } : undefined;
   const generate = isGenerating ? { data: generateData, maxNewTokens } : undefined;
   // All that the end needs, too: it must not fail because the package was updated while the work went on.
   const { planReportFiles, refuseInputs, writeReportFiles } = await import("./report-files.js");
@@ -149,8 +188,9 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
   const data = [options.data, generateData].filter((path) => path !== undefined);
   const onFolder = (folder: string) => refuseInputs(reports, [folder, ...data]);
   const start = performance.now();
-  const thresholds = { maxPerplexityIncrease, maxKl, minAgreement };
-  const request = { ...options, model: model ?? EMBEDDED_EXAMPLE, devices, thresholds, generate, signal, onFolder };
+  const thresholds = { maxPerplexityIncrease, maxKl, minAgreement, minRetrieval };
+  const chosen = { ...options, devices, thresholds, retrieval, generate };
+  const request = { ...chosen, model: model ?? EMBEDDED_EXAMPLE, signal, onFolder };
   if (dryRun) {
     const { dryRunJson, dryRunReport } = await import("../report/dry-run-report.js");
     const paths = reports.map(({ path }) => path);
@@ -167,9 +207,10 @@ async function runVerify(model: string | undefined, flags: VerifyFlags, context:
   } else stdout.write(verifyReport(result, screenOf(stdout), seconds));
   // The verdict first: it decides the exit code, whatever becomes of the reports.
   const failures = await writeReportFiles(reports, { result, seconds });
-  if (!result.verdict.passed) {
-    failures.unshift(new VerificationError(`Verification failed: ${result.verdict.sentence}`));
-  }
+  const { name, passed, sentence } = result.verdict;
+  if (name === "inconclusive") {
+    if (!allowInconclusive) failures.unshift(new InconclusiveError(`Verification is inconclusive: ${sentence}`));
+  } else if (!passed) failures.unshift(new VerificationError(`Verification failed: ${sentence}`));
   if (failures.length > 0) throw new AggregateError(failures);
 }
 
@@ -201,17 +242,23 @@ function originOf(): ReportOrigin {
   };
 }
 
-async function reportRequests({ html, markdown, junit }: VerifyFlags): Promise<ReportRequest<Verified>[]> {
+async function reportRequests({
+  html,
+  markdown,
+  junit,
+  allowInconclusive,
+}: VerifyFlags): Promise<ReportRequest<Verified>[]> {
   const summary = process.env[SUMMARY_VARIABLE];
   if (!(html || markdown || junit || summary)) return [];
   const { verifyHtml } = await import("../report/verify-html.js");
   const { verifyJunit } = await import("../report/verify-junit.js");
   const { verifyMarkdown } = await import("../report/verify-markdown.js");
+  const toJunit = ({ result, seconds }: Verified) => verifyJunit(result, seconds, allowInconclusive);
   const toMarkdown = ({ result, seconds }: Verified) => verifyMarkdown(result, seconds);
   const requests = [
     { option: "--html", path: html, textOf: ({ result }: Verified) => verifyHtml(result, originOf()) },
     { option: "--markdown", path: markdown, textOf: toMarkdown },
-    { option: "--junit", path: junit, textOf: ({ result, seconds }: Verified) => verifyJunit(result, seconds) },
+    { option: "--junit", path: junit, textOf: toJunit },
     // GitHub shows what is appended to this file on the page of the run.
     { option: SUMMARY_VARIABLE, path: summary, textOf: toMarkdown, appends: true },
   ];

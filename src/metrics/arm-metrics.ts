@@ -1,7 +1,8 @@
 // The metrics of one arm of a verification, from its values per position: perplexity, divergence from the baseline arm,
 // agreement. Pure arithmetic; does not know models or caches.
 
-import { blockMean, type Interval, intervalOf, pairedDifference } from "./block-mean.js";
+import { blockMean, type Interval, intervalOf, pairedDifference, type WindowPlace } from "./block-mean.js";
+import { shareInterval } from "./share-interval.js";
 
 export type { Interval };
 
@@ -26,37 +27,42 @@ export interface ArmMetrics {
   readonly divergence: { readonly mean: Interval; readonly median: number; readonly p99: number; readonly max: number };
   /** Share of positions whose most likely token is the baseline's. */
   readonly agreement: number;
+  /** The same with its interval. */
+  readonly agreementInterval: Interval;
 }
 
 /**
  * The metrics of one arm. Perplexity is exp(mean negative log-likelihood), its standard error by the delta method
- * perplexity × error of the mean; the ratio is exp(mean of the paired differences ± 1.96 standard errors). NaN at one
- * position makes all figures NaN that depend on it.
- * @param windowLengths positions of each window: errors are taken between blocks, see blockMean
+ * perplexity × error of the mean; the ratio is exp(mean of the paired differences, and the ends of its interval). NaN at
+ * one position makes all figures NaN that depend on it.
+ * @param windows where the positions come from: intervals are taken between passages, see blockMean
  * @throws RangeError when an arm and the windows have different numbers of positions
  */
 export function computeArmMetrics(
   arm: ArmPositions,
   baseline: ArmPositions,
-  windowLengths: readonly number[],
+  windows: readonly WindowPlace[],
 ): ArmMetrics {
-  const { mean, error } = blockMean(arm.negativeLogLikelihood, windowLengths);
+  const { mean, error } = blockMean(arm.negativeLogLikelihood, windows);
   const perplexity = Math.exp(mean);
-  const { value, low, high } = pairedDifference(
-    arm.negativeLogLikelihood,
-    baseline.negativeLogLikelihood,
-    windowLengths,
-  );
+  const { value, low, high } = pairedDifference(arm.negativeLogLikelihood, baseline.negativeLogLikelihood, windows);
+  const agreement = shareInterval(equalTokens(arm.topToken, baseline.topToken), windows);
   return {
     perplexity,
     perplexityError: perplexity * error,
     perplexityRatio: { value: Math.exp(value), low: Math.exp(low), high: Math.exp(high) },
     divergence: {
-      mean: intervalOf(blockMean(arm.divergence, windowLengths)),
+      mean: notBelowZero(intervalOf(blockMean(arm.divergence, windows))),
       ...quantilesOf(arm.divergence),
     },
-    agreement: shareOfEqual(arm.topToken, baseline.topToken),
+    agreement: agreement.value,
+    agreementInterval: agreement,
   };
+}
+
+/** No divergence is negative, but by rounding. */
+function notBelowZero({ value, low, high }: Interval): Interval {
+  return { value, low: Math.min(value, Math.max(0, low)), high };
 }
 
 function quantilesOf(values: Float64Array): { median: number; p99: number; max: number } {
@@ -74,7 +80,8 @@ function quantile(sorted: Float64Array, share: number): number {
   return above === below ? below : below + (above - below) * (place % 1);
 }
 
-function shareOfEqual(tokens: Int32Array, others: Int32Array): number {
+/** 1 where two tokens are equal, else 0. [positions] */
+function equalTokens(tokens: Int32Array, others: Int32Array): Float64Array {
   if (tokens.length !== others.length) throw new RangeError(`${tokens.length} tokens against ${others.length}`);
-  return tokens.reduce((equal, token, index) => equal + (token === others[index] ? 1 : 0), 0) / tokens.length;
+  return Float64Array.from(tokens, (token, index) => (token === others[index] ? 1 : 0));
 }

@@ -1,6 +1,7 @@
-// Checks an arm against each threshold: what was found, what is allowed, and a sentence about it. Pure; decides
-// nothing.
+// Checks an arm against each threshold: what was found, what is allowed, whether that is certain, and a sentence about
+// it. Pure; decides nothing.
 
+import { counted } from "../counted.js";
 import type { ArmMetrics } from "./arm-metrics.js";
 import type { Interval } from "./block-mean.js";
 import { formatIncrease, formatLimit, formatNats, formatRange, formatShare } from "./figures.js";
@@ -21,6 +22,19 @@ export interface Thresholds {
    * @defaultValue `0.9`
    */
   readonly minAgreement: number;
+  /**
+   * Smallest allowed share of the values that are found without FP8, which are found with it, too: 0 to 1. Only judged
+   * with `retrieval`, and where enough are found without FP8.
+   * @defaultValue `0.9`
+   */
+  readonly minRetrieval: number;
+}
+
+/** What is judged of an arm. */
+export interface JudgedArm {
+  readonly metrics: ArmMetrics;
+  /** Of the values that the baseline finds; undefined where nothing was to be retrieved, or the baseline finds too few. */
+  readonly retrieval?: { readonly kept: Interval; readonly values: number } | undefined;
 }
 
 /** The noise of 16-bit rounding itself: the 16-bit cache against the exact one. */
@@ -29,77 +43,124 @@ export interface NoiseFloor {
   readonly meanKl: number;
 }
 
+/** Where an interval lies: all of it within the limit, all of it beyond, or on both sides, so that nobody knows. */
+export type Outcome = "within" | "beyond" | "undecided";
+
 export interface ThresholdCheck {
-  readonly name: "perplexity increase" | "mean KL divergence" | "agreement";
+  readonly name: "perplexity increase" | "mean KL divergence" | "agreement" | "retrieval";
   /** Such as "at most 1 %". */
   readonly limit: string;
-  readonly passed: boolean;
-  /** What was found and, if the limit is exceeded, what is allowed. */
+  readonly outcome: Outcome;
+  /** What was found and, unless all of it is within, what is allowed. */
   readonly sentence: string;
+  /** What was found, in a unit in which intervals are as wide on both sides, if nothing ends them. */
+  readonly measured: Interval;
+  /** The limit in that unit. */
+  readonly allowed: number;
+  /** Whether the value itself is beyond, wherever its interval reaches. */
+  readonly seemsBeyond: boolean;
 }
 
 /**
  * Whether the perplexities do not measurably differ: the interval contains 1, or the ratio is within the noise floor. A
- * ratio that is not finite always differs.
+ * ratio that is not finite always differs; where the text gives no interval, nothing is said.
  */
 export function isNoDifference({ value, low, high }: Interval, noiseFloor: NoiseFloor | undefined): boolean {
-  if (!Number.isFinite(value)) return false;
+  if (!Number.isFinite(value) || !Number.isFinite(high)) return false;
   if (low <= 1 && high >= 1) return true;
   return noiseFloor !== undefined && Math.abs(Math.log(value)) <= Math.abs(Math.log(noiseFloor.perplexityRatio));
 }
 
-/** Checks the metrics of an arm against each threshold. NaN fails. */
+/** Checks an arm against each threshold. What is not finite is beyond. */
 export function checkThresholds(
-  metrics: ArmMetrics,
+  { metrics, retrieval }: JudgedArm,
   thresholds: Thresholds,
-  noiseFloor: NoiseFloor | undefined,
+  noiseFloor?: NoiseFloor,
 ): readonly ThresholdCheck[] {
   return [
     checkPerplexity(metrics, thresholds, noiseFloor),
     checkDivergence(metrics, thresholds),
     checkAgreement(metrics, thresholds),
+    ...(retrieval === undefined ? [] : [checkRetrieval(retrieval, thresholds)]),
   ];
 }
 
-/** Whether all thresholds are met. */
-export function keepsThresholds(metrics: ArmMetrics, thresholds: Thresholds): boolean {
-  return checkThresholds(metrics, thresholds, undefined).every(({ passed }) => passed);
+/** All thresholds together: within when all are, beyond when one is. */
+export function outcomeOf(arm: JudgedArm, thresholds: Thresholds): Outcome {
+  return joinOutcomes(checkThresholds(arm, thresholds));
+}
+
+/** Of several checks: within when all are, beyond when one is. */
+export function joinOutcomes(checks: readonly Pick<ThresholdCheck, "outcome">[]): Outcome {
+  const found = (wanted: Outcome) => checks.some(({ outcome }) => outcome === wanted);
+  return found("beyond") ? "beyond" : found("undecided") ? "undecided" : "within";
+}
+
+/** An interval below or above a limit; what is not finite is beyond every limit. */
+function placeOf({ value, low, high }: Interval, allowed: number, kind: "at most" | "at least"): Outcome {
+  if (!Number.isFinite(value)) return "beyond";
+  const [isWithin, isBeyond] = kind === "at most" ? [high <= allowed, low > allowed] : [low >= allowed, high < allowed];
+  return isWithin ? "within" : isBeyond ? "beyond" : "undecided";
+}
+
+/** What follows the finding. */
+function verdictOn(outcome: Outcome, limit: string, is: "allowed" | "required", what = "too little text"): string {
+  switch (outcome) {
+    case "within":
+      return ".";
+    case "beyond":
+      return `; ${limit} is ${is}.`;
+    case "undecided":
+      return `; ${limit} is ${is}: ${what} to tell.`;
+  }
 }
 
 function checkPerplexity(
-  { perplexityRatio }: ArmMetrics,
+  { perplexityRatio: ratio }: ArmMetrics,
   { maxPerplexityIncrease }: Thresholds,
-  noiseFloor: NoiseFloor | undefined,
+  noiseFloor?: NoiseFloor,
 ): ThresholdCheck {
-  const passed = perplexityRatio.value - 1 <= maxPerplexityIncrease;
+  const measured = { value: Math.log(ratio.value), low: Math.log(ratio.low), high: Math.log(ratio.high) };
+  const allowed = Math.log1p(maxPerplexityIncrease);
+  const outcome = placeOf(measured, allowed, "at most");
   const limit = `at most ${formatLimit(maxPerplexityIncrease)}`;
-  const noDifference = isNoDifference(perplexityRatio, noiseFloor);
-  const found = `${formatIncrease(perplexityRatio.value)} (${formatRange(perplexityRatio, formatIncrease)})`;
-  return {
-    name: "perplexity increase",
-    limit,
-    passed,
-    sentence: passed
-      ? `Perplexity: ${noDifference ? `no difference, ${found}` : found}.`
-      : `Perplexity: ${found}; ${limit} is allowed.${noDifference ? " The text is too short to be sure of it." : ""}`,
-  };
+  const none = outcome === "within" && isNoDifference(ratio, noiseFloor) ? "no difference, " : "";
+  const found = `Perplexity: ${none}${formatIncrease(ratio.value)} (${formatRange(ratio, formatIncrease)})`;
+  const sentence = `${found}${verdictOn(outcome, limit, "allowed")}`;
+  const seemsBeyond = !(measured.value <= allowed);
+  return { name: "perplexity increase", limit, outcome, sentence, measured, allowed, seemsBeyond };
 }
 
-function checkDivergence({ divergence }: ArmMetrics, { maxKl }: Thresholds): ThresholdCheck {
-  const passed = divergence.mean.value <= maxKl;
-  const limit = `at most ${maxKl} nats`;
-  const found = `Mean KL divergence: ${formatNats(divergence.mean.value)} nats (${formatRange(divergence.mean, formatNats)})`;
-  return {
-    name: "mean KL divergence",
-    limit,
-    passed,
-    sentence: passed ? `${found}.` : `${found}; ${limit} is allowed.`,
-  };
+function checkDivergence({ divergence }: ArmMetrics, { maxKl: allowed }: Thresholds): ThresholdCheck {
+  const measured = divergence.mean;
+  const outcome = placeOf(measured, allowed, "at most");
+  const limit = `at most ${allowed} nats`;
+  const found = `Mean KL divergence: ${formatNats(measured.value)} nats (${formatRange(measured, formatNats)})`;
+  const sentence = `${found}${verdictOn(outcome, limit, "allowed")}`;
+  const seemsBeyond = !(measured.value <= allowed);
+  return { name: "mean KL divergence", limit, outcome, sentence, measured, allowed, seemsBeyond };
 }
 
-function checkAgreement({ agreement }: ArmMetrics, { minAgreement }: Thresholds): ThresholdCheck {
-  const passed = agreement >= minAgreement;
-  const limit = `at least ${formatLimit(minAgreement)}`;
-  const found = `Most likely token: the same at ${formatShare(agreement)} of the positions`;
-  return { name: "agreement", limit, passed, sentence: passed ? `${found}.` : `${found}; ${limit} is required.` };
+function checkAgreement(
+  { agreementInterval: measured }: ArmMetrics,
+  { minAgreement: allowed }: Thresholds,
+): ThresholdCheck {
+  const outcome = placeOf(measured, allowed, "at least");
+  const limit = `at least ${formatLimit(allowed)}`;
+  const found = `Most likely token: the same at ${formatShare(measured.value)} of the positions (${formatRange(measured, formatShare)})`;
+  const sentence = `${found}${verdictOn(outcome, limit, "required")}`;
+  const seemsBeyond = !(measured.value >= allowed);
+  return { name: "agreement", limit, outcome, sentence, measured, allowed, seemsBeyond };
+}
+
+function checkRetrieval(
+  { kept: measured, values }: NonNullable<JudgedArm["retrieval"]>,
+  { minRetrieval: allowed }: Thresholds,
+): ThresholdCheck {
+  const outcome = placeOf(measured, allowed, "at least");
+  const limit = `at least ${formatLimit(allowed)}`;
+  const found = `Retrieval: ${Math.round(measured.value * values)} of the ${counted(values, "value")} that are found without FP8, ${formatShare(measured.value)} (${formatRange(measured, formatShare)})`;
+  const sentence = `${found}${verdictOn(outcome, limit, "required", "too few values")}`;
+  const seemsBeyond = !(measured.value >= allowed);
+  return { name: "retrieval", limit, outcome, sentence, measured, allowed, seemsBeyond };
 }

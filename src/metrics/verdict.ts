@@ -1,37 +1,53 @@
-// From the metrics of the arms to the verdict: ship or not, and why. Pure; sentences for people, a name for machines.
+// From the metrics of the arms to the verdict: ship or not, or not enough text to say, and why. Pure; sentences for
+// people, a name for machines.
 
 import { nounFor } from "../counted.js";
 import type { ArmMetrics } from "./arm-metrics.js";
 import type { Interval } from "./block-mean.js";
 import { formatNats, formatRange, formatShare } from "./figures.js";
-import { checkThresholds, keepsThresholds, type NoiseFloor, type Thresholds } from "./thresholds.js";
+import { byFallingCost, type LayerCost } from "./layers-to-keep.js";
+import { type Measured, moreSentence, moreToDecide, roundEstimate } from "./more-to-decide.js";
+import {
+  checkThresholds,
+  type JudgedArm,
+  joinOutcomes,
+  type NoiseFloor,
+  outcomeOf,
+  type ThresholdCheck,
+  type Thresholds,
+} from "./thresholds.js";
 
 export type { Thresholds };
 
 /**
- * What users of a served model rarely notice: 1 % of perplexity, and another most likely token at one position in ten.
+ * What users of a served model rarely notice: 1 % of perplexity, another most likely token at one position in ten, and
+ * one value in ten of a long text that is not found any more.
  */
-export const VERIFY_DEFAULTS: Thresholds = { maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9 };
+export const VERIFY_DEFAULTS: Thresholds = {
+  ...{ maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9, minRetrieval: 0.9 },
+};
 
-/** With a larger share of layers in 16 bits, an FP8 cache saves little. */
-const LARGEST_KEPT_SHARE = 0.25;
+/** Of the allowed KL divergence: scale 1.0 does as well where it costs no more than this beside calibrated scales. */
+const NEGLIGIBLE_SHARE = 0.05;
 
 export type VerdictName =
-  /** Calibrated scales are within the thresholds, and better than 1.0 or without it to compare with. */
+  /** Certainly within the thresholds. */
   | "ship"
-  /** Within the thresholds, and so is scale 1.0, which is not measurably worse. */
+  /** Certainly within the thresholds, and so is scale 1.0, which is certainly not worse by anything that matters. */
   | "scale-1-does-as-well"
-  /** Beyond the thresholds, but within them when `layers` stay in 16 bits: that was measured, too. */
+  /** Certainly beyond a threshold, but within them when `layers` stay in 16 bits: that was measured, too. */
   | "keep-layers-in-16-bits"
-  /** Beyond the thresholds. */
+  /** Certainly beyond a threshold. */
   | "too-costly"
   /** The model does not predict text even without an FP8 cache: no comparison means anything. */
-  | "baseline-broken";
+  | "baseline-broken"
+  /** The interval of a figure reaches over its limit, and none is beyond: there is too little text to say. */
+  | "inconclusive";
 
 export interface Verdict {
   /** For machines. */
   readonly name: VerdictName;
-  /** Whether the thresholds are met: decides the exit code. */
+  /** Whether the thresholds are certainly met: decides the exit code. */
   readonly passed: boolean;
   /** One sentence for people. */
   readonly sentence: string;
@@ -41,95 +57,167 @@ export interface Verdict {
   readonly layers: readonly number[];
   /** How to tell an engine, such as vLLM's flag; undefined for other verdicts. */
   readonly flag: string | undefined;
-}
-
-/** What FP8 in one layer alone costs. */
-export interface LayerCost {
-  readonly layer: number;
-  readonly meanKl: number;
+  /**
+   * Of an inconclusive verdict: about how many tokens more would decide it, if they are like those measured. Undefined
+   * for other verdicts, and where no number can be told.
+   */
+  readonly moreTokens: number | undefined;
+  /** The same of values to retrieve. */
+  readonly moreValues: number | undefined;
 }
 
 export interface VerdictFacts {
   /** The arm to decide on: fp8, or fp8-at-1 when the checkpoint has no scales. */
-  readonly subject: { readonly name: "fp8" | "fp8-at-1"; readonly metrics: ArmMetrics };
+  readonly subject: JudgedArm & { readonly name: "fp8" | "fp8-at-1" };
   /** Scale 1.0 beside calibrated scales; extraKl is the paired difference of KL, fp8-at-1 minus fp8. */
-  readonly atScale1: { readonly metrics: ArmMetrics; readonly extraKl: Interval } | undefined;
+  readonly atScale1: (JudgedArm & { readonly extraKl: Interval }) | undefined;
   readonly noiseFloor: NoiseFloor | undefined;
   readonly thresholds: Thresholds;
+  /** Tokens of the text, and its passages. */
+  readonly text: Measured;
+  /** Values that were to be retrieved; 0 without any. */
+  readonly retrievalValues?: number | undefined;
   /** Mean negative log-likelihood of the baseline arm, nats. */
   readonly baselineNll: number;
   /** The same for counting tokens: see countModelNll. */
   readonly countModelNll: number;
+  /** The paired difference, counting minus the baseline arm: how much better the model is, nats. */
+  readonly gainOverCounting: Interval;
   /** Empty unless measured. */
   readonly layerEffects: readonly LayerCost[];
   /** The subject measured again with these layers in 16 bits: see chooseLayersToKeep. */
-  readonly withLayersIn16Bits?: { readonly layers: readonly number[]; readonly metrics: ArmMetrics } | undefined;
+  readonly withLayersIn16Bits?: (JudgedArm & { readonly layers: readonly number[] }) | undefined;
 }
 
-/** Decides. The rules, in this order, are those of VerdictName; only "ship" and "scale-1-does-as-well" pass. */
+/**
+ * Decides. Every verdict but "inconclusive" is about whole intervals, so more text of the same kind contradicts none of
+ * them. Only "ship" and "scale-1-does-as-well" pass.
+ */
 export function decideVerdict(facts: VerdictFacts): Verdict {
+  const { subject, thresholds, noiseFloor, baselineNll, gainOverCounting: gain } = facts;
   // Written so that NaN on either side means a broken baseline.
-  if (!(Number.isFinite(facts.baselineNll) && facts.baselineNll < facts.countModelNll)) return brokenBaseline(facts);
-  return keepsThresholds(facts.subject.metrics, facts.thresholds) ? passedVerdict(facts) : failedVerdict(facts);
+  if (!Number.isFinite(baselineNll) || Number.isNaN(gain.value) || gain.high <= 0) return brokenBaseline(facts);
+  const checks = checkThresholds(subject, thresholds, noiseFloor);
+  switch (gain.low > 0 ? joinOutcomes(checks) : "undecided") {
+    case "within":
+      return passedVerdict(facts, checks);
+    case "beyond":
+      return failedVerdict(facts, checks);
+    case "undecided":
+      return inconclusiveVerdict(facts, checks);
+  }
 }
 
-function brokenBaseline({ baselineNll, countModelNll }: VerdictFacts): Verdict {
+function brokenBaseline(facts: VerdictFacts): Verdict {
   return {
     ...verdict(
       "baseline-broken",
       "The model does not predict this text even without an FP8 cache: nothing can be said.",
     ),
     reasons: [
-      `It needs ${formatNats(baselineNll)} nats per token; counting the tokens of the text needs ${formatNats(countModelNll)}.`,
+      `${needsOf(facts)}.`,
       "Check that the checkpoint is whole, and that the text is in a language that the model knows.",
     ],
   };
 }
 
-function passedVerdict({ subject, atScale1, noiseFloor, thresholds }: VerdictFacts): Verdict {
-  const kept = checkThresholds(subject.metrics, thresholds, noiseFloor).map(({ sentence }) => sentence);
+function needsOf({ baselineNll, countModelNll }: VerdictFacts): string {
+  return `It needs ${formatNats(baselineNll)} nats per token; counting the tokens of the text needs ${formatNats(countModelNll)}`;
+}
+
+function inconclusiveVerdict(facts: VerdictFacts, checks: readonly ThresholdCheck[]): Verdict {
+  const { text, subject, retrievalValues = 0, gainOverCounting: gain } = facts;
+  const predicts = gain.low > 0;
+  const open = checks.filter(({ outcome }) => outcome === "undecided");
+  const others = checks.filter(({ outcome }) => outcome !== "undecided");
+  // One figure that turns out to be beyond decides alone; otherwise all have to be within.
+  const failing = open.filter(({ seemsBeyond }) => seemsBeyond);
+  const deciding = predicts ? (failing.length > 0 ? failing : open) : [{ name: "gain", measured: gain, allowed: 0 }];
+  const mostOrLeast = failing.length > 0 ? Math.min : Math.max;
+  const values = { amount: retrievalValues, observations: subject.retrieval?.values ?? 0 };
+  const [ofText, ofValues] = [
+    deciding.filter(({ name }) => name !== "retrieval"),
+    deciding.filter(({ name }) => name === "retrieval"),
+  ];
+  const moreTokens = moreForAll(ofText, text, mostOrLeast);
+  const moreValues = moreForAll(ofValues, values, mostOrLeast);
+  return {
+    ...verdict("inconclusive", "Not enough text to decide: a figure may be on either side of its limit."),
+    reasons: [
+      ...(predicts ? [] : [`${needsOf(facts)}: too little text to tell whether the model predicts it.`]),
+      ...[...open, ...others].map(({ sentence }) => sentence),
+      ...(ofText.length > 0 ? [moreSentence(moreTokens, text.amount, "tokens")] : []),
+      ...(ofValues.length > 0 ? [moreSentence(moreValues, values.amount, "values")] : []),
+    ],
+    moreTokens: roundedIfKnown(moreTokens),
+    moreValues: roundedIfKnown(moreValues),
+  };
+}
+
+/** How much more decides the checks; undefined when there are none, or nobody knows. */
+function moreForAll(
+  checks: readonly Pick<ThresholdCheck, "measured" | "allowed">[],
+  what: Measured,
+  mostOrLeast: (...amounts: number[]) => number,
+): number | undefined {
+  const amounts = checks.map((check) => moreToDecide(check, what));
+  const known = amounts.filter((amount) => amount !== undefined);
+  return known.length < amounts.length || known.length === 0 ? undefined : mostOrLeast(...known);
+}
+
+function roundedIfKnown(more: number | undefined): number | undefined {
+  return more !== undefined && Number.isFinite(more) ? roundEstimate(more) : undefined;
+}
+
+function passedVerdict(facts: VerdictFacts, checks: readonly ThresholdCheck[]): Verdict {
+  const { subject, atScale1, noiseFloor, thresholds } = facts;
+  const kept = checks.map(({ sentence }) => sentence);
   if (subject.name === "fp8-at-1") {
     const sentence = "Ship it: the checkpoint has no scales, and at 1.0 the FP8 cache stays within the thresholds.";
     return { ...verdict("ship", sentence), reasons: kept };
   }
   const ship = verdict("ship", "Ship it: with the checkpoint's scales, the FP8 cache stays within the thresholds.");
   if (atScale1 === undefined) return { ...ship, reasons: kept };
-  const { extraKl, metrics } = atScale1;
-  const broken = checkThresholds(metrics, thresholds, noiseFloor).filter(({ passed }) => !passed);
-  if (broken.length > 0) {
-    const reasons = broken.map(({ sentence }) => `At scale 1.0 it would not. ${sentence}`);
+  const others = checkThresholds(atScale1, thresholds, noiseFloor);
+  const broken = others.filter(({ outcome }) => outcome === "beyond");
+  const open = others.filter(({ outcome }) => outcome === "undecided");
+  if (broken.length + open.length > 0) {
+    const [word, checksAt1] = broken.length > 0 ? ["would", broken] : ["may", open];
+    const reasons = checksAt1.map(({ sentence }) => `At scale 1.0 it ${word} not. ${sentence}`);
     return { ...ship, reasons: [...kept, ...reasons] };
   }
+  const { extraKl } = atScale1;
+  const negligible = Math.max(noiseFloor?.meanKl ?? 0, NEGLIGIBLE_SHARE * thresholds.maxKl);
   const side = extraKl.value < 0 ? "below" : "above";
   const extra = `mean KL divergence ${formatNats(Math.abs(extraKl.value))} nats ${side} that of the scales (difference ${formatRange(extraKl, formatNats)})`;
-  if (extraKl.low > 0 && !(noiseFloor !== undefined && extraKl.value <= noiseFloor.meanKl))
-    return { ...ship, reasons: [...kept, `Scale 1.0 is worse: ${extra}.`] };
-  const sentence = "Within the thresholds, and scale 1.0 does as well: the scales neither help nor harm.";
-  const reason = `Scale 1.0 is not measurably worse: ${extra}.`;
-  return { ...verdict("scale-1-does-as-well", sentence), reasons: [...kept, reason] };
+  if (extraKl.high <= negligible) {
+    const sentence = "Within the thresholds, and scale 1.0 does as well: the scales neither help nor harm.";
+    const reason = `Scale 1.0 is not worse by ${formatNats(negligible)} nats, which would matter: ${extra}.`;
+    return { ...verdict("scale-1-does-as-well", sentence), reasons: [...kept, reason] };
+  }
+  const reason =
+    extraKl.low > negligible ? "Scale 1.0 is worse" : "Whether scale 1.0 does as well, this text does not tell";
+  return { ...ship, reasons: [...kept, `${reason}: ${extra}.`] };
 }
 
-function failedVerdict(facts: VerdictFacts): Verdict {
-  const { subject, atScale1, noiseFloor, thresholds, layerEffects, withLayersIn16Bits: kept } = facts;
-  const broken = checkThresholds(subject.metrics, thresholds, noiseFloor).filter(({ passed }) => !passed);
-  const reasons = broken.map(({ sentence }) => sentence);
-  const at1Passes = atScale1 !== undefined && keepsThresholds(atScale1.metrics, thresholds);
+function failedVerdict(facts: VerdictFacts, checks: readonly ThresholdCheck[]): Verdict {
+  const { subject, atScale1, thresholds, layerEffects, withLayersIn16Bits: kept } = facts;
+  const reasons = checks.filter(({ outcome }) => outcome === "beyond").map(({ sentence }) => sentence);
+  const at1Passes = atScale1 !== undefined && outcomeOf(atScale1, thresholds) === "within";
   const hints = [
     at1Passes ? hintOfScale1(atScale1.extraKl) : "",
     subject.name === "fp8-at-1" ? "The checkpoint has no scales: calibrate it." : "",
   ].filter((hint) => hint !== "");
-  if (kept !== undefined && kept.layers.length > 0 && keepsThresholds(kept.metrics, thresholds)) {
-    const { divergence, agreement } = kept.metrics;
-    const which = `${nounFor(kept.layers.length, "layer")} ${kept.layers.join(", ")}`;
+  const layers = kept?.layers ?? [];
+  const which = `${nounFor(layers.length, "layer")} ${layers.join(", ")}`;
+  const keptOutcome = kept === undefined || layers.length === 0 ? "beyond" : outcomeOf(kept, thresholds);
+  const keptReason = kept === undefined ? "" : `With ${which} in 16 bits: ${summaryOf(kept.metrics)}.`;
+  if (keptOutcome === "within") {
     return {
       ...verdict("keep-layers-in-16-bits", `Do not ship it as it is: keep ${which} in 16 bits.`),
-      reasons: [
-        ...reasons,
-        `With ${which} in 16 bits: mean KL divergence ${formatNats(divergence.mean.value)} nats, the same token at ${formatShare(agreement)}.`,
-        ...hints,
-      ],
-      layers: kept.layers,
-      flag: `--kv-cache-dtype-skip-layers ${kept.layers.join(" ")}`,
+      reasons: [...reasons, keptReason, ...hints],
+      layers,
+      flag: `--kv-cache-dtype-skip-layers ${layers.join(" ")}`,
     };
   }
   const [costliest] = byFallingCost(layerEffects);
@@ -137,10 +225,15 @@ function failedVerdict(facts: VerdictFacts): Verdict {
     reasons.push(
       `Layer ${costliest.layer} costs most: alone, mean KL divergence ${formatNats(costliest.meanKl)} nats.`,
     );
+  if (keptOutcome === "undecided") reasons.push(`${keptReason} Too little text to tell whether that is enough.`);
   return {
     ...verdict("too-costly", "Do not ship it: the FP8 cache costs more than the thresholds allow."),
     reasons: [...reasons, ...hints],
   };
+}
+
+function summaryOf({ divergence, agreement }: ArmMetrics): string {
+  return `mean KL divergence ${formatNats(divergence.mean.value)} nats, the same token at ${formatShare(agreement)}`;
 }
 
 /** The advice when scale 1.0 meets the thresholds and the checkpoint's scales do not. */
@@ -152,39 +245,14 @@ function hintOfScale1(extraKl: Interval): string {
 
 function verdict(name: VerdictName, sentence: string): Verdict {
   const passed = name === "ship" || name === "scale-1-does-as-well";
-  return { name, passed, sentence, reasons: [], layers: [], flag: undefined };
-}
-
-/**
- * Layers to keep in 16 bits when a threshold is exceeded: the costliest ones, until the others are within the KL
- * threshold. The KL of single layers adds up only roughly, so their sum is scaled to the KL of all together. At least
- * one layer, because another threshold may be exceeded. Whether they suffice has to be measured.
- * @param subjectMeanKl mean KL with FP8 in all layers
- * @returns layer numbers, ascending; undefined when they would be more than a quarter of all
- */
-export function chooseLayersToKeep(
-  layerEffects: readonly LayerCost[],
-  subjectMeanKl: number,
-  { maxKl }: Thresholds,
-): readonly number[] | undefined {
-  const falling = byFallingCost(layerEffects);
-  const total = sumOf(falling);
-  const scale = Number.isFinite(subjectMeanKl) && Number.isFinite(total) && total > 0 ? subjectMeanKl / total : 1;
-  let count = 1;
-  while (count < falling.length && !(sumOf(falling.slice(count)) * scale <= maxKl)) count++;
-  if (count > layerEffects.length * LARGEST_KEPT_SHARE) return undefined;
-  return falling
-    .slice(0, count)
-    .map(({ layer }) => layer)
-    .sort((a, b) => a - b);
-}
-
-/** A layer with a cost of NaN breaks the model: it comes first. */
-function byFallingCost(layerEffects: readonly LayerCost[]): LayerCost[] {
-  const costOf = ({ meanKl }: LayerCost) => (Number.isNaN(meanKl) ? Number.POSITIVE_INFINITY : meanKl);
-  return layerEffects.toSorted((a, b) => (costOf(a) === costOf(b) ? a.layer - b.layer : costOf(b) - costOf(a)));
-}
-
-function sumOf(effects: readonly LayerCost[]): number {
-  return effects.reduce((sum, { meanKl }) => sum + meanKl, 0);
+  return {
+    name,
+    passed,
+    sentence,
+    reasons: [],
+    layers: [],
+    flag: undefined,
+    moreTokens: undefined,
+    moreValues: undefined,
+  };
 }

@@ -1,5 +1,6 @@
 // From prompts to the token ids of a run: selected, rendered, tokenized, cut. Checks ids against the vocabulary.
 
+import { createHash } from "node:crypto";
 import { CheckpointError, PromptDataError } from "../errors.js";
 import { type Prompt, textOfMessage } from "../prompts/prompt-rows.js";
 import { selectSamples } from "../prompts/select-prompts.js";
@@ -62,6 +63,19 @@ function tooManyTokens(source: string): PromptDataError {
   );
 }
 
+/** A piece of a text that is evaluated at once. */
+export interface TextWindow {
+  readonly ids: readonly number[];
+  /** Number of the passage that it is a part of. Windows of one passage are alike; a repeated text is the same one. */
+  readonly passage: number;
+}
+
+/**
+ * Tokens of a passage at most: a longer text counts as several. Texts differ from each other by their kind and language,
+ * and a long one from itself less, but not only by chance.
+ */
+const PASSAGE_TOKENS = 2048;
+
 /**
  * Encodes whole prompts and cuts them into windows of `sequenceLength` tokens; the rest of a prompt is a shorter
  * window. Skips windows of one token, which predict nothing.
@@ -71,18 +85,24 @@ export async function encodeWindows(
   prompts: readonly Prompt[],
   tokenizer: PromptEncoder,
   options: EncodeOptions,
-): Promise<(readonly number[])[]> {
+): Promise<TextWindow[]> {
   const { tokenIds } = await encodePrompts(prompts, tokenizer, {
     ...options,
     sequenceLength: Number.POSITIVE_INFINITY,
   });
   const { sequenceLength } = options;
-  const windows = tokenIds.flatMap((ids) =>
-    Array.from({ length: Math.ceil(ids.length / sequenceLength) }, (_, index) =>
-      ids.slice(index * sequenceLength, (index + 1) * sequenceLength),
-    ),
-  );
-  const predicting = windows.filter(({ length }) => length > 1);
+  const passages = new Map<string, number>();
+  const windows = tokenIds.flatMap((ids) => {
+    const text = createHash("sha256").update(Uint32Array.from(ids)).digest("base64");
+    return Array.from({ length: Math.ceil(ids.length / sequenceLength) }, (_, index): TextWindow => {
+      const start = index * sequenceLength;
+      const place = `${text} ${Math.floor(start / PASSAGE_TOKENS)}`;
+      const passage = passages.get(place) ?? passages.size;
+      passages.set(place, passage);
+      return { ids: ids.slice(start, start + sequenceLength), passage };
+    });
+  });
+  const predicting = windows.filter(({ ids }) => ids.length > 1);
   if (predicting.length === 0) throw new PromptDataError("No text has two tokens: nothing can be predicted");
   return predicting;
 }
@@ -127,7 +147,8 @@ function withoutLastAnswer(prompt: Prompt): Prompt {
   return { ...prompt, messages: prompt.messages.slice(0, end) };
 }
 
-function requireKnownId(largestId: number, source: string, vocabularySize: number): void {
+/** @throws CheckpointError for ids of another vocabulary */
+export function requireKnownId(largestId: number, source: string, vocabularySize: number): void {
   if (largestId < vocabularySize) return;
   throw new CheckpointError(
     `tokenizer.json gives token id ${largestId} for ${source}, but config.json has vocab_size ${vocabularySize}. Are the two of the same model?`,

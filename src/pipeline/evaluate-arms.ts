@@ -15,7 +15,7 @@ import { encodeModelProto } from "../onnx/model-proto.js";
 import type { Batch } from "../prompts/batches.js";
 import { openSession, type Session } from "../runtime/session.js";
 import { layerInputs, RopeTableCache, tokenInputs } from "./batch-inputs.js";
-import { evaluateHead } from "./evaluate-head.js";
+import { evaluatedIn, evaluateHead } from "./evaluate-head.js";
 import { inExpertsThatFit } from "./experts-that-fit.js";
 import { tokensOf } from "./measure-ranges.js";
 import { type PassRequest, planPass } from "./pass-plan.js";
@@ -28,6 +28,8 @@ import { NotFiniteError } from "./wider-arithmetic.js";
 export interface EvaluateRequest extends PassRequest {
   readonly end: ModelEnd;
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
+  /** The positions to look at, ascending; default: every token but the last of each window, which predict the next. */
+  readonly positions?: readonly (readonly number[])[] | undefined; // [windows][positions]
   readonly roundings: readonly CacheRounding[];
   /** Number of the rounding that each cache has, in the order of sites. The first arm is the baseline. */
   readonly arms: readonly (readonly number[])[]; // [arms][sites]
@@ -237,10 +239,14 @@ class WorkCounter {
   readonly #tokens: number;
   #done = 0;
 
-  constructor({ onProgress, decoder, arms }: EvaluateRequest, batches: readonly Batch[], segments: readonly Segment[]) {
+  constructor(request: EvaluateRequest, batches: readonly Batch[], segments: readonly Segment[]) {
+    const { onProgress, decoder, arms } = request;
     this.#report = onProgress;
     this.#tokens = batches.reduce((sum, batch) => sum + tokensOf(batch), 0);
-    this.#headWork = arms.length * this.#tokens * decoder.hiddenSize * decoder.vocabularySize;
+    const positions = batches
+      .flatMap(({ prompts }) => prompts)
+      .reduce((sum, window) => sum + evaluatedIn(request, window), 0);
+    this.#headWork = arms.length * positions * decoder.hiddenSize * decoder.vocabularySize;
     this.#total =
       this.#headWork +
       arms.length *

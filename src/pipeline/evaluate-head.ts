@@ -23,6 +23,8 @@ export interface HeadRequest {
   readonly windows: readonly (readonly number[])[]; // [windows][tokens]
   /** Numbers of the evaluated windows. */
   readonly evaluated: readonly number[];
+  /** As in EvaluateRequest. */
+  readonly positions?: readonly (readonly number[])[] | undefined; // [windows][positions]
   readonly plan: ComputePlan;
   /** Last hidden states, by arm. The first arm is the baseline. */
   readonly states: readonly HiddenStates[];
@@ -41,15 +43,26 @@ export function positionsIn(window: readonly number[] = []): number {
   return Math.max(0, window.length - 1);
 }
 
+/** How many positions of a window are evaluated: the chosen ones, or all. */
+export function evaluatedIn(
+  { windows, positions }: Pick<HeadRequest, "windows" | "positions">,
+  window: number,
+): number {
+  return positions === undefined ? positionsIn(windows[window]) : (positions[window]?.length ?? 0);
+}
+
 /**
  * Values per position of each arm, evaluated windows joined.
  * @throws CheckpointError, ProviderError, InterruptedError
  */
 export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]> {
-  const { checkpoint, decoder, end, windows, evaluated, plan, states } = request;
+  const { checkpoint, decoder, end, evaluated, positions, plan, states } = request;
   const arithmetic: Arithmetic = { ...FLOAT32_ARITHMETIC, product: plan.arithmetic.product };
   const places = evaluated.flatMap((prompt) =>
-    Array.from({ length: positionsIn(windows[prompt]) }, (_, position) => ({ prompt, position })),
+    Array.from({ length: evaluatedIn(request, prompt) }, (_, index) => ({
+      prompt,
+      position: positions?.[prompt]?.[index] ?? index,
+    })),
   );
   const slices = places.length === 0 ? [] : sliceVocabulary(decoder, Math.min(plan.segmentBytes, largestBuffer(plan)));
   const { folder, locate } = weightLocations(checkpoint);
@@ -68,9 +81,9 @@ export async function evaluateHead(request: HeadRequest): Promise<ArmPositions[]
       await session.release();
     }
   }
-  const positions = joinSlices(sums);
-  checkFinite(positions);
-  return positions;
+  const joined = joinSlices(sums);
+  checkFinite(joined);
+  return joined;
 }
 
 /** Slices of the vocabulary whose rows of the output head take about `budget` bytes in float32. */

@@ -5,7 +5,7 @@ import type { Side } from "../graphs/kv-cache.js";
 import type { ArmPositions } from "../metrics/arm-metrics.js";
 import type { FidelitySums } from "../metrics/cache-fidelity.js";
 import type { EvaluatedArm, EvaluateProgress, EvaluateRequest, Evaluation } from "./evaluate-arms.js";
-import { positionsIn } from "./evaluate-head.js";
+import { evaluatedIn } from "./evaluate-head.js";
 import { shareWork, type Worker } from "./share-work.js";
 import { joinArithmetic } from "./wider-arithmetic.js";
 
@@ -28,7 +28,7 @@ export async function evaluateInProcesses(
   }));
   const joined = arms.map((_, arm): EvaluatedArm => {
     const shares = parts.map((part) => ({ windows: part.windows, ...armOf(part, arm) }));
-    return { positions: joinPositions(windows, shares), layers: addSums(shares.map(({ layers }) => layers)) };
+    return { positions: joinPositions(request, shares), layers: addSums(shares.map(({ layers }) => layers)) };
   });
   return { arms: joined, windows: windows.map((_, window) => window), ...joinArithmetic(parts) };
 }
@@ -44,13 +44,16 @@ interface Share {
   readonly positions: ArmPositions;
 }
 
-/** Puts the positions of all windows in the order of the windows. */
-function joinPositions(windows: readonly (readonly number[])[], shares: readonly Share[]): ArmPositions {
-  const starts = windows.map(() => 0);
+/** Puts the evaluated positions of all windows in the order of the windows. */
+function joinPositions(
+  request: Pick<EvaluateRequest, "windows" | "positions">,
+  shares: readonly Share[],
+): ArmPositions {
+  const starts = request.windows.map(() => 0);
   let end = 0;
-  for (const [window, tokens] of windows.entries()) {
+  for (const window of starts.keys()) {
     starts[window] = end;
-    end += positionsIn(tokens);
+    end += evaluatedIn(request, window);
   }
   const joined: ArmPositions = {
     negativeLogLikelihood: new Float64Array(end),
@@ -60,7 +63,7 @@ function joinPositions(windows: readonly (readonly number[])[], shares: readonly
   for (const { windows: evaluated, positions } of shares) {
     let first = 0;
     for (const window of evaluated) {
-      const last = first + positionsIn(windows[window]);
+      const last = first + evaluatedIn(request, window);
       for (const name of ["negativeLogLikelihood", "divergence", "topToken"] as const) {
         joined[name].set(positions[name].subarray(first, last), starts[window]);
       }

@@ -10,6 +10,7 @@ import type { DiffOptions } from "./diff.js";
 import type { GenerationOptions } from "./generation.js";
 import type { InspectOptions } from "./inspect.js";
 import { requireOptions } from "./option-checks.js";
+import type { RetrievalOptions } from "./retrieval.js";
 import type { ComputeOptions, DataOptions, ModelOptions } from "./run-options.js";
 import type { VerifyOptions } from "./verify.js";
 
@@ -23,7 +24,10 @@ const DATA: OptionNames<DataOptions> = {
   ...{ data: true, dataRevision: true, dataConfig: true, dataSplit: true, dataColumn: true },
 };
 const TEXTS = { ...DATA, samples: true, sequenceLength: true, seed: true } as const;
-const THRESHOLDS: Record<keyof Thresholds, true> = { maxPerplexityIncrease: true, maxKl: true, minAgreement: true };
+const THRESHOLDS: Record<keyof Thresholds, true> = {
+  ...{ maxPerplexityIncrease: true, maxKl: true, minAgreement: true, minRetrieval: true },
+};
+const RETRIEVAL: Record<keyof RetrievalOptions, true> = { tokens: true, values: true };
 const GENERATION: Record<keyof GenerationOptions, true> = { data: true, maxNewTokens: true };
 
 export interface OptionsOfFunctions {
@@ -42,6 +46,7 @@ export const OPTIONS: OptionsOfFunctions = {
   verify: {
     ...{ ...MODEL, ...COMPUTE, ...TEXTS },
     ...{ arms: true, baseline: true, perLayer: true, thresholds: THRESHOLDS, generate: GENERATION },
+    retrieval: RETRIEVAL,
     ...{ onFolder: true, onProgress: true },
   },
 };

@@ -30,6 +30,8 @@ export const VERIFICATION_DEFAULTS = {
 /** Arms without FP8: the others are compared with one of these, and the two with each other are the noise floor. */
 export const BASELINES: readonly ArmName[] = ["16-bit", "exact"];
 
+export const RETRIEVAL_DEFAULTS = { tokens: 8192, values: 96 } as const;
+
 export const GENERATION_DEFAULTS = { maxNewTokens: 64 } as const;
 
 /** Providers that need more than the npm package, which can be downloaded. */

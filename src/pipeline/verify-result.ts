@@ -2,6 +2,7 @@
 
 import type { ArmMetrics } from "../metrics/arm-metrics.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
+import type { RetrievalMetrics } from "../metrics/retrieval-metrics.js";
 import type { Thresholds, Verdict } from "../metrics/verdict.js";
 import type { Float8Name } from "../numerics/float8.js";
 import type { GenerationWay } from "./generator.js";
@@ -53,6 +54,46 @@ export interface PositionBin {
   readonly positions: number;
   /** By arm, nats per token. */
   readonly meanKl: Readonly<Partial<Record<ArmName, number>>>;
+}
+
+/** What was retrieved through one cache. */
+export interface RetrievalArm extends RetrievalMetrics {
+  /** Which cache. */
+  readonly name: ArmName;
+}
+
+/** Values that a part of the texts says, from first ≤ depth < end. */
+export interface RetrievalDepth {
+  /** Where the part begins: 0 is the beginning of a text. */
+  readonly first: number;
+  /** Where it ends: 1 is where the questions begin. */
+  readonly end: number;
+  /** Values that were asked for. */
+  readonly values: number;
+  /** By arm, how many of them were found. */
+  readonly found: Readonly<Partial<Record<ArmName, number>>>;
+  /** By arm, the mean negative log-likelihood of a value, nats. */
+  readonly nats: Readonly<Partial<Record<ArmName, number>>>;
+}
+
+/** Long texts that ask for what they said, through every cache. */
+export interface RetrievalResult {
+  /** Number of texts. */
+  readonly texts: number;
+  /** Tokens of all of them. */
+  readonly tokens: number;
+  /** Tokens of the longest. */
+  readonly longest: number;
+  /** Lines with a name and a value, in all of them. */
+  readonly lines: number;
+  /** Values that they ask for. */
+  readonly values: number;
+  /** Whether the baseline finds enough of them to say something about the others. */
+  readonly isTelling: boolean;
+  /** Every cache, the baseline first. */
+  readonly arms: readonly RetrievalArm[];
+  /** From the beginning of the texts to the questions. */
+  readonly depths: readonly RetrievalDepth[];
 }
 
 /** One prompt answered greedily through two caches. */
@@ -122,11 +163,11 @@ export interface VerifyResult {
   readonly scaleSource: string | undefined;
   /** The arm that the others are compared with. */
   readonly baseline: ArmName;
-  /** Number of windows that the text was cut into. */
   /** The text that was used, as the option names it; undefined for the held-out text of the package. */
   readonly data: string | undefined;
   /** Which texts, when there are more. */
   readonly seed: number;
+  /** Number of windows that the text was cut into. */
   readonly windows: number;
   /** Number of tokens in them. */
   readonly tokens: number;
@@ -142,6 +183,8 @@ export interface VerifyResult {
   readonly thresholds: Thresholds;
   /** Whether the cache may be used, and why. */
   readonly verdict: Verdict;
+  /** What was retrieved from long texts; undefined unless asked for. */
+  readonly retrieval: RetrievalResult | undefined;
   /** What was generated; undefined unless asked for. */
   readonly generation: GenerationResult | undefined;
   /** What a person should know, a sentence or more each. */

@@ -12,12 +12,14 @@ import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
 import { untilInterrupted } from "../interrupts.js";
 import { type ArmPositions, computeArmMetrics, type Interval } from "../metrics/arm-metrics.js";
-import { pairedDifference } from "../metrics/block-mean.js";
+import { effectivePassages, pairedDifference, type WindowPlace } from "../metrics/block-mean.js";
 import { fidelityOf } from "../metrics/cache-fidelity.js";
 import { countModelNll } from "../metrics/count-model.js";
+import { chooseLayersToKeep } from "../metrics/layers-to-keep.js";
 import { binByPosition } from "../metrics/position-bins.js";
-import { keepsThresholds } from "../metrics/thresholds.js";
-import { chooseLayersToKeep, decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
+import { judgedRetrieval } from "../metrics/retrieval-metrics.js";
+import { outcomeOf } from "../metrics/thresholds.js";
+import { decideVerdict, type Thresholds, VERIFY_DEFAULTS } from "../metrics/verdict.js";
 import { layerList } from "../numerics/layer-names.js";
 import { HELD_OUT_PROMPTS } from "../prompts/read-prompts.js";
 import type { ProviderName } from "../runtime/providers.js";
@@ -44,6 +46,7 @@ import {
 } from "./option-checks.js";
 import { quantizationWarnings } from "./quantized-weights.js";
 import { readData } from "./read-data.js";
+import { describeRetrieval, prepareRetrieval, type RetrievalOptions } from "./retrieval.js";
 import {
   BASELINES,
   type ComputeOptions,
@@ -93,9 +96,14 @@ export interface VerifyOptions extends ModelOptions, ComputeOptions, DataOptions
   readonly seed?: number | undefined;
   /**
    * What the verdict allows: see Thresholds. One that is left out has its default.
-   * @defaultValue `{ maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9 }`
+   * @defaultValue `{ maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.9, minRetrieval: 0.9 }`
    */
   readonly thresholds?: Partial<Thresholds> | undefined;
+  /**
+   * Also asks long texts for what they said, through every cache: what perplexity hides.
+   * @defaultValue none: nothing is retrieved
+   */
+  readonly retrieval?: RetrievalOptions | undefined;
   /**
    * Also answers prompts token by token through caches that are really stored. The whole model is in memory then:
    * ProviderError when it does not fit.
@@ -147,22 +155,26 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   onProgress?.({ stage: "tokenize" });
   const startTokenizer = () => startTokenizerProcess({ folder, signal });
   const caches = { bits16: "16-bit", fp8: subjectName } as const;
-  const { windows, generation, dataWarnings } = await encodeAll(startTokenizer());
+  const { texts, retrieval, generation, dataWarnings } = await encodeAll(startTokenizer());
+  const windows = texts.map(({ ids }) => ids);
   const tokens = windows.reduce((sum, window) => sum + window.length, 0);
-  const windowPositions = windows.map(positionsIn);
+  const places = texts.map(({ ids, passage }): WindowPlace => ({ positions: positionsIn(ids), passage }));
   async function encodeAll(tokenizer: TokenizerProcess) {
     try {
       const opened = await tokenizer.open();
       const data = await readData({ ...options, shipped: HELD_OUT_PROMPTS });
       const { vocabularySize } = decoder;
-      const windows = await encodeWindows(data.prompts, tokenizer, { ...settings, vocabularySize });
+      const texts = await encodeWindows(data.prompts, tokenizer, { ...settings, vocabularySize });
       const facts = { checkpoint, decoder, end, rounding, caches, startTokenizer, memory, signal };
       const devices = settings.devices?.slice(0, 1);
       const { generate } = options;
       const generation =
         generate &&
         (await prepareGeneration({ ...facts, devices, options: generate }, tokenizer, settings.providers[0] ?? "cpu"));
-      return { windows, generation, dataWarnings: promptWarnings(data, opened) };
+      const retrieval =
+        options.retrieval &&
+        (await prepareRetrieval(options.retrieval, { checkpoint, decoder, seed: settings.seed }, tokenizer));
+      return { texts, retrieval, generation, dataWarnings: promptWarnings(data, opened) };
     } finally {
       tokenizer.stop(); // its memory is free for computing
     }
@@ -171,9 +183,13 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   let providers: readonly ProviderName[] = settings.providers;
   const computeWarnings = new Set<string>();
   const computedIn = new Set<ComputeType>();
-  const evaluate = async (what: string, chosen: EvaluateRequest["arms"]): Promise<readonly EvaluatedArm[]> => {
+  const evaluate = async (
+    what: string,
+    chosen: EvaluateRequest["arms"],
+    over: EvaluatedText = { windows },
+  ): Promise<readonly EvaluatedArm[]> => {
     const { result, provider, warnings } = await withUnchangedInput(checkpoint, () =>
-      onFirstThatWorks(providers, (provider) => evaluateOn(provider, what, chosen)),
+      onFirstThatWorks(providers, (provider) => evaluateOn(provider, what, chosen, over)),
     );
     // What has failed once is not tried again, and what is compared is computed in one place.
     providers = [provider];
@@ -181,12 +197,18 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     computedIn.add(result.elementType);
     return result.arms;
   };
-  const evaluateOn = async (provider: ProviderName, what: string, chosen: EvaluateRequest["arms"]) => {
+  const evaluateOn = async (
+    provider: ProviderName,
+    what: string,
+    chosen: EvaluateRequest["arms"],
+    { windows, positions }: EvaluatedText,
+  ) => {
     const { devices } = settings;
+    const tokens = windows.reduce((sum, window) => sum + window.length, 0);
     const workers = await startWorkers({ provider, devices, checkpoint, decoder, memory, tokens, signal });
     try {
       return await evaluateInProcesses(workers, {
-        ...{ checkpoint, decoder, end, windows, signal },
+        ...{ checkpoint, decoder, end, windows, positions, signal },
         roundings: rounding.roundings,
         arms: chosen,
         onProgress: ({ done }) => onProgress?.({ stage: "evaluate", what, done, tokens }),
@@ -199,10 +221,12 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const baseline = settings.baseline;
   const ordered = [baseline, ...arms.filter((arm) => arm !== baseline)];
   const evaluated = await evaluate(`${ordered.length} caches`, ordered.map(uniform));
+  const retrieved =
+    retrieval && describeRetrieval(retrieval, ordered, await evaluate("retrieval", ordered.map(uniform), retrieval));
   const armOf = (name: ArmName) => evaluated[ordered.indexOf(name)];
   const baselinePositions = positionsOf(evaluated[0]);
   const metricsOf = (arm: EvaluatedArm | undefined, against = baselinePositions) =>
-    computeArmMetrics(positionsOf(arm), against, windowPositions);
+    computeArmMetrics(positionsOf(arm), against, places);
 
   const results = arms.map(
     (name): ArmResult => ({
@@ -229,14 +253,24 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
       }
     }
   }
-  const kept = keepsThresholds(subject, settings.thresholds)
-    ? undefined
-    : chooseLayersToKeep(layerEffects, subject.divergence.mean.value, settings.thresholds);
+  const judged = (arm: ArmResult) => ({ metrics: arm, retrieval: judgedRetrieval(retrieved, arm.name) });
+  const kept =
+    outcomeOf(judged(subject), settings.thresholds) === "beyond"
+      ? chooseLayersToKeep(layerEffects, subject.divergence.mean.value, settings.thresholds)
+      : undefined;
   const withLayersIn16Bits = kept === undefined || kept.length === 0 ? undefined : await remeasure(kept);
   async function remeasure(layers: readonly number[]) {
     const mixed = onlyIn(sites, layers, rounding.indexOf("16-bit"), uniform(subjectName));
-    const [base, arm] = await evaluate(`layers ${layers.join(", ")} in 16 bits`, [uniform(baseline), mixed]);
-    return { layers, metrics: metricsOf(arm, positionsOf(base)) };
+    const what = `layers ${layers.join(", ")} in 16 bits`;
+    const [base, arm] = await evaluate(what, [uniform(baseline), mixed]);
+    const again =
+      retrieval &&
+      describeRetrieval(
+        retrieval,
+        [baseline, subjectName],
+        await evaluate(`retrieval, ${what}`, [uniform(baseline), mixed], retrieval),
+      );
+    return { layers, metrics: metricsOf(arm, positionsOf(base)), retrieval: judgedRetrieval(again, subjectName) };
   }
 
   const generated =
@@ -253,16 +287,20 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   const noiseArm = baseline === "exact" ? "16-bit" : "exact";
   const noise = results.find(({ name }) => name === noiseArm);
   const atScale1 = results.find(({ name }) => name === "fp8-at-1");
+  const countedNll = countModelNll(windows, decoder.vocabularySize);
   const verdict = decideVerdict({
-    subject: { name: subjectName, metrics: subject },
+    subject: { name: subjectName, ...judged(subject) },
     atScale1:
       subjectName === "fp8" && atScale1 !== undefined
-        ? { metrics: atScale1, extraKl: extraDivergence(armOf("fp8-at-1"), armOf("fp8"), windowPositions) }
+        ? { ...judged(atScale1), extraKl: extraDivergence(armOf("fp8-at-1"), armOf("fp8"), places) }
         : undefined,
     noiseFloor: noise && { perplexityRatio: noise.perplexityRatio.value, meanKl: noise.divergence.mean.value },
     thresholds: settings.thresholds,
+    text: { amount: tokens, observations: effectivePassages(places) },
+    retrievalValues: retrieved?.values,
     baselineNll: mean(baselinePositions.negativeLogLikelihood),
-    countModelNll: countModelNll(windows, decoder.vocabularySize),
+    countModelNll: mean(countedNll),
+    gainOverCounting: pairedDifference(countedNll, baselinePositions.negativeLogLikelihood, places),
     layerEffects,
     withLayersIn16Bits,
   });
@@ -280,9 +318,10 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     positions: baselinePositions.topToken.length,
     arms: results,
     layerEffects,
-    positionBins: binPositions(arms, armOf, windowPositions),
+    positionBins: binPositions(arms, armOf, windows.map(positionsIn)),
     thresholds: settings.thresholds,
     verdict,
+    retrieval: retrieved,
     generation: generated?.generation,
     warnings: [
       ...checkpoint.warnings,
@@ -296,7 +335,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
 }
 
 /**
- * What `verify` would do with the same options, texts that `generate` asks for aside. Nothing is written.
+ * What `verify` would do with the same options, `retrieval` and `generate` aside. Nothing is written.
  * @param reports files that the caller writes of the result
  * @throws as verify; UsageError for a model that is to be downloaded
  */
@@ -320,7 +359,8 @@ export async function planVerification(options: VerifyOptions, reports: readonly
     await tokenizer.open();
     const { prompts } = await readDataWithoutDownload({ ...options, shipped: HELD_OUT_PROMPTS });
     const { vocabularySize } = decoder;
-    const tokenIds = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
+    const texts = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
+    const tokenIds = texts.map(({ ids }) => ids);
     tokenizer.stop();
     onProgress?.({ stage: "try" });
     const alone = settings.perLayer ? cacheSites(decoder).length : 0;
@@ -348,6 +388,9 @@ async function armsOf(checkpoint: Checkpoint, settings: Settings, sites: readonl
   if (!arms.includes(subjectName)) throw new UsageError(missingSubject(settings.arms, subjectName));
   return { scales, arms, subjectName } as const;
 }
+
+/** What a pass evaluates. */
+type EvaluatedText = Pick<EvaluateRequest, "windows" | "positions">;
 
 interface Settings {
   readonly arms: readonly ArmName[];
@@ -392,10 +435,12 @@ function completeSettings(options: VerifyOptions): Settings {
     maxPerplexityIncrease: options.thresholds?.maxPerplexityIncrease ?? VERIFY_DEFAULTS.maxPerplexityIncrease,
     maxKl: options.thresholds?.maxKl ?? VERIFY_DEFAULTS.maxKl,
     minAgreement: options.thresholds?.minAgreement ?? VERIFY_DEFAULTS.minAgreement,
+    minRetrieval: options.thresholds?.minRetrieval ?? VERIFY_DEFAULTS.minRetrieval,
   };
   requireNumber("thresholds.maxPerplexityIncrease", thresholds.maxPerplexityIncrease, 0);
   requireNumber("thresholds.maxKl", thresholds.maxKl, 0);
   requireNumber("thresholds.minAgreement", thresholds.minAgreement, 0, 1);
+  requireNumber("thresholds.minRetrieval", thresholds.minRetrieval, 0, 1);
   return {
     ...{ arms, baseline, devices, samples, sequenceLength, seed, thresholds },
     providers: providersToTry(provider, devices),
@@ -470,9 +515,9 @@ function describeLayers(
 function extraDivergence(
   arm: EvaluatedArm | undefined,
   other: EvaluatedArm | undefined,
-  windowPositions: readonly number[],
+  places: readonly WindowPlace[],
 ): Interval {
-  return pairedDifference(positionsOf(arm).divergence, positionsOf(other).divergence, windowPositions);
+  return pairedDifference(positionsOf(arm).divergence, positionsOf(other).divergence, places);
 }
 
 function binPositions(

@@ -11,7 +11,7 @@ export interface NextStep {
 }
 
 /** @param result as it was measured: its folder becomes part of the command */
-export function nextStepOf({ verdict, checkpoint, scaleSource, layerEffects }: VerifyResult): NextStep {
+export function nextStepOf({ verdict, checkpoint, scaleSource, layerEffects, retrieval }: VerifyResult): NextStep {
   const folder = shellWord(checkpoint);
   switch (verdict.name) {
     case "ship":
@@ -33,6 +33,20 @@ export function nextStepOf({ verdict, checkpoint, scaleSource, layerEffects }: V
         };
       }
       return { sentence: "Serve it with a 16-bit cache:", command: ["vllm", "serve", folder] };
+    case "inconclusive":
+      if (verdict.moreTokens === undefined && verdict.moreValues !== undefined) {
+        const values = (retrieval?.values ?? 0) + verdict.moreValues;
+        return {
+          sentence: "Verify it with more values to retrieve:",
+          command: [
+            ...["npx", "create-kv-scales", "verify", folder, "--retrieval", "--retrieval-values", String(values)],
+          ],
+        };
+      }
+      return {
+        sentence: "Verify it with more text:",
+        command: ["npx", "create-kv-scales", "verify", folder, "--data", "more-text.jsonl"],
+      };
     case "baseline-broken":
       return {
         sentence: "Verify it with text that the model knows:",

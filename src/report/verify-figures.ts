@@ -4,13 +4,22 @@
 import { counted } from "../counted.js";
 import type { Interval } from "../metrics/block-mean.js";
 import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures.js";
-import { isNoDifference, type NoiseFloor } from "../metrics/thresholds.js";
+import { judgedRetrieval } from "../metrics/retrieval-metrics.js";
+import { isNoDifference, type JudgedArm, type NoiseFloor } from "../metrics/thresholds.js";
+import type { Verdict } from "../metrics/verdict.js";
 import type { ArmName, ArmResult, LayerFidelity, VerifyResult } from "../pipeline/verify-result.js";
 import { GENERATED_LIMIT, type Shown, shown } from "./shown-text.js";
 
 /** The result with safe texts; a model's text is cut much later than a name. */
 export function shownResult({ generation, ...others }: VerifyResult): Shown<VerifyResult> {
   return { ...shown(others), generation: shown(generation, GENERATED_LIMIT) };
+}
+
+/** What a verdict comes to, for words and colours. */
+export type VerdictState = "passed" | "failed" | "open";
+
+export function stateOf({ name, passed }: Verdict): VerdictState {
+  return passed ? "passed" : name === "inconclusive" ? "open" : "failed";
 }
 
 /** The arm that the verdict is about: the checkpoint's scales, or 1.0 when it has none. */
@@ -27,6 +36,11 @@ export function noiseFloorOf(result: VerifyResult): NoiseFloor | undefined {
 /** The noise floor for an arm; none for the arm that is the noise itself. */
 export function noiseFloorFor(arm: ArmResult, result: VerifyResult): NoiseFloor | undefined {
   return arm === noiseArmOf(result) ? undefined : noiseFloorOf(result);
+}
+
+/** An arm as the thresholds judge it. */
+export function judgedArm(arm: ArmResult, { retrieval }: VerifyResult): JudgedArm {
+  return { metrics: arm, retrieval: judgedRetrieval(retrieval, arm.name) };
 }
 
 function noiseArmOf({ arms, baseline }: VerifyResult): ArmResult | undefined {

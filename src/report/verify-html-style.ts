@@ -50,6 +50,7 @@ section { margin-top: 3rem; }
   border-left: 6px solid var(--state); background: var(--state-soft); }
 .passed { --state: var(--pass); --state-soft: var(--pass-soft); }
 .failed { --state: var(--fail); --state-soft: var(--fail-soft); }
+.open { --state: var(--note); --state-soft: var(--note-soft); }
 .badge { display: flex; flex-wrap: wrap; align-items: center; gap: 0.4rem; color: var(--state); font-weight: 700; }
 .badge code { font-weight: 400; }
 .sentence { margin: 0.35rem 0 0.75rem; font-size: 1.2rem; font-weight: 600; line-height: 1.4; }

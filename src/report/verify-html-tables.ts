@@ -3,11 +3,12 @@
 import { counted, formatCount } from "../counted.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
 import { formatLimit, formatNats, formatShare, nameOf } from "../metrics/figures.js";
-import { keepsThresholds } from "../metrics/thresholds.js";
+import { outcomeOf } from "../metrics/thresholds.js";
 import type { VerifyResult } from "../pipeline/verify-result.js";
 import { type Content, html, Markup, unbroken } from "./html-markup.js";
 import { formatValue } from "./text.js";
-import { cacheOf, figuresOf, formatDecibels, limitRows, subjectOf } from "./verify-figures.js";
+import { cacheOf, figuresOf, formatDecibels, judgedArm, limitRows, subjectOf } from "./verify-figures.js";
+import { retrievalTable } from "./verify-retrieval.js";
 
 /** A row for each arm, then the noise floor and the limits. On a narrow screen each row becomes a card. */
 export function armTable(result: VerifyResult): Markup {
@@ -15,8 +16,9 @@ export function armTable(result: VerifyResult): Markup {
   const titles = ["cache", "perplexity", `against ${baseline}`, "mean KL", "p99 KL", "same token"];
   const rows = arms.map((arm) => {
     const { perplexity, ratio, meanKl, p99, agreement } = figuresOf(arm, result);
-    const isKept = arm.name === baseline || keepsThresholds(arm, thresholds);
-    const name = html`<span class="mark series-${arm.name}"></span>${arm.name}${isKept ? "" : html` <span class="beyond ${result.verdict.passed ? "calm" : ""}">beyond the limits</span>`}<small>${arm.description}</small>`;
+    const outcome = arm.name === baseline ? "within" : outcomeOf(judgedArm(arm, result), thresholds);
+    const isCalm = result.verdict.passed || outcome === "undecided";
+    const name = html`<span class="mark series-${arm.name}"></span>${arm.name}${outcome === "within" ? "" : html` <span class="beyond ${isCalm ? "calm" : ""}">${OUTCOMES[outcome]}</span>`}<small>${arm.description}</small>`;
     return cardRow(arm === subjectOf(result) ? "judged" : "", titles, [
       name,
       perplexity,
@@ -39,6 +41,8 @@ ${rows}${limits}
 </table>
 </div>`;
 }
+
+const OUTCOMES = { beyond: "beyond the limits", undecided: "maybe beyond the limits" } as const;
 
 const LIMIT_NOTES: Readonly<Record<string, string>> = {
   noise: "what 16-bit rounding itself changes",
@@ -66,6 +70,13 @@ export function positionTable({ arms, positionBins, baseline }: VerifyResult): M
     formatCount(positions),
   ]);
   return plainTable("Mean KL divergence over positions, nats", ["positions", ...names, "count"], rows);
+}
+
+/** What every cache found by depth: what the plots of retrieval show. */
+export function retrievalFigures({ retrieval }: VerifyResult): Markup {
+  if (retrieval === undefined) return new Markup("");
+  const { titles, rows } = retrievalTable(retrieval);
+  return plainTable("Values found by depth, and mean nats of a value", titles, rows);
 }
 
 const SIDE_TITLES = ["absmax", "scale", "SQNR", "saturated", "flushed"];
@@ -151,6 +162,7 @@ export function factList(result: VerifyResult, made: ReportOrigin, library: stri
     ],
   ];
   return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd>${typeof value === "string" ? unbroken(value) : value}</dd></div>`)}</dl>
-<p class="muted">Intervals hold 95 %, from paired differences over blocks of 64 tokens. A perplexity whose interval includes
+<p class="muted">Intervals hold 95 %: from paired differences between texts, or between passages of 2,048 tokens of long ones,
+with Student's t. A figure is within or beyond its limit when its whole interval is. A perplexity whose interval includes
 that of the baseline, or whose change is smaller than the noise, counts as no difference.</p>`;
 }

@@ -7,13 +7,23 @@ import { type Content, html, Markup, scriptJson } from "./html-markup.js";
 import type { PlotData } from "./plot.js";
 import { readPlotLibrary } from "./plot-library.js";
 import { PLOT_LINES } from "./plot-lines.js";
+import { stateOf, type VerdictState } from "./verify-figures.js";
 import { plotFigure } from "./verify-html-plots.js";
 import { PAGE_STYLE } from "./verify-html-style.js";
-import { armTable, factList, layerTable, positionTable, type ReportOrigin } from "./verify-html-tables.js";
+import {
+  armTable,
+  factList,
+  layerTable,
+  positionTable,
+  type ReportOrigin,
+  retrievalFigures,
+} from "./verify-html-tables.js";
 import { generatedTexts } from "./verify-html-texts.js";
 import { modelName, verdictHeader } from "./verify-html-verdict.js";
 import { effectPlotGroup, positionPlotGroup } from "./verify-kl-plots.js";
 import { layerPlotGroups } from "./verify-layer-plots.js";
+import { hasRetrieval } from "./verify-retrieval.js";
+import { retrievalPlotGroup } from "./verify-retrieval-plots.js";
 
 /** The whole page. The same result and origin give the same bytes. */
 export function verifyHtml(result: VerifyResult, made: ReportOrigin): string {
@@ -22,11 +32,13 @@ export function verifyHtml(result: VerifyResult, made: ReportOrigin): string {
   const layers = layerPlotGroups(result);
   const positions = positionPlotGroup(result);
   const effects = effectPlotGroup(result);
-  const groups = [positions, effects, ...layers].filter((group) => group !== undefined);
+  const retrieval = hasRetrieval(result) ? retrievalPlotGroup(result) : undefined;
+  const groups = [positions, retrieval, effects, ...layers].filter((group) => group !== undefined);
   const plots = groups.flatMap((group) => group.plots);
   const data: PlotData = { lines: PLOT_LINES, plots: Object.fromEntries(plots.map((plot) => [plot.id, plot])) };
   const { verdict, generation } = result;
   const name = modelName(result);
+  const { mark, words, color } = TAB[stateOf(verdict)];
   const style = `${library.style}\n${PAGE_STYLE}`;
   const scripts = [library.script, library.drawing].map(scriptText);
   const [draw = "", use = ""] = scripts;
@@ -38,8 +50,8 @@ export function verifyHtml(result: VerifyResult, made: ReportOrigin): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="create-kv-scales ${version}">
-<title>${verdict.passed ? "✓" : "✗"} ${name}: FP8 KV cache ${verdict.passed ? "passed" : "failed"}</title>
-<link rel="icon" href="${iconLink(verdict.passed)}">
+<title>${mark} ${name}: FP8 KV cache ${words}</title>
+<link rel="icon" href="${iconLink(color)}">
 <style>${new Markup(style)}</style>
 </head>
 <body>
@@ -47,6 +59,7 @@ ${verdictHeader(result)}
 <main>
 ${section("caches", "Caches compared", armTable(result))}
 ${positions && section("positions", positions.title, [plotFigure(positions), positionTable(result)])}
+${retrieval && section("retrieval", retrieval.title, [plotFigure(retrieval), retrievalFigures(result)])}
 ${generation && section("texts", "Generated texts", generatedTexts(generation))}
 ${effects && section("effects", effects.title, plotFigure(effects))}
 ${layers.length > 0 ? section("layers", "Layers", [layers.map((group) => plotFigure(group, group.title)), layerTable(result)]) : ""}
@@ -93,8 +106,15 @@ function scriptText(code: string): string {
   return code.replaceAll(/<(?=\/script|!--)/gi, "\\x3c");
 }
 
+/** What the browser's tab shows. */
+const TAB: Readonly<Record<VerdictState, { readonly mark: string; readonly words: string; readonly color: string }>> = {
+  passed: { mark: "✓", words: "passed", color: "#0a7a4b" },
+  failed: { mark: "✗", words: "failed", color: "#c02b1d" },
+  open: { mark: "?", words: "not decided", color: "#9a6a00" },
+};
+
 /** An icon for the browser's tab; without one, the browser would request it from the server. */
-function iconLink(passed: boolean): string {
-  const disc = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${passed ? "#0a7a4b" : "#c02b1d"}"/></svg>`;
+function iconLink(color: string): string {
+  const disc = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="${color}"/></svg>`;
   return `data:image/svg+xml,${encodeURIComponent(disc)}`;
 }

@@ -9,6 +9,7 @@ import type {
   GenerationResult,
   LayerFidelity,
   MeasuredCache,
+  RetrievalResult,
   VerifyResult,
 } from "../pipeline/verify-result.js";
 import { resultJson } from "./result-json.js";
@@ -38,6 +39,7 @@ export function verifyJson(result: VerifyResult, seconds: number): string {
       max_perplexity_increase: thresholds.maxPerplexityIncrease,
       max_kl: thresholds.maxKl,
       min_agreement: thresholds.minAgreement,
+      min_retrieval: thresholds.minRetrieval,
     },
     verdict: {
       name: verdict.name,
@@ -46,6 +48,8 @@ export function verifyJson(result: VerifyResult, seconds: number): string {
       reasons: verdict.reasons,
       layers: verdict.layers,
       flag: verdict.flag ?? null,
+      more_tokens: verdict.moreTokens ?? null,
+      more_values: verdict.moreValues ?? null,
     },
     noise_floor: noise === undefined ? null : { perplexity_ratio: noise.perplexityRatio, mean_kl: noise.meanKl },
     arms: result.arms.map((arm) => armRecord(arm, result)),
@@ -61,6 +65,7 @@ export function verifyJson(result: VerifyResult, seconds: number): string {
       positions,
       mean_kl: meanKl,
     })),
+    retrieval: result.retrieval === undefined ? null : retrievalRecord(result.retrieval),
     generation: result.generation === undefined ? null : generationRecord(result.generation),
     warnings: result.warnings,
   };
@@ -83,6 +88,7 @@ function armRecord(arm: ArmResult, result: VerifyResult) {
       max: divergence.max,
     },
     agreement: arm.agreement,
+    agreement_interval: intervalRecord(arm.agreementInterval),
     layers: arm.layers.map(layerRecord),
   };
 }
@@ -103,6 +109,20 @@ function fidelityRecord({ sqnr, saturatedShare, flushedShare, saturated, element
     saturated,
     elements,
     absmax,
+  };
+}
+
+function retrievalRecord({ isTelling, arms, depths, ...counts }: RetrievalResult) {
+  const { texts, tokens, longest, lines, values } = counts;
+  return {
+    ...{ texts, tokens, longest_text: longest, lines, values, is_telling: isTelling },
+    arms: arms.map(({ name, found, foundShare, kept, nats, extraNats }) => ({
+      ...{ name, found, nats },
+      found_share: intervalRecord(foundShare),
+      kept_share: intervalRecord(kept),
+      extra_nats: intervalRecord(extraNats),
+    })),
+    depths: depths.map(({ first, end, values, found, nats }) => ({ first, end, values, found, nats })),
   };
 }
 

@@ -4,35 +4,38 @@
 import { checkThresholds } from "../metrics/thresholds.js";
 import type { ArmResult, VerifyResult } from "../pipeline/verify-result.js";
 import { type Shown, shown } from "./shown-text.js";
-import { noiseFloorFor, subjectOf } from "./verify-figures.js";
+import { judgedArm, noiseFloorFor, stateOf, subjectOf } from "./verify-figures.js";
 
 const CLASS_NAME = "create-kv-scales.verify";
 
 interface TestCase {
   readonly className: string;
   readonly name: string;
-  readonly outcome: "passed" | "failed" | "skipped";
+  readonly outcome: "passed" | "failed" | "open" | "skipped";
   readonly message: string;
 }
 
 /**
- * One suite: the verdict, and each threshold for each arm but the baseline. A threshold that the judged arm exceeds is
- * a failure. One that another arm exceeds is skipped, with the figures: scale 1.0 and E5M2 are only for comparison, and
- * the suite must fail exactly when the command does.
+ * One suite: the verdict, and each threshold for each arm but the baseline. The suite fails exactly when the command
+ * does. So an inconclusive verdict is a failure of another type, or skipped if it is allowed. A threshold that the judged
+ * arm exceeds is a failure; one that is not decided, or that another arm exceeds, is skipped with the figures: scale 1.0
+ * and E5M2 are only for comparison.
+ * @param allowsInconclusive whether the command takes an inconclusive verdict for no failure
  */
-export function verifyJunit(verified: VerifyResult, seconds: number): string {
+export function verifyJunit(verified: VerifyResult, seconds: number, allowsInconclusive = false): string {
   const result = shown(verified);
   const subject = subjectOf(result);
   const cases = [
-    verdictCase(result),
+    verdictCase(result, allowsInconclusive),
     ...result.arms
       .filter(({ name }) => name !== result.baseline)
       .flatMap((arm) => thresholdCases(arm, arm === subject, result)),
   ];
-  const count = (outcome: TestCase["outcome"]) => cases.filter((entry) => entry.outcome === outcome).length;
+  const count = (...outcomes: TestCase["outcome"][]) =>
+    cases.filter(({ outcome }) => outcomes.includes(outcome)).length;
   const counts = {
     tests: String(cases.length),
-    failures: String(count("failed")),
+    failures: String(count("failed", "open")),
     errors: "0",
     skipped: String(count("skipped")),
     time: seconds.toFixed(3),
@@ -50,23 +53,25 @@ export function verifyJunit(verified: VerifyResult, seconds: number): string {
   ].join("\n");
 }
 
-function verdictCase({ verdict }: Shown<VerifyResult>): TestCase {
-  const { passed, sentence, reasons, flag } = verdict;
+function verdictCase({ verdict }: Shown<VerifyResult>, allowsInconclusive: boolean): TestCase {
+  const { sentence, reasons, flag } = verdict;
+  const state = stateOf(verdict);
   const hint = flag === undefined ? [] : [`vLLM: ${flag}`];
   return {
     className: CLASS_NAME,
     name: "verdict",
-    outcome: passed ? "passed" : "failed",
+    outcome: state === "open" && allowsInconclusive ? "skipped" : state,
     message: [sentence, ...reasons, ...hint].join("\n"),
   };
 }
 
 function thresholdCases(arm: ArmResult, isSubject: boolean, result: Shown<VerifyResult>): TestCase[] {
-  return checkThresholds(arm, result.thresholds, noiseFloorFor(arm, result)).map(
-    ({ name, limit, passed, sentence }) => ({
+  const isJudged = isSubject && stateOf(result.verdict) !== "open";
+  return checkThresholds(judgedArm(arm, result), result.thresholds, noiseFloorFor(arm, result)).map(
+    ({ name, limit, outcome, sentence }) => ({
       className: `${CLASS_NAME}.${arm.name}`,
       name: `${name} ${limit}`,
-      outcome: passed ? "passed" : isSubject ? "failed" : "skipped",
+      outcome: outcome === "within" ? "passed" : isJudged && outcome === "beyond" ? "failed" : "skipped",
       message: isSubject ? sentence : `To compare with: ${sentence}`,
     }),
   );
@@ -81,7 +86,10 @@ function caseElement({ className, name, outcome, message }: TestCase): string {
     case "skipped":
       return `${start}><skipped ${attributes({ message: firstLine })}/></testcase>`;
     case "failed":
-      return `${start}><failure ${attributes({ message: firstLine, type: "verification" })}>${escapeXml(message)}</failure></testcase>`;
+    case "open": {
+      const type = outcome === "failed" ? "verification" : "inconclusive";
+      return `${start}><failure ${attributes({ message: firstLine, type })}>${escapeXml(message)}</failure></testcase>`;
+    }
   }
 }
 

@@ -13,23 +13,32 @@ import {
   limitRows,
   saturatedShare,
   shownResult,
+  stateOf,
   subjectOf,
   summaryOf,
+  type VerdictState,
 } from "./verify-figures.js";
 import { partingOf, storageOf } from "./verify-generation.js";
 import { clipText } from "./verify-lines.js";
+import { hasRetrieval, retrievalFinding, retrievalTable, retrievalTask } from "./verify-retrieval.js";
 
 /** Of a generated text; --json has the whole. */
 const TEXT_COLUMNS = 240;
+
+const STATES: Readonly<Record<VerdictState, { readonly mark: string; readonly words: string }>> = {
+  passed: { mark: "✅", words: "passed" },
+  failed: { mark: "❌", words: "failed" },
+  open: { mark: "❔", words: "not decided" },
+};
 
 /** The verdict and the arms; layers, positions and texts are folded. */
 export function verifyMarkdown(verified: VerifyResult, seconds: number): string {
   const result = shownResult(verified);
   const { verdict } = result;
   const nextStep = nextStepOf(verified);
-  const mark = verdict.passed ? "✅" : "❌";
+  const { mark, words } = STATES[stateOf(verdict)];
   return `${[
-    `## ${mark} FP8 KV cache: ${verdict.passed ? "passed" : "failed"}`,
+    `## ${mark} FP8 KV cache: ${words}`,
     `**${escapeMarkdown(verdict.sentence)}**`,
     verdict.reasons.map((reason) => `- ${escapeMarkdown(reason)}`).join("\n"),
     `${nextStep.sentence}\n\n${code(shown(nextStep.command.join(" "), PATH_LIMIT))}`,
@@ -38,6 +47,7 @@ export function verifyMarkdown(verified: VerifyResult, seconds: number): string 
     result.warnings.map((warning) => `> ⚠️ ${escapeMarkdown(warning)}`).join("\n>\n"),
     layerDetails(result),
     positionDetails(result),
+    retrievalDetails(result),
     generationDetails(result),
   ]
     .filter((part) => part !== "")
@@ -77,6 +87,13 @@ function positionDetails({ arms, positionBins }: VerifyResult): string {
     ...names.map((name) => (meanKl[name] === undefined ? "" : formatNats(meanKl[name]))),
   ]);
   return details("Mean KL by position", table(["position", ...names], rows));
+}
+
+function retrievalDetails(result: VerifyResult): string {
+  if (!hasRetrieval(result)) return "";
+  const { titles, rows } = retrievalTable(result.retrieval);
+  const words = escapeMarkdown(`${retrievalTask(result.retrieval)} ${retrievalFinding(result)}`);
+  return details("Values retrieved by depth", `${words}\n\n${table(titles, rows)}`);
 }
 
 function generationDetails({ generation }: Shown<VerifyResult>): string {

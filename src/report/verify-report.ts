@@ -1,7 +1,7 @@
 // The result of a verification as people read it in a terminal. Pure: text out.
 
 import { formatNats, formatShare } from "../metrics/figures.js";
-import { keepsThresholds } from "../metrics/thresholds.js";
+import { outcomeOf } from "../metrics/thresholds.js";
 import type { ArmResult, GeneratedText, VerifyResult } from "../pipeline/verify-result.js";
 import { nextStepOf } from "./next-step.js";
 import type { Screen } from "./screen.js";
@@ -13,14 +13,17 @@ import {
   figuresOf,
   flushedShare,
   formatDecibels,
+  judgedArm,
   limitRows,
   saturatedShare,
   shownResult,
+  stateOf,
   subjectOf,
   summaryOf,
 } from "./verify-figures.js";
 import { partingOf, splitTexts, storageOf } from "./verify-generation.js";
 import { clipStart, clipText } from "./verify-lines.js";
+import { hasRetrieval, retrievalFinding, retrievalTable, retrievalTask } from "./verify-retrieval.js";
 import { CONTINUED, wrapCommand, wrapText } from "./wrapped-text.js";
 
 /** The length of a full bar: more than any FP8 format reaches (E4M3 has about 32 dB). */
@@ -36,6 +39,7 @@ export function verifyReport(verified: VerifyResult, screen: Screen, seconds: nu
     ...armTable(result, screen),
     "",
     ...(subject === undefined || subject.layers.length === 0 ? [] : [...layerTable(subject, result, screen), ""]),
+    ...retrievalLines(result, screen),
     ...generationLines(result, screen),
     result.checkpoint,
     wrapText(`${cacheOf(result)} · ${summaryOf(result, seconds)}`, width),
@@ -66,9 +70,10 @@ function armTable(result: VerifyResult, screen: Screen): string[] {
   return tableLines(columns, screen, (row) => {
     const arm = arms[row];
     if (arm === undefined) return screen.colors.dim;
-    if (arm.name === baseline || keepsThresholds(arm, thresholds)) return undefined;
-    // What is only compared with is no alarm beside a verdict that passed.
-    return result.verdict.passed ? screen.colors.yellow : screen.colors.red;
+    const outcome = arm.name === baseline ? "within" : outcomeOf(judgedArm(arm, result), thresholds);
+    if (outcome === "within") return undefined;
+    // What is only compared with is no alarm beside a verdict that passed, and what is not certain is none at all.
+    return result.verdict.passed || outcome === "undecided" ? screen.colors.yellow : screen.colors.red;
   });
 }
 
@@ -102,6 +107,18 @@ function layerTable({ layers }: ArmResult, { layerEffects, verdict }: VerifyResu
   return tableLines(columns, screen);
 }
 
+function retrievalLines(result: VerifyResult, screen: Screen): string[] {
+  if (!hasRetrieval(result)) return [];
+  const { titles, rows } = retrievalTable(result.retrieval);
+  const columns = titles.map((title, index) => ({ title, cells: rows.map((cells) => cells[index] ?? "") }));
+  return [
+    screen.colors.bold("Retrieval: values found"),
+    ...tableLines(columns, screen),
+    ...linesOf(`${retrievalTask(result.retrieval)} ${retrievalFinding(result)}`, screen.width),
+    "",
+  ];
+}
+
 function generationLines({ generation }: Shown<VerifyResult>, screen: Screen): string[] {
   if (generation === undefined) return [];
   const { colors, width } = screen;
@@ -131,8 +148,8 @@ function generatedLines(text: Shown<GeneratedText>, { colors, width }: Screen): 
 }
 
 function verdictLines({ verdict }: Shown<VerifyResult>, { colors, width }: Screen): string[] {
-  const { name, passed, sentence, reasons } = verdict;
-  const paint = name === "ship" ? colors.green : passed ? colors.yellow : colors.red;
+  const { name, sentence, reasons } = verdict;
+  const paint = name === "ship" ? colors.green : stateOf(verdict) === "failed" ? colors.red : colors.yellow;
   return [
     ...linesOf(sentence, width).map((line) => colors.bold(paint(line))),
     ...reasons.map((reason) => wrapText(`- ${reason}`, width, "  ")),

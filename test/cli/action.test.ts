@@ -59,12 +59,14 @@ describe("the form", () => {
   });
 });
 
-/** A few short lines of prose: enough for a verdict in a second or two. */
+/** A few short lines, from a text each: enough for a verdict in a second or two. */
 function textIn(root: string): string {
   mkdirSync(join(root, "workspace"), { recursive: true });
-  const [first = ""] = readFileSync(join(REPOSITORY, "calibration-data/held-out/held-out.jsonl"), "utf8").split("\n");
-  const { text } = JSON.parse(first) as { text: string };
-  writeFileSync(join(root, "workspace/some text.txt"), text.replaceAll("\n", " ").slice(0, 1000));
+  const rows = readFileSync(join(REPOSITORY, "calibration-data/held-out/held-out.jsonl"), "utf8").split("\n");
+  const texts = rows.slice(0, 8).map((row) => (JSON.parse(row) as { text: string }).text);
+  const lines = texts.map((text) => text.replaceAll("\n", " ").slice(0, 160));
+  writeFileSync(join(root, "workspace/some text.txt"), lines.join("\n"));
+  writeFileSync(join(root, "workspace/one text.txt"), lines[0] ?? "");
   return "some text.txt";
 }
 
@@ -93,6 +95,12 @@ describe("in a runner", () => {
 
     const gate = { ...{ model: EXAMPLE, data, output: "the result", force: "true" }, "verify-data": data };
     const few = { samples: "4", "sequence-length": "64", "verify-sequence-length": "64" };
+    const short = { "verify-data": "one text.txt", "allow-inconclusive": "true" };
+    const allowed = await runAction(root, { ...gate, ...few, ...short });
+    expect({ exitCode: allowed.exitCode, verdict: allowed.outputs.verdict }).toEqual({
+      exitCode: 0,
+      verdict: "inconclusive",
+    });
     const failed = await runAction(root, { ...gate, ...few, "max-kl": "0" });
     expect({ exitCode: failed.exitCode, verdict: failed.outputs.verdict }).toEqual({
       exitCode: 6,

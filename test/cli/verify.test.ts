@@ -22,14 +22,14 @@ type Tensors = Map<string, RawTensor>;
 
 const root = mkdtempSync(join(tmpdir(), "create-kv-scales-verify-"));
 const calibrated = join(root, "calibrated");
-/** The beginning of a shipped text: a few windows of 128 tokens. */
+/** The beginnings of eight shipped texts, a line each: together as short as a verdict allows. */
 const TEXT = join(root, "text.txt");
 const FEW = ["--data", TEXT, "--sequence-length", "128"];
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 beforeAll(async () => {
-  const [first = ""] = readFileSync(join(REPOSITORY, "calibration-data/held-out/held-out.jsonl"), "utf8").split("\n");
-  const { text } = JSON.parse(first) as { text: string };
-  writeFileSync(TEXT, text.replaceAll("\n", " ").slice(0, 1000));
+  const rows = readFileSync(join(REPOSITORY, "calibration-data/held-out/held-out.jsonl"), "utf8").split("\n");
+  const texts = rows.slice(0, 8).map((row) => (JSON.parse(row) as { text: string }).text);
+  writeFileSync(TEXT, texts.map((text) => text.replaceAll("\n", " ").slice(0, 160)).join("\n"));
   await calibrate(EXAMPLE, calibrated);
 });
 
@@ -268,6 +268,32 @@ describe("a checkpoint that costs too much fails: exit 6", () => {
 
   test("by thresholds that are stricter than FP8 can be", async () => {
     expect(await verify(calibrated, "--quiet", "--max-kl", "1e-7")).toMatchObject({ exitCode: FAILED });
+  });
+});
+
+describe("one text alone cannot decide", () => {
+  const args = (folder: string) => {
+    const data = join(folder, "one.txt");
+    writeFileSync(data, readFileSync(TEXT, "utf8").replaceAll("\n", " "));
+    return ["--data", data, "--arms", "16-bit,fp8", "--junit", join(folder, "report.xml")];
+  };
+
+  test("exit 8: stderr says so in one line, and JUnit's suite fails, too", async () => {
+    const folder = temporaryFolder();
+    const { exitCode, stdout, stderr } = await verify(calibrated, "--json", ...args(folder));
+    expect(exitCode).toBe(8);
+    const { verdict } = JSON.parse(stdout) as { verdict: Json & { reasons: string[] } };
+    expect(verdict).toMatchObject({ name: "inconclusive", passed: false, more_tokens: null });
+    expect(verdict.reasons.at(-1)).toMatch(/^A single text says nothing/);
+    expect(linesOf(stderr).at(-1)).toMatch(/^Error: Verification is inconclusive: Not enough text/);
+    expect(readFileSync(join(folder, "report.xml"), "utf8")).toContain('type="inconclusive"');
+  });
+
+  test("with --allow-inconclusive it is exit 0, and skipped in JUnit", async () => {
+    const folder = temporaryFolder();
+    const result = await verify(calibrated, "--quiet", "--allow-inconclusive", ...args(folder));
+    expect(result).toMatchObject({ exitCode: 0, stdout: "inconclusive\n", stderr: "" });
+    expect(readFileSync(join(folder, "report.xml"), "utf8")).toMatch(/failures="0"[\s\S]*name="verdict"><skipped/);
   });
 });
 

@@ -17,19 +17,25 @@ function armOf(
   };
 }
 
+/** Two texts, of half of the positions each. */
+const inTwo = (positions: number) => [
+  { positions: Math.ceil(positions / 2), passage: 0 },
+  { positions: Math.floor(positions / 2), passage: 1 },
+];
+
 const nlls = fc.array(fc.double({ min: 0, max: 20, noNaN: true }), { minLength: 70, maxLength: 200 });
 
 describe("perplexity", () => {
   test("of a model that spreads its belief evenly over 50 tokens is 50, and its error 0", () => {
     const arm = armOf(Array.from({ length: 200 }, () => Math.log(50)));
-    const { perplexity, perplexityError } = computeArmMetrics(arm, arm, [200]);
+    const { perplexity, perplexityError } = computeArmMetrics(arm, arm, inTwo(200));
     expect(perplexity).toBeCloseTo(50, 10);
     expect(perplexityError).toBeCloseTo(0, 10);
   });
 
   test("has the error of the mean, times itself", () => {
     const arm = armOf(Array.from({ length: 128 }, (_, index) => (index < 64 ? 1 : 3)));
-    const { perplexity, perplexityError } = computeArmMetrics(arm, arm, [128]);
+    const { perplexity, perplexityError } = computeArmMetrics(arm, arm, inTwo(128));
     expect(perplexity).toBeCloseTo(Math.exp(2), 10);
     expect(perplexityError).toBeCloseTo(Math.exp(2) * 1, 10);
   });
@@ -41,8 +47,8 @@ describe("the ratio to the baseline", () => {
       fc.property(nlls, nlls, (first, second) => {
         const length = Math.min(first.length, second.length);
         const [arm, baseline] = [armOf(first.slice(0, length)), armOf(second.slice(0, length))];
-        const { perplexity, perplexityRatio: ratio } = computeArmMetrics(arm, baseline, [length]);
-        const { perplexity: expected } = computeArmMetrics(baseline, baseline, [length]);
+        const { perplexity, perplexityRatio: ratio } = computeArmMetrics(arm, baseline, inTwo(length));
+        const { perplexity: expected } = computeArmMetrics(baseline, baseline, inTwo(length));
         expect(ratio.value / (perplexity / expected)).toBeCloseTo(1, 9);
         expect(ratio.low).toBeLessThanOrEqual(ratio.value);
         expect(ratio.high).toBeGreaterThanOrEqual(ratio.value);
@@ -53,15 +59,18 @@ describe("the ratio to the baseline", () => {
   test("of the baseline to itself is 1", () => {
     fc.assert(
       fc.property(nlls, (nll) => {
-        const { perplexityRatio, agreement } = computeArmMetrics(armOf(nll), armOf(nll), [nll.length]);
+        const { perplexityRatio, agreement } = computeArmMetrics(armOf(nll), armOf(nll), inTwo(nll.length));
         expect([perplexityRatio, agreement]).toEqual([{ value: 1, low: 1, high: 1 }, 1]);
       }),
     );
   });
 
-  test("is known within an interval of any width when there is only one block", () => {
-    const { perplexityRatio } = computeArmMetrics(armOf([1, 2]), armOf([1, 1]), [2]);
+  test("is known within no interval when there is only one text; nor is anything else", () => {
+    const oneText = [{ positions: 2, passage: 0 }];
+    const { perplexityRatio, divergence, agreementInterval } = computeArmMetrics(armOf([1, 2]), armOf([1, 1]), oneText);
     expect(perplexityRatio).toEqual({ value: Math.exp(0.5), low: 0, high: Infinity });
+    expect(divergence.mean).toEqual({ value: 0, low: 0, high: Infinity });
+    expect(agreementInterval).toEqual({ value: 1, low: 0, high: 1 });
   });
 });
 
@@ -71,7 +80,7 @@ describe("divergence", () => {
       divergence.map(() => 1),
       divergence,
     );
-    return computeArmMetrics(arm, arm, [divergence.length]).divergence;
+    return computeArmMetrics(arm, arm, inTwo(divergence.length)).divergence;
   };
 
   test("has its mean, median, 99th percentile and maximum, whatever the order", () => {
@@ -95,13 +104,16 @@ describe("divergence", () => {
 test("agreement is the share of positions with the baseline's most likely token", () => {
   const arm = armOf([1, 1, 1, 1], [0, 0, 0, 0], [5, 6, 7, 8]);
   const baseline = armOf([1, 1, 1, 1], [0, 0, 0, 0], [5, 0, 7, 8]);
-  expect(computeArmMetrics(arm, baseline, [4]).agreement).toBe(0.75);
+  expect(computeArmMetrics(arm, baseline, inTwo(4))).toMatchObject({
+    agreement: 0.75,
+    agreementInterval: { value: 0.75 },
+  });
 });
 
 test("arms of different lengths are refused", () => {
   const short = { ...armOf([1, 2, 3]), topToken: Int32Array.of(1, 2) };
-  expect(() => computeArmMetrics(short, armOf([1, 2, 3]), [3])).toThrow(RangeError);
-  expect(() => computeArmMetrics(armOf([1, 2]), armOf([1, 2, 3]), [3])).toThrow(RangeError);
+  expect(() => computeArmMetrics(short, armOf([1, 2, 3]), inTwo(3))).toThrow(RangeError);
+  expect(() => computeArmMetrics(armOf([1, 2]), armOf([1, 2, 3]), inTwo(3))).toThrow(RangeError);
 });
 
 describe("bins by position", () => {

@@ -10,6 +10,8 @@ import type {
   GenerationResult,
   LayerFidelity,
   MeasuredCache,
+  RetrievalArm,
+  RetrievalResult,
   VerifyResult,
 } from "../../src/pipeline/verify-result.js";
 import type { ReportOrigin } from "../../src/report/verify-html-tables.js";
@@ -72,6 +74,7 @@ export function armOf(name: ArmName, figures: Figures = {}): ArmResult {
     perplexityRatio: { value, low, high },
     divergence: { mean: { value: kl, low: kl * 0.9, high: kl * 1.1 }, median: kl / 2, p99: kl * 12, max: kl * 80 },
     agreement,
+    agreementInterval: { value: agreement, low: agreement * 0.995, high: Math.min(1, agreement * 1.005) },
     layers: LAYERS,
   };
 }
@@ -94,6 +97,7 @@ export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   }),
   "too-costly": verdictOf("too-costly"),
   "baseline-broken": verdictOf("baseline-broken"),
+  inconclusive: verdictOf("inconclusive", { moreTokens: 12_000 }),
 };
 
 function verdictOf(name: VerdictName, changes: Partial<Verdict> = {}): Verdict {
@@ -107,6 +111,8 @@ function verdictOf(name: VerdictName, changes: Partial<Verdict> = {}): Verdict {
     ],
     layers: [],
     flag: undefined,
+    moreTokens: undefined,
+    moreValues: undefined,
     ...changes,
   };
 }
@@ -154,8 +160,9 @@ export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {
       { first: 0, end: 64, positions: 256, meanKl: { exact: 1e-5, fp8: 0.002, "fp8-at-1": 0.3 } },
       { first: 64, end: 128, positions: 256, meanKl: { exact: 1e-5, fp8: 0.003, "fp8-at-1": 0.5 } },
     ],
-    thresholds: { maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.95 },
+    thresholds: { maxPerplexityIncrease: 0.01, maxKl: 0.02, minAgreement: 0.95, minRetrieval: 0.9 },
     verdict: VERDICTS.ship,
+    retrieval: undefined,
     generation: {
       texts: [
         {
@@ -183,6 +190,33 @@ export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {
   };
 }
 
+/** 96 values in eight depths, of which 16 bits miss a few, and scale 1.0 most of the early ones. */
+export const RETRIEVAL: RetrievalResult = {
+  ...{ texts: 1, tokens: 8190, longest: 8190, lines: 812, values: 96, isTelling: true },
+  arms: [
+    retrievalArmOf("16-bit", 91, 1, 0.4),
+    retrievalArmOf("exact", 91, 1, 0.39),
+    retrievalArmOf("fp8", 90, 0.989, 0.42),
+    retrievalArmOf("fp8-at-1", 40, 0.44, 5.2),
+    retrievalArmOf("e5m2", 88, 0.967, 0.47),
+  ],
+  depths: Array.from({ length: 8 }, (_, depth) => ({
+    ...{ first: depth / 8, end: (depth + 1) / 8, values: 12 },
+    found: { "16-bit": 11, exact: 11, fp8: depth === 2 ? 10 : 11, "fp8-at-1": depth, e5m2: 11 },
+    nats: { "16-bit": 0.4, exact: 0.39, fp8: 0.41 + 0.002 * depth, "fp8-at-1": 9 - depth, e5m2: 0.47 },
+  })),
+};
+
+function retrievalArmOf(name: ArmName, found: number, kept: number, nats: number): RetrievalArm {
+  const around = (value: number, width: number) => ({ value, low: value - width, high: value + width });
+  return {
+    ...{ name, found, nats },
+    foundShare: around(found / 96, 0.04),
+    kept: around(kept, 0.03),
+    extraNats: around(nats - 0.4, 0.01),
+  };
+}
+
 /** What names and texts may hold that means something in XML, Markdown or a terminal. */
 export const HOSTILE = 'a<b>&amp;"quoted"\'s|`tick``s`*_]]>\u0000\u001B[31m\uD800 \u{1F600}\uFFFE<!--';
 
@@ -191,6 +225,14 @@ export const VARIANTS: Readonly<Record<string, VerifyResult>> = {
   usual: resultOf(),
   ...Object.fromEntries(Object.values(VERDICTS).map((verdict) => [verdict.name, resultOf({ verdict })])),
   "without scales": resultOf({ scaleSource: undefined, arms: ARMS.filter(({ name }) => name !== "fp8") }),
+  "with retrieval": resultOf({ retrieval: RETRIEVAL }),
+  "with a model that retrieves nothing": resultOf({
+    retrieval: {
+      ...RETRIEVAL,
+      isTelling: false,
+      arms: RETRIEVAL.arms.map((arm) => ({ ...arm, found: 0, kept: { value: Number.NaN, low: 0, high: 1 } })),
+    },
+  }),
   "without noise floor": resultOf({ arms: ARMS.filter(({ name }) => name !== "exact") }),
   "with the exact arm as the baseline": resultOf({ baseline: "exact" }),
   "with nothing beside": resultOf({

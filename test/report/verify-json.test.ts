@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { verifyJson } from "../../src/report/verify-json.js";
-import { ARMS, armOf, LAYERS, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
+import { ARMS, armOf, LAYERS, RETRIEVAL, resultOf, VARIANTS, VERDICTS } from "./verify-fixture.js";
 
 interface Json {
   readonly [key: string]: unknown;
@@ -22,7 +22,7 @@ function keysOf(value: unknown, path = ""): string[] {
 const SIDE_KEYS = ["sqnr_db", "saturated_share", "flushed_share", "saturated", "elements", "absmax"];
 
 test("keys stay as they are", () => {
-  const result = resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"] });
+  const result = resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"], retrieval: RETRIEVAL });
   expect(keysOf(jsonOf(result))).toEqual([
     ...[
       "schema_version",
@@ -38,19 +38,31 @@ test("keys stay as they are", () => {
       "positions",
     ],
     "seconds",
-    ...["max_perplexity_increase", "max_kl", "min_agreement"].map((key) => `thresholds.${key}`),
-    ...["name", "passed", "sentence", "reasons[]", "layers[]", "flag"].map((key) => `verdict.${key}`),
+    ...["max_perplexity_increase", "max_kl", "min_agreement", "min_retrieval"].map((key) => `thresholds.${key}`),
+    ...["name", "passed", "sentence", "reasons[]", "layers[]", "flag", "more_tokens", "more_values"].map(
+      (key) => `verdict.${key}`,
+    ),
     ...["perplexity_ratio", "mean_kl"].map((key) => `noise_floor.${key}`),
     ...["name", "description", "perplexity", "perplexity_error"].map((key) => `arms[].${key}`),
     ...["value", "low", "high"].map((key) => `arms[].perplexity_ratio.${key}`),
     "arms[].no_difference",
     ...["mean.value", "mean.low", "mean.high", "median", "p99", "max"].map((key) => `arms[].kl.${key}`),
     "arms[].agreement",
+    ...["value", "low", "high"].map((key) => `arms[].agreement_interval.${key}`),
     ...["layer", "k_scale", "v_scale"].map((key) => `arms[].layers[].${key}`),
     ...["k", "v"].flatMap((side) => SIDE_KEYS.map((key) => `arms[].layers[].${side}.${key}`)),
     ...["layer", "mean_kl", "perplexity_ratio", "agreement"].map((key) => `layer_effects[].${key}`),
     ...["first", "end", "positions", "mean_kl.exact", "mean_kl.fp8", "mean_kl.fp8-at-1"].map(
       (key) => `position_bins[].${key}`,
+    ),
+    ...["texts", "tokens", "longest_text", "lines", "values", "is_telling"].map((key) => `retrieval.${key}`),
+    ...["name", "found", "nats"].map((key) => `retrieval.arms[].${key}`),
+    ...["found_share", "kept_share", "extra_nats"].flatMap((key) =>
+      ["value", "low", "high"].map((end) => `retrieval.arms[].${key}.${end}`),
+    ),
+    ...["first", "end", "values"].map((key) => `retrieval.depths[].${key}`),
+    ...["found", "nats"].flatMap((key) =>
+      ["16-bit", "exact", "fp8", "fp8-at-1", "e5m2"].map((arm) => `retrieval.depths[].${key}.${arm}`),
     ),
     "generation.max_new_tokens",
     ...["prompt", "parts_at"].map((key) => `generation.texts[].${key}`),
@@ -94,7 +106,13 @@ test("what is not there is null, never missing", () => {
   const json = jsonOf(
     resultOf({ scaleSource: undefined, generation: undefined, arms: [armOf("16-bit")], verdict: VERDICTS.ship }),
   );
-  expect(json).toMatchObject({ scale_source: null, generation: null, noise_floor: null, verdict: { flag: null } });
+  expect(json).toMatchObject({
+    scale_source: null,
+    retrieval: null,
+    generation: null,
+    noise_floor: null,
+    verdict: { flag: null },
+  });
   expect(jsonOf()).toMatchObject({ generation: { texts: [{ parts_at: null }, { parts_at: 1 }] } });
 });
 

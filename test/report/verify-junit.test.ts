@@ -61,8 +61,9 @@ describe.each(Object.entries(VARIANTS))("a result %s", (_name, result) => {
   const suites = parseXml(verifyJunit(result, 12.5));
   const cases = casesOf(result);
 
-  test("has the verdict and three thresholds for each arm but the baseline", () => {
-    expect(cases).toHaveLength(1 + 3 * (result.arms.length - 1));
+  test("has the verdict and every threshold for each arm but the baseline", () => {
+    const thresholds = result.retrieval?.isTelling ? 4 : 3;
+    expect(cases).toHaveLength(1 + thresholds * (result.arms.length - 1));
     expect(new Set(namesOf(cases)).size).toBe(cases.length);
   });
 
@@ -90,6 +91,13 @@ describe("a threshold", () => {
     expect(failed[0]?.children[0]?.attributes.message).toMatch(/; at (most|least) .* is (allowed|required)\.$/);
   });
 
+  test("that may be broken is skipped: nobody knows", () => {
+    const undecided = { ...armOf("fp8"), perplexityRatio: { value: 1.008, low: 1.001, high: 1.015 } };
+    const [perplexity] = found(undecided);
+    expect(perplexity && outcomeOf(perplexity)).toBe("skipped");
+    expect(perplexity?.children[0]?.attributes.message).toMatch(/is allowed: too little text to tell\.$/);
+  });
+
   test("that an arm breaks which is only compared with is skipped, with what was found", () => {
     const [, kl] = found(armOf("fp8-at-1", { kl: 0.5 }), armOf("fp8"));
     expect(kl && outcomeOf(kl)).toBe("skipped");
@@ -99,6 +107,22 @@ describe("a threshold", () => {
   test("that scale 1.0 breaks in a checkpoint without scales is a failed case", () => {
     const [, kl] = found(armOf("fp8-at-1", { kl: 0.5 }));
     expect(kl && outcomeOf(kl)).toBe("failure");
+  });
+});
+
+describe("an inconclusive verdict", () => {
+  const result = resultOf({ verdict: VERDICTS.inconclusive });
+  const suiteOf = (allowed: boolean) => parseXml(verifyJunit(result, 1, allowed));
+  const verdictOf = (allowed: boolean) => suiteOf(allowed).children[0]?.children[0]?.children[0];
+
+  test("is a failure of its own type, because the command fails, too", () => {
+    expect(verdictOf(false)).toMatchObject({ name: "failure", attributes: { type: "inconclusive" } });
+    expect(suiteOf(false).attributes).toMatchObject({ failures: "1", errors: "0" });
+  });
+
+  test("is skipped where the command allows it, and nothing fails", () => {
+    expect(verdictOf(true)?.name).toBe("skipped");
+    expect(suiteOf(true).attributes).toMatchObject({ failures: "0", errors: "0" });
   });
 });
 
