@@ -199,8 +199,13 @@ function present<Item>(...items: readonly (Item | undefined)[]): Item[] {
   return items.filter((item) => item !== undefined);
 }
 
+interface ProductsAndNorms {
+  readonly linears: readonly Linear[];
+  readonly norms: readonly Norm[];
+}
+
 /** All products and norms of a layer. */
-export function productsAndNormsOf(layer: DecoderLayer): { readonly linears: Linear[]; readonly norms: Norm[] } {
+export function productsAndNormsOf(layer: DecoderLayer): ProductsAndNorms {
   const branches = branchesOf(layer);
   const facts = branches.map(({ block }) => factsOf(block));
   const { residuals, altUp } = layer;
@@ -251,13 +256,18 @@ export function weightsOfNorm(norm: Norm): WeightSource[] {
 }
 
 /** Weights before the first layer and right after the last, without embedding tables. */
-export function weightsAroundLayers({ embedding, perLayerInputs, streams }: Decoder): WeightSource[] {
-  const linears = [
-    ...(perLayerInputs?.projections ?? []),
-    ...(streams?.projections ?? []),
-    ...(streams?.projectionsBack ?? []),
-  ];
-  return [...present(embedding.norm, perLayerInputs?.norm).flatMap(weightsOfNorm), ...linears.flatMap(weightsOfLinear)];
+export function weightsAroundLayers(decoder: Decoder): WeightSource[] {
+  const { linears, norms } = productsAndNormsAround(decoder);
+  return [...norms.flatMap(weightsOfNorm), ...linears.flatMap(weightsOfLinear)];
+}
+
+/** Products and norms before the first layer and right after the last. */
+export function productsAndNormsAround({ embedding, perLayerInputs, streams }: Decoder): ProductsAndNorms {
+  const ofStreams = streams === undefined ? [] : [...streams.projections, ...streams.projectionsBack];
+  return {
+    linears: [...(perLayerInputs?.projections ?? []), ...ofStreams],
+    norms: present(embedding.norm, perLayerInputs?.norm),
+  };
 }
 
 /** Embedding tables, [tokens, …]. */

@@ -4,6 +4,7 @@
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
 import {
   distinctTensors,
+  productsAndNormsAround,
   productsAndNormsOf,
   tablesOf,
   tensorsOfLayer,
@@ -48,11 +49,12 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
   checkAll(tensors, tablesOf(decoder));
   checkAll(tensors, distinctTensors(weightsAroundLayers(decoder)).values());
-  const known = new Set<string>();
-  for (const layer of decoder.layers) {
-    const { linears, norms } = productsAndNormsOf(layer);
+  for (const { linears, norms } of [productsAndNormsAround(decoder), ...decoder.layers.map(productsAndNormsOf)]) {
     for (const linear of linears) checkLinear(linear);
     for (const norm of norms) checkNorm(norm);
+  }
+  const known = new Set<string>();
+  for (const layer of decoder.layers) {
     const used = tensorsOfLayer(layer);
     checkAll(tensors, used.values());
     for (const name of [...used.keys(), ...(layer.unread ?? [])]) known.add(name);

@@ -113,6 +113,21 @@ function scaleAt(decoder: Decoder, path: string): number | undefined {
   return block?.kind === "attention" ? (block.scale ?? block.headDim ** -0.5) : undefined;
 }
 
+/** What a field is of: the object around it. */
+function ownerOf(decoder: Decoder, path: string): Readonly<Record<string, unknown>> {
+  let owner: unknown = decoder;
+  for (const step of path.split(".").slice(0, -1)) owner = (owner as Readonly<Record<string, unknown>>)[step];
+  return owner as Readonly<Record<string, unknown>>;
+}
+
+/** What queries are rotated by, in full. */
+function queryRotationAt(decoder: Decoder, path: string): string {
+  const block = blockAt(decoder, path);
+  if (block?.kind !== "attention") return "";
+  const { rope, ...use } = block.queryRope ?? block.rope ?? { rope: -1 };
+  return JSON.stringify([decoder.ropes[rope], use]);
+}
+
 interface WithoutEffect {
   readonly field: RegExp;
   readonly why: string;
@@ -125,6 +140,79 @@ const WITHOUT_EFFECT: readonly WithoutEffect[] = [
   { field: /^modelType$/, why: "for messages" },
   { field: /[nN]orm\.(weight|bias)\.stored$/, why: "a norm has no inputs" },
   { field: /\.convolution\.weight\.stored$/, why: "a channel has one input: itself" },
+  { field: /[bB]ias(\.of)*\.stored$/, why: "a bias has no inputs" },
+  {
+    field: /^end\./,
+    why: "the checkpoint was saved without its head",
+    when: (_, { golden }) => golden.loss === undefined,
+  },
+  {
+    field: /[nN]orm(\.norm)?\.size$/,
+    why: "a norm without a weight is as wide as what it gets",
+    when: ({ path }, { decoder }) => ownerOf(decoder, path).weight === undefined,
+  },
+  {
+    field: /\.(query|key)Norm\.over$/,
+    why: "one head is the whole projection",
+    when: ({ path }, { decoder }) => {
+      const block = blockAt(decoder, path);
+      return block?.kind === "attention" && (path.includes("keyNorm") ? block.kvHeads : block.heads) === 1;
+    },
+  },
+  {
+    field: /\.(query|key)Norm\.when$/,
+    why: "a rotation keeps lengths, which is all that a norm without a weight looks at",
+    when: ({ path }, { decoder }) => {
+      const { norm, over } = ownerOf(decoder, path) as {
+        readonly norm?: { readonly weight?: unknown };
+        readonly over?: unknown;
+      };
+      return norm?.weight === undefined && over === "head";
+    },
+  },
+  {
+    field: /\.(key|value)Multiplier$/,
+    why: "a norm over what is multiplied takes the factor away again",
+    when: ({ path, from }, { decoder }) => {
+      const { keyNorm, valueNorm } = ownerOf(decoder, path);
+      return from === "absent" && (path.endsWith("keyMultiplier") ? keyNorm : valueNorm) !== undefined;
+    },
+  },
+  {
+    field: /^layers\.\d+\.residuals\.\d+\.scale$/,
+    why: "the norm behind the last layer takes the factor away again",
+    when: ({ path, from }, { decoder: { layers } }) => {
+      const last = layers.length - 1;
+      const residual = (layers[last]?.residuals.length ?? 0) - 1;
+      return from === "absent" && path === `layers.${last}.residuals.${residual}.scale`;
+    },
+  },
+  {
+    field: /\.queryRope(\.|$)/,
+    why: "the other rotation is the same, or turns nothing",
+    when: ({ path, decoder: changed }, { decoder }) => {
+      const [before, after] = [queryRotationAt(decoder, path), queryRotationAt(changed, path)];
+      return before === after || [before, after].every((rotation) => rotation.includes('"share":0'));
+    },
+  },
+  {
+    field: /^ropes\.\d+\.(theta|scaling\.factor)$/,
+    why: "nothing turns: the rotation is there for its factor on queries",
+    when: ({ path }, { decoder }) => JSON.stringify(decoder.ropes[Number(path.split(".")[1])]).includes('"share":0'),
+  },
+  {
+    field: /\.betaFast$/,
+    why: "no dimension turns so often within the length of training",
+    when: ({ path }, { decoder }) => {
+      const { originalMaxPositions, betaFast } = ownerOf(decoder, path);
+      return Number(betaFast) * 2 * Math.PI > Number(originalMaxPositions);
+    },
+  },
+  {
+    field: /\.long(Factors\.\d+|AttentionFactor)$/,
+    why: "prompts are short here; phi3-longrope-long has the long ones",
+    when: (_, __, golden) => golden === "phi3-longrope-short",
+  },
   { field: /\.product$/, why: "how wide a product is in 16 bits: the goldens are computed in float32" },
   {
     field: /^nextTokenLayers$/,
