@@ -118,6 +118,7 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
   vision_config: NOT_TEXT,
   audio_config: NOT_TEXT,
   mm_tokens_per_image: NOT_TEXT,
+  num_image_tokens: NOT_TEXT,
   vision_soft_tokens_per_image: NOT_TEXT,
   audio_soft_tokens_per_image: NOT_TEXT,
   problem_type: { reason: "a head for classes" },
@@ -205,6 +206,7 @@ export const HARMLESS: Readonly<Record<string, Harmless>> = {
 
   num_nextn_predict_layers: NEXT_TOKENS,
   num_mtp_layers: NEXT_TOKENS,
+  _num_mtp_layers: NEXT_TOKENS,
   num_mtp_modules: NEXT_TOKENS,
   mtp_num_hidden_layers: NEXT_TOKENS,
   mtp_use_dedicated_embeddings: NEXT_TOKENS,

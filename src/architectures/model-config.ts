@@ -30,6 +30,14 @@ export class ModelConfig {
     this.#memory = memory ?? { read: new Set(), opened: new Set(), ignored: new Map(), contradicting: new Set() };
   }
 
+  /**
+   * The same object with values for keys that it does not have, and others in place of its own. What is left unread is
+   * still asked of config.json itself.
+   */
+  completed(absent: Readonly<Record<string, unknown>>, instead: Readonly<Record<string, unknown>> = {}): ModelConfig {
+    return new ModelConfig({ ...absent, ...this.#values, ...instead }, this.#path, this.#memory);
+  }
+
   /** Whether the key has a value. This does not count as reading. */
   has(key: string): boolean {
     return this.#value(key) !== undefined;

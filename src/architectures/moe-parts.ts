@@ -29,6 +29,8 @@ interface MixtureKeys {
   readonly intermediate?: string;
   /** Of a family that has only one; absent: `hidden_act`. */
   readonly activation?: Activation;
+  /** transformers' default for the number of experts. */
+  readonly expertsByDefault?: number;
 }
 
 /**
@@ -44,11 +46,12 @@ export function readMixture(
     perToken: perTokenKeys = ["num_experts_per_tok"],
     intermediate = "moe_intermediate_size",
     activation,
+    expertsByDefault,
   }: MixtureKeys = {},
 ): MixtureSizes {
   const sizes = {
     hidden,
-    experts: readRenamed(config, expertKeys),
+    experts: readRenamed(config, expertKeys, expertsByDefault),
     perToken: readRenamed(config, perTokenKeys),
     intermediate: config.positiveInteger(intermediate),
     activation: activation ?? readActivation(config),
@@ -70,10 +73,10 @@ export function checkPerToken(
 }
 
 /** A number of experts with several names: those that are present must agree. */
-function readRenamed(config: ModelConfig, keys: readonly [string, ...string[]]): number {
+function readRenamed(config: ModelConfig, keys: readonly [string, ...string[]], fallback?: number): number {
   const present = keys.filter((key) => config.has(key));
   const [first, ...others] = present.length === 0 ? [keys[0]] : present;
-  const value = readParts(config, first ?? keys[0]);
+  const value = readParts(config, first ?? keys[0], fallback);
   for (const key of others) {
     const other = config.positiveInteger(key);
     if (other === value) continue;

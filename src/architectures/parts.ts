@@ -34,6 +34,8 @@ import { tensorSource, type WeightSource } from "./weight-source.js";
 export interface FamilyInput {
   readonly config: ModelConfig;
   readonly names: TensorNames;
+  /** The shape of a tensor of the checkpoint, for families with two layouts of one name; absent without a checkpoint. */
+  readonly shapeOf?: (tensor: string) => readonly number[] | undefined;
 }
 
 /**

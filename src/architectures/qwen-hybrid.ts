@@ -24,24 +24,26 @@ import {
   rmsNormOf,
   rotateAll,
 } from "./parts.js";
-import { type Rope, readRope } from "./rope.js";
+import { type Rope, type RopeReading, readRope } from "./rope.js";
 import { readActivation, type Sizes } from "./sizes.js";
 import type { LayerNames } from "./tensor-names.js";
 
 /** What families differ in. */
 interface QwenHybrid {
   readonly sizes: Sizes;
+  readonly rope?: RopeReading;
   /** @param name prefix of the block's tensors */
   readonly projections: (name: string, sizes: DeltaSizes) => DeltaProjections;
   readonly feedForward: (names: LayerNames, layer: number) => Block;
 }
 
 /** Qwen's layers with gated DeltaNet or attention. */
-export function qwenHybrid(input: FamilyInput, { sizes, projections, feedForward }: QwenHybrid): Decoder {
+export function qwenHybrid(input: FamilyInput, hybrid: QwenHybrid): Decoder {
   const { config, names } = input;
+  const { sizes, projections, feedForward } = hybrid;
   const norm = plusOneNormOf(config);
   const headNorm = rmsNormOf(config);
-  const rope = readRope(config, sizes.headDim, { partial: 0.25 });
+  const rope = readRope(config, sizes.headDim, { partial: 0.25, ...hybrid.rope });
   const bias = config.boolean("attention_bias", false);
   const delta = readDeltaSizes(config, sizes.hidden, {
     ...{ keyHeads: 16, valueHeads: 32 },

@@ -9,6 +9,7 @@ import type { Decoder, ModelEnd } from "./description.js";
 import { describeAfmoe } from "./families/afmoe.js";
 import { APERTUS_NAMES, describeApertus } from "./families/apertus.js";
 import { describeArcee } from "./families/arcee.js";
+import { describeAria } from "./families/aria.js";
 import { describeBamba } from "./families/bamba.js";
 import { describeCohere } from "./families/cohere.js";
 import { describeCohere2 } from "./families/cohere2.js";
@@ -16,8 +17,9 @@ import { describeCohere2Moe } from "./families/cohere2-moe.js";
 import { describeCwm } from "./families/cwm.js";
 import { DBRX_NAMES, describeDbrx } from "./families/dbrx.js";
 import { describeDots1 } from "./families/dots1.js";
-import { describeErnie45 } from "./families/ernie4-5.js";
+import { describeErnie45, describePaddleOcrVl } from "./families/ernie4-5.js";
 import { describeErnie45Moe } from "./families/ernie4-5-moe.js";
+import { describeErnie45VlMoe } from "./families/ernie4-5-vl-moe.js";
 import { describeExaoneMoe } from "./families/exaone-moe.js";
 import { describeExaone4 } from "./families/exaone4.js";
 import { describeFalcon, FALCON_NAMES } from "./families/falcon.js";
@@ -28,8 +30,8 @@ import { describeGemma2, describeVaultGemma } from "./families/gemma2.js";
 import { describeGemma3 } from "./families/gemma3.js";
 import { describeGemma3n } from "./families/gemma3n.js";
 import { describeGemma4 } from "./families/gemma4.js";
-import { describeGlm, describeGlm4 } from "./families/glm.js";
-import { describeGlm4Moe } from "./families/glm4-moe.js";
+import { describeGlm, describeGlm4, describeGlm4v, describeGlmOcr } from "./families/glm.js";
+import { describeGlm4Moe, describeGlm4vMoe } from "./families/glm4-moe.js";
 import { describeGptNeoX, GPT_NEOX_NAMES } from "./families/gpt-neox.js";
 import { describeGptOss } from "./families/gpt-oss.js";
 import { describeGpt2, describeGptBigCode } from "./families/gpt2.js";
@@ -39,7 +41,7 @@ import { describeGraniteMoe, describeGraniteMoeShared, describeGraniteMoeSwa } f
 import { describeGraniteMoeHybrid } from "./families/granite-moe-hybrid.js";
 import { describeGraniteSwa } from "./families/granite-swa.js";
 import { describeHelium } from "./families/helium.js";
-import { describeHunyuanV1Dense, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
+import { describeHunyuanV1Dense, describeHunyuanVl, HUNYUAN_NAMES } from "./families/hunyuan-v1-dense.js";
 import { describeHunyuanV1Moe } from "./families/hunyuan-v1-moe.js";
 import { describeHyV3 } from "./families/hy-v3.js";
 import { describeHyperClovaX } from "./families/hyperclovax.js";
@@ -69,11 +71,11 @@ import { describeOpt, OPT_NAMES } from "./families/opt.js";
 import { describePhi, PHI_NAMES } from "./families/phi.js";
 import { describePhi3, PHI3_NAMES } from "./families/phi3.js";
 import { describePhimoe } from "./families/phimoe.js";
-import { describeQwen2 } from "./families/qwen2.js";
+import { describeQwen2, describeQwen2Vl } from "./families/qwen2.js";
 import { describeQwen2Moe } from "./families/qwen2-moe.js";
-import { describeQwen3 } from "./families/qwen3.js";
+import { describeQwen3, describeQwen3Vl } from "./families/qwen3.js";
 import { describeQwen35Moe, describeQwen35Text } from "./families/qwen3-5.js";
-import { describeQwen3Moe } from "./families/qwen3-moe.js";
+import { describeQwen3Moe, describeQwen3OmniMoe, describeQwen3VlMoe } from "./families/qwen3-moe.js";
 import { describeQwen3Next, QWEN3_NEXT_NAMES } from "./families/qwen3-next.js";
 import { describeSeedOss } from "./families/seed-oss.js";
 import { describeSmolLm3 } from "./families/smollm3.js";
@@ -95,6 +97,8 @@ import {
   TensorNames,
 } from "./tensor-names.js";
 import { refuseModelType } from "./unsupported.js";
+import { whyHarmlessAround } from "./wrapper-keys.js";
+import { decoderConfigOf, WRAPPERS, wrapperOf } from "./wrappers.js";
 
 interface Family {
   /** Names of its checkpoints that people know, and exceptions. */
@@ -204,20 +208,24 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   jamba: { covers: "Jamba", describe: describeJamba, names: JAMBA_NAMES },
 };
 
-interface Wrapper {
-  readonly covers: string;
-  /** The key of config.json with the decoder's config. */
-  readonly decoderKey: string;
-}
-
-/** Multimodal models, by model_type. */
-export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
-  gemma3: { covers: "Gemma 3: 4B, 12B, 27B (text decoder)", decoderKey: "text_config" },
-  gemma3n: { covers: "Gemma 3n (text decoder)", decoderKey: "text_config" },
-  gemma4: { covers: "Gemma 4 (text decoder)", decoderKey: "text_config" },
-  llama4: { covers: "Llama 4 Scout, Maverick (text decoder)", decoderKey: "text_config" },
-  qwen3_5: { covers: "Qwen3.5, 3.6, 3.8 (text decoder, dense)", decoderKey: "text_config" },
-  qwen3_5_moe: { covers: "Qwen3.5, 3.6, 3.8 (text decoder, mixture of experts)", decoderKey: "text_config" },
+/** Decoders that are only parts of multimodal models, by the model_type in their part of config.json. */
+export const INNER_ARCHITECTURES: Readonly<Record<string, Family>> = {
+  qwen2_vl_text: { covers: "Qwen2-VL (text)", describe: describeQwen2Vl },
+  qwen2_5_vl_text: { covers: "Qwen2.5-VL (text)", describe: describeQwen2Vl },
+  qwen2_5_omni_text: { covers: "Qwen2.5-Omni (text)", describe: describeQwen2Vl },
+  qwen3_vl_text: { covers: "Qwen3-VL (text, dense)", describe: describeQwen3Vl },
+  qwen3_vl_moe_text: { covers: "Qwen3-VL (text, mixture of experts)", describe: describeQwen3VlMoe },
+  qwen3_omni_moe_text: { covers: "Qwen3-Omni (text)", describe: describeQwen3OmniMoe },
+  glm4v_text: { covers: "GLM-4.1V, GLM-4.6V (text)", describe: describeGlm4v },
+  glm_ocr_text: { covers: "GLM-OCR (text)", describe: describeGlmOcr },
+  glm4v_moe_text: { covers: "GLM-4.5V (text)", describe: describeGlm4vMoe },
+  paddleocr_vl_text: { covers: "PaddleOCR-VL (text)", describe: describePaddleOcrVl },
+  hunyuan_vl_text: { covers: "HunyuanOCR (text)", describe: describeHunyuanVl, names: HUNYUAN_NAMES },
+  granite4_vision_text: { covers: "Granite 4 Vision (text)", describe: describeGranite },
+  granite_docling_text: { covers: "Granite for Docling (text)", describe: describeGranite },
+  ernie4_5_vl_moe_text: { covers: "ERNIE 4.5 VL (text)", describe: describeErnie45VlMoe },
+  aria_text: { covers: "Aria (text)", describe: describeAria },
+  gemma4_unified_text: { covers: "Gemma 4 12B (unified, text)", describe: describeGemma4 },
 };
 
 export interface DescribeOptions {
@@ -240,10 +248,13 @@ export function describeModel(
 ): Decoder {
   requireKeysOfConfig(assumeHarmless, configJson);
   const whole = new ModelConfig(configJson);
-  const config = decoderConfig(whole);
+  const { config, path } = decoderConfigOf(whole);
   const family = familyOf(config);
   const names = namesOf(family, namesOfWeights(tensors.keys()), (name) => tensors.get(name) !== undefined);
-  const { decoder, quantization } = describeFamily({ whole, config, family, names, assumeHarmless });
+  const shapeOf = (tensor: string) => tensors.get(tensor)?.shape;
+  const described = describeFamily({ whole, config, path, family, names, shapeOf, assumeHarmless });
+  const { quantization } = described;
+  const decoder = withHeadOfWrapper(described.decoder, whole, names, tensors);
   if (quantization === undefined) refuseQuantizedWeights(whole, tensors);
   const stored = quantization === undefined ? decoder : withQuantizedWeights(decoder, quantization, tensors);
   checkTensors(stored, tensors, names.layers);
@@ -261,16 +272,17 @@ export function describeConfig(
 ): { readonly decoder: Decoder; readonly readPaths: readonly string[] } {
   requireKeysOfConfig(assumeHarmless, configJson);
   const whole = new ModelConfig(configJson);
-  const config = decoderConfig(whole);
+  const { config, path } = decoderConfigOf(whole);
   const family = familyOf(config);
   const names = namesOf(family, [`model.${(family.names ?? LLAMA_NAMES).anchor}`]);
-  const { decoder } = describeFamily({ whole, config, family, names, assumeHarmless });
+  const { decoder } = describeFamily({ whole, config, path, family, names, assumeHarmless });
   return { decoder, readPaths: whole.readPaths() };
 }
 
 function familyOf(config: ModelConfig): Family {
   const modelType = config.string("model_type");
-  const family = Object.hasOwn(ARCHITECTURES, modelType) ? ARCHITECTURES[modelType] : undefined;
+  const table = Object.hasOwn(INNER_ARCHITECTURES, modelType) ? INNER_ARCHITECTURES : ARCHITECTURES;
+  const family = Object.hasOwn(table, modelType) ? table[modelType] : undefined;
   return family ?? refuseModelType(modelType, [...Object.keys(ARCHITECTURES), ...Object.keys(WRAPPERS)]);
 }
 
@@ -283,8 +295,9 @@ function namesOf(
 }
 
 interface FamilyConfig extends FamilyInput {
-  /** The whole config.json; `config` may be a part of it. */
+  /** The whole config.json; `config` may be a part of it, at `path`. */
   readonly whole: ModelConfig;
+  readonly path: string | undefined;
   readonly family: Family;
   readonly assumeHarmless: readonly string[];
 }
@@ -295,14 +308,14 @@ interface Description {
   readonly quantization: Quantization | undefined;
 }
 
-function describeFamily({ whole, config, family, names, assumeHarmless }: FamilyConfig): Description {
-  const holders = [...new Set([whole, config])].filter(
-    (each) => !assumeHarmless.includes(each.pathOf("quantization_config")),
-  );
+function describeFamily({ whole, path, family, assumeHarmless, ...input }: FamilyConfig): Description {
+  const configs = [...new Set([whole, input.config])];
+  const holders = configs.filter((each) => !assumeHarmless.includes(each.pathOf("quantization_config")));
   const [quantization] = holders.flatMap((holder) => readQuantization(holder) ?? []);
-  const decoder = family.describe({ config, names });
-  for (const each of new Set([whole, config])) refuseBidirectional(each, assumeHarmless);
-  refuseLeftOver(whole.leftOver(), decoder.modelType, assumeHarmless);
+  const decoder = countedFrom(wrapperOf(whole.peek("model_type"))?.firstPosition, family.describe(input));
+  for (const each of configs) refuseBidirectional(each, assumeHarmless);
+  const leftOver = whole.leftOver().filter((key) => !isHarmlessAround(key, whole, path));
+  refuseLeftOver(leftOver, decoder.modelType, assumeHarmless);
   refuseWithoutCaches(decoder);
   return { decoder, quantization };
 }
@@ -314,11 +327,26 @@ function refuseWithoutCaches(decoder: Decoder): void {
   );
 }
 
-/** The decoder's config: in most models the whole config.json. */
-function decoderConfig(whole: ModelConfig): ModelConfig {
-  const modelType = whole.string("model_type");
-  const wrapper = Object.hasOwn(WRAPPERS, modelType) ? WRAPPERS[modelType] : undefined;
-  return wrapper === undefined ? whole : whole.object(wrapper.decoderKey);
+/** The same decoder with another position of the first token. */
+function countedFrom(first: number | undefined, decoder: Decoder): Decoder {
+  return first === undefined ? decoder : { ...decoder, ropes: decoder.ropes.map((rope) => ({ ...rope, first })) };
+}
+
+function isHarmlessAround(key: LeftOverKey, whole: ModelConfig, decoderPath: string | undefined): boolean {
+  if (wrapperOf(whole.peek("model_type")) === undefined) return false;
+  return whyHarmlessAround(key.path, decoderPath) !== undefined;
+}
+
+/**
+ * The output head of a multimodal model: its own if the checkpoint has one, as transformers loads it, whatever config.json
+ * says of tied weights in the one place or the other.
+ */
+function withHeadOfWrapper(decoder: Decoder, whole: ModelConfig, names: TensorNames, tensors: TensorShapes): Decoder {
+  if (wrapperOf(whole.peek("model_type")) === undefined) return decoder;
+  const own = `${names.head}.weight`;
+  const isTied = tensors.get(own) === undefined && whole.boolean("tie_word_embeddings", false);
+  const head = tensors.get(own) !== undefined ? own : isTied ? decoder.embedding.weight : decoder.end.head;
+  return { ...decoder, end: { ...decoder.end, head } };
 }
 
 /** The only key whose `false` matters in every family and which no family reads. */

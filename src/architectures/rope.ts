@@ -3,7 +3,7 @@
 // visibly when the rounding does. Knows no graph.
 
 import { CheckpointError, UnsupportedModelError } from "../errors.js";
-import { ModelConfig } from "./model-config.js";
+import { ModelConfig, shortJson } from "./model-config.js";
 
 export type RopeScaling =
   | { readonly type: "default" }
@@ -48,6 +48,8 @@ export interface Rope {
   /** Number of rotated dimensions of a head. */
   readonly dimensions: number;
   readonly scaling: RopeScaling;
+  /** The position of the first token; absent: 0. */
+  readonly first?: number;
   /**
    * cos and sin of a position are multiplied by 1 + beta · ln(1 + ⌊(position + offset) / every⌋). This is the factor on
    * queries in Ministral 3 and Llama 4, where all dimensions are in the tables.
@@ -120,6 +122,11 @@ export interface RopeReading {
   readonly hasMscales?: boolean;
   /** transformers' default RoPE parameters; if it uses them, it ignores `rope_theta`. */
   readonly absent?: Readonly<Record<string, unknown>>;
+  /**
+   * Whether it is M-RoPE, whose pairs of dimensions turn by the position in time, height or width. A token of text has
+   * the same position in all of them, so that it is RoPE.
+   */
+  readonly hasSections?: boolean;
 }
 
 /**
@@ -148,7 +155,8 @@ export function readRopeFrom(
   if (parameters === undefined || parameters.keys().length === 0) {
     return { theta, dimensions, scaling: { type: "default" } };
   }
-  const named = parameters.string(parameters.has("rope_type") ? "rope_type" : "type", "default");
+  const said = parameters.string(parameters.has("rope_type") ? "rope_type" : "type", "default");
+  const named = reading.hasSections ? (TYPES_WITH_SECTIONS.get(said) ?? said) : said;
   // 0 counts as absent.
   const isAlpha = hasAlpha && named === "dynamic" && (parameters.raw("alpha") ?? 0) !== 0;
   const type = isAlpha ? "ntk_alpha" : named;
@@ -159,6 +167,7 @@ export function readRopeFrom(
       `${parameters.nameOf("rope_type")}: RoPE type "${type}" is not supported; supported: ${known}`,
     );
   }
+  if (reading.hasSections) readSections(parameters, dimensions);
   // In YaRN's own checkpoints, such as Yarn-Mistral-7b-128k.
   parameters.ignore("finetuned", "says how the checkpoint came to be; neither transformers nor vLLM reads it");
   const reader = SCALING_READERS[type as RopeScaling["type"]];
@@ -170,6 +179,28 @@ export function readRopeFrom(
     if (!reader.keys.includes(key)) parameters.ignore(key, `RoPE of type ${type} has no use for it`);
   }
   return { theta, dimensions, scaling };
+}
+
+/** Names of M-RoPE in older files, and what it is for text. */
+const TYPES_WITH_SECTIONS: ReadonlyMap<string, string> = new Map([
+  ["mrope", "default"],
+  ["xdrope", "dynamic"],
+]);
+
+/** @throws CheckpointError when the sections are not those of all pairs, which no position could turn */
+function readSections(parameters: ModelConfig, dimensions: number): void {
+  for (const key of ["mrope_interleaved", "interleaved"]) {
+    parameters.ignore(key, "the order of the pairs: a token of text has the same position in all of them");
+  }
+  for (const key of ["mrope_section", "xdrope_section"]) {
+    const sections = parameters.optionalNumbers(key);
+    if (sections === undefined) continue;
+    const areWhole = sections.every((pairs) => Number.isSafeInteger(pairs) && pairs >= 0);
+    if (areWhole && sections.reduce((sum, pairs) => sum + pairs, 0) === dimensions / 2) continue;
+    throw new CheckpointError(
+      `${parameters.nameOf(key)}: expected numbers of pairs that add up to ${dimensions / 2}, half of the dimensions that rotate, found ${shortJson(sections)}`,
+    );
+  }
 }
 
 /**
@@ -453,19 +484,20 @@ function growthAt({ growth }: Rope, position: number): number {
   return Math.fround(1 + growth.beta * Math.log(1 + Math.floor((position + (growth.offset ?? 0)) / growth.every)));
 }
 
-/** cos and sin of every position below `length`. */
+/** cos and sin of the positions of `length` tokens, from the first on. */
 export function ropeTables(rope: Rope, length: number): RopeTables {
   const frequencies = inverseFrequencies(rope, length);
   const attentionFactor = Math.fround(ropeAttentionFactor(rope, length));
   const pairs = frequencies.length;
   const cos = new Float32Array(length * pairs);
   const sin = new Float32Array(length * pairs);
-  for (let position = 0; position < length; position++) {
+  for (let token = 0; token < length; token++) {
+    const position = token + (rope.first ?? 0);
     const factor = attentionFactor * growthAt(rope, position);
     for (let pair = 0; pair < pairs; pair++) {
       const angle = Math.fround(position * (frequencies[pair] ?? 0));
-      cos[position * pairs + pair] = Math.fround(Math.cos(angle)) * factor;
-      sin[position * pairs + pair] = Math.fround(Math.sin(angle)) * factor;
+      cos[token * pairs + pair] = Math.fround(Math.cos(angle)) * factor;
+      sin[token * pairs + pair] = Math.fround(Math.sin(angle)) * factor;
     }
   }
   return { cos, sin };

@@ -23,7 +23,17 @@ const ALIBI =
   "it uses ALiBi: each attention score has a bias that grows with the distance, and attention here has no place for it";
 const SPARSE =
   "its attention is sparse: an indexer chooses the tokens that are attended to, and that is not computed here";
-const MULTIMODAL = "it is multimodal, and its wrapper is not read: give a checkpoint of its text decoder alone";
+const MULTIMODAL_HYBRID = "it is multimodal, and its decoder is a hybrid with layers that are not computed here";
+const ONLY_RATES = "it rates images: it generates no text";
+const CROSS_ATTENTION =
+  "it attends to the image in some layers, in place of earlier tokens, and that is not computed here";
+const ADAPTERS =
+  "its decoder computes with adapters (LoRA) for images and sound beside its weights, and those are not read";
+const NAMELESS_DECODER =
+  "its config.json does not say which decoder it has: give a checkpoint of the decoder alone, with its own config.json";
+const SPLIT_EMBEDDING = "its embedding is stored in two tensors, and is not read";
+const BLOCK_DIFFUSION = "it writes blocks of tokens by diffusion, which see later ones";
+const OTHER_DECODER = "it is multimodal, and its decoder is of a kind that is not computed here";
 
 /** The reason by model_type, which follows "is not supported:". */
 export const UNSUPPORTED: Readonly<Record<string, string>> = {
@@ -36,7 +46,7 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...reasonOf(SPARSE_MLA, ["deepseek_v41", "glm5_next_text", "axk2", "mistral_large4_text"]),
   ...reasonOf(HYBRID, ["qwen4_exp"]),
   ...reasonOf(HYBRID, ["zamba", "zamba2"]),
-  ...reasonOf(HYBRID, ["minimax", "recurrent_gemma", "lfm2_vl", "plamo2"]),
+  ...reasonOf(HYBRID, ["minimax", "recurrent_gemma", "plamo2"]),
   ...reasonOf(PARALLEL_HYBRID, ["hymba"]),
   ...reasonOf(NO_ATTENTION, ["mamba", "mamba2", "falcon_mamba", "rwkv", "rwkv5", "rwkv6", "rwkv7", "xlstm"]),
   ...reasonOf(ENCODER_DECODER, ["t5", "mt5", "umt5", "longt5", "switch_transformers", "t5gemma", "t5gemma2", "bart"]),
@@ -46,10 +56,16 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...reasonOf(ENCODER, ["deberta-v2", "mpnet", "modernbert", "nomic_bert", "eurobert", "clip", "siglip", "vit"]),
   ...reasonOf(ALIBI, ["bloom", "mpt"]),
   ...reasonOf(SPARSE, ["minimax_m3_vl"]),
-  ...reasonOf(MULTIMODAL, ["qwen2_vl", "qwen2_5_vl", "qwen2_5_omni", "qwen2_audio", "qwen3_vl", "qwen3_vl_moe"]),
-  ...reasonOf(MULTIMODAL, ["qwen3_omni_moe", "llava", "llava_next", "llava_onevision", "idefics3", "smolvlm"]),
-  ...reasonOf(MULTIMODAL, ["internvl", "internvl_chat", "paligemma", "glm4v", "glm4v_moe", "cohere2_vision", "mllama"]),
-  ...reasonOf(MULTIMODAL, ["exaone4_5", "granite_speech", "ernie4_5_vl_moe", "phi4_multimodal", "voxtral", "aria"]),
+  ...reasonOf(MULTIMODAL_HYBRID, ["nemotron_h_omni", "nemo_speechlm", "inkling_mm_model", "lfm3_vl"]),
+  ...reasonOf(ONLY_RATES, ["shieldgemma2"]),
+  ...reasonOf(CROSS_ATTENTION, ["mllama"]),
+  ...reasonOf(ADAPTERS, ["phi4_multimodal", "phi4mm"]),
+  ...reasonOf(NAMELESS_DECODER, ["minicpmv", "minicpmo"]),
+  ...reasonOf(SPLIT_EMBEDDING, ["molmo2"]),
+  ...reasonOf(BLOCK_DIFFUSION, ["diffusion_gemma"]),
+  ...reasonOf(OTHER_DECODER, ["fuyu", "step3p7", "muse_glimmer", "muse_spark", "cohere_compass", "cosmos3_edge"]),
+  ...reasonOf(OTHER_DECODER, ["deepseek_vl_v2", "deepseek_ocr", "deepseek_ocr2", "unlimited_ocr", "voxtral_realtime"]),
+  ...reasonOf(OTHER_DECODER, ["kosmos-2", "kosmos-2.5", "blip", "mistral_large4", "inkling2"]),
 };
 
 function reasonOf(reason: string, modelTypes: readonly string[]): Record<string, string> {

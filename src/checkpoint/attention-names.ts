@@ -10,7 +10,8 @@ import { isObject } from "./json-text.js";
 const KEY_PROJECTION = /^(?<attention>.+)\.(k_proj|q_proj|qkv_proj|query_key_value|c_attn|Wqkv|kv_b_proj)\.[\w.]+$/;
 const LAYER = /(?:^|\.)(?:layers|h|blocks|block)\.(\d+)(?=\.)/;
 /** Towers of multimodal models have attention, but no KV cache; linear attention has projections of keys, and a state. */
-const NOT_A_DECODER = /(^|[._])(vision|visual|image|audio|speech|encoder|vit|linear_attn)([._]|$)/;
+const NOT_A_DECODER =
+  /(^|[._])(vision|visual|image|video|audio|speech|encoder|vit|perceiver|talker|token2wav|code2wav|linear_attn)([._]|$)/;
 
 /** The layer's number in a tensor's name. */
 export function layerOf(name: string): number | undefined {
@@ -27,7 +28,7 @@ export function attentionNames(
   tensorNames: Iterable<string>,
   config: Readonly<Record<string, unknown>> = {},
 ): ReadonlyMap<number, string> {
-  const hasCache = cacheLayersOf(textConfig(config));
+  const hasCache = cacheLayersOf(decoderConfig(config));
   const stacks = new Map<string, Map<number, string>>();
   for (const name of tensorNames) {
     const attention = KEY_PROJECTION.exec(name)?.groups?.attention;
@@ -52,13 +53,22 @@ export function attentionsByConfig(
 
 /** The number of decoder layers by config.json; infinite where it does not say. */
 export function layerCount(config: Readonly<Record<string, unknown>>): number {
-  const text = textConfig(config);
+  const text = decoderConfig(config);
   const counts = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"].map((key) => text[key]);
   return counts.find((count) => typeof count === "number") ?? Number.POSITIVE_INFINITY;
 }
 
-function textConfig(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  return isObject(config.text_config) ? config.text_config : config;
+/** Keys of a multimodal model's config for its decoder's, or for a part that has it. */
+const DECODER_KEYS = ["text_config", "llm_config", "thinker_config"];
+
+/** The decoder's config: in most models the whole config.json. */
+export function decoderConfig(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  let found = config;
+  for (;;) {
+    const inner: unknown = DECODER_KEYS.map((key) => found[key]).find(isObject);
+    if (!isObject(inner)) return found;
+    found = inner;
+  }
 }
 
 /** Layer types of config.json that keep no K and V. */

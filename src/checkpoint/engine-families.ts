@@ -41,6 +41,10 @@ export const VLLM_FAMILIES: ReadonlyMap<string, FamilyRule> = new Map([
   ...rowsOf("loads", ["gemma3", "gemma3n", "gemma4", "llama4", "mistral3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"]),
   ...rowsOf("loads", ["qwen3_vl_moe", "llava", "llava_next", "llava_onevision", "idefics3", "smolvlm", "internvl"]),
   ...rowsOf("loads", ["glm4v", "glm4v_moe", "cohere2_vision", "granite_speech", "voxtral", "paligemma"]),
+  ...rowsOf("loads", ["gemma4_unified", "qwen2_5_omni", "qwen3_omni_moe", "qwen2_audio", "qwen3_asr", "glm_ocr"]),
+  ...rowsOf("loads", ["llava_next_video", "internvl_chat", "glmasr", "paddleocr_vl", "ernie4_5_vl_moe", "aria"]),
+  ...rowsOf("loads", ["granite4_vision", "granite_speech_plus", "exaone4_5", "audioflamingo3", "lighton_ocr"]),
+  ...rowsOf("loads", ["qianfan_ocr", "moss_transcribe_diarize", "minicpmv4_6", "minicpmv4_7"]),
 
   // The first of each were measured.
   ...rowsOf("refuses", ["lfm2", "lfm2_moe"]),

@@ -8,7 +8,7 @@ import { type Checkpoint, INDEX_FILE } from "./open-checkpoint.js";
 
 /** Files that determine how weights and prompts are read, beside the index and the shards. */
 const READ_FOR_COMPUTING =
-  /^(config\.json|hf_quant_config\.json|generation_config\.json|kv_scales\.json|tokenizer.*|chat_template.*|special_tokens_map\.json|added_tokens\.json|vocab\..*|merges\.txt)$/;
+  /^(config\.json|hf_quant_config\.json|generation_config\.json|kv_scales\.json|tokenizer.*|chat_template.*|processor_config\.json|special_tokens_map\.json|added_tokens\.json|vocab\..*|merges\.txt)$/;
 
 /**
  * Compares the files that a run has used with their state when the checkpoint was opened.

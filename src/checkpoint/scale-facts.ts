@@ -3,9 +3,9 @@
 
 import { CheckpointError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
-import { attentionNames, attentionsByConfig, layerCount } from "./attention-names.js";
+import { attentionNames, attentionsByConfig, decoderConfig, layerCount } from "./attention-names.js";
 import { type ForeignName, findForeignName } from "./foreign-names.js";
-import { isObject, showJson } from "./json-text.js";
+import { showJson } from "./json-text.js";
 import { modelOptQuantization } from "./model-opt-file.js";
 import { type Quantization, quantizationOf } from "./quantization-block.js";
 import { readScales, type ScaleTensor } from "./read-scales.js";
@@ -74,14 +74,13 @@ function modelFacts(
   config: Readonly<Record<string, unknown>>,
   modelOptFile: Survey["modelOpt"],
 ): ModelFacts {
-  const text = isObject(config.text_config) ? config.text_config : {};
-  const kvHeads = config.num_key_value_heads ?? text.num_key_value_heads;
+  const kvHeads = decoderConfig(config).num_key_value_heads;
   const modelOpt = modelOptQuantization(modelOptFile);
   return {
     attentions: attentionsByConfig(names, config),
     kvHeads: typeof kvHeads === "number" ? kvHeads : undefined,
     modelType: typeof config.model_type === "string" ? config.model_type : undefined,
-    dtype: dtypeOf(config) ?? dtypeOf(text),
+    dtype: dtypeOf(config) ?? dtypeOf(decoderConfig(config)),
     hasLatentCache: names.some((name) => LATENT.test(name)),
     foreignName: findForeignName(names),
     quantization: quantizationOf(config, modelOpt),

@@ -4,6 +4,7 @@
 import { cacheSites } from "../architectures/cache-sites.js";
 import type { Decoder } from "../architectures/description.js";
 import { describeModel } from "../architectures/registry.js";
+import { inputsBesideText } from "../architectures/wrappers.js";
 import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { SMALL_FILES_BYTES, tryInPlace, tryNewFolder } from "../checkpoint/output-checks.js";
@@ -168,6 +169,8 @@ export interface CalibrationResult {
   readonly scales: readonly LayerScales[];
   /** Tokens that each expert has computed, of layers before the last cache. */
   readonly experts: readonly ExpertTokens[];
+  /** Of a multimodal model: kinds of tokens that prompts can hold beside text, and that were not measured. */
+  readonly notMeasured: readonly ("image" | "audio")[];
   /** The engines that use the scales, and the command that starts each; FOLDER stands for the result. */
   readonly engines: readonly EngineCommand[];
   /** How the weights are quantized; undefined where they are not. */
@@ -195,6 +198,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const { tokenIds, tokens } = encoded;
   const { provider, result } = measured;
   const { ranges, experts, timing } = result;
+  const notMeasured = inputsBesideText(checkpoint.config);
 
   const { format, dtype, headroom } = settings;
   const scales = ranges.map((range) => form.written(scaleLayer(range, dtype, headroom)));
@@ -218,6 +222,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     names,
     assumeHarmless: [...new Set(options.assumeHarmless)],
     quantizedWeights: decoder.quantization,
+    notMeasured,
   };
   const content: CheckpointContent = {
     scales: scaleTensors(form.tensors, scales, names),
@@ -241,6 +246,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     tokens: tokenIds.map((ids) => ids.length),
     truncatedPrompts: encoded.truncated,
     sequenceLength: settings.sequenceLength,
+    notMeasured,
   });
   warnings.unshift(
     ...checkpoint.warnings,
@@ -271,6 +277,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     ranges,
     scales,
     experts,
+    notMeasured,
     engines: form.engines,
     convertTo: form.convertTo,
     quantizedWeights: decoder.quantization,

@@ -1,6 +1,7 @@
 // The record of a calibration: what kv_scales.json and the metadata of the scales' shard say about where they come from.
 // Holds no date and no path, so that the same input gives the same bytes. schemas/kv_scales.json describes it.
 
+import type { Modality } from "../architectures/wrappers.js";
 import { configTextWithoutScales } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
@@ -48,6 +49,8 @@ export interface RecordFacts {
   /** Keys of config.json that the user said change nothing. */
   readonly assumeHarmless: readonly string[];
   readonly quantizedWeights: QuantizedWeights | undefined;
+  /** Kinds of tokens that prompts can hold and the calibration did not see. */
+  readonly notMeasured: readonly Modality[];
 }
 
 /** The text of kv_scales.json. */
@@ -58,10 +61,11 @@ export function recordText(facts: RecordFacts): string {
     ...values,
   }));
   const assumed = facts.assumeHarmless.length > 0 && { assumed_harmless: facts.assumeHarmless };
+  const unseen = facts.notMeasured.length > 0 && { not_measured: facts.notMeasured };
   const experts = facts.experts.length > 0 && { experts: facts.experts };
   const names = { schema_version: RECORD_SCHEMA_VERSION, ...inputNames(facts) };
   const weights = quantizedWeightsRecord(facts.quantizedWeights);
-  const record = { ...names, ...provenance(facts), ...assumed, ...weights, layers, ...experts };
+  const record = { ...names, ...provenance(facts), ...assumed, ...weights, ...unseen, layers, ...experts };
   return `${JSON.stringify(record, null, 2)}\n`;
 }
 

@@ -1,5 +1,6 @@
 // What a user should know about the ranges and scales of a run, as sentences. Pure: decides, prints nothing.
 
+import type { Modality } from "../architectures/wrappers.js";
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { counted } from "../counted.js";
 import { type ExpertTokens, unreachedExperts } from "../numerics/expert-tokens.js";
@@ -23,6 +24,8 @@ export interface WarningFacts {
   readonly tokens: readonly number[];
   readonly truncatedPrompts: number;
   readonly sequenceLength: number;
+  /** Kinds of tokens that prompts can hold and the calibration did not see. */
+  readonly notMeasured: readonly Modality[];
 }
 
 /** Warnings on ranges and scales, the most important first. */
@@ -34,6 +37,7 @@ export function warningsOf(facts: WarningFacts): string[] {
     ...expertsWithoutTokens(facts),
     ...(format.sharesScale ? unequalLayers(facts) : []),
     ...truncated(facts),
+    ...unseenTokens(facts),
   ];
 }
 
@@ -109,6 +113,13 @@ function truncated({ truncatedPrompts, sequenceLength }: WarningFacts): string[]
   const were = truncatedPrompts === 1 ? "was" : "were";
   return [
     `${counted(truncatedPrompts, "prompt")} ${were} cut to ${counted(sequenceLength, "token")} (--sequence-length).`,
+  ];
+}
+
+function unseenTokens({ notMeasured }: WarningFacts): string[] {
+  if (notMeasured.length === 0) return [];
+  return [
+    `Only text was measured: K and V of ${notMeasured.join(" and ")} tokens may be larger. --headroom leaves room for them.`,
   ];
 }
 

@@ -3,7 +3,7 @@
 
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { isObject, showJson } from "../checkpoint/json-text.js";
+import { isObject, parseJsonObject, showJson } from "../checkpoint/json-text.js";
 import { readOptionalTextFile, readTextFile } from "../checkpoint/text-files.js";
 import { CheckpointError, messageOf, PromptDataError } from "../errors.js";
 import { parseJinja, type RenderTemplate } from "./jinja-template.js";
@@ -25,9 +25,14 @@ const FILE = "chat_template.jinja";
 const FOLDER = "additional_chat_templates";
 const DEFAULT = "default";
 
+/** Files of processors, which multimodal models have; the older one holds nothing else. */
+const OLD_FILE = "chat_template.json";
+const PROCESSOR_FILE = "processor_config.json";
+
 /**
- * Finds the templates of a checkpoint, as transformers does: chat_template.jinja and the files of additional_chat_templates,
- * else chat_template in tokenizer_config.json. Empty when it has none (a base model).
+ * Finds the templates of a checkpoint: chat_template.jinja and the files of additional_chat_templates, else `chat_template`
+ * in chat_template.json, which engines prefer to the tokenizer's, in tokenizer_config.json or in processor_config.json.
+ * Empty when it has none (a base model).
  * @throws CheckpointError when a file cannot be read
  */
 export async function findChatTemplates(
@@ -42,9 +47,17 @@ export async function findChatTemplates(
     const named = join(folder, FOLDER, name);
     ofFiles.set(name.slice(0, -".jinja".length), { path: named, source: await readTextFile(named) });
   }
-  return ofFiles.size > 0
-    ? ofFiles
-    : templatesOfConfig(join(folder, "tokenizer_config.json"), tokenizerConfig.chat_template);
+  if (ofFiles.size > 0) return ofFiles;
+  const ofOldFile = await templatesOfFile(join(folder, OLD_FILE));
+  if (ofOldFile.size > 0) return ofOldFile;
+  const ofTokenizer = templatesOfConfig(join(folder, "tokenizer_config.json"), tokenizerConfig.chat_template);
+  return ofTokenizer.size > 0 ? ofTokenizer : await templatesOfFile(join(folder, PROCESSOR_FILE));
+}
+
+/** Empty where the file is not there. */
+async function templatesOfFile(path: string): Promise<ChatTemplates> {
+  const text = await readOptionalTextFile(path);
+  return text === undefined ? new Map() : templatesOfConfig(path, parseJsonObject(path, text).chat_template);
 }
 
 async function namesIn(folder: string): Promise<string[]> {
@@ -80,12 +93,12 @@ function parseChatTemplate(
 ): RenderMessages {
   const template = parseTemplate(path, source);
   const variables = specialTokens(tokenizerConfig);
-  const takesParts = TAKES_PARTS.test(source);
+  const reading = { takesParts: TAKES_PARTS.test(source), takesTexts: TAKES_TEXTS.test(source) };
   return ({ messages, tools = null }, origin, opensAnswer = false) => {
     // transformers always passes tools and documents; without any, they are None, which is defined.
     const always = { tools, documents: null, add_generation_prompt: opensAnswer };
     const render = (shown: readonly Message[]) =>
-      template({ ...variables, ...always, messages: shown.map((message) => asRead(message, takesParts)) });
+      template({ ...variables, ...always, messages: shown.map((message) => asRead(message, reading)) });
     return renderOrMergeSystem(render, messages, { path, origin });
   };
 }
@@ -93,13 +106,26 @@ function parseChatTemplate(
 /** Of a template that goes through the parts of a content, as vLLM finds it. */
 const TAKES_PARTS = /\bfor\s+\w+\s+in\s+[\w.[\]'"]*content/;
 
+/** Of one that goes through parts only where the content is no text. */
+const TAKES_TEXTS = /content['"\]]*\s+is\s+(not\s+)?string\b/;
+
+interface Reading {
+  readonly takesParts: boolean;
+  readonly takesTexts: boolean;
+}
+
 const REASONING = ["reasoning_content", "thinking", "reasoning"];
 
-/** A message as transformers and vLLM hand it on: parts as one text where a template knows no parts. */
-function asRead(message: Message, takesParts: boolean): Message {
+/**
+ * A message as transformers and vLLM hand it on: parts as one text where a template knows no parts, and a text as one part
+ * where it knows nothing else.
+ */
+function asRead(message: Message, { takesParts, takesTexts }: Reading): Message {
   const { content } = message;
   const isJoined = !takesParts && typeof content === "object" && content !== null;
-  const shown = isJoined ? { ...message, content: textOfMessage(message) } : message;
+  const isPart = takesParts && !takesTexts && typeof content === "string";
+  const one = isPart ? { ...message, content: [{ type: "text", text: content } as const] } : message;
+  const shown = isJoined ? { ...message, content: textOfMessage(message) } : one;
   const reasoning = REASONING.map((key) => message[key]).find((value) => value !== undefined && value !== null);
   return reasoning === undefined ? shown : { thinking: reasoning, ...shown, reasoning_content: reasoning };
 }

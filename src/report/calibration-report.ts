@@ -153,6 +153,7 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     ...quantizedWeightsRecord(result.quantizedWeights),
     layers: layerRecords(result.ranges, result.scales),
     ...(result.experts.length > 0 && { experts: result.experts }),
+    ...(result.notMeasured.length > 0 && { not_measured: result.notMeasured }),
   };
   return resultJson(summary);
 }

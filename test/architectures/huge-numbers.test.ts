@@ -4,7 +4,8 @@
 import { expect, test } from "vitest";
 import { describeConfig } from "../../src/architectures/registry.js";
 import { KvScalesError } from "../../src/errors.js";
-import { configOf, GOLDEN_NAMES, type Json, readGolden } from "../helpers/golden-checkpoints.js";
+import { configOf, DECODER_GOLDENS, GOLDEN_NAMES, type Json, readGolden } from "../helpers/golden-checkpoints.js";
+import { valueAt, withValueAt } from "../helpers/json-paths.js";
 
 /** The first beyond 31 bits, and the largest integer of JavaScript. */
 const NUMBERS = [2 ** 31, 2 ** 53 - 1];
@@ -15,15 +16,12 @@ const TIME_LIMIT_MS = 1000;
 /** Every config that has one of the numbers in the place of one that is read. */
 function* configsWithHugeNumbers(config: Json): Generator<{ readonly what: string; readonly changed: Json }> {
   for (const path of describeConfig(config).readPaths) {
-    const [key = "", inner, ...deeper] = path.split(".");
-    if (deeper.length > 0) continue;
-    const outer = config[key];
-    const value = inner === undefined ? outer : (outer as Json | undefined)?.[inner];
+    const keys = path.split(".");
+    const value = valueAt(config, keys);
     for (const number of NUMBERS) {
       const huge = typeof value === "number" ? number : Array.isArray(value) ? value.map(() => number) : undefined;
       if (huge === undefined || (Array.isArray(value) && !value.every((entry) => typeof entry === "number"))) continue;
-      const changed = inner === undefined ? huge : { ...(outer as Json), [inner]: huge };
-      yield { what: `${path}: ${number}`, changed: { ...config, [key]: changed } };
+      yield { what: `${path}: ${number}`, changed: withValueAt(config, keys, huge) as Json };
     }
   }
 }
@@ -41,7 +39,7 @@ function millisecondsOf(config: Json): number {
 
 const QUANTIZED = ["fp8-block", "compressed-tensors-block", "modelopt-nvfp4"];
 const CONFIGS: readonly (readonly [string, Json])[] = [
-  ...GOLDEN_NAMES.map((name) => [name, configOf(name)] as const),
+  ...[...GOLDEN_NAMES, ...DECODER_GOLDENS].map((name) => [name, configOf(name)] as const),
   ...QUANTIZED.map((name) => [`quantized ${name}`, readGolden<Json>(`quantized/${name}/config.json`)] as const),
 ];
 

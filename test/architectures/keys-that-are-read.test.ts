@@ -6,13 +6,15 @@ import { expect, test } from "vitest";
 import type { Decoder } from "../../src/architectures/description.js";
 import { describeConfig } from "../../src/architectures/registry.js";
 import { KvScalesError } from "../../src/errors.js";
-import { configOf, DIALECTS, GOLDEN_NAMES, type Json } from "../helpers/golden-checkpoints.js";
+import { configOf, DECODER_GOLDENS, DIALECTS, GOLDEN_NAMES, type Json } from "../helpers/golden-checkpoints.js";
+import { valueAt, withValueAt } from "../helpers/json-paths.js";
 
 /** Keys that are read where some other values change nothing, as `model_type: path`, each with the reason. */
 const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   "cohere2_moe: prefix_dense_sliding_window_pattern": "where layer_types is there, it matters only whether this is 1",
   "ernie4_5_moe: moe_layer_start_index": "a layer that moe_layer_interval leaves out has no experts in any case",
   "ernie4_5_moe: moe_layer_end_index": "behind the last layer there is none",
+  "ernie4_5_vl_moe: text_config.moe_intermediate_size": "the second number is the width of experts that read images",
 };
 
 /** Values of the same kind that a person might write instead. */
@@ -29,19 +31,6 @@ function othersOf(value: unknown): unknown[] {
 function othersOfList(list: readonly unknown[]): unknown[] {
   const changed = list.flatMap((entry, index) => othersOf(entry).map((other) => list.with(index, other)));
   return [...changed, list.slice(1)];
-}
-
-function valueAt(config: unknown, path: readonly string[]): unknown {
-  const [key, ...rest] = path;
-  if (key === undefined) return config;
-  if (typeof config !== "object" || config === null) return undefined;
-  return valueAt(new Map(Object.entries(config)).get(key), rest);
-}
-
-function withValueAt(config: unknown, path: readonly string[], value: unknown): unknown {
-  const [key, ...rest] = path;
-  if (key === undefined) return value;
-  return { ...(config as Json), [key]: withValueAt(valueAt(config, [key]), rest, value) };
 }
 
 /** Undefined when the config is refused. */
@@ -68,7 +57,7 @@ function withoutEffect(config: Json): { readonly key: string; readonly change: s
   });
 }
 
-const CONFIGS = GOLDEN_NAMES.flatMap((name) => DIALECTS.map((dialect) => ({ name, dialect })));
+const CONFIGS = [...GOLDEN_NAMES, ...DECODER_GOLDENS].flatMap((name) => DIALECTS.map((dialect) => ({ name, dialect })));
 
 const excused = new Set<string>();
 

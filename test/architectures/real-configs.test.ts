@@ -4,7 +4,8 @@
 
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { ARCHITECTURES, describeConfig, WRAPPERS } from "../../src/architectures/registry.js";
+import { ARCHITECTURES, describeConfig } from "../../src/architectures/registry.js";
+import { WRAPPERS } from "../../src/architectures/wrappers.js";
 import { UnsupportedModelError } from "../../src/errors.js";
 import type { Json } from "../helpers/golden-checkpoints.js";
 

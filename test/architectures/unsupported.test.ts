@@ -1,8 +1,9 @@
 // Models that cannot be calibrated are refused with the reason in a sentence; unknown ones with the names that are near.
 
 import { describe, expect, test } from "vitest";
-import { ARCHITECTURES, describeConfig, WRAPPERS } from "../../src/architectures/registry.js";
+import { ARCHITECTURES, describeConfig } from "../../src/architectures/registry.js";
 import { UNSUPPORTED } from "../../src/architectures/unsupported.js";
+import { WRAPPERS } from "../../src/architectures/wrappers.js";
 import { UnsupportedModelError } from "../../src/errors.js";
 
 function messageFor(modelType: string): string {
@@ -28,12 +29,15 @@ test.each<[kind: string, reason: RegExp, modelTypes: readonly string[]]>([
   ["hybrids with latent attention", /hybrid .*MLA.* no scales for it/, ["kimi_linear", "kimi_k3", "bailing_hybrid"]],
   ["keys and values of a latent vector", /expanded .*MLA.* not computed here/, ["minicpm3"]],
   ["hybrids", /hybrid/, ["qwen4_exp", "hymba", "plamo2"]],
-  ["hybrids", /hybrid/, ["lfm2_vl", "zamba2"]],
+  ["hybrids", /hybrid/, ["zamba2", "minimax"]],
   ["models without attention", /no attention, so it has no KV cache/, ["mamba", "mamba2", "falcon_mamba", "rwkv"]],
   ["encoder-decoders", /encoder-decoder/, ["t5", "bart", "whisper"]],
   ["encoders", /encoder: it generates no text/, ["bert", "roberta", "modernbert"]],
   ["ALiBi", /ALiBi: .*grows with the distance/, ["bloom", "mpt"]],
-  ["multimodal models without a reader", /multimodal.*text decoder alone/, ["qwen2_vl", "llava"]],
+  ["multimodal models with another decoder", /multimodal, and its decoder/, ["fuyu", "nemotron_h_omni"]],
+  ["layers that attend to images", /attends to the image/, ["mllama"]],
+  ["adapters", /adapters \(LoRA\)/, ["phi4_multimodal"]],
+  ["a decoder without a name", /does not say which decoder/, ["minicpmv"]],
 ])("%s are refused with the reason", (_kind, reason, modelTypes) => {
   for (const modelType of modelTypes) {
     const message = messageFor(modelType);

@@ -3,8 +3,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { ARCHITECTURES, WRAPPERS } from "../../src/architectures/registry.js";
+import { ARCHITECTURES } from "../../src/architectures/registry.js";
 import { UNSUPPORTED } from "../../src/architectures/unsupported.js";
+import { WRAPPERS } from "../../src/architectures/wrappers.js";
 import { DROPPED_BY_SGLANG, VLLM_FAMILIES } from "../../src/checkpoint/engine-families.js";
 import type { EngineName } from "../../src/checkpoint/engine-names.js";
 import { judgeScales } from "../../src/checkpoint/engine-rules.js";
@@ -111,7 +112,13 @@ const MLA_MODELS = Object.entries(UNSUPPORTED)
   .map(([modelType]) => modelType);
 
 /** Calibrated here, with no class of their own in vLLM 0.32. */
-const OPEN = ["helium", "ministral", "dots1", "bamba"];
+const OPEN = [
+  ...["helium", "ministral", "dots1", "bamba"],
+  ...["qwen2_5_omni_thinker", "qwen3_omni_moe_thinker", "minicpm_ocr", "vipllava", "video_llava", "idefics2", "glm46v"],
+  ...["hunyuan_vl", "aya_vision", "granite_docling", "hyperclovax_vision_v2", "musicflamingo", "vibevoice_asr"],
+  ...["fun_asr_nano", "deepseek_vl", "deepseek_vl_hybrid", "janus", "fast_vlm", "got_ocr2", "ovis2", "perception_lm"],
+  "video_llama_3",
+];
 
 /** The names that GPT-2 and its kin give their attention, and where vLLM 0.32 found the scales, tried with it. */
 const GPT = "transformer.h.0.attn";

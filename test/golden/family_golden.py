@@ -148,7 +148,7 @@ def run(model, prompts):
               if type(module).__name__ == "Llama4Router"]
     for ids in prompts:
         forget_longest(model)
-        cache = Recorder(model.config)
+        cache = Recorder(model.config.get_text_config(decoder=True))
         logits = model(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True).logits[0, :-1]
         log_p = torch.log_softmax(logits.double(), -1)
         result.add(cache.seen, -log_p.gather(1, torch.tensor(ids[1:])[:, None]).mean().item())
@@ -251,7 +251,7 @@ def build(config):
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, **EAGER).eval()
 
 
-def settings_without_effect(config, state, prompts, golden, expected):
+def settings_without_effect(config, state, prompts, golden, expected, build=build):
     for path, changed in alterations(config):
         key = ".".join(map(str, path))
         if path[0] in INERT_KEYS or path[-1] in INERT_KEYS or any(re.fullmatch(p, key) for p in golden["inert"]):
@@ -283,9 +283,9 @@ def tensors_without_effect(model, prompts, golden, expected, neutral):
 
 # --- the files --------------------------------------------------------------------------------------------------------
 
-def attention_modules(folder):
+def attention_modules(folder, saved=""):
     """By layer with attention, its module's name in the checkpoint: where the K projection lies."""
-    names = [name for file in folder.glob("*.safetensors") for name in safe_open(file, "pt").keys()]
+    names = [name for file in folder.glob("*.safetensors") for name in safe_open(file, "pt").keys() if name.startswith(saved)]
     found = {}
     for projection in (K_PROJECTION, r"\.q_proj\.weight$"):  # a layer that shares K and V may have no K projection
         for name in names:
@@ -386,12 +386,13 @@ def load_folder(folder, config, golden):
 
 
 def write_expected(folder, name, golden, prompts, expected, model):
-    layers = model.config.num_hidden_layers
-    modules = attention_modules(folder)
-    reads = layers_read(model.config)
+    config = model.config.get_text_config(decoder=True)
+    layers = config.num_hidden_layers
+    modules = attention_modules(folder, golden.get("saved", ""))
+    reads = layers_read(config)
     sites = sorted(expected.absmax)
     shared = [{"layer": layer, "attention": modules[layer], "reads": read} for layer, read in sorted(reads.items())]
-    kinds = getattr(model.config, "layer_types", [])
+    kinds = getattr(config, "layer_types", [])
     recurrent = {layer for layer, kind in enumerate(kinds) if kind in WITHOUT_CACHE}
     assert {*sites, *reads, *recurrent} == set(range(layers)), f"{sites}, {reads}, {kinds}"
     rows = lambda values: ",\n  ".join(json.dumps(value) for value in values)

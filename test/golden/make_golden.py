@@ -3,7 +3,7 @@
 
 Run:    python test/golden/make_golden.py [name or pattern ...]
         Without names: all of them. The families of families.py are made by family_golden.py, which says what their
-        expected.json holds beside the following.
+        expected.json holds beside the following, and the multimodal models of wrappers.py by wrapper_golden.py.
 Needs:  transformers 5.23.0, torch 2.13.0 (CPU is enough; takes about a minute). Seeded: same versions, same files.
 
 Writes, next to this script:
@@ -17,6 +17,7 @@ checkpoints/<variant>/   a tiny checkpoint with random weights that makes every 
                          and as the first one (dynamic RoPE in transformers otherwise remembers longer, earlier prompts)
                          sites: per layer, the attention module by its name in the checkpoint. loss: per prompt, as
                          family_golden.py says; not of a checkpoint without a head
+wrapper-configs.json     configs of multimodal models and of their decoders with transformers' defaults
 rope.json                inverse frequencies and attention factor (it multiplies cos and sin) for many RoPE configs.
                          sequence_length matters to "dynamic" only.
 
@@ -31,8 +32,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCac
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-import family_golden
+import family_golden, wrapper_golden
 from families import FAMILIES
+from wrappers import WRAPPERS
 
 HERE = Path(__file__).resolve().parent
 MADE_WITH = {"transformers": transformers.__version__, "torch": torch.__version__.split("+")[0]}
@@ -356,11 +358,16 @@ if __name__ == "__main__":
     chosen = lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in sys.argv[1:] or "*")
     if chosen("rope.json"):
         make_rope()
+    if chosen("wrapper-configs.json"):
+        wrapper_golden.make_defaults(HERE / "wrapper-configs.json")
     for name, v in VARIANTS.items():
         if chosen(name):
             make_checkpoint(name, v)
     for name, golden in FAMILIES.items():
         if chosen(name):
             family_golden.make(name, golden)
+    for name, golden in WRAPPERS.items():
+        if chosen(name):
+            wrapper_golden.make(name, golden)
     size = sum(f.stat().st_size for f in (HERE / "checkpoints").rglob("*") if f.is_file())
-    print(f"{len(VARIANTS) + len(FAMILIES)} checkpoints, {size} bytes")
+    print(f"{len(VARIANTS) + len(FAMILIES) + len(WRAPPERS)} checkpoints, {size} bytes")

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
-import { ARCHITECTURES, describeModel, describeModelEnd } from "../../src/architectures/registry.js";
+import { ARCHITECTURES, describeConfig, describeModel, describeModelEnd } from "../../src/architectures/registry.js";
+import { WRAPPERS } from "../../src/architectures/wrappers.js";
 import { parsePythonJson } from "../../src/checkpoint/json-text.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Arithmetic } from "../../src/graphs/arithmetic.js";
@@ -37,6 +38,21 @@ export type Json = Record<string, unknown>;
 export const GOLDEN_NAMES = readdirSync(CHECKPOINTS)
   .filter((name) => Object.hasOwn(ARCHITECTURES, String(configOf(name).model_type)))
   .sort();
+
+/** Of multimodal models: the decoder's config is a part of theirs. */
+export const WRAPPER_GOLDENS = readdirSync(CHECKPOINTS)
+  .filter((name) => Object.hasOwn(WRAPPERS, String(configOf(name).model_type)))
+  .sort();
+
+/** model_type of a golden's decoder. */
+export function decoderTypeOf(name: string): string {
+  return describeConfig(configOf(name)).decoder.modelType;
+}
+
+/** Those of multimodal models whose decoder is a family that stands nowhere else. */
+export const DECODER_GOLDENS = WRAPPER_GOLDENS.filter(
+  (name) => !GOLDEN_NAMES.some((text) => configOf(text).model_type === decoderTypeOf(name)),
+);
 
 /** config.json as transformers 5 writes it, and as transformers 4 wrote it. */
 export const DIALECTS = ["config.json", "config.v4.json"] as const;

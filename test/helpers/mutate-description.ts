@@ -256,7 +256,7 @@ const OPTIONAL = {
     normalised: () => ({ p: 1, epsilon: 0, floor: 0 }),
     perExpert: ({ logits }, around) => vectorOf(logits.outputs, around),
   } satisfies Optional<ScoreRouter>,
-  rope: { growth: () => ({ beta: 0.3, every: 8 }) } satisfies Optional<Rope>,
+  rope: { growth: () => ({ beta: 0.3, every: 8 }), first: () => 7 } satisfies Optional<Rope>,
   growth: { offset: () => 1 } satisfies Optional<NonNullable<Rope["growth"]>>,
   longrope: { longAttentionFactor: () => 1.3 } satisfies Optional<Extract<RopeScaling, { type: "longrope" }>>,
   "expert-source": { count: nothing } satisfies Optional<Extract<WeightSource, { kind: "expert" }>>,

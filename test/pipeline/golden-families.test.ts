@@ -5,9 +5,17 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
 import { HARMLESS } from "../../src/architectures/harmless-keys.js";
-import { ARCHITECTURES, describeModel } from "../../src/architectures/registry.js";
+import { ARCHITECTURES, describeModel, INNER_ARCHITECTURES } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { configOf, GOLDEN_NAMES, goldenFolder, lossesOfFolder, readGolden } from "../helpers/golden-checkpoints.js";
+import {
+  configOf,
+  DECODER_GOLDENS,
+  decoderTypeOf,
+  GOLDEN_NAMES,
+  goldenFolder,
+  lossesOfFolder,
+  readGolden,
+} from "../helpers/golden-checkpoints.js";
 import "../helpers/one-thread.js";
 
 /** What newer golden files say beside what enters the caches. */
@@ -23,8 +31,8 @@ const TOLERANCE = 1e-5;
 const goldenOf = (name: string) => readGolden<FamilyGolden>(`checkpoints/${name}/expected.json`);
 const WITH_LOSS = GOLDEN_NAMES.filter((name) => goldenOf(name).loss !== undefined);
 
-test.each(Object.keys(ARCHITECTURES))("%s has a golden checkpoint", (modelType) => {
-  const names = GOLDEN_NAMES.filter((name) => configOf(name).model_type === modelType);
+test.each(Object.keys({ ...ARCHITECTURES, ...INNER_ARCHITECTURES }))("%s has a golden checkpoint", (modelType) => {
+  const names = [...GOLDEN_NAMES, ...DECODER_GOLDENS].filter((name) => decoderTypeOf(name) === modelType);
   expect(names.length, `make one: test/golden/checkpoints/${modelType}-…`).toBeGreaterThan(0);
 });
 

@@ -31,6 +31,7 @@ function factsOf(
     tokens: [10, 10, 10, 10],
     truncatedPrompts: 0,
     sequenceLength: 2048,
+    notMeasured: [],
     ...changes,
   };
 }
@@ -41,6 +42,13 @@ const calmLayer = [CALM, CALM] as const;
 
 test("a sound run in a format that every engine of its kind reads has no warning", () => {
   expect(warningsOf(factsOf([calmLayer, calmLayer]))).toEqual([]);
+});
+
+test.each<[WarningFacts["notMeasured"], RegExp]>([
+  [["image"], /^Only text was measured: K and V of image tokens may be larger\./],
+  [["image", "audio"], /^Only text was measured: K and V of image and audio tokens may be larger\. .*--headroom/],
+])("tokens that were not measured are one warning: %j", (notMeasured, message) => {
+  expect(warningsOf(factsOf([calmLayer], { notMeasured }))).toEqual([expect.stringMatching(message)]);
 });
 
 describe("experts that no token of the prompts has reached", () => {

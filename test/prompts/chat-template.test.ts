@@ -18,10 +18,17 @@ const PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
 interface Files {
   readonly jinja?: string;
   readonly config?: Json;
+  /** `chat_template` in chat_template.json and in processor_config.json, of processors. */
+  readonly old?: unknown;
+  readonly processor?: unknown;
 }
 
-async function open({ jinja, config = {} }: Files) {
+async function open({ jinja, config = {}, old, processor }: Files) {
   const folder = await temporaryFolder();
+  const write = (name: string, template: unknown) =>
+    template === undefined ? undefined : writeFile(join(folder, name), JSON.stringify({ chat_template: template }));
+  await write("chat_template.json", old);
+  await write("processor_config.json", processor);
   if (jinja !== undefined) await writeFile(join(folder, "chat_template.jinja"), jinja);
   const templates = await findChatTemplates(folder, config);
   return templates.size === 0 ? undefined : parseChatTemplates(templates, config);
@@ -48,6 +55,19 @@ describe("the template is", () => {
       },
       "<user>Hello",
     ],
+    [
+      "chat_template of chat_template.json, before the tokenizer's",
+      { old: PLAIN, config: { chat_template: "x" } },
+      "<user>Hello",
+    ],
+    ["chat_template.jinja before that", { jinja: PLAIN, old: "x" }, "<user>Hello"],
+    [
+      "the tokenizer's where chat_template.json has none",
+      { old: null, config: { chat_template: PLAIN } },
+      "<user>Hello",
+    ],
+    ["chat_template of processor_config.json, where nothing else is", { processor: PLAIN }, "<user>Hello"],
+    ["absent where a processor has none", { processor: null }, undefined],
     ["absent for a base model", {}, undefined],
     ["absent when it is null", { config: { chat_template: null } }, undefined],
     ["absent when the list is empty", { config: { chat_template: [] } }, undefined],
@@ -59,6 +79,35 @@ describe("the template is", () => {
     const opening = open({ jinja: "{% for m in %}" });
     await expect(opening).rejects.toBeInstanceOf(CheckpointError);
     await expect(open({ jinja: "{% for m in %}" })).rejects.toThrow("chat template cannot be parsed");
+  });
+});
+
+describe("a text is one part to a template that only goes through parts", () => {
+  const parts =
+    "{% for p in m['content'] %}{% if p['type'] == 'text' %}{{ p['text'] }}{% else %}<image>{% endif %}{% endfor %}";
+  const chosen = "{% for p in m.content | selectattr('type', 'equalto', 'text') %}{{ p.text }}{% endfor %}";
+  const each = (content: string) => `{% for m in messages %}<{{ m.role }}>${content}{% endfor %}`;
+  test.each<[string, string]>([
+    ["in a loop", each(parts)],
+    ["in a loop over some of them", each(chosen)],
+    [
+      "if it asks whether the content is text",
+      each(`{% if m['content'] is string %}{{ m['content'] }}{% else %}${parts}{% endif %}`),
+    ],
+    [
+      "if it asks whether it is not",
+      each(`{% if m.content is not string %}${parts}{% else %}{{ m.content }}{% endif %}`),
+    ],
+  ])("%s", async (_where, jinja) => {
+    expect(await render({ jinja }, [SYSTEM, USER])).toBe("<system>Be brief.<user>Hello");
+    const asParts: Message = {
+      role: "user",
+      content: [
+        { type: "text", text: "Hel" },
+        { type: "text", text: "lo" },
+      ],
+    };
+    expect(await render({ jinja }, [asParts])).toBe("<user>Hello");
   });
 });
 

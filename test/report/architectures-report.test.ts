@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
-import { ARCHITECTURES, WRAPPERS } from "../../src/architectures/registry.js";
-import { listArchitectures } from "../../src/pipeline/list-architectures.js";
+import { ARCHITECTURES } from "../../src/architectures/registry.js";
+import { WRAPPERS } from "../../src/architectures/wrappers.js";
+import { listArchitectures, type SupportedArchitecture } from "../../src/pipeline/list-architectures.js";
 import { architecturesJson, architecturesReport } from "../../src/report/architectures-report.js";
 import type { Screen } from "../../src/report/screen.js";
 import { REPOSITORY, runMain } from "../helpers/run-cli.js";
@@ -48,8 +49,15 @@ test("each says in a few words what it covers", () => {
 
 test("JSON has every fact", () => {
   const json = JSON.parse(architecturesJson(LIST)) as { supported: unknown[]; unsupported: unknown[] };
-  expect(json.supported).toContainEqual({ model_type: "arcee", covers: "Arcee AFM-4.5B", decoder_key: null });
-  expect(json.supported).toContainEqual(expect.objectContaining({ model_type: "gemma3", decoder_key: "text_config" }));
+  expect(json.supported).toContainEqual({
+    model_type: "arcee",
+    covers: "Arcee AFM-4.5B",
+    decoder_key: null,
+    not_measured: [],
+  });
+  expect(json.supported).toContainEqual(
+    expect.objectContaining({ model_type: "gemma3n", decoder_key: "text_config", not_measured: ["image", "audio"] }),
+  );
   expect(json.supported).toHaveLength(NAMES.length);
   expect(json.unsupported).toContainEqual({ model_type: "t5", reason: expect.stringContaining("encoder-decoder") });
 });
@@ -60,13 +68,22 @@ test.each([[["--json"]], [[]]])("the command prints it, and nothing on stderr: %
   expect(result).toMatchObject({ exitCode: 0, stdout: expected, stderr: "" });
 });
 
-test("the table of docs/architectures.md is this list", () => {
+test("the tables of docs/architectures.md are this list", () => {
   const page = readFileSync(join(REPOSITORY, "docs/architectures.md"), "utf8");
-  const [, body = ""] = page.split(/^\| -+ \| -+ \|$/m);
-  const rows = body.split("\n").flatMap((line) => {
-    const cells = /^\| `(?<modelType>[^`]+)`\s*\| (?<covers>.*?)\s*\|$/.exec(line)?.groups;
-    return cells === undefined ? [] : [`| \`${cells.modelType}\` | ${cells.covers} |`];
-  });
+  const tables = page.split("\n\n").filter((part) => part.startsWith("| `model_type`"));
+  const rows = tables.flatMap((table) => table.split("\n").slice(2));
+  const cellsOf = (row: string) => row.split("|").map((cell) => cell.trim());
+  const [texts, wrappers] = [LIST.supported.filter(isText), LIST.supported.filter((one) => !isText(one))];
   // When this fails, these are the rows to put there.
-  expect(rows).toEqual(LIST.supported.map(({ modelType, covers }) => `| \`${modelType}\` | ${covers} |`));
+  expect(rows.map((row) => cellsOf(row).slice(1, -1).join(" | "))).toEqual([
+    ...texts.map(({ modelType, covers }) => `\`${modelType}\` | ${covers}`),
+    ...wrappers.map(
+      ({ modelType, covers, decoderKey, notMeasured }) =>
+        `\`${modelType}\` | ${covers} | \`${decoderKey}\` | ${notMeasured.join(", ")}`,
+    ),
+  ]);
 });
+
+function isText({ decoderKey }: SupportedArchitecture): boolean {
+  return decoderKey === undefined;
+}

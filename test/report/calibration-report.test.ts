@@ -46,6 +46,7 @@ function resultOf(
     tokens: [3, 1],
     truncatedPrompts: 12,
     sequenceLength: 2048,
+    notMeasured: [],
   });
   return {
     output: "/models/Llama-FP8-KV",
@@ -64,6 +65,7 @@ function resultOf(
     ranges,
     scales,
     experts: [],
+    notMeasured: [],
     warnings,
     ...changes,
   };

@@ -35,7 +35,15 @@ const SCALES = [{ layer: 0, kScale: 1, vScale: 1, kvScale: 1 }];
 function calibrationOf(text: string): CalibrationResult {
   return {
     ...{ output: text, inPlace: false, modelType: text, format: "tgi", dtype: "float8_e4m3fn", headroom: 1 },
-    ...{ provider: "cpu", computedIn: "float32", samples: 1, tokens: 1, placement: "copy", warnings: [text] },
+    ...{
+      provider: "cpu",
+      computedIn: "float32",
+      samples: 1,
+      tokens: 1,
+      placement: "copy",
+      notMeasured: [],
+      warnings: [text],
+    },
     ...{
       timing: { openSeconds: 1, computeSeconds: 1 },
       ranges: [{ layer: 0, k: SIDE, v: SIDE }],

@@ -1,9 +1,11 @@
-// Hunyuan, the dense ones: norms over each head of q and k after the rotation, and a fixed NTK scaling of it.
+// Hunyuan, the dense ones: norms over each head of q and k after the rotation, and a fixed NTK scaling of it. The text
+// part of HunyuanOCR is the same, with M-RoPE.
 
 import type { Decoder } from "../description.js";
 import { llamaLike } from "../llama-like.js";
 import type { ModelConfig } from "../model-config.js";
 import type { FamilyInput } from "../parts.js";
+import type { RopeReading } from "../rope.js";
 import { readSizes, type Sizes } from "../sizes.js";
 import { LLAMA_NAMES, type NameTable } from "../tensor-names.js";
 
@@ -12,6 +14,14 @@ export const HUNYUAN_NAMES: NameTable = { ...LLAMA_NAMES, queryNorm: "query_laye
 const AS_HERE = "what this family is anyway";
 
 export function describeHunyuanV1Dense(input: FamilyInput): Decoder {
+  return hunyuanLike(input, { hasAlpha: true });
+}
+
+export function describeHunyuanVl(input: FamilyInput): Decoder {
+  return hunyuanLike(input, { hasAlpha: true, hasSections: true });
+}
+
+function hunyuanLike(input: FamilyInput, rope: RopeReading): Decoder {
   const { config } = input;
   const sizes = readSizes(config);
   ignoreHunyuanKeys(config, sizes);
@@ -20,7 +30,7 @@ export function describeHunyuanV1Dense(input: FamilyInput): Decoder {
     sizes,
     attentionBias: { qkv: bias, output: bias },
     queryKeyNorms: "after-rotation",
-    rope: { hasAlpha: true },
+    rope,
     epsilon: 1e-5,
   });
 }

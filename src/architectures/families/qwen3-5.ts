@@ -28,7 +28,7 @@ export function describeQwen35Text(input: FamilyInput): Decoder {
 
 export function describeQwen35Moe(input: FamilyInput): Decoder {
   const { config, names } = input;
-  const experts = readMixture(config, config.positiveInteger("hidden_size"));
+  const experts = readMixture(config, config.positiveInteger("hidden_size"), { expertsByDefault: 256 });
   const width = config.positiveInteger("shared_expert_intermediate_size", 512);
   return qwen35(input, 2, ({ feedForward }) => {
     const stacks = { gateUp: `${feedForward}.experts.gate_up_proj`, down: `${feedForward}.experts.down_proj` };
@@ -42,14 +42,11 @@ export function describeQwen35Moe(input: FamilyInput): Decoder {
 
 function qwen35(input: FamilyInput, kvHeads: number, feedForward: (names: LayerNames) => Block): Decoder {
   const { config } = input;
-  const parameters = config.optionalObject("rope_parameters") ?? config.optionalObject("rope_scaling");
-  for (const key of ["mrope_section", "mrope_interleaved"]) {
-    parameters?.ignore(key, "the positions of text are the same along all axes of an image");
-  }
   config.ignoreIf("attn_output_gate", [true], "the gate is what this family has anyway");
   config.ignoreIf("mamba_ssm_dtype", ["float32"], "the type of the state here");
   return qwenHybrid(input, {
     sizes: readSizes(config, { kvHeads, headDim: 256 }),
+    rope: { hasSections: true },
     projections: (name, { hidden, keyHeads, valueHeads, keyDim, valueDim }) => {
       const [keys, values] = [keyHeads * keyDim, valueHeads * valueDim];
       const [query, key, value] = rowsOfFused(`${name}.in_proj_qkv`, hidden, [keys, keys, values] as const);
