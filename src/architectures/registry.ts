@@ -76,7 +76,7 @@ import { describeQwen2Moe } from "./families/qwen2-moe.js";
 import { describeQwen3, describeQwen3Vl } from "./families/qwen3.js";
 import { describeQwen35Moe, describeQwen35Text } from "./families/qwen3-5.js";
 import { describeQwen3Moe, describeQwen3OmniMoe, describeQwen3VlMoe } from "./families/qwen3-moe.js";
-import { describeQwen3Next, QWEN3_NEXT_NAMES } from "./families/qwen3-next.js";
+import { describeQwen3Next } from "./families/qwen3-next.js";
 import { describeSeedOss } from "./families/seed-oss.js";
 import { describeSmolLm3 } from "./families/smollm3.js";
 import { describeStableLm, STABLELM_NAMES } from "./families/stablelm.js";
@@ -187,12 +187,12 @@ export const ARCHITECTURES: Readonly<Record<string, Family>> = {
   llama4_text: { covers: "Llama 4 (text decoder alone)", describe: describeLlama4Text, names: LLAMA4_NAMES },
   gpt_oss: { covers: "GPT-OSS, in MXFP4 and in 16 bits", describe: describeGptOss },
 
-  qwen3_next: { covers: "Qwen3-Next, Qwen3-Coder-Next", describe: describeQwen3Next, names: QWEN3_NEXT_NAMES },
-  qwen3_5_text: { covers: "Qwen3.5, 3.6, 3.8 (text, dense)", describe: describeQwen35Text, names: QWEN3_NEXT_NAMES },
+  qwen3_next: { covers: "Qwen3-Next, Qwen3-Coder-Next", describe: describeQwen3Next, names: HYBRID_NAMES },
+  qwen3_5_text: { covers: "Qwen3.5, 3.6, 3.8 (text, dense)", describe: describeQwen35Text, names: HYBRID_NAMES },
   qwen3_5_moe_text: {
     covers: "Qwen3.5, 3.6, 3.8 (text, mixture of experts)",
     describe: describeQwen35Moe,
-    names: QWEN3_NEXT_NAMES,
+    names: HYBRID_NAMES,
   },
   olmo_hybrid: { covers: "OLMo Hybrid", describe: describeOlmoHybrid, names: OLMO_HYBRID_NAMES },
   lfm2: { covers: "LFM2, LFM2.5 (dense)", describe: describeLfm2, names: LFM2_NAMES },

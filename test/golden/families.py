@@ -510,7 +510,7 @@ golden("nemotron_h-bias", **NEMOTRON_H, **pattern("MM-*M"), use_bias=True, mlp_b
        mamba_hidden_act="gelu", mlp_hidden_act="silu", inert={**NEMOTRON_H_INERT, **NO_MOE})
 golden("nemotron_h-moe", **NEMOTRON_H, **NEMOTRON_H_MOE, **pattern("ME*EM*"), n_group=3, topk_group=2, unreached=UNREACHED_BY_BIAS,
        inert={**NEMOTRON_H_INERT, "intermediate_size": "no layer of that kind"})
-golden("nemotron_h-latent", **NEMOTRON_H, **NEMOTRON_H_MOE, **pattern("*EME*-"), moe_latent_size=12, norm_topk_prob=False, mlp_bias=True,
+golden("nemotron_h-latent", **NEMOTRON_H, **NEMOTRON_H_MOE, **pattern("*E-ME*"), moe_latent_size=12, norm_topk_prob=False, mlp_bias=True,
        inert=NEMOTRON_H_INERT)
 
 GRANITE_HYBRID = dict(**MUP, **MAMBA, intermediate_size=8, shared_intermediate_size=16, num_hidden_layers=4)

@@ -9,6 +9,8 @@ import { goldenFolder } from "../helpers/golden-checkpoints.js";
 test.each([
   ["lfm2-adjusted", "short-convolution"],
   ["qwen3_5_text-plain", "gated-delta-net"],
+  ["nemotron_h-dense", "state-space"],
+  ["jamba-moe", "selective-scan"],
   ["llama4_text-chunked", "attention in chunks of positions"],
   ["gemma3n_text-shared", "per-layer-input"],
 ])("%s: %s", async (name, block) => {

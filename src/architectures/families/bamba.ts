@@ -1,10 +1,11 @@
 // Bamba: Mamba-2 in most layers, attention that rotates half of each head in the others, a feed-forward in all.
 
+import { UnsupportedModelError } from "../../errors.js";
 import type { Block } from "../blocks.js";
 import type { Decoder } from "../description.js";
-import type { ModelConfig } from "../model-config.js";
+import { type ModelConfig, shortJson } from "../model-config.js";
 import { decoderOf, type FamilyInput, gated, groupedQuery, normsBefore, rmsNormOf, rotateAll } from "../parts.js";
-import { readRope } from "../rope.js";
+import { type Rope, readRope } from "../rope.js";
 import { readActivation, readSizes } from "../sizes.js";
 import { readStateSpaceSizes, readTimeStepLimits, stateSpaceOf } from "../state-space-parts.js";
 import type { LayerNames } from "../tensor-names.js";
@@ -14,7 +15,7 @@ export function describeBamba(input: FamilyInput): Decoder {
   const sizes = readSizes(config, { kvHeads: 8 });
   const { hidden } = sizes;
   const norm = rmsNormOf(config, "rms_norm_eps", 1e-5);
-  const rope = readRope(config, sizes.headDim, { partial: 0.5 });
+  const rope = readHalfRope(config, sizes.headDim);
   config.ignoreIf("attn_rotary_emb", [undefined, rope.dimensions], "says the same as partial_rotary_factor");
   const qkv = config.boolean("attention_bias", false);
   const activation = readActivation(config);
@@ -36,6 +37,18 @@ export function describeBamba(input: FamilyInput): Decoder {
     },
     finalNorm: norm(names.finalNorm, hidden),
   });
+}
+
+/** Beside the RoPE parameters transformers passes over another share than a half. @throws UnsupportedModelError */
+function readHalfRope(config: ModelConfig, headDim: number): Rope {
+  const key = "partial_rotary_factor";
+  const beside = config.peek(key);
+  if (beside !== undefined && beside !== 0.5) {
+    throw new UnsupportedModelError(
+      `${config.nameOf(key)}: expected 0.5, as transformers has it, found ${shortJson(beside)}`,
+    );
+  }
+  return readRope(config, headDim, { partial: 0.5 });
 }
 
 /** Mamba-2 with a norm behind the gate, as in Bamba and Granite. @param epsilon transformers' default */

@@ -2,14 +2,14 @@
 // perhaps in a latent space.
 
 import { CheckpointError, UnsupportedModelError } from "../../errors.js";
-import type { Activation, Block, FeedForward } from "../blocks.js";
+import type { Block } from "../blocks.js";
 import type { Decoder } from "../description.js";
 import type { ModelConfig } from "../model-config.js";
-import { checkPerToken, type MixtureSizes, mixture, sigmoidRouter } from "../moe-parts.js";
-import { decoderOf, type FamilyInput, groupedQuery, linear, plain, preNorm, rmsNormOf } from "../parts.js";
+import { decoderOf, type FamilyInput, groupedQuery, plain, preNorm, rmsNormOf } from "../parts.js";
 import { readActivation, readParts, readSizes } from "../sizes.js";
 import { checkGroups, limitsOf, stateSpaceOf } from "../state-space-parts.js";
 import { type LayerNames, LLAMA_NAMES, type NameTable } from "../tensor-names.js";
+import { LATENT_EXPERT_KEYS, latentExperts, type Ungated } from "./nemotron-h-experts.js";
 
 /** Behind `backbone.` in released files, and behind `model.`. */
 export const NEMOTRON_H_NAMES: NameTable = {
@@ -40,8 +40,8 @@ export function describeNemotronH(input: FamilyInput): Decoder {
   const blocks: Readonly<Record<Kind, (names: LayerNames) => Block>> = {
     M: mambaOf(config, hidden, epsilon),
     "*": (layer) => groupedQuery(layer, sizes),
-    "-": kinds.includes("-") ? feedForwardOf(config, hidden, inner) : without(config, FEED_FORWARD_KEYS),
-    E: kinds.includes("E") ? latentExperts(config, hidden, inner) : without(config, EXPERT_KEYS),
+    "-": kinds.includes("-") ? feedForwardOf(config, hidden, inner) : without(config, ["intermediate_size"]),
+    E: kinds.includes("E") ? latentExperts(config, hidden, inner) : without(config, LATENT_EXPERT_KEYS),
   };
   ignoreOthers(config, epsilon);
   return decoderOf(input, {
@@ -95,53 +95,10 @@ function mambaOf(config: ModelConfig, hidden: number, epsilon: number): (names: 
   return (names) => stateSpaceOf(sizes, { name: names.of("mixer"), ...parts });
 }
 
-interface Inner {
-  readonly activation: Activation;
-  readonly bias: boolean;
-}
-
-function feedForwardOf(config: ModelConfig, hidden: number, inner: Inner): (names: LayerNames) => Block {
+function feedForwardOf(config: ModelConfig, hidden: number, inner: Ungated): (names: LayerNames) => Block {
   const intermediate = config.positiveInteger("intermediate_size", 21_504);
   return (names) => plain(names, hidden, { intermediate, ...inner });
 }
-
-/** Experts without gates and a shared one; with `moe_latent_size` the experts work between two projections. */
-function latentExperts(config: ModelConfig, hidden: number, { activation, bias }: Inner): (names: LayerNames) => Block {
-  const experts = readParts(config, "n_routed_experts", 8);
-  const perToken = readParts(config, "num_experts_per_tok", 2);
-  const intermediate = config.positiveInteger("moe_intermediate_size", 7688);
-  const sizes: MixtureSizes = { hidden, experts, perToken, intermediate, activation };
-  checkPerToken(config, "num_experts_per_tok", sizes);
-  const router = sigmoidRouter(config, sizes, { normalised: true, multiplier: 1 });
-  const latent = config.optionalPositiveInteger("moe_latent_size");
-  const shared = config.positiveInteger("moe_shared_expert_intermediate_size", 7688);
-  return ({ feedForward: prefix }) => {
-    const ungated = (name: string, width: number, between: number, hasBias: boolean): FeedForward => ({
-      ...{ kind: "feed-forward", activation },
-      up: linear(`${prefix}.${name}.up_proj`, width, between, hasBias),
-      down: linear(`${prefix}.${name}.down_proj`, between, width, hasBias),
-    });
-    const routed = Array.from({ length: experts }, (_, index) =>
-      ungated(`experts.${index}`, latent ?? hidden, intermediate, false),
-    );
-    const both = {
-      into: linear(`${prefix}.fc1_latent_proj`, hidden, latent ?? hidden, bias),
-      out: linear(`${prefix}.fc2_latent_proj`, latent ?? hidden, hidden, bias),
-    };
-    return {
-      ...mixture(router(`${prefix}.gate`, `${prefix}.gate.e_score_correction_bias`), routed, {
-        feedForward: ungated("shared_experts", hidden, shared, bias),
-      }),
-      ...(latent !== undefined && { latent: both }),
-    };
-  };
-}
-
-const FEED_FORWARD_KEYS = ["intermediate_size"];
-const EXPERT_KEYS = [
-  ...["n_routed_experts", "num_experts_per_tok", "moe_intermediate_size", "moe_shared_expert_intermediate_size"],
-  ...["moe_latent_size", "n_group", "topk_group", "norm_topk_prob", "routed_scaling_factor"],
-];
 
 /** For a kind of block that no layer has. */
 function without(config: ModelConfig, keys: readonly string[]): () => never {
@@ -158,17 +115,7 @@ function ignoreOthers(config: ModelConfig, epsilon: number): void {
   for (const key of ["rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor"]) {
     config.ignore(key, "its attention does not rotate");
   }
-  for (const key of ["time_step_limit", "time_step_max", "time_step_floor"]) {
-    config.ignore(key, "transformers clamps by time_step_min alone");
-  }
+  config.ignore("time_step_limit", "transformers clamps by time_step_min alone");
   config.ignore("expand", "heads and head size say the width");
-  config.ignore("mamba_proj_bias", "use_bias says it");
-  config.ignore("n_shared_experts", "there is one, whatever it says");
-  for (const key of ["chunk_size", "residual_in_fp32", "moe_shared_expert_overlap"]) {
-    config.ignore(key, "the same sums, computed otherwise");
-  }
-  config.ignore("rescale_prenorm_residual", "training only: the first weights");
-  for (const key of ["mtp_layers_block_type", "mtp_hybrid_override_pattern"]) {
-    config.ignore(key, "of layers that predict further tokens, which change no other");
-  }
+  config.ignore("chunk_size", "the same sums, in pieces");
 }

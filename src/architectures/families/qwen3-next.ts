@@ -14,10 +14,6 @@ import {
 import { type FamilyInput, groupsOfFused, linear } from "../parts.js";
 import { qwenHybrid } from "../qwen-hybrid.js";
 import { readSizes } from "../sizes.js";
-import { LLAMA_NAMES } from "../tensor-names.js";
-
-/** Not every layer has attention. */
-export const QWEN3_NEXT_NAMES = { ...LLAMA_NAMES, anchor: "layers.0.input_layernorm.weight" };
 
 export function describeQwen3Next(input: FamilyInput): Decoder {
   const { config } = input;
