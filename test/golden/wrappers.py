@@ -157,6 +157,8 @@ QWEN3_5 = dict(head_dim=16, linear_num_key_heads=2, linear_num_value_heads=4, li
                layer_types=["linear_attention", "full_attention"], rope_parameters=rope(partial_rotary_factor=0.5, mrope_section=[2, 1, 1],
                                                                                        mrope_interleaved=True))
 wrapper("qwen3_5-plain", NEW, text=QWEN3_5, inert=SECTIONS)
+wrapper("qwen3_5_moe-tied", NEW, text=dict(**QWEN3_5, **QWEN, shared_expert_intermediate_size=16), top=dict(tie_word_embeddings=True),
+        unreached=GATE, inert=SECTIONS)
 wrapper("minicpmv4_6-qwen3_5", NEW, text=QWEN3_5, inert=SECTIONS)
 wrapper("lfm2_vl-lfm2", NEW, text=dict(layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False, **ROPE), inert={
     "block_ffn_dim_multiplier|block_multiple_of": "block_auto_adjust_ff_dim is off"})
