@@ -14,7 +14,7 @@ export const VLLM_FAMILIES: ReadonlyMap<string, FamilyRule> = new Map([
   ...rowsOf("loads", ["llama", "phi3", "cohere2", "olmo2", "granite", "gemma3_text"]),
   ...rowsOf("loads", ["apertus", "arcee", "cohere", "cwm", "gpt2", "gptj", "gpt_bigcode", "gpt_neox"]),
   ...rowsOf("loads", ["qwen3_moe", "mixtral", "glm4_moe", "gpt_oss", "cohere2_moe", "qwen2_moe"]),
-  ...rowsOf("loads", ["nemotron_h", "qwen3_next"]),
+  ...rowsOf("loads", ["nemotron_h", "qwen3_next", "granitemoehybrid", "falcon_h1"]),
   // Expands the latent vector, and caches K and V of every head.
   ...rowsOf("loads", ["minicpm3"]),
 
@@ -37,7 +37,6 @@ export const VLLM_FAMILIES: ReadonlyMap<string, FamilyRule> = new Map([
   ...rowsOf("loads", ["granitemoe_swa", "minimax_m2", "ernie4_5_moe", "hunyuan_v1_moe", "hy_v3", "afmoe", "laguna"]),
   ...rowsOf("loads", ["exaone_moe", "mimo_v2_flash", "llama4_text", "phimoe", "dbrx"]),
   ...rowsOf("loads", ["qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text", "qwen4_exp", "olmo_hybrid"]),
-  ...rowsOf("loads", ["granitemoehybrid", "falcon_h1"]),
   ...rowsOf("loads", ["gemma3", "gemma3n", "gemma4", "llama4", "mistral3", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"]),
   ...rowsOf("loads", ["qwen3_vl_moe", "llava", "llava_next", "llava_onevision", "idefics3", "smolvlm", "internvl"]),
   ...rowsOf("loads", ["glm4v", "glm4v_moe", "cohere2_vision", "granite_speech", "voxtral", "paligemma"]),
