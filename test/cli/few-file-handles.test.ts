@@ -10,7 +10,8 @@ import { temporaryFolder } from "../helpers/run-cli-folders.js";
 import { rawSafetensors } from "../helpers/safetensors-files.js";
 
 const FEW = 64;
-const VERIFICATION_FAILED = 6;
+/** Failed, or too little text to decide. */
+const NOT_SHIPPED: readonly (number | null)[] = [6, 8];
 
 /** Runs the program in a process that may open `handles` files, and so may every process it starts. */
 const runWith = (handles: number, args: readonly string[]) =>
@@ -30,7 +31,7 @@ describe.skipIf(process.platform === "win32")("with few file handles", () => {
     ]) {
       const { exitCode, stderr } = await runWith(FEW, args);
       // What verify thinks of so small a model is no matter here.
-      const isDone = exitCode === 0 || (args[0] === "verify" && exitCode === VERIFICATION_FAILED);
+      const isDone = exitCode === 0 || (args[0] === "verify" && NOT_SHIPPED.includes(exitCode));
       expect([args[0], isDone, stderr]).toEqual([args[0], true, expect.not.stringMatching(/EMFILE|may not open/)]);
     }
   });
