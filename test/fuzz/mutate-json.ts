@@ -1,6 +1,7 @@
 // Changes JSON as its grammar has it: other types and numbers in the place of a value, keys gone, doubled, renamed or
 // exchanged, deep nests; sometimes the text itself. Knows nothing of what the keys mean.
 
+import { parsePythonJson } from "../../src/checkpoint/json-text.js";
 import type { Random } from "./random.js";
 
 type Json = unknown;
@@ -39,7 +40,7 @@ const EXTREME = 0.002;
 
 /** A text of JSON that differs from the seed's in one to four places. */
 export function mutateJson(random: Random, seed: string): string {
-  const json: Container = { root: JSON.parse(seed) };
+  const json: Container = { root: parsePythonJson("seed", seed) };
   for (let changes = 1 + random.below(4); changes > 0; changes--) mutateTree(random, json);
   const text = JSON.stringify(json.root, null, random.chance(0.3) ? 1 : undefined) ?? "";
   return random.chance(0.15) ? mutateText(random, text) : text;

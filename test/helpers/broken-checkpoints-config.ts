@@ -209,16 +209,16 @@ export const BROKEN_CONFIGS: readonly BrokenInput[] = [
     damage: setConfig({ [key]: value }),
   })),
   {
-    name: "config.json has another quantization_config and the format needs its own",
+    name: "config.json has a quantization_config of a method that is not known",
     exitCode: MODEL_NOT_SUPPORTED,
-    says: /has a quantization_config already \(modelopt\)/,
-    damage: setConfig({ quantization_config: { quant_method: "modelopt", quant_algo: null } }),
+    says: /quantization_config.*quip/,
+    damage: setConfig({ quantization_config: { quant_method: "quip" } }),
     args: () => ["--format", "vllm"],
   },
   {
     name: "config.json has a quantization_config of weights that are not quantized",
     exitCode: MODEL_NOT_SUPPORTED,
-    says: /quantization_config: \{"quant_method":"fp8"\} is not understood/,
+    says: /quantization_config \(fp8\): says that weights are quantized .*, but all are of 16 or 32 bits/,
     damage: setConfig({ quantization_config: { quant_method: "fp8" } }),
   },
   {
