@@ -107,7 +107,7 @@ export class TensorNames {
 
   /** The output head, outside the decoder: a multimodal model has it beside the decoder, or at the top. */
   get head(): string {
-    return `${/^(.*\.)?model\.$/.exec(this.#prefix)?.[1] ?? ""}${this.#table.head}`;
+    return `${/^(.*\.)?(?:model|backbone)\.$/.exec(this.#prefix)?.[1] ?? ""}${this.#table.head}`;
   }
 
   /** Common prefix of the layers' tensors. */

@@ -46,6 +46,11 @@ export const TEXT_DEFAULTS: Readonly<Record<string, Readonly<Record<string, unkn
   granite: GRANITE,
   hyperclovax: { ...GRANITE, use_post_norm: true },
 
+  nemotron_h: {
+    ...{ hybrid_override_pattern: "ME*-", n_routed_experts: 8, num_experts_per_tok: 2 },
+    ...{ moe_intermediate_size: 7688, moe_shared_expert_intermediate_size: 7688 },
+  },
+
   qwen2_vl_text: QWEN2_VL,
   qwen2_5_vl_text: QWEN2_VL,
   qwen2_5_omni_text: {

@@ -56,7 +56,7 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
   ...reasonOf(ENCODER, ["deberta-v2", "mpnet", "modernbert", "nomic_bert", "eurobert", "clip", "siglip", "vit"]),
   ...reasonOf(ALIBI, ["bloom", "mpt"]),
   ...reasonOf(SPARSE, ["minimax_m3_vl"]),
-  ...reasonOf(MULTIMODAL_HYBRID, ["nemotron_h_omni", "nemo_speechlm", "inkling_mm_model", "lfm3_vl"]),
+  ...reasonOf(MULTIMODAL_HYBRID, ["nemo_speechlm", "inkling_mm_model", "lfm3_vl"]),
   ...reasonOf(ONLY_RATES, ["shieldgemma2"]),
   ...reasonOf(CROSS_ATTENTION, ["mllama"]),
   ...reasonOf(ADAPTERS, ["phi4_multimodal", "phi4mm"]),

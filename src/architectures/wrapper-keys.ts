@@ -9,6 +9,7 @@ const COPY = "the decoder's own config says it";
 /** By key, at the top, and in the config of a part that has the decoder, such as a thinker's. */
 const WRAPPER_KEYS: Readonly<Record<string, string>> = {
   ...reasonOf(TOWER, ["encoder_config", "projector_config", "qformer_config", "perceiver_config", "adaptor_config"]),
+  ...reasonOf(TOWER, ["sound_config"]),
   ...reasonOf(TOWER, ["high_res_vision_config", "vq_config", "visual_tokenizer_config", "vision_start_token"]),
   ...reasonOf(TOWER, ["acoustic_tokenizer_encoder_config", "semantic_tokenizer_encoder_config"]),
   ...reasonOf(TOWER, ["multimodal_projector_bias", "projector_bias", "projector_dropout", "projector_hidden_act"]),
@@ -32,6 +33,8 @@ const WRAPPER_KEYS: Readonly<Record<string, string>> = {
   ...reasonOf(TOWER, ["max_dynamic_patch", "min_dynamic_patch", "image_fold", "ps_version"]),
   ...reasonOf(TOWER, ["downsample_mode", "drop_vision_last_layer", "image_size", "insert_layer_id", "patch_size"]),
   ...reasonOf(TOWER, ["merge_kernel_size", "merger_times", "projector_use_layernorm"]),
+  ...reasonOf(TOWER, ["vision_hidden_size", "vit_hidden_size", "video_pruning_rate", "video_temporal_patch_size"]),
+  ...reasonOf(TOWER, ["norm_mean", "norm_std"]),
   has_lora_adapter: "of an adapter that only prompts with sound use",
 
   ...reasonOf(TOKEN, ["image_start_token_id", "image_end_token_id", "video_start_token_id", "video_end_token_id"]),
@@ -39,6 +42,9 @@ const WRAPPER_KEYS: Readonly<Record<string, string>> = {
   ...reasonOf(TOKEN, ["audio_token_index", "video_token_index", "im_start_token_id", "im_end_token_id"]),
   ...reasonOf(TOKEN, ["user_token_id", "system_token_id", "assistant_token_id", "timestamp_token_id"]),
   ...reasonOf(TOKEN, ["tts_bos_token_id", "tts_eos_token_id", "tts_pad_token_id", "visual_indicator_token_ids"]),
+  ...reasonOf(TOKEN, ["img_context_token_id", "video_context_token_id", "sound_context_token_id"]),
+  ...reasonOf(TOKEN, ["img_context_token", "img_start_token", "img_end_token", "video_context_token"]),
+  ...reasonOf(TOKEN, ["sound_context_token"]),
   ...reasonOf(TOKEN, ["_pad_token_id", "visual_token_id", "visual_token_index"]),
   ...reasonOf(TOKEN, ["image_start_id", "image_end_id", "newline_id", "slice_start_id", "slice_end_id"]),
   ignore_index: "training only: a loss",

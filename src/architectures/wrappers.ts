@@ -57,6 +57,13 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   minicpmv4_7: { covers: "MiniCPM-V 4.7", ...text("qwen3_5_text"), ...IMAGES },
   minicpm_ocr: { covers: "MiniCPM OCR", ...text("qwen3_5_text"), ...IMAGES },
   lfm2_vl: { covers: "LFM2-VL", ...text("lfm2"), ...IMAGES },
+  nemotron_h_omni: { covers: "Nemotron-3 Omni", ...text("nemotron_h"), ...BOTH },
+  NemotronH_Nano_Omni_Reasoning_V3: {
+    covers: "Nemotron-3 Nano Omni in its own form",
+    decoderKey: "llm_config",
+    ...BOTH,
+  },
+  NemotronH_Nano_VL_V2: { covers: "Nemotron Nano 2 VL in its own form", decoderKey: "llm_config", ...IMAGES },
   qwen2_audio: { covers: "Qwen2-Audio", ...text("qwen2"), ...AUDIO },
   qwen3_asr: { covers: "Qwen3-ASR", ...text("qwen3"), ...AUDIO },
 

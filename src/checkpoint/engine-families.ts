@@ -44,6 +44,7 @@ export const VLLM_FAMILIES: ReadonlyMap<string, FamilyRule> = new Map([
   ...rowsOf("loads", ["llava_next_video", "internvl_chat", "glmasr", "paddleocr_vl", "ernie4_5_vl_moe", "aria"]),
   ...rowsOf("loads", ["granite4_vision", "granite_speech_plus", "exaone4_5", "audioflamingo3", "lighton_ocr"]),
   ...rowsOf("loads", ["qianfan_ocr", "moss_transcribe_diarize", "minicpmv4_6", "minicpmv4_7"]),
+  ...rowsOf("loads", ["nemotron_h_omni", "NemotronH_Nano_Omni_Reasoning_V3", "NemotronH_Nano_VL_V2"]),
 
   // The first of each were measured.
   ...rowsOf("refuses", ["lfm2", "lfm2_moe"]),

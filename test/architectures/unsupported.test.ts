@@ -34,7 +34,7 @@ test.each<[kind: string, reason: RegExp, modelTypes: readonly string[]]>([
   ["encoder-decoders", /encoder-decoder/, ["t5", "bart", "whisper"]],
   ["encoders", /encoder: it generates no text/, ["bert", "roberta", "modernbert"]],
   ["ALiBi", /ALiBi: .*grows with the distance/, ["bloom", "mpt"]],
-  ["multimodal models with another decoder", /multimodal, and its decoder/, ["fuyu", "nemotron_h_omni"]],
+  ["multimodal models with another decoder", /multimodal, and its decoder/, ["fuyu", "lfm3_vl"]],
   ["layers that attend to images", /attends to the image/, ["mllama"]],
   ["adapters", /adapters \(LoRA\)/, ["phi4_multimodal"]],
   ["a decoder without a name", /does not say which decoder/, ["minicpmv"]],

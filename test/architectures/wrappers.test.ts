@@ -24,7 +24,15 @@ async function tensorsOf(name: string, rename = (tensor: string) => tensor): Pro
 
 /** Held by the renamed goldens below: most have towers that need more packages. */
 const WITHOUT_GOLDEN = [
-  ...["gemma3n", "qwen3_5_moe", "minicpmv4_7", "minicpm_ocr", "internvl_chat", "fast_vlm", "perception_lm"],
+  ...[
+    "gemma3n",
+    "qwen3_5_moe",
+    "minicpmv4_7",
+    "minicpm_ocr",
+    "NemotronH_Nano_Omni_Reasoning_V3",
+    "NemotronH_Nano_VL_V2",
+  ],
+  ...["internvl_chat", "fast_vlm", "perception_lm"],
 ];
 
 test("every wrapper has a golden checkpoint", () => {
@@ -215,6 +223,8 @@ describe("a text model's checkpoint inside a wrapper describes the same decoder"
     ["qwen3_5_moe", "qwen3_5_moe_text-plain", "model.", "model.language_model."],
     ["minicpmv4_7", "qwen3_5_text-plain", "model.", "model.language_model."],
     ["minicpm_ocr", "qwen3_5_text-plain", "model.", "model.language_model."],
+    ["NemotronH_Nano_Omni_Reasoning_V3", "nemotron_h-moe", "backbone.", "language_model.backbone."],
+    ["NemotronH_Nano_VL_V2", "nemotron_h-dense", "backbone.", "language_model.backbone."],
     ["internvl_chat", "qwen2-bias", "model.", "language_model.model."],
     ["fast_vlm", "qwen2-tied", "model.", "model.language_model."],
     ["perception_lm", "llama-head-dim", "model.", "model.language_model."],
@@ -227,6 +237,20 @@ describe("a text model's checkpoint inside a wrapper describes the same decoder"
     const { end, ...others } = JSON.parse(expected) as typeof text;
     expect({ ...whole, end: undefined }).toEqual({ ...others, end: undefined });
     expect(whole.end.norm).toEqual(end.norm);
+  });
+
+  test("beside the keys that released files of Nemotron Nano VL have there", async () => {
+    const rename = (name: string) => `language_model.${name}`;
+    const config = {
+      ...{ model_type: "NemotronH_Nano_VL_V2", architectures: ["NemotronH_Nano_VL_V2"], max_sequence_length: 131_072 },
+      ...{ force_image_size: 512, downsample_ratio: 0.5, patch_size: 16, use_thumbnail: true, vit_hidden_size: 1280 },
+      ...{ img_context_token_id: 18, img_context_token: "<image>", img_start_token: "<img>", img_end_token: "</img>" },
+      ...{ sound_context_token_id: 27, sound_context_token: "<so_embedding>", projector_hidden_size: 20_480 },
+      ...{ norm_mean: [0.5, 0.5, 0.5], norm_std: [0.3, 0.3, 0.3], vision_config: { version: "radio_v2.5-h" } },
+      ...{ sound_config: { model_type: "parakeet" }, llm_config: configOf("nemotron_h-dense") },
+    };
+    const { end } = describeModel(config, await tensorsOf("nemotron_h-dense", rename));
+    expect(end.head).toBe("language_model.lm_head.weight");
   });
 });
 

@@ -21,7 +21,7 @@ KEPT_OF_TOWERS = r"\b(layers|blocks)\.0\..*(k_proj|q_proj|qkv).*weight$"
 MAX_BYTES_OF_TOWER = 2048
 HEAD = r"(^|\.)lm_head\.weight$"
 # Names of the decoder's tensors in a model in memory.
-DECODER = r"^(model\.(language_model|text_model)\.|lm_head)"
+DECODER = r"^((model\.)?(language_model|text_model)\.|lm_head)"
 
 
 def class_of(model_type):
@@ -71,14 +71,14 @@ def v4_dialect(config, golden):
     text = text_of(c)
     default = CONFIG_MAPPING[text["model_type"]]().to_dict()
     nested = family.v4_dialect({**text, "dtype": "bfloat16"}, golden) if "rope_parameters" in text else dict(text)
-    if any(isinstance(value, dict) for value in text["rope_parameters"].values()):
+    if any(isinstance(value, dict) for value in text.get("rope_parameters", {}).values()):
         nested["rope_parameters"] = text["rope_parameters"]
     nested.pop("transformers_version", None)
     nested.pop("rope_scaling") if nested.get("rope_scaling", 0) is None else None
     if golden["flat"] and "rope_scaling" in nested:
         nested["rope_scaling"] = {**nested["rope_scaling"], "type": golden["flat"]}
         nested["rope_scaling"].pop("rope_type", None)
-    sections = {key: value for key, value in text["rope_parameters"].items() if key.startswith("mrope")}
+    sections = {key: value for key, value in text.get("rope_parameters", {}).items() if key.startswith("mrope")}
     if sections and "rope_scaling" not in nested:
         nested["rope_scaling"] = {"type": golden["flat"] or "default", **sections}
     if not golden["flat"]:
@@ -170,7 +170,8 @@ def keep_little_of_towers(folder, golden):
     with safe_open(file, "pt") as tensors:
         all_of_them = {name.replace(before, after): tensors.get_tensor(name) for name in tensors.keys()}
         kept = {name: tensor for name, tensor in all_of_them.items()
-                if name.startswith((f"{saved}layers.", f"{saved}embed_tokens", f"{saved}norm.", f"{saved}embedding_norm")) or re.search(HEAD, name)
+                if name.startswith((f"{saved}layers.", f"{saved}embed_tokens", f"{saved}norm.", f"{saved}embedding_norm", f"{saved}embeddings.",
+                                     f"{saved}norm_f.")) or re.search(HEAD, name)
                 or (re.search(KEPT_OF_TOWERS, name) and tensor.nbytes <= MAX_BYTES_OF_TOWER)}
     assert any(name.startswith(f"{saved}layers.") for name in kept), (saved, list(kept))
     save_file(kept, file, metadata={"format": "pt"})

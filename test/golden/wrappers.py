@@ -11,7 +11,8 @@ keep       keys of the decoder's config that config.v4.json says although they a
 released   what transformers saves before "layers.", and what released files have there
 weights, neutral, inert, unreached, lengths    as in families.py; keys of `inert` are paths in the decoder's config
 """
-from families import EXPERTS, LLAMA3, MUP, UNREACHED_BY_BIAS, BIASES, rope, types
+from families import (BIASES, EXPERTS, LLAMA3, MUP, NEMOTRON_H, NEMOTRON_H_INERT, NEMOTRON_H_MOE, UNREACHED_BY_BIAS, rope,
+                      types)
 
 TINY = dict(vocab_size=72, hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=2, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=None)
@@ -162,3 +163,8 @@ wrapper("qwen3_5_moe-tied", NEW, text=dict(**QWEN3_5, **QWEN, shared_expert_inte
 wrapper("minicpmv4_6-qwen3_5", NEW, text=QWEN3_5, inert=SECTIONS)
 wrapper("lfm2_vl-lfm2", NEW, text=dict(layer_types=["conv", "full_attention"], block_auto_adjust_ff_dim=False, **ROPE), inert={
     "block_ffn_dim_multiplier|block_multiple_of": "block_auto_adjust_ff_dim is off"})
+NEMOTRON_H_OMNI = {key: value for key, value in {**NEMOTRON_H, **NEMOTRON_H_MOE}.items() if key not in ("weights", "neutral")}
+wrapper("nemotron_h_omni-moe", "language_model.backbone.", text=dict(
+    **NEMOTRON_H_OMNI, num_hidden_layers=4, layers_block_type=["linear_attention", "mlp", "full_attention", "moe"]),
+        parts=dict(vision_config=dict(layer_norm_eps=1e-6)), top=dict(projector_hidden_size=16, vision_hidden_size=16),
+        weights=NEMOTRON_H["weights"], neutral=NEMOTRON_H["neutral"], unreached=UNREACHED_BY_BIAS, inert=NEMOTRON_H_INERT)
