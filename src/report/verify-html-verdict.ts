@@ -128,7 +128,7 @@ const METER_WIDTH = 200;
 const TILES: Readonly<Record<Outcome, { readonly state: VerdictState; readonly words: string }>> = {
   within: { state: "passed", words: "within the limit" },
   beyond: { state: "failed", words: "beyond the limit" },
-  undecided: { state: "open", words: "too little text to tell from the limit" },
+  undecided: { state: "open", words: "on either side of the limit" },
 };
 
 function limitTile({ limit, outcome }: ThresholdCheck, { title, value, range, used }: Tile): Markup {

@@ -39,7 +39,10 @@ export function retrievalPlotGroup(result: WithRetrieval): PlotGroup {
     findings: [retrievalFinding(result), ...extraFindings(retrieval, baseline)],
     plots: [
       plotOf({ id: "retrieval-found", title: "Values found", x, y: axisOf(found, "%", false) }, found),
-      plotOf({ id: "retrieval-nats", title: "Mean of a value", x, y: axisOf(nats, "nats", true) }, nats),
+      plotOf(
+        { id: "retrieval-nats", title: "Negative log-likelihood of a value", x, y: axisOf(nats, "nats", true) },
+        nats,
+      ),
     ],
   };
 }

@@ -212,7 +212,7 @@ function retrievalArmOf(name: ArmName, found: number, kept: number, nats: number
   return {
     ...{ name, found, nats },
     foundShare: around(found / 96, 0.04),
-    kept: around(kept, 0.03),
+    kept: { value: kept, low: kept - 0.03, high: Math.min(1, kept + 0.03) },
     extraNats: around(nats - 0.4, 0.01),
   };
 }

@@ -36,9 +36,14 @@ const RESULTS: Readonly<Record<string, VerifyResult>> = {
   usual: resultOf(),
   "of 80 layers": LARGE,
   ...Object.fromEntries(
-    ["with hostile texts", "with figures that are not numbers", "with huge figures", "with nothing beside"].map(
-      (name) => [name, VARIANTS[name] ?? resultOf()],
-    ),
+    [
+      "with retrieval",
+      "inconclusive",
+      "with hostile texts",
+      "with figures that are not numbers",
+      "with huge figures",
+      "with nothing beside",
+    ].map((name) => [name, VARIANTS[name] ?? resultOf()]),
   ),
 };
 
