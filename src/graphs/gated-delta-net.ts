@@ -4,7 +4,7 @@
 import type { ConvolvedProjection, GatedDeltaNet } from "../architectures/blocks.js";
 import type { Value } from "../onnx/graph-builder.js";
 import { activated, type GraphContext, linear, mergeHeads, splitHeads } from "./blocks.js";
-import { causalConvolution } from "./causal-convolution.js";
+import { convolvedProjection } from "./causal-convolution.js";
 import { linearAttention } from "./linear-attention.js";
 import { norm } from "./norm.js";
 import { cast } from "./weights.js";
@@ -22,12 +22,7 @@ export function gatedDeltaNet(context: GraphContext, description: GatedDeltaNet,
   const { keyHeads, valueHeads, keyDim, valueDim, query, key, value, gate, output } = description;
   const wide: GraphContext = { ...context, arithmetic: { ...arithmetic, elementType: "float32" } };
   const widened = (y: Value) => cast(builder, y, arithmetic.elementType, "float32");
-  const convolved = ({ projection, convolution }: ConvolvedProjection) =>
-    activated(
-      wide,
-      description.activation,
-      causalConvolution(wide, widened(linear(context, projection, x)), convolution),
-    );
+  const convolved = (part: ConvolvedProjection) => convolvedProjection(context, description, part, x);
   const ofLengthOne = (y: Value) =>
     mergeHeads(builder, toUnitLength(wide, splitHeads(builder, y, keyHeads, keyDim), keyDim));
   const attended = linearAttention(

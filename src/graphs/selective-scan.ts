@@ -5,9 +5,9 @@ import type { NormedProjection, SelectiveScan } from "../architectures/state-spa
 import type { WeightSource } from "../architectures/weight-source.js";
 import type { Value } from "../onnx/graph-builder.js";
 import { activated, type GraphContext, linear, mergeHeads } from "./blocks.js";
+import { convolvedProjection } from "./causal-convolution.js";
 import { linearAttention } from "./linear-attention.js";
 import { norm } from "./norm.js";
-import { convolvedProjection } from "./state-space.js";
 import { cast } from "./weights.js";
 
 /**
@@ -19,11 +19,11 @@ export function selectiveScan(context: GraphContext, description: SelectiveScan,
   const { builder, weights, arithmetic } = context;
   const wide: GraphContext = { ...context, arithmetic: { ...arithmetic, elementType: "float32" } };
   const widened = (y: Value) => cast(builder, y, arithmetic.elementType, "float32");
-  const narrowX = convolvedProjection(context, description, description.x, u);
+  const x = convolvedProjection(context, description, description.x, u); // [batch, tokens, channels]
+  const narrowX = cast(builder, x, "float32", arithmetic.elementType);
   const normed = ({ projection, norm: of }: NormedProjection) =>
     norm(context, of, linear(context, projection, narrowX));
 
-  const x = widened(narrowX); // [batch, tokens, channels]
   const rawStep = linear(context, description.timeStep, normed(description.timeStepInput));
   const timeStep = builder.op("Softplus", [widened(rawStep)]); // [batch, tokens, channels]
   const [key, query] = [widened(normed(description.b)), widened(normed(description.c))];

@@ -1,11 +1,10 @@
 // Mamba-2: convolutions over x, b and c, the recurrence, and a gate with or without a norm. Knows no family, and keeps no
 // state for later tokens.
 
-import type { ConvolvedProjection } from "../architectures/blocks.js";
 import type { GroupedNorm, StateSpace } from "../architectures/state-space.js";
 import type { Value } from "../onnx/graph-builder.js";
 import { activated, type GraphContext, linear, mergeHeads, multiplied, splitHeads } from "./blocks.js";
-import { causalConvolution } from "./causal-convolution.js";
+import { convolvedProjection } from "./causal-convolution.js";
 import { linearAttention } from "./linear-attention.js";
 import { norm } from "./norm.js";
 import { cast } from "./weights.js";
@@ -22,7 +21,7 @@ export function stateSpace(context: GraphContext, description: StateSpace, u: Va
   const wide: GraphContext = { ...context, arithmetic: { ...arithmetic, elementType: "float32" } };
   const widened = (y: Value) => cast(builder, y, arithmetic.elementType, "float32");
   const convolved = (part: "x" | "b" | "c") =>
-    widened(convolvedProjection(context, description, description[part], u, multipliers?.[part]));
+    convolvedProjection(context, description, description[part], u, multipliers?.[part]);
   const projected = (part: "timeStep" | "gate") =>
     widened(multiplied(context, linear(context, description[part], u), multipliers?.[part]));
 
@@ -44,18 +43,6 @@ export function stateSpace(context: GraphContext, description: StateSpace, u: Va
   const skipped = mergeHeads(builder, builder.op("Mul", [x, skip]));
   const y = gated(wide, description, builder.op("Add", [attended, skipped]), projected("gate"));
   return linear(context, output, cast(builder, y, "float32", arithmetic.elementType));
-}
-
-/** activation(convolution(multiplier · projection(u))) */
-export function convolvedProjection(
-  context: GraphContext,
-  { activation }: Pick<StateSpace, "activation">,
-  { projection, convolution }: ConvolvedProjection,
-  u: Value,
-  multiplier?: number,
-): Value {
-  const projected = multiplied(context, linear(context, projection, u), multiplier);
-  return activated(context, activation, causalConvolution(context, projected, convolution));
 }
 
 /** softplus(x + bias), clamped */
