@@ -39,7 +39,8 @@ export function planPass(
   requirePositions(decoder, tokenIds);
   const regimeOf = (length: number) => ropeRegimes(decoder.ropes, length);
   const all = makeBatches(tokenIds, { maxTokens: plan.batchTokens, maxRows: mostRows(decoder, plan), regimeOf });
-  requireRoomForExperts(plan, decoder, Math.max(0, ...all.map(({ prompts, width }) => prompts.length * width)));
+  const largest = all.reduce((most, { prompts, width }) => Math.max(most, prompts.length * width), 0);
+  requireRoomForExperts(plan, decoder, largest);
   const batches = share === undefined ? all : dealBatches(all, share);
   const limits = { ...plan, elementType: plan.arithmetic.elementType };
   const segments = batches.length === 0 ? [] : planSegments(decoder, limits, storedBytes(checkpoint), lastLayer);

@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import type { Decoder } from "../architectures/description.js";
-import { isObject } from "../checkpoint/json-text.js";
+import { decoderConfig } from "../checkpoint/attention-names.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { UsageError } from "../errors.js";
 import { isTelling, type RetrievedValues, retrievalMetrics, retrievedValues } from "../metrics/retrieval-metrics.js";
@@ -60,7 +60,7 @@ export async function prepareRetrieval(
 
 /** How many tokens the model was made for; Infinity where config.json does not say. */
 function positionsOf({ config }: Checkpoint, { embedding }: Decoder): number {
-  const inner = isObject(config.text_config) ? config.text_config : config;
+  const inner = decoderConfig(config);
   const said = [inner.max_position_embeddings, inner.n_positions, embedding.positions?.tokens];
   const numbers = said.filter((value) => typeof value === "number" && Number.isFinite(value) && value > 0);
   return Math.min(Number.POSITIVE_INFINITY, ...(numbers as number[]));
