@@ -73,8 +73,8 @@ test("a hybrid has scales on its layers with a cache alone, and every command sa
   const difference = await jsonOf<Layered>([0], "diff", output, apart, "--engine", "tgi");
   expect(numbersOf(difference.layers)).toEqual(layers);
 
-  // Random weights predict no text, and a short text decides nothing: that is what the exit code says.
-  const verified = await jsonOf<Verified>([0, 6, 8], "verify", apart, ...data, "--per-layer");
+  // So short a text decides nothing: that is what the exit code says.
+  const verified = await jsonOf<Verified>([8], "verify", apart, ...data, "--per-layer");
   for (const arm of verified.arms) expect(numbersOf(arm.layers)).toEqual(layers);
   expect(numbersOf(verified.layer_effects)).toEqual(layers);
 });

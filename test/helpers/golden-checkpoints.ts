@@ -32,6 +32,18 @@ export interface Expected {
   readonly shared?: readonly { readonly layer: number }[];
 }
 
+/** A golden that also says where the caches are, and the loss of each prompt. */
+export interface ExpectedWithLoss extends Expected {
+  readonly sites: readonly { readonly layer: number; readonly attention: string }[];
+  readonly loss: readonly number[];
+}
+
+/** How far numbers are from those expected, relative to them: infinite where they are not as many, NaN where one is. */
+export function largestDeviation(found: readonly number[], expected: readonly number[]): number {
+  if (found.length !== expected.length) return Number.POSITIVE_INFINITY;
+  return Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
+}
+
 export type Json = Record<string, unknown>;
 
 /** Of the architectures that are supported: the reference knows more of them. */

@@ -15,6 +15,7 @@ import {
   expectedOf,
   GOLDEN_NAMES,
   goldenFolder,
+  largestDeviation,
   layersWithCache,
   measureFolder,
   poke,
@@ -29,11 +30,6 @@ const TOLERANCE_OF_CUTS = 2e-6;
 const BFLOAT16_NAN = 0x7fc0;
 const BFLOAT16_INFINITY = 0x7f80;
 const SIDES = ["k", "v"] as const;
-
-function largestDeviation(found: readonly number[], expected: readonly number[]): number {
-  expect(found.length).toBe(expected.length);
-  return Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) - value) / value));
-}
 
 function expectSameRanges(
   found: readonly LayerRange[],

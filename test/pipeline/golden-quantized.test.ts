@@ -9,28 +9,19 @@ import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
 import {
-  type Expected,
+  type ExpectedWithLoss,
   GOLDEN_FOLDER,
+  largestDeviation,
   lossesOfFolder,
   measureFolder,
   readGolden,
 } from "../helpers/golden-checkpoints.js";
 import "../helpers/one-thread.js";
 
-interface QuantizedGolden extends Expected {
-  readonly sites: readonly { readonly layer: number; readonly attention: string }[];
-  readonly loss: readonly number[];
-}
-
 const TOLERANCE = 1e-5;
 const NAMES = readdirSync(join(GOLDEN_FOLDER, "quantized")).sort();
 const folderOf = (name: string) => join(GOLDEN_FOLDER, "quantized", name);
-const goldenOf = (name: string) => readGolden<QuantizedGolden>(`quantized/${name}/expected.json`);
-
-function deviation(found: readonly number[], expected: readonly number[]): number {
-  expect(found.length).toBe(expected.length);
-  return Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
-}
+const goldenOf = (name: string) => readGolden<ExpectedWithLoss>(`quantized/${name}/expected.json`);
 
 function expectGolden(name: string, ranges: readonly LayerRange[]): void {
   const { absmax, sites } = goldenOf(name);
@@ -38,7 +29,7 @@ function expectGolden(name: string, ranges: readonly LayerRange[]): void {
   for (const [site, heads] of absmax.entries()) {
     for (const side of ["k", "v"] as const) {
       const { perHead = [] } = ranges[site]?.[side] ?? {};
-      expect(deviation(perHead, heads[side]), `cache ${site} ${side}`).toBeLessThan(TOLERANCE);
+      expect(largestDeviation(perHead, heads[side]), `cache ${site} ${side}`).toBeLessThan(TOLERANCE);
     }
   }
 }
@@ -51,7 +42,7 @@ describe.each(NAMES)("%s", (name) => {
   });
 
   test("the loss of each prompt", async () => {
-    expect(deviation(await lossesOfFolder(folderOf(name), token_ids), loss)).toBeLessThan(TOLERANCE);
+    expect(largestDeviation(await lossesOfFolder(folderOf(name), token_ids), loss)).toBeLessThan(TOLERANCE);
   });
 });
 

@@ -15,7 +15,13 @@ import { roundingsOf } from "../../src/pipeline/arms.js";
 import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
 import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { measureRanges } from "../../src/pipeline/measure-ranges.js";
-import { type Expected, GOLDEN_NAMES, goldenFolder, readGolden } from "../helpers/golden-checkpoints.js";
+import {
+  type Expected,
+  GOLDEN_NAMES,
+  goldenFolder,
+  largestDeviation,
+  readGolden,
+} from "../helpers/golden-checkpoints.js";
 import { type Mutation, mutationsOf } from "../helpers/mutate-description.js";
 
 const CHOSEN = process.env.MUTATED_GOLDENS;
@@ -78,12 +84,6 @@ async function rangesDeviation(decoder: Decoder, opened: Opened): Promise<number
     found,
     absmax.flatMap(({ k, v }) => [...k, ...v]),
   );
-}
-
-/** NaN where anything is. */
-function largestDeviation(found: readonly number[], expected: readonly number[]): number {
-  if (found.length !== expected.length) return Number.POSITIVE_INFINITY;
-  return Math.max(...expected.map((value, index) => Math.abs((found[index] ?? Number.NaN) / value - 1)));
 }
 
 /** 0 where the checkpoint has no head. */
