@@ -91,8 +91,9 @@ export function missingKeys(quantization: Quantization): Json {
 }
 
 /** What a block says of the cache that scales for FP8 would contradict; undefined when it says nothing of the kind. */
-export function contradictionOf({ method, file, key, block }: Quantization): string | undefined {
-  const form = FORMS.get(method) ?? TENSORS_ALONE;
+export function contradictionOf(quantization: Quantization): string | undefined {
+  const { file, key, block } = quantization;
+  const form = quantizedForm(quantization);
   const said = file === "config.json" ? form.block : form.isOfModelOpt ? { kv_cache_quant_algo: "FP8" } : {};
   for (const [name, ours] of Object.entries(said)) {
     const found = block[name] ?? undefined;

@@ -128,9 +128,8 @@ function scaleInForm({ suffixes, dtypes, per, means }: ScaleForm, facts: FormFac
       `${tensors.get(codes)?.file}: tensor "${codes}": expected ${names} beside it by ${where} (${form.name}), found none`,
     );
   }
-  const { outputs, inputs, stack } = sizes;
-  const [sharedOutputs, sharedInputs] = per === "tensor" ? [outputs, inputs] : per === "output" ? [1, inputs] : per;
-  const blocks = [Math.ceil(outputs / sharedOutputs), Math.ceil(inputs / sharedInputs)];
+  const { stack } = sizes;
+  const blocks = blocksOf(per, sizes);
   const count = productOf(found.shape);
   if (count !== productOf([...stack, ...blocks]) && !(count === 1 && productOf(blocks) === 1)) {
     throw new CheckpointError(
@@ -144,7 +143,7 @@ function scaleInForm({ suffixes, dtypes, per, means }: ScaleForm, facts: FormFac
   }
   return {
     tensor: { kind: "tensor", name, shape: found.shape, stored: "outputs-first", dtypes },
-    per: [Math.min(sharedOutputs, outputs), Math.min(sharedInputs, inputs)],
+    per: sharedBy(per, sizes),
     means: EXPONENT_DTYPES.includes(found.dtype) ? "exponent" : means,
   };
 }
@@ -186,7 +185,7 @@ function zeroPointInForm(
       `${tensors.get(codes)?.file}: tensor "${codes}": expected "${name}" beside it, ${expected}, found none`,
     );
   }
-  const [blocksOfOutputs, blocksOfInputs] = blocksOf(form.scales[0], sizes);
+  const [blocksOfOutputs, blocksOfInputs] = blocksOf(form.scales[0].per, sizes);
   const matrix = stored === "outputs-first" ? [blocksOfOutputs, blocksOfInputs] : [blocksOfInputs, blocksOfOutputs];
   const shape =
     coding === "own-dtype"
@@ -205,10 +204,16 @@ function blockOfInputInForm(suffix: string, { weight, sizes }: FormFacts): Tenso
   return { kind: "tensor", name, shape: [sizes.inputs], stored: "outputs-first", dtypes: ["I32"] };
 }
 
+/** Outputs and inputs that share a scale: no more than there are. */
+function sharedBy(per: ScaleForm["per"], { outputs, inputs }: WeightSizes): [outputs: number, inputs: number] {
+  const [ofOutputs, ofInputs] = per === "tensor" ? [outputs, inputs] : per === "output" ? [1, inputs] : per;
+  return [Math.min(ofOutputs, outputs), Math.min(ofInputs, inputs)];
+}
+
 /** The blocks of a matrix along both axes. */
-function blocksOf({ per }: ScaleForm, { outputs, inputs }: WeightSizes): [ofOutputs: number, ofInputs: number] {
-  const [sharedOutputs, sharedInputs] = per === "tensor" ? [outputs, inputs] : per === "output" ? [1, inputs] : per;
-  return [Math.ceil(outputs / sharedOutputs), Math.ceil(inputs / sharedInputs)];
+function blocksOf(per: ScaleForm["per"], sizes: WeightSizes): [ofOutputs: number, ofInputs: number] {
+  const [outputs, inputs] = sharedBy(per, sizes);
+  return [Math.ceil(sizes.outputs / outputs), Math.ceil(sizes.inputs / inputs)];
 }
 
 function productOf(sizes: readonly number[]): number {
