@@ -35,12 +35,9 @@ export type { Float8Name } from "./numerics/float8.js";
 export type { QuantizedWeights } from "./numerics/quantized-weights.js";
 export type { LayerRange, SideRange } from "./numerics/ranges.js";
 export type { LayerScales } from "./numerics/scales.js";
-export {
-  type CalibrateOptions,
-  type CalibrationProgress,
-  type CalibrationResult,
-  calibrate,
-} from "./pipeline/calibrate.js";
+export { calibrate } from "./pipeline/calibrate.js";
+export type { CalibrateOptions } from "./pipeline/calibrate-settings.js";
+export type { CalibrationProgress, CalibrationResult } from "./pipeline/calibration-result.js";
 export type { ProviderChoice } from "./pipeline/choose-provider.js";
 export { type Conversion, type ConvertOptions, convert } from "./pipeline/convert.js";
 export {

@@ -27,7 +27,7 @@ import { CheckpointError, throwIfAborted } from "../errors.js";
 import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
 import type { LayerScales } from "../numerics/scales.js";
-import type { CalibrationProgress } from "./calibrate.js";
+import type { CalibrationProgress } from "./calibration-result.js";
 import { scalesFromRecord, scalesFromTensors } from "./converted-scales.js";
 import { requireKnownOptions } from "./known-options.js";
 import { type LocatedModel, locateModel, placeOfResult } from "./locate-model.js";

@@ -11,7 +11,7 @@ import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
 import { CheckpointError, UsageError } from "../errors.js";
 import { untilInterrupted } from "../interrupts.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
-import type { CalibrationProgress } from "./calibrate.js";
+import type { CalibrationProgress } from "./calibration-result.js";
 import { requireKnownOptions } from "./known-options.js";
 import { locateModel, takesRevision } from "./locate-model.js";
 import { A_MODEL, requireKey, requireText } from "./option-checks.js";

@@ -9,7 +9,7 @@ import { gatherScaleFacts, type ScaleFacts } from "../checkpoint/scale-facts.js"
 import { findScaleProblems, type ProblemKind } from "../checkpoint/scale-problems.js";
 import { surveyCheckpoint } from "../checkpoint/survey-checkpoint.js";
 import { untilInterrupted } from "../interrupts.js";
-import type { CalibrationProgress } from "./calibrate.js";
+import type { CalibrationProgress } from "./calibration-result.js";
 import { requireKnownOptions } from "./known-options.js";
 import { locateModel } from "./locate-model.js";
 import type { ModelOptions } from "./run-options.js";

@@ -4,7 +4,7 @@
 import { didYouMean } from "../closest-name.js";
 import { UsageError } from "../errors.js";
 import type { Thresholds } from "../metrics/verdict.js";
-import type { CalibrateOptions } from "./calibrate.js";
+import type { CalibrateOptions } from "./calibrate-settings.js";
 import type { ConvertOptions } from "./convert.js";
 import type { DiffOptions } from "./diff.js";
 import type { GenerationOptions } from "./generation.js";

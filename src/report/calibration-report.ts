@@ -6,7 +6,7 @@ import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import { quantizedWeightsRecord } from "../numerics/quantized-weights.js";
-import type { CalibrationResult } from "../pipeline/calibrate.js";
+import type { CalibrationResult } from "../pipeline/calibration-result.js";
 import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
 import { shellWord } from "./shell-word.js";

@@ -2,7 +2,7 @@
 // The only importer of the spinner. Knows nothing of results.
 
 import { counted, formatCount } from "../counted.js";
-import type { CalibrationProgress } from "../pipeline/calibrate.js";
+import type { CalibrationProgress } from "../pipeline/calibration-result.js";
 import type { InstallProgress } from "../pipeline/install-provider.js";
 import type { ProbeProgress } from "../pipeline/list-providers.js";
 import type { VerificationProgress } from "../pipeline/verify.js";

@@ -7,7 +7,7 @@ import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../../
 import type { Float8Name } from "../../src/numerics/float8.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
 import { computeLayerScales } from "../../src/numerics/scales.js";
-import type { CalibrationResult } from "../../src/pipeline/calibrate.js";
+import type { CalibrationResult } from "../../src/pipeline/calibration-result.js";
 import { warningsOf } from "../../src/pipeline/warnings.js";
 import { calibrationJson, calibrationReport } from "../../src/report/calibration-report.js";
 import type { Screen } from "../../src/report/screen.js";

@@ -5,7 +5,7 @@ import pc from "picocolors";
 import { describe, expect, test } from "vitest";
 import { OUTPUT_FORMATS } from "../../src/checkpoint/output-formats.js";
 import type { ScaleTensor } from "../../src/checkpoint/read-scales.js";
-import type { CalibrationResult } from "../../src/pipeline/calibrate.js";
+import type { CalibrationResult } from "../../src/pipeline/calibration-result.js";
 import type { Conversion } from "../../src/pipeline/convert.js";
 import type { Difference } from "../../src/pipeline/diff.js";
 import type { Inspection } from "../../src/pipeline/inspect.js";

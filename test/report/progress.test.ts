@@ -2,7 +2,7 @@
 
 import { Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { CalibrationProgress } from "../../src/pipeline/calibrate.js";
+import type { CalibrationProgress } from "../../src/pipeline/calibration-result.js";
 import { createProgressDisplay, type Progress } from "../../src/report/progress.js";
 import { TextOutput } from "../../src/report/text-output.js";
 

@@ -1,0 +1,115 @@
+// The options of a calibration, and what they are when the defaults are filled in. Checks each alone and all together;
+// knows no checkpoint.
+
+import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
+import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import type { CalibrationProgress } from "./calibration-result.js";
+import { PROVIDER_CHOICES, type ProviderChoice } from "./choose-provider.js";
+import {
+  A_MODEL,
+  LARGEST_SEED,
+  requireComputeOptions,
+  requireDtypeOfFormat,
+  requireInteger,
+  requireKey,
+  requireNumber,
+  requireOnePlace,
+  requireText,
+} from "./option-checks.js";
+import { CALIBRATION_DEFAULTS, type ComputeOptions, type DataOptions, type ModelOptions } from "./run-options.js";
+
+export interface CalibrateOptions extends ModelOptions, ComputeOptions, DataOptions {
+  /**
+   * The checkpoint to write the scales onto: the same model, its weights quantized. Its weights become those of the
+   * result, and `model` is only measured. A folder or a hub id, as `model`. CheckpointError when it is not the same
+   * model.
+   * @defaultValue `model`
+   */
+  readonly onto?: string | undefined;
+  /**
+   * Folder to write. OutputExistsError when there is something that may not be replaced, OutputWriteError when it cannot be
+   * written.
+   * @defaultValue `<model>-FP8-KV`, or `<onto>-FP8-KV`, beside that; of a hub id, in the current folder
+   */
+  readonly output?: string | undefined;
+  /**
+   * Add the scales to the model's own folder instead, or to that of `onto`. UsageError together with `output`, or with a hub id.
+   * @defaultValue `false`
+   */
+  readonly inPlace?: boolean | undefined;
+  /**
+   * Replace an earlier result. What is not from this program is never replaced.
+   * @defaultValue `false`
+   */
+  readonly force?: boolean | undefined;
+  /**
+   * How the scales are written: it decides which engines read them.
+   * @defaultValue `"tgi"`
+   */
+  readonly format?: OutputFormatName | undefined;
+  /**
+   * FP8 format of the cache. UsageError when the output format has no such dtype.
+   * @defaultValue `"float8_e4m3fn"`
+   */
+  readonly dtype?: Float8Name | undefined;
+  /**
+   * Factor on every absmax, 1 to 16: room for larger values than those of the prompts.
+   * @defaultValue `1`
+   */
+  readonly headroom?: number | undefined;
+  /**
+   * Number of prompts at most, 1 or more. The seed chooses them.
+   * @defaultValue `256`
+   */
+  readonly samples?: number | undefined;
+  /**
+   * Tokens of each prompt at most, 1 or more.
+   * @defaultValue `2048`
+   */
+  readonly sequenceLength?: number | undefined;
+  /**
+   * Which prompts, when there are more: an integer from 0 to 4294967295.
+   * @defaultValue `0`
+   */
+  readonly seed?: number | undefined;
+  /**
+   * Called while the work goes on, often; what it throws ends the run.
+   * @defaultValue none
+   */
+  readonly onProgress?: ((progress: CalibrationProgress) => void) | undefined;
+}
+
+export interface CalibrationSettings {
+  readonly format: OutputFormatName;
+  readonly dtype: Float8Name;
+  readonly headroom: number;
+  readonly samples: number;
+  readonly sequenceLength: number;
+  readonly seed: number;
+  readonly provider: ProviderChoice;
+}
+
+/** Fills in the defaults and checks values that types cannot. @throws UsageError */
+export function completeSettings(options: CalibrateOptions): CalibrationSettings {
+  const settings: CalibrationSettings = {
+    format: options.format ?? CALIBRATION_DEFAULTS.format,
+    dtype: options.dtype ?? CALIBRATION_DEFAULTS.dtype,
+    headroom: options.headroom ?? CALIBRATION_DEFAULTS.headroom,
+    samples: options.samples ?? CALIBRATION_DEFAULTS.samples,
+    sequenceLength: options.sequenceLength ?? CALIBRATION_DEFAULTS.sequenceLength,
+    seed: options.seed ?? CALIBRATION_DEFAULTS.seed,
+    provider: options.provider ?? CALIBRATION_DEFAULTS.provider,
+  };
+  requireText("model", options.model, A_MODEL);
+  if (options.onto !== undefined) requireText("onto", options.onto, A_MODEL);
+  requireKey("format", settings.format, OUTPUT_FORMATS);
+  requireKey("dtype", settings.dtype, FLOAT8_FORMATS);
+  requireKey("provider", settings.provider, PROVIDER_CHOICES);
+  requireComputeOptions(options);
+  requireDtypeOfFormat(settings.format, settings.dtype);
+  requireNumber("headroom", settings.headroom, 1, 16);
+  for (const key of ["samples", "sequenceLength"] as const) requireInteger(key, settings[key], 1);
+  requireInteger("seed", settings.seed, 0, LARGEST_SEED);
+  requireOnePlace(options);
+  return settings;
+}
