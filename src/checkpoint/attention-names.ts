@@ -8,6 +8,8 @@ import { isObject } from "./json-text.js";
  * of another layer.
  */
 const KEY_PROJECTION = /^(?<attention>.+)\.(k_proj|q_proj|qkv_proj|query_key_value|c_attn|Wqkv|kv_b_proj)\.[\w.]+$/;
+/** The number of an attention in a layer that has several, as LongCat's have: `model.layers.3.self_attn.1`. */
+const PLACE_IN_LAYER = /(?<=attn)\.(\d+)$/;
 const LAYER = /(?:^|\.)(?:layers|h|blocks|block)\.(\d+)(?=\.)/;
 /** Towers of multimodal models have attention, but no KV cache; linear attention has projections of keys, and a state. */
 const NOT_A_DECODER =
@@ -22,24 +24,33 @@ export function layerOf(name: string): number | undefined {
 /**
  * The attention's name in each decoder layer that has one, by layer: `model.layers.3.self_attn` of
  * `model.layers.3.self_attn.k_proj.weight`. Of several stacks of layers, the tallest that is not a tower; of a hybrid,
- * only the layers with a K/V cache according to config.json.
+ * only the layers with a K/V cache according to config.json. Where layers have several attentions, each counts as a layer,
+ * as engines number their caches.
  */
 export function attentionNames(
   tensorNames: Iterable<string>,
   config: Readonly<Record<string, unknown>> = {},
 ): ReadonlyMap<number, string> {
   const hasCache = cacheLayersOf(decoderConfig(config));
-  const stacks = new Map<string, Map<number, string>>();
+  const stacks = new Map<string, Map<string, number>>();
   for (const name of tensorNames) {
     const attention = KEY_PROJECTION.exec(name)?.groups?.attention;
     const layer = layerOf(name);
     if (attention === undefined || layer === undefined || !hasCache(layer) || NOT_A_DECODER.test(attention)) continue;
-    const pattern = attention.replace(LAYER, ".#");
-    const stack = stacks.get(pattern) ?? new Map<number, string>();
-    stacks.set(pattern, stack.set(layer, attention));
+    const pattern = attention.replace(LAYER, ".#").replace(PLACE_IN_LAYER, "");
+    const stack = stacks.get(pattern) ?? new Map<string, number>();
+    stacks.set(pattern, stack.set(attention, layer));
   }
   const [tallest] = [...stacks.values()].sort((a, b) => b.size - a.size);
-  return new Map([...(tallest ?? [])].sort(([a], [b]) => a - b));
+  return numbered(tallest ?? new Map());
+}
+
+/** Attentions by the number of their cache. @param stack layers by attention */
+function numbered(stack: ReadonlyMap<string, number>): ReadonlyMap<number, string> {
+  const placeOf = (attention: string) => Number(PLACE_IN_LAYER.exec(attention)?.[1] ?? 0);
+  const inLayer = 1 + [...stack.keys()].reduce((last, attention) => Math.max(last, placeOf(attention)), 0);
+  const numbers = [...stack].map(([attention, layer]) => [inLayer * layer + placeOf(attention), attention] as const);
+  return new Map(numbers.sort(([a], [b]) => a - b));
 }
 
 /** The same without layers after the last decoder layer of config.json, which predict further tokens. */
@@ -48,7 +59,8 @@ export function attentionsByConfig(
   config: Readonly<Record<string, unknown>>,
 ): ReadonlyMap<number, string> {
   const count = layerCount(config);
-  return new Map([...attentionNames(tensorNames, config)].filter(([layer]) => layer < count));
+  const isOfDecoder = (name: string) => (layerOf(name) ?? 0) < count;
+  return new Map([...attentionNames(tensorNames, config)].filter(([, name]) => isOfDecoder(name)));
 }
 
 /** The number of decoder layers by config.json; infinite where it does not say. */

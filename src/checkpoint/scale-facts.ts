@@ -3,7 +3,7 @@
 
 import { CheckpointError } from "../errors.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
-import { attentionNames, attentionsByConfig, decoderConfig, layerCount } from "./attention-names.js";
+import { attentionNames, attentionsByConfig, decoderConfig, layerCount, layerOf } from "./attention-names.js";
 import { type ForeignName, findForeignName } from "./foreign-names.js";
 import { showJson } from "./json-text.js";
 import { modelOptQuantization } from "./model-opt-file.js";
@@ -131,8 +131,8 @@ function isOfDecoder(
   config: Readonly<Record<string, unknown>>,
 ): (scale: ScaleTensor) => boolean {
   const count = layerCount(config);
-  const attentions = [...attentionNames(tensorNames, config)];
-  const behind = new Set(attentions.flatMap(([layer, name]) => (layer < count ? [] : [name])));
+  const attentions = [...attentionNames(tensorNames, config).values()];
+  const behind = new Set(attentions.filter((name) => (layerOf(name) ?? 0) >= count));
   return ({ attention }) => !behind.has(attention);
 }
 

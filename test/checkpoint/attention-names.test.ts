@@ -69,6 +69,15 @@ const CHECKPOINTS: Readonly<Record<string, readonly [tensors: readonly string[],
         [1, "model.layers.1.self_attn"],
       ],
     ],
+    "two attentions in each layer, as in LongCat: each counts as a layer": [
+      [0, 1].flatMap((layer) => [0, 1].map((at) => `model.layers.${layer}.self_attn.${at}.kv_b_proj.weight`)),
+      [
+        [0, "model.layers.0.self_attn.0"],
+        [1, "model.layers.0.self_attn.1"],
+        [2, "model.layers.1.self_attn.0"],
+        [3, "model.layers.1.self_attn.1"],
+      ],
+    ],
     "scales are no attention": [["model.layers.0.self_attn.k_scale"], []],
   };
 

@@ -101,6 +101,16 @@ describe("of a model_type", () => {
     expect(judgeScales("vllm", facts)).toMatchObject({ use: "ignored", why });
   });
 
+  test("both attentions of a layer of LongCat are known, and vLLM ignores the scales of both", async () => {
+    const latent = ["q_b_proj.weight", "kv_a_proj_with_mqa.weight", "kv_b_proj.weight", "k_scale", "v_scale"];
+    const tensors = [0, 1].flatMap((at) => latent.map((name) => `model.layers.0.self_attn.${at}.${name}`));
+    const facts = await factsOf({ config: withBlock("longcat_flash", { num_layers: 1 }), tensors });
+    expect([...facts.attentions.values()]).toEqual(["model.layers.0.self_attn.0", "model.layers.0.self_attn.1"]);
+    expect(findScaleProblems(facts)).toEqual([]);
+    const why = "its latent attention (MLA) loads no scale: an FP8 cache runs at 1.0";
+    expect(judgeScales("vllm", facts)).toMatchObject({ use: "ignored", why });
+  });
+
   test("SGLang's exceptions are model types that are calibrated", () => {
     for (const modelType of DROPPED_BY_SGLANG.keys()) expect(Object.keys(ARCHITECTURES)).toContain(modelType);
   });
