@@ -196,6 +196,53 @@ describe("a checkpoint whose tensors contradict its quantization_config is refus
   });
 });
 
+describe("numbers where engines would have codes are refused in every kind of block", () => {
+  const LAYER = "model.layers.1";
+  const FP8 = { quant_method: "fp8", activation_scheme: "dynamic" };
+  /** Left in 16 bits everywhere. */
+  const LEFT = ["router", "altup", "A_log", "norm"];
+
+  /** A golden of 16 bits with all its projections in FP8 but one. */
+  async function allButOne(golden: string, numbers: string) {
+    const { config, tensors } = await openCheckpoint(join(GOLDEN_FOLDER, "checkpoints", golden));
+    const copies = new Map<string, Tensor>();
+    for (const [name, { shape, dtype }] of tensors) {
+      const isLeft = LEFT.some((part) => name.includes(part)) || name === numbers;
+      const isCode = /layers\.\d+\./.test(name) && shape.length === 2 && !isLeft;
+      copies.set(name, { shape: [...shape], dtype: isCode ? "F8_E4M3" : dtype, file: "a.safetensors" });
+      if (isCode) copies.set(`${name}_scale`, { shape: [], dtype: "F32", file: "a.safetensors" });
+    }
+    return { config, tensors: copies };
+  }
+
+  test.each<[kind: string, golden: string, module: string]>([
+    ["attention", "lfm2-bias", "model.layers.2.self_attn.q_proj"],
+    ["short convolutions", "lfm2-bias", `${LAYER}.conv.in_proj`],
+    ["state-space models", "falcon_h1-norm", `${LAYER}.mamba.out_proj`],
+    ["feed-forwards", "falcon_h1-norm", `${LAYER}.feed_forward.up_proj`],
+    ["branches of low rank", "gemma3n_text-unshared", `${LAYER}.laurel.linear_left`],
+    ["per-layer inputs", "gemma3n_text-unshared", `${LAYER}.per_layer_input_gate`],
+    ["experts' own space", "nemotron_h-latent", "backbone.layers.1.mixer.fc1_latent_proj"],
+  ])("%s: %s, %s", async (_kind, golden, module) => {
+    const { config, tensors } = await allButOne(golden, `${module}.weight`);
+    expect(tensors.get(`${module}.weight`)?.dtype).toBe("BF16");
+    const describeLeaving = (modules: readonly string[]) => {
+      const modules_to_not_convert = ["router", "altup", "model.per_layer_model_projection", ...modules];
+      return describeModel({ ...config, quantization_config: { ...FP8, modules_to_not_convert } }, tensors);
+    };
+    expect(() => describeLeaving([])).toThrow(
+      `"${module}.weight": found BF16, but config.json: quantization_config (fp8)`,
+    );
+    expect(() => describeLeaving([module])).not.toThrow();
+  });
+
+  test("a selective scan, which engines leave in 16 bits, may have numbers", async () => {
+    const module = "model.layers.0.mamba.in_proj";
+    const { config, tensors } = await allButOne("jamba-dense-bias", `${module}.weight`);
+    expect(() => describeModel({ ...config, quantization_config: FP8 }, tensors)).not.toThrow();
+  });
+});
+
 function integerGroups(format: string, weights: Json): Json {
   const group = { targets: ["Linear"], weights: { type: "int", symmetric: true, ...weights } };
   return { quant_method: "compressed-tensors", format, config_groups: { group_0: group } };

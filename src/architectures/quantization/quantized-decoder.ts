@@ -70,7 +70,10 @@ function withSources(described: unknown, sourceOf: (name: string) => ScaledSourc
   return Object.fromEntries(Object.entries(described).map(([key, value]) => [key, withSources(value, sourceOf)]));
 }
 
-/** Engines quantize neither routers nor gates of one output, nor what has one output per head. */
+/**
+ * Engines quantize neither routers nor gates of one output, nor what has one output per head, and leave the selective scan
+ * in 16 bits (read in vLLM 0.32).
+ */
 function matricesThatEnginesQuantize(block: Block): TensorSource[] {
   switch (block.kind) {
     case "attention":
@@ -81,14 +84,25 @@ function matricesThatEnginesQuantize(block: Block): TensorSource[] {
       const { query, key, value, gate, output } = block;
       return matricesOf(query.projection, key.projection, value.projection, gate, output);
     }
+    case "short-convolution":
+      return matricesOf(block.gateBefore, block.input, block.gateBehind, block.output);
+    case "state-space": {
+      const { x, b, c, gate, output } = block;
+      return matricesOf(x.projection, b.projection, c.projection, gate, output);
+    }
+    case "selective-scan":
+      return [];
     case "feed-forward":
       return matricesOf(block.gate, block.up, block.down);
+    case "low-rank":
+      return matricesOf(block.left, block.right);
+    case "per-layer-input":
+      return matricesOf(block.gate, block.projection);
     case "experts": {
       const shared = block.shared === undefined ? [] : [block.shared.feedForward];
-      return [...block.experts, ...shared].flatMap(matricesThatEnginesQuantize);
+      const inside = [...block.experts, ...shared].flatMap(matricesThatEnginesQuantize);
+      return [...inside, ...matricesOf(block.latent?.into, block.latent?.out)];
     }
-    default:
-      return [];
   }
 }
 
