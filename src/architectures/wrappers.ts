@@ -88,6 +88,7 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   glmasr: { covers: "GLM-ASR", ...text("llama"), ...AUDIO, defaults: GLM_ASR },
   paddleocr_vl: { covers: "PaddleOCR-VL", ...textOrFlat("paddleocr_vl_text"), ...IMAGES },
   ernie4_5_vl_moe: { covers: "ERNIE 4.5 VL in transformers' form", ...text("ernie4_5_vl_moe_text"), ...IMAGES },
+  ernie4_5_moe_vl: { covers: "ERNIE 4.5 VL as released", ...textOrFlat("ernie4_5_vl_moe_text"), ...IMAGES },
   hunyuan_vl: { covers: "HunyuanOCR", ...textOrFlat("hunyuan_vl_text"), ...IMAGES },
   paligemma: {
     ...{ covers: "PaliGemma, PaliGemma 2", ...text("gemma"), ...IMAGES },

@@ -42,6 +42,7 @@ export const VLLM_FAMILIES: ReadonlyMap<string, FamilyRule> = new Map([
   ...rowsOf("loads", ["glm4v", "glm4v_moe", "cohere2_vision", "granite_speech", "voxtral", "paligemma"]),
   ...rowsOf("loads", ["gemma4_unified", "qwen2_5_omni", "qwen3_omni_moe", "qwen2_audio", "qwen3_asr", "glm_ocr"]),
   ...rowsOf("loads", ["llava_next_video", "internvl_chat", "glmasr", "paddleocr_vl", "ernie4_5_vl_moe", "aria"]),
+  ...rowsOf("loads", ["ernie4_5_moe_vl"]),
   ...rowsOf("loads", ["granite4_vision", "granite_speech_plus", "exaone4_5", "audioflamingo3", "lighton_ocr"]),
   ...rowsOf("loads", ["qianfan_ocr", "moss_transcribe_diarize", "minicpmv4_6", "minicpmv4_7"]),
   ...rowsOf("loads", ["nemotron_h_omni", "NemotronH_Nano_Omni_Reasoning_V3", "NemotronH_Nano_VL_V2"]),

@@ -50,11 +50,19 @@ export function describeErnie45Moe(input: FamilyInput): Decoder {
   return bias ? { ...decoder, end: { ...decoder.end, bias: `${names.head}.bias` } } : decoder;
 }
 
-/** Every n-th layer from the first to the last that may have them. */
+/** Layers with experts. */
 function layersWithExperts(config: ModelConfig, layers: number): boolean[] {
-  const start = config.count("moe_layer_start_index", 1);
-  const last = config.number("moe_layer_end_index", -1);
+  const first = config.count("moe_layer_start_index", 1);
+  const end = config.number("moe_layer_end_index", -1);
   const interval = config.positiveInteger("moe_layer_interval", 1);
-  const end = last === -1 ? layers - 1 : last;
-  return Array.from({ length: layers }, (_, layer) => (layer + 1) % interval === 0 && layer >= start && layer <= end);
+  return everyLayerBetween(layers, { first, last: end === -1 ? layers - 1 : end, interval });
+}
+
+/** Every n-th layer from the first to the last that may be one. */
+export function everyLayerBetween(
+  layers: number,
+  { first, last, interval }: { readonly first: number; readonly last: number; readonly interval: number },
+): boolean[] {
+  const isOne = (layer: number) => (layer + 1) % interval === 0 && layer >= first && layer <= last;
+  return Array.from({ length: layers }, (_, layer) => isOne(layer));
 }

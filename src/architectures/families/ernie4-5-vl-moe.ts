@@ -20,23 +20,26 @@ import {
 import type { FamilyInput } from "../parts.js";
 import { readActivation, readParts, readSizes } from "../sizes.js";
 import { tensorSource } from "../weight-source.js";
+import { readReleasedMixture } from "./ernie4-5-vl-released.js";
 
 export function describeErnie45VlMoe(input: FamilyInput): Decoder {
   const { config, names } = input;
   const sizes = readSizes(config, { kvHeads: 4 });
   const { hidden, layers } = sizes;
   const bias = config.boolean("use_bias", false);
+  const released = readReleasedMixture(config, layers);
   const experts: MixtureSizes = {
     hidden,
-    experts: readParts(config, "moe_num_experts", 64),
+    experts: released?.experts ?? readParts(config, "moe_num_experts", 64),
     perToken: config.positiveInteger("moe_k", 6),
     intermediate: readWidth(config),
     activation: readActivation(config),
   };
   checkPerToken(config, "moe_k", experts);
-  const shared = experts.intermediate * config.count("moe_num_shared_experts", 2);
+  const shared = experts.intermediate * config.count("moe_num_shared_experts", released?.sharedByDefault ?? 2);
   const floor = config.positiveNumber("moe_norm_min", 1e-12);
-  const hasExperts = mlpLayerTypes(config, layers) ?? Array.from({ length: layers }, (_, layer) => layer > 0);
+  const hasExperts =
+    released?.hasExperts ?? mlpLayerTypes(config, layers) ?? Array.from({ length: layers }, (_, layer) => layer > 0);
   const mixtureAt = (prefix: string): Block => {
     const logits = tensorSource(`${prefix}.gate.weight`, [hidden, experts.experts]);
     const corrections = tensorSource(`${prefix}.moe_statics.e_score_correction_bias`, [2, experts.experts]);
