@@ -61,7 +61,7 @@ export {
 export type { MeasureProgress, MeasureTiming } from "./pipeline/measure-ranges.js";
 export type { RetrievalOptions } from "./pipeline/retrieval.js";
 export type { ComputeOptions, DataOptions, ModelOptions } from "./pipeline/run-options.js";
-export { type VerificationProgress, type VerifyOptions, verify } from "./pipeline/verify.js";
+export { verify } from "./pipeline/verify.js";
 export type {
   ArmName,
   ArmResult,
@@ -77,4 +77,5 @@ export type {
   RetrievalResult,
   VerifyResult,
 } from "./pipeline/verify-result.js";
+export type { VerificationProgress, VerifyOptions } from "./pipeline/verify-settings.js";
 export type { ProviderName } from "./runtime/providers.js";

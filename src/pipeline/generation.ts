@@ -42,7 +42,8 @@ export interface GenerationOptions {
   readonly maxNewTokens?: number | undefined;
 }
 
-interface GenerationFacts {
+/** What generating needs to know of the model and the run. */
+export interface GenerationFacts {
   readonly checkpoint: Checkpoint;
   readonly decoder: Decoder;
   readonly end: ModelEnd;

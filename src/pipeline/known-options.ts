@@ -12,7 +12,7 @@ import type { InspectOptions } from "./inspect.js";
 import { requireOptions } from "./option-checks.js";
 import type { RetrievalOptions } from "./retrieval.js";
 import type { ComputeOptions, DataOptions, ModelOptions } from "./run-options.js";
-import type { VerifyOptions } from "./verify.js";
+import type { VerifyOptions } from "./verify-settings.js";
 
 /** Every option, with the options in it where it is an object of them. */
 type OptionNames<Options> = { readonly [Name in keyof Options]-?: true | Readonly<Record<string, true>> };

@@ -5,7 +5,7 @@ import { counted, formatCount } from "../counted.js";
 import type { CalibrationProgress } from "../pipeline/calibration-result.js";
 import type { InstallProgress } from "../pipeline/install-provider.js";
 import type { ProbeProgress } from "../pipeline/list-providers.js";
-import type { VerificationProgress } from "../pipeline/verify.js";
+import type { VerificationProgress } from "../pipeline/verify-settings.js";
 import { widthOf } from "./screen.js";
 import { showLine } from "./shown-text.js";
 import { formatBar, formatBytes, formatSeconds } from "./text.js";

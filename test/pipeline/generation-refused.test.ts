@@ -2,7 +2,8 @@
 
 import { expect, test } from "vitest";
 import { UnsupportedModelError } from "../../src/errors.js";
-import { planVerification, verify } from "../../src/pipeline/verify.js";
+import { verify } from "../../src/pipeline/verify.js";
+import { planVerification } from "../../src/pipeline/verify-dry-run.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
 
 // They have no tokenizer, which would be missed first.
