@@ -1,4 +1,4 @@
-// Typed reading of config.json: each value is checked, and an error gives key, expected and found. Remembers which keys
+// Typed reading of config.json, and of files like it: each value is checked, and an error gives key, expected and found. Remembers which keys
 // were read, so that unread ones can be named. Knows no architecture. null counts as absent, as in transformers.
 
 import { CheckpointError } from "../errors.js";
@@ -12,6 +12,8 @@ export interface LeftOverKey {
 
 /** Record of reading, shared by a config and the objects in it. */
 interface Memory {
+  /** The file's name in messages. */
+  readonly file: string;
   readonly read: Set<string>;
   readonly opened: Set<string>;
   readonly ignored: Map<string, string>;
@@ -24,10 +26,15 @@ export class ModelConfig {
   readonly #path: string;
   readonly #memory: Memory;
 
-  constructor(values: Readonly<Record<string, unknown>>, path = "", memory?: Memory) {
+  constructor(values: Readonly<Record<string, unknown>>, path = "", memory: Memory = emptyMemory("config.json")) {
     this.#values = values;
     this.#path = path;
-    this.#memory = memory ?? { read: new Set(), opened: new Set(), ignored: new Map(), contradicting: new Set() };
+    this.#memory = memory;
+  }
+
+  /** An object of another file. @param path its key there, with dots for nested objects */
+  static ofFile(file: string, path: string, values: Readonly<Record<string, unknown>>): ModelConfig {
+    return new ModelConfig(values, path, emptyMemory(file));
   }
 
   /**
@@ -181,7 +188,7 @@ export class ModelConfig {
 
   /** The key's name in messages. */
   nameOf(key: string): string {
-    return `config.json: ${this.pathOf(key)}`;
+    return `${this.#memory.file}: ${this.pathOf(key)}`;
   }
 
   #value(key: string): unknown {
@@ -203,6 +210,10 @@ export class ModelConfig {
     const found = value === undefined ? "nothing" : shortJson(value);
     throw new CheckpointError(`${this.nameOf(key)}: expected ${expected}, found ${found}`);
   }
+}
+
+function emptyMemory(file: string): Memory {
+  return { file, read: new Set(), opened: new Set(), ignored: new Map(), contradicting: new Set() };
 }
 
 /** Whether a value has no meaning in any family: null, false, or empty. */

@@ -86,7 +86,7 @@ import { type LeftOverKey, ModelConfig, shortJson } from "./model-config.js";
 import type { FamilyInput } from "./parts.js";
 import type { Quantization } from "./quantization/quantization.js";
 import { namesOfWeights, withQuantizedWeights } from "./quantization/quantized-decoder.js";
-import { readQuantization } from "./quantization/read-quantization.js";
+import { hasQuantizationConfig, readModelOptFile, readQuantization } from "./quantization/read-quantization.js";
 import {
   findPrefix,
   GPT_NAMES,
@@ -229,6 +229,8 @@ export const INNER_ARCHITECTURES: Readonly<Record<string, Family>> = {
 };
 
 export interface DescribeOptions {
+  /** The `quantization` of ModelOpt's hf_quant_config.json, which counts where config.json has no quantization_config. */
+  readonly modelOpt?: Readonly<Record<string, unknown>> | undefined;
   /** Keys of config.json that the user says change nothing, with dots for nested objects. */
   readonly assumeHarmless?: readonly string[] | undefined;
 }
@@ -244,7 +246,7 @@ export interface DescribeOptions {
 export function describeModel(
   configJson: Readonly<Record<string, unknown>>,
   tensors: TensorShapes,
-  { assumeHarmless = [] }: DescribeOptions = {},
+  { assumeHarmless = [], modelOpt }: DescribeOptions = {},
 ): Decoder {
   requireKeysOfConfig(assumeHarmless, configJson);
   const whole = new ModelConfig(configJson);
@@ -252,7 +254,7 @@ export function describeModel(
   const family = familyOf(config);
   const names = namesOf(family, namesOfWeights(tensors.keys()), (name) => tensors.get(name) !== undefined);
   const shapeOf = (tensor: string) => tensors.get(tensor)?.shape;
-  const described = describeFamily({ whole, config, path, family, names, shapeOf, assumeHarmless });
+  const described = describeFamily({ whole, config, path, family, names, shapeOf, assumeHarmless, modelOpt });
   const { quantization } = described;
   const decoder = withHeadOfWrapper(described.decoder, whole, names, tensors);
   if (quantization === undefined) refuseQuantizedWeights(whole, tensors);
@@ -300,6 +302,7 @@ interface FamilyConfig extends FamilyInput {
   readonly path: string | undefined;
   readonly family: Family;
   readonly assumeHarmless: readonly string[];
+  readonly modelOpt?: DescribeOptions["modelOpt"];
 }
 
 interface Description {
@@ -308,10 +311,12 @@ interface Description {
   readonly quantization: Quantization | undefined;
 }
 
-function describeFamily({ whole, path, family, assumeHarmless, ...input }: FamilyConfig): Description {
+function describeFamily({ whole, path, family, assumeHarmless, modelOpt, ...input }: FamilyConfig): Description {
   const configs = [...new Set([whole, input.config])];
   const holders = configs.filter((each) => !assumeHarmless.includes(each.pathOf("quantization_config")));
-  const [quantization] = holders.flatMap((holder) => readQuantization(holder) ?? []);
+  const [inConfig] = holders.flatMap((holder) => readQuantization(holder) ?? []);
+  const quantization =
+    inConfig ?? (configs.some(hasQuantizationConfig) ? undefined : modelOpt && readModelOptFile(modelOpt));
   const decoder = countedFrom(wrapperOf(whole.peek("model_type"))?.firstPosition, family.describe(input));
   for (const each of configs) refuseBidirectional(each, assumeHarmless);
   const leftOver = whole.leftOver().filter((key) => !isHarmlessAround(key, whole, path));

@@ -1,12 +1,21 @@
 // hf_quant_config.json, which NVIDIA's ModelOpt writes beside config.json: its quantization, and what it says of the KV
 // cache. Knows no engine.
 
+import { join } from "node:path";
 import { setKey } from "./config-text.js";
-import { isObject } from "./json-text.js";
+import { isObject, parseJsonObject } from "./json-text.js";
+import { readTextFile } from "./text-files.js";
 
 export const MODELOPT_FILE = "hf_quant_config.json";
 
 type Json = Readonly<Record<string, unknown>>;
+
+/** The file's content; undefined where the folder has none. @throws CheckpointError when it cannot be read */
+export async function readModelOptFile(folder: string, inFolder: readonly string[]): Promise<Json | undefined> {
+  if (!inFolder.includes(MODELOPT_FILE)) return undefined;
+  const path = join(folder, MODELOPT_FILE);
+  return parseJsonObject(path, await readTextFile(path));
+}
 
 /** The quantization of the file, if it has one. */
 export function modelOptQuantization(file: Json | undefined): Json | undefined {

@@ -8,6 +8,7 @@ import { type FileIdentity, identifyFiles } from "./file-identity.js";
 import { describeFolder } from "./folder-kinds.js";
 import { findForeignName } from "./foreign-names.js";
 import { isObject, parseJsonObject, parsePythonJsonObject, showJson } from "./json-text.js";
+import { readModelOptFile } from "./model-opt-file.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import type { SafetensorsHeader, TensorEntry } from "./safetensors-header.js";
 import { holdsOnlyScales, isScaleName } from "./scale-names.js";
@@ -41,6 +42,8 @@ export interface Checkpoint {
   readonly files: ReadonlyMap<string, FileIdentity>;
   readonly configText: string;
   readonly config: Readonly<Record<string, unknown>>;
+  /** hf_quant_config.json, which ModelOpt writes beside config.json; undefined without it. */
+  readonly modelOpt: Readonly<Record<string, unknown>> | undefined;
   readonly shards: readonly Shard[];
   readonly tensors: ReadonlyMap<string, TensorLocation>;
   /** Absent when the weights are one file. */
@@ -61,6 +64,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   await requireConfig(folder, inFolder);
   const configText = await readTextFile(join(folder, "config.json"));
   const config = parsePythonJsonObject(join(folder, "config.json"), configText);
+  const modelOpt = await readModelOptFile(folder, inFolder);
   const { index, warning } = await readIndex(folder, inFolder, files);
   const names = index === undefined ? [SINGLE_FILE] : [...new Set(Object.values(index.weightMap))].sort();
   const shards = await openShards(folder, names);
@@ -73,7 +77,7 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
     ...(warning === undefined ? [] : [warning]),
     ...repeatedWarning(repeated),
   ];
-  return { folder, files, configText, config, shards, tensors, index, warnings };
+  return { folder, files, configText, config, modelOpt, shards, tensors, index, warnings };
 }
 
 /** The index, absent if the weights are one file; and a warning about an ignored index. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { CheckpointError } from "../errors.js";
 import { describeFolder } from "./folder-kinds.js";
 import { parseJsonObject, parsePythonJsonObject } from "./json-text.js";
-import { MODELOPT_FILE } from "./model-opt-file.js";
+import { readModelOptFile } from "./model-opt-file.js";
 import { INDEX_FILE, readWeightMap, requireConfig, type Shard } from "./open-checkpoint.js";
 import { listCheckpointFolder, openShards } from "./open-shards.js";
 import { readTextFile } from "./text-files.js";
@@ -40,9 +40,6 @@ export async function surveyCheckpoint(folder: string): Promise<Survey> {
   const weightMap = names.includes(INDEX_FILE)
     ? readWeightMap(index, parseJsonObject(index, await readTextFile(index)))
     : undefined;
-  const modelOptFile = join(folder, MODELOPT_FILE);
-  const modelOpt = names.includes(MODELOPT_FILE)
-    ? parseJsonObject(modelOptFile, await readTextFile(modelOptFile))
-    : undefined;
+  const modelOpt = await readModelOptFile(folder, names);
   return { folder, config, files, weightMap, modelOpt };
 }

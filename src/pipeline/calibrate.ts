@@ -2,7 +2,6 @@
 // nothing and knows no command line.
 
 import { cacheSites } from "../architectures/cache-sites.js";
-import { describeModel } from "../architectures/registry.js";
 import { inputsBesideText } from "../architectures/wrappers.js";
 import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { openCheckpoint } from "../checkpoint/open-checkpoint.js";
@@ -23,6 +22,7 @@ import { recordMetadata, recordText } from "./calibration-record.js";
 import type { CalibrationResult } from "./calibration-result.js";
 import { providersToTry, untestedWarning } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
+import { describeCheckpoint } from "./describe-checkpoint.js";
 import { type DryRun, locateWithoutDownload, readDataWithoutDownload, tryWork } from "./dry-run.js";
 import { encodeAndMeasure } from "./encode-and-measure.js";
 import { encodePrompts } from "./encode-prompts.js";
@@ -180,7 +180,7 @@ async function prepare(options: CalibrateOptions, locate: (options: LocateOption
   const located = await locate({ ...options, inPlace: onto === undefined && inPlace });
   onProgress?.({ stage: "open" });
   const checkpoint = await untilInterrupted(signal, openCheckpoint(located.folder));
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
+  const decoder = describeCheckpoint(checkpoint, options);
   const names = scaleNames(cacheSites(decoder));
   const target =
     onto === undefined

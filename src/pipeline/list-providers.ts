@@ -3,7 +3,6 @@
 // process, and the list says so.
 
 import type { Decoder } from "../architectures/description.js";
-import { describeModel } from "../architectures/registry.js";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { KvScalesError, throwIfAborted } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
@@ -12,6 +11,7 @@ import { type LayerRange, largestRangeDeviation } from "../numerics/ranges.js";
 import { type Device, nvidiaDevices } from "../runtime/devices.js";
 import { hasNoGpu, type Obstacle, obstacleOf } from "../runtime/provider-obstacles.js";
 import { PROVIDERS, type Provider, type ProviderName } from "../runtime/providers.js";
+import { describeCheckpoint } from "./describe-checkpoint.js";
 import { measureInProcesses } from "./measure-in-processes.js";
 import { EMBEDDED_EXAMPLE } from "./run-options.js";
 import { stopAll } from "./share-work.js";
@@ -67,7 +67,7 @@ export async function listProviders({
   onProgress,
 }: ListProvidersOptions = {}): Promise<ProviderList> {
   const checkpoint = await openCheckpoint(EMBEDDED_EXAMPLE);
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const decoder = describeCheckpoint(checkpoint);
   const probe = (provider: ProviderName) => {
     onProgress?.({ stage: "probe", provider });
     return probeProvider(provider, { checkpoint, decoder, timeLimitMs, signal });

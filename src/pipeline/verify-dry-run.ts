@@ -2,11 +2,12 @@
 // nothing.
 
 import { cacheSites } from "../architectures/cache-sites.js";
-import { describeModel, describeModelEnd } from "../architectures/registry.js";
+import { describeModelEnd } from "../architectures/registry.js";
 import { openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { throwIfAborted } from "../errors.js";
 import { untilInterrupted } from "../interrupts.js";
 import { HELD_OUT_PROMPTS } from "../prompts/read-prompts.js";
+import { describeCheckpoint } from "./describe-checkpoint.js";
 import { type DryRun, locateWithoutDownload, readDataWithoutDownload, tryWork } from "./dry-run.js";
 import { encodeWindows } from "./encode-prompts.js";
 import { requireSteps } from "./generation.js";
@@ -31,7 +32,7 @@ export async function planVerification(options: VerifyOptions, reports: readonly
   await options.onFolder?.(folder);
   onProgress?.({ stage: "open" });
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
+  const decoder = describeCheckpoint(checkpoint, options);
   describeModelEnd(checkpoint.tensors, decoder);
   if (options.generate !== undefined) requireSteps(decoder);
   const { arms } = await chooseCaches(checkpoint, decoder, settings, cacheSites(decoder));

@@ -2,7 +2,7 @@
 // prints nothing, and knows no command line.
 
 import { cacheSites } from "../architectures/cache-sites.js";
-import { describeModel, describeModelEnd } from "../architectures/registry.js";
+import { describeModelEnd } from "../architectures/registry.js";
 import { withUnchangedInput } from "../checkpoint/input-changes.js";
 import { openCheckpoint } from "../checkpoint/open-checkpoint.js";
 import { throwIfAborted } from "../errors.js";
@@ -15,6 +15,7 @@ import { outcomeOf } from "../metrics/thresholds.js";
 import { decideVerdict } from "../metrics/verdict.js";
 import { untestedWarning } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
+import { describeCheckpoint } from "./describe-checkpoint.js";
 import { CacheEvaluator } from "./evaluate-caches.js";
 import { positionsIn } from "./evaluate-head.js";
 import { generateThroughCaches, requireSteps } from "./generation.js";
@@ -45,7 +46,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   await options.onFolder?.(folder);
   onProgress?.({ stage: "open" });
   const checkpoint = await untilInterrupted(signal, openCheckpoint(folder));
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors, options);
+  const decoder = describeCheckpoint(checkpoint, options);
   const end = describeModelEnd(checkpoint.tensors, decoder);
   if (options.generate !== undefined) requireSteps(decoder);
   const sites = cacheSites(decoder);

@@ -31,8 +31,17 @@ function float32Bytes(values: Iterable<number>): Buffer {
   return Buffer.from(Float32Array.from(values).buffer);
 }
 
+/** Where a checkpoint says that its weights are codes, and what stands beside them. */
+const SAYS = {
+  codes: { file: "config.json", scale: "weight_scale_inv", activations: "activation_scale" },
+  "codes of ModelOpt": { file: "hf_quant_config.json", scale: "weight_scale", activations: "input_scale" },
+} as const;
+
+/** As ModelOpt's older versions export: config.json says nothing. */
+const MODELOPT = { quant_algo: "FP8", kv_cache_quant_algo: null, exclude_modules: ["lm_head"] };
+
 /** The example with projections in FP8, a scale for each; or with the numbers that these stand for, in float32. */
-function quantizedExample(stored: "codes" | "numbers"): ExampleFolder {
+function quantizedExample(stored: keyof typeof SAYS | "numbers"): ExampleFolder {
   const example = makeExample(temporaryFolder());
   const path = join(example.model, SINGLE_FILE);
   const file = SafetensorsFile.parse(readFileSync(path));
@@ -48,13 +57,18 @@ function quantizedExample(stored: "codes" | "numbers"): ExampleFolder {
       continue;
     }
     file.tensors.set(name, { dtype: "F8_E4M3", shape, data: Buffer.from(codes) });
-    file.tensors.set(`${name}_scale_inv`, { dtype: "F32", shape: [], data: float32Bytes([scale]) });
-    file.tensors.set(name.replace(/weight$/, "activation_scale"), { dtype: "F32", shape: [], data: float32Bytes([1]) });
+    const beside = (part: string) => name.replace(/weight$/, part);
+    file.tensors.set(beside(SAYS[stored].scale), { dtype: "F32", shape: [], data: float32Bytes([scale]) });
+    file.tensors.set(beside(SAYS[stored].activations), { dtype: "F32", shape: [], data: float32Bytes([1]) });
   }
   writeFileSync(path, file.bytes());
   if (stored === "codes") {
     const config = readJson(example.model, "config.json");
     writeFileSync(join(example.model, "config.json"), JSON.stringify({ ...config, quantization_config: FP8 }));
+  }
+  if (stored === "codes of ModelOpt") {
+    const content = { producer: { name: "modelopt", version: "0.23.0" }, quantization: MODELOPT };
+    writeFileSync(join(example.model, SAYS[stored].file), JSON.stringify(content));
   }
   return example;
 }
@@ -92,6 +106,27 @@ test("a result keeps codes, scales and quantization_config, can be verified, and
   expect({ exitCode, verdict }).toMatchObject({ exitCode: 6, verdict: { name: "baseline-broken" } });
   expect(arms).toContainEqual(expect.objectContaining({ name: "16-bit", description: "bfloat16" }));
   expect(warnings).toContainEqual(expect.stringMatching(/engines quantize what they/));
+});
+
+test("codes that only hf_quant_config.json speaks of are calibrated, and the cache's part goes into that file", async () => {
+  const [codes, numbers] = [quantizedExample("codes of ModelOpt"), quantizedExample("numbers")];
+  const inFormat = [...options, "--format", "vllm"];
+  expect(await runMain([...calibrationOf(codes), ...inFormat])).toMatchObject({ exitCode: 0 });
+  expect(await runMain([...calibrationOf(numbers), ...options])).toMatchObject({ exitCode: 0 });
+  const layersOf = (folder: string) => readJson(folder, "kv_scales.json").layers as Json[];
+  for (const [at, { k_absmax, v_absmax }] of layersOf(codes.output).entries()) {
+    const plain = layersOf(numbers.output)[at];
+    expect(Number(k_absmax) / Number(plain?.k_absmax)).toBeCloseTo(1, 5);
+    expect(Number(v_absmax) / Number(plain?.v_absmax)).toBeCloseTo(1, 5);
+  }
+  expect(readJson(codes.output, "hf_quant_config.json").quantization).toEqual({
+    ...MODELOPT,
+    kv_cache_quant_algo: "FP8",
+  });
+  expect(readJson(codes.output, "config.json")).toEqual(readJson(codes.model, "config.json"));
+  const { stdout } = await runMain(["inspect", codes.output, "--json"]);
+  const used = (JSON.parse(stdout) as { engines: Json[] }).engines.filter(({ use }) => use === "used");
+  expect(used.map(({ engine }) => engine)).toEqual(["vllm", "sglang", "trtllm"]);
 });
 
 test("a dry run says how weights are quantized", async () => {

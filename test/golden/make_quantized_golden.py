@@ -3,8 +3,8 @@
 python test/golden/make_quantized_golden.py [name or pattern ...]
 
 A tiny model of a family is quantized here, plainly; what its numbers are is said by the code of others: transformers for
-fp8 and mxfp4, compressed-tensors for its formats, nvidia-modelopt for its own, AutoGPTQ and AutoAWQ (pip install --no-deps) for
-theirs. The model with these numbers then runs in
+fp8 and mxfp4, PyTorch's product for fbgemm_fp8 (which transformers calls on XPU), compressed-tensors for its formats,
+nvidia-modelopt for its own, AutoGPTQ and AutoAWQ (pip install --no-deps) for theirs. The model with these numbers then runs in
 transformers, in fp32, and expected.json says what enters its caches and the loss of each prompt, as in checkpoints/.
 Where transformers loads the quantized checkpoint by itself, it must find the same. Every scale must matter.
 """
@@ -35,7 +35,7 @@ MADE_WITH.update({"compressed-tensors": compressed_tensors.__version__, "nvidia-
 ROWS = {}
 
 
-def quantized(name, family, config, form, block, numbers, *, loads=False, kept=KEPT, turned=False, beside=None):
+def quantized(name, family, config, form, block, numbers, *, loads=False, kept=KEPT, turned=False, beside=None, file=False):
     """A golden.
 
     form     quantizes one matrix, or a stack of them
@@ -45,10 +45,11 @@ def quantized(name, family, config, form, block, numbers, *, loads=False, kept=K
     kept     pattern of the tensors that stay as they are
     turned   stacks that are quantized outputs first, and inputs first in 16 bits
     beside   tensors that are stored beside each matrix, and mean nothing here
+    file     the block is the quantization of hf_quant_config.json, and config.json has none
     """
     golden(family, **config)
     ROWS[name] = dict(golden=FAMILIES.pop(family), form=form, block=block, numbers=numbers, loads=loads, kept=kept,
-                      turned=turned, beside=beside or {})
+                      turned=turned, beside=beside or {}, file=file)
 
 
 # --- forms: a matrix -> stored tensors by suffix, and the function that gives their numbers ------------------------------
@@ -85,6 +86,13 @@ def nvfp4(codes, global_name, divides):
         packed = e2m1_codes(w / up(scale.float() * factor))
         return {codes: packed, "_scale": scale, global_name: (1 / factor if divides else factor).reshape([1] if divides else [])}
     return form
+
+
+def mxfp8(w):
+    largest, up = blocks_of(w, (1, 32))
+    exponent = torch.log2(largest).floor() - 8
+    codes = (w / up(2 ** exponent)).clamp(-448, 448).to(E4M3)
+    return {"": codes, "_scale": (exponent + 127).to(torch.uint8)}
 
 
 def mxfp4(codes, scale, shape):
@@ -165,6 +173,14 @@ def by_transformers(block_size):
         scale = next(x for suffix, x in parts.items() if suffix)
         return _dequantize_fp8_weight(parts[""], scale.float(), block_size, torch.float32)
     return numbers
+
+
+def by_scaled_product(parts):
+    """The product with ones of a single input each, as FbgemmFp8Linear calls it."""
+    inputs = parts[""].shape[1]
+    ones = torch.eye(inputs).to(E4M3)
+    scale = torch.ones(inputs, 1)
+    return torch._scaled_mm(ones, parts[""].t(), scale_a=scale, scale_b=parts["_scale"].t(), out_dtype=torch.float32).t()
 
 
 def by_compressed_tensors(block):
@@ -266,6 +282,12 @@ quantized("fp8-tensor-static", "ministral3", dict(**SMALL, head_dim=16, rope_par
           by_transformers(None), beside={"activation_scale": torch.tensor(0.5, dtype=torch.bfloat16)})
 
 
+quantized("fbgemm-fp8", "llama", dict(**SMALL), fp8("_scale", (1, 0)),
+          {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0, "modules_to_not_convert": [
+              "lm_head", "model.layers.1.self_attn"]},
+          by_scaled_product, kept=KEPT + r"|layers\.1\.self_attn", beside={"input_scale_ub": torch.tensor([1200.0])})
+
+
 def compressed(weights, format="float-quantized", ignore=("lm_head",), activations=None, targets=("Linear",)):
     group = {"targets": list(targets), "weights": weights, "input_activations": activations}
     return {"quant_method": "compressed-tensors", "format": format, "quantization_status": "compressed",
@@ -288,6 +310,13 @@ quantized("compressed-tensors-tensor", "llama", dict(**SMALL), fp8("_scale", (0,
 BLOCKS = compressed(float8(strategy="block", block_structure=BLOCK), activations=DYNAMIC)
 quantized("compressed-tensors-block", "qwen3", ODD, fp8("_scale", BLOCK, torch.bfloat16), BLOCKS,
           by_compressed_tensors(BLOCKS))
+GROUPS = compressed(float8(strategy="group", group_size=8), activations=DYNAMIC)
+quantized("compressed-tensors-group", "phi3", dict(**SMALL), fp8("_scale", (1, 8), torch.bfloat16), GROUPS,
+          by_compressed_tensors(GROUPS))
+MICRO8 = compressed(float8(strategy="group", group_size=32, scale_dtype="torch.uint8"), "mxfp8-quantized", activations=float8(
+    strategy="group", group_size=32, dynamic=True, scale_dtype="torch.uint8"))
+quantized("compressed-tensors-mxfp8", "qwen3", dict(**SMALL, hidden_size=32, intermediate_size=64, num_attention_heads=4,
+          num_key_value_heads=2, head_dim=16), mxfp8, MICRO8, by_compressed_tensors(MICRO8))
 PACKED = compressed({"num_bits": 4, "type": "float", "symmetric": True, "dynamic": False, "strategy": "tensor_group", "group_size": 16},
                     "nvfp4-pack-quantized", activations={"num_bits": 4, "type": "float", "symmetric": True, "dynamic": "local",
                                                          "strategy": "tensor_group", "group_size": 16})
@@ -312,6 +341,15 @@ quantized("modelopt-nvfp4", "qwen3_moe", dict(**SMALL, head_dim=16, num_experts=
           decoder_sparse_step=1, mlp_only_layers=[]), nvfp4("", "_scale_2", False),
           modelopt_config("NVFP4", group_size=16, ignore=["lm_head", "model.layers.0.self_attn*", "model.layers.*.mlp.gate"]),
           by_modelopt_nvfp4, kept=KEPT + r"|layers\.0\.self_attn", beside={"input_scale": torch.tensor(0.5)})
+# As older versions export: nothing in config.json.
+quantized("modelopt-fp8-file", "phi3", dict(**SMALL), fp8("_scale", (0, 0), shape=lambda s: []),
+          {"quant_algo": "FP8", "kv_cache_quant_algo": None, "exclude_modules": ["lm_head"]},
+          by_modelopt_fp8, beside={"input_scale": torch.tensor(0.5)}, file=True)
+quantized("modelopt-nvfp4-file", "llama", dict(**SMALL, intermediate_size=48), nvfp4("", "_scale_2", False),
+          {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8", "group_size": 16, "exclude_modules": [
+              "lm_head", "model.layers.1.mlp*", "model.layers.0.self_attn.v_proj"]},
+          by_modelopt_nvfp4, kept=KEPT + r"|layers\.1\.mlp|layers\.0\.self_attn\.v_proj",
+          beside={"input_scale": torch.tensor(0.5)}, file=True)
 quantized("mxfp4", "gpt_oss", dict(num_hidden_layers=2, lengths=(3, 17, 30), hidden_size=64, intermediate_size=32, head_dim=16,
           num_local_experts=4, num_experts_per_tok=2, sliding_window=12, rope_parameters=rope(
               "yarn", 500.0, factor=4.0, original_max_position_embeddings=32, beta_fast=1.5, beta_slow=0.25, truncate=False)),
@@ -410,7 +448,12 @@ def write(folder, tensors, parts, row, config):
         stored.update({f"{key.removesuffix('weight')}{suffix}": x.clone() for suffix, x in row["beside"].items()})
     folder.mkdir(parents=True)
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
-    write_json(folder / "config.json", {**config, "quantization_config": row["block"]})
+    if row["file"]:
+        producer = {"name": "modelopt", "version": "0.23.0"}
+        write_json(folder / "hf_quant_config.json", {"producer": producer, "quantization": row["block"]})
+        write_json(folder / "config.json", config)
+    else:
+        write_json(folder / "config.json", {**config, "quantization_config": row["block"]})
 
 
 def other(scale):

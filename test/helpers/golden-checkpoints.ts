@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
-import { ARCHITECTURES, describeConfig, describeModel, describeModelEnd } from "../../src/architectures/registry.js";
+import { ARCHITECTURES, describeConfig, describeModelEnd } from "../../src/architectures/registry.js";
 import { WRAPPERS } from "../../src/architectures/wrappers.js";
 import { parsePythonJson } from "../../src/checkpoint/json-text.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
@@ -15,6 +15,7 @@ import type { Arithmetic } from "../../src/graphs/arithmetic.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
 import { roundingsOf } from "../../src/pipeline/arms.js";
 import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.js";
+import { describeCheckpoint } from "../../src/pipeline/describe-checkpoint.js";
 import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { type MeasureRequest, measureRanges } from "../../src/pipeline/measure-ranges.js";
 
@@ -130,7 +131,7 @@ export async function measureFolder(
   { segmentBytes, arithmetic, dequantizes, ...options }: MeasureOptions = {},
 ): Promise<LayerRange[]> {
   const checkpoint = await openCheckpoint(folder);
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const decoder = describeCheckpoint(checkpoint);
   const plan = planCompute({ provider: "cpu", checkpoint, decoder, memory: segmentBytes });
   const changed = {
     ...{ ...plan, arithmetic: { ...plan.arithmetic, ...arithmetic } },
@@ -142,7 +143,7 @@ export async function measureFolder(
 /** Mean negative log-likelihood of each prompt, with a cache that keeps everything. */
 export async function lossesOfFolder(folder: string, windows: Expected["token_ids"]): Promise<number[]> {
   const checkpoint = await openCheckpoint(folder);
-  const decoder = describeModel(checkpoint.config, checkpoint.tensors);
+  const decoder = describeCheckpoint(checkpoint);
   const { roundings, indexOf } = roundingsOf({ dtype: "float8_e4m3fn", scales: undefined, bits16: "bfloat16" });
   const { arms } = await evaluateArms({
     ...{ checkpoint, decoder, windows, roundings },

@@ -36,6 +36,7 @@ async function soundFolder(): Promise<string> {
   const vocab = { a: 0, b: 1 };
   return writeFiles(await temporaryFolder(), {
     "config.json": "{}",
+    "hf_quant_config.json": "{}",
     "model.safetensors.index.json": JSON.stringify({ weight_map: { a: SHARD, b: "model-00002-of-00002.safetensors" } }),
     [SHARD]: safetensorsOf([weight("a", 1)]),
     "model-00002-of-00002.safetensors": safetensorsOf([weight("b", 2)]),
@@ -57,6 +58,7 @@ const endTokensOf = (folder: string) =>
     configText: "",
     shards: [],
     tensors: new Map(),
+    modelOpt: undefined,
     index: undefined,
     warnings: [],
   });
@@ -64,6 +66,8 @@ const endTokensOf = (folder: string) =>
 const FILES: readonly ReadFile[] = [
   { name: "config.json", read: openCheckpoint, json: true },
   { name: "config.json", read: surveyCheckpoint, json: true },
+  { name: "hf_quant_config.json", read: openCheckpoint, json: true },
+  { name: "hf_quant_config.json", read: surveyCheckpoint, json: true },
   { name: "model.safetensors.index.json", read: openCheckpoint, json: true },
   { name: "model.safetensors.index.json", read: surveyCheckpoint, json: true },
   { name: SHARD, read: openCheckpoint },

@@ -5,9 +5,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
-import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { LayerRange } from "../../src/numerics/ranges.js";
+import { describeCheckpoint } from "../../src/pipeline/describe-checkpoint.js";
 import {
   type ExpectedWithLoss,
   GOLDEN_FOLDER,
@@ -49,13 +49,14 @@ describe.each(NAMES)("%s", (name) => {
 test("they are as many as the forms: no method is read without one", async () => {
   const found = await Promise.all(
     NAMES.map(async (name) => {
-      const { config, tensors } = await openCheckpoint(folderOf(name));
-      const decoder = describeModel(config, tensors);
+      const decoder = describeCheckpoint(await openCheckpoint(folderOf(name)));
       expect(cacheSites(decoder).map((site) => site.name)).toEqual(
         goldenOf(name).sites.map(({ attention }) => attention),
       );
       return decoder.quantization?.method;
     }),
   );
-  expect(new Set(found)).toEqual(new Set(["fp8", "compressed-tensors", "modelopt", "mxfp4", "gptq", "awq"]));
+  expect(new Set(found)).toEqual(
+    new Set(["fp8", "fbgemm_fp8", "compressed-tensors", "modelopt", "mxfp4", "gptq", "awq"]),
+  );
 });

@@ -43,6 +43,7 @@ function checkpointOf(files: readonly string[], dtype = "BF16"): Checkpoint {
     config: {},
     shards,
     tensors: byName,
+    modelOpt: undefined,
     index: undefined,
     warnings: [],
   };

@@ -7,6 +7,8 @@ export interface Quantization extends MethodReading {
   readonly method: string;
   /** What says all this, for messages. */
   readonly where: string;
+  /** The key of config.json that may be assumed harmless where all weights are numbers; absent: it stands elsewhere. */
+  readonly key?: string;
 }
 
 /** What a method's keys say. */

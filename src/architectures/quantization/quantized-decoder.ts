@@ -7,7 +7,7 @@ import type { TensorShapes } from "../check-tensors.js";
 import { blocksOf, type Decoder } from "../description.js";
 import type { ScaledSource, TensorSource } from "../weight-source.js";
 import type { Quantization } from "./quantization.js";
-import { FLOAT_DTYPES, type StoredForm, type WeightInForm, weightInForm } from "./stored-form.js";
+import { codesInPlaceOf, type StoredForm, type WeightInForm, weightInForm } from "./stored-form.js";
 
 /**
  * The decoder with its quantized weights.
@@ -112,20 +112,18 @@ function matricesOf(...linears: readonly (Linear | undefined)[]): TensorSource[]
 
 /** @throws CheckpointError for codes of a weight that the config says has numbers */
 function requireNumbers({ name }: TensorSource, tensors: TensorShapes, { where }: Quantization): void {
-  const found = [name, `${name}_packed`, `${name}_blocks`, `${moduleOf(name)}.qweight`].find((each) => {
-    const tensor = tensors.get(each);
-    return tensor !== undefined && !FLOAT_DTYPES.includes(tensor.dtype);
-  });
-  const codes = found === undefined ? undefined : tensors.get(found);
+  const codes = codesInPlaceOf(name, tensors);
   if (codes === undefined) return;
   throw new CheckpointError(
-    `${codes.file}: tensor "${found}": found ${codes.dtype}, but ${where} says that "${moduleOf(name)}" is not quantized: it is left out by a list, or no group is for it. One of them is wrong.`,
+    `${codes.file}: tensor "${codes.name}": found ${codes.dtype}, but ${where} says that "${moduleOf(name)}" is not quantized: it is left out by a list, or no group is for it. One of them is wrong.`,
   );
 }
 
-function refuseNumbersAlone(form: StoredForm, { where }: Quantization): never {
+function refuseNumbersAlone(form: StoredForm, { where, key }: Quantization): never {
+  const accept =
+    key === undefined ? "" : `; if you know that it changes neither, accept it with --assume-harmless ${key}`;
   throw new UnsupportedModelError(
-    `${where}: says that weights are quantized (${form.name}), but all are of 16 or 32 bits: engines would quantize them, which changes K and V. Remove it if it is a leftover; if you know that it changes neither, accept it with --assume-harmless quantization_config.`,
+    `${where}: says that weights are quantized (${form.name}), but all are of 16 or 32 bits: engines would quantize them, which changes K and V. Remove it if it is a leftover${accept}.`,
   );
 }
 

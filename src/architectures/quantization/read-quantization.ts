@@ -1,8 +1,8 @@
-// The quantization_config of config.json: which methods are read, which are refused and why, and which blocks speak only of
-// the KV cache. Knows no tensor.
+// The quantization_config of config.json, or what hf_quant_config.json says in its place: which methods are read, which are
+// refused and why, and which blocks speak only of the KV cache. Knows no tensor.
 
 import { UnsupportedModelError } from "../../errors.js";
-import { type ModelConfig, shortJson } from "../model-config.js";
+import { ModelConfig, shortJson } from "../model-config.js";
 import { readAwq } from "./awq.js";
 import { readCompressedTensors } from "./compressed-tensors.js";
 import { readFbgemmFp8, readFp8 } from "./fp8.js";
@@ -47,7 +47,30 @@ export function readQuantization(config: ModelConfig): Quantization | undefined 
   const where = `${config.nameOf(KEY)} (${method})`;
   const read = Object.hasOwn(METHODS, method) ? METHODS[method] : undefined;
   if (read === undefined) throw refusal(config, method, raw);
-  return { method, where, ...read(block) };
+  return { method, where, key: config.pathOf(KEY), ...read(block) };
+}
+
+/**
+ * Reads the `quantization` of hf_quant_config.json, which is all that ModelOpt's older exports say of quantized weights.
+ * Engines read it where config.json has no quantization_config. Undefined where it says nothing of weights.
+ * @throws UnsupportedModelError for an algorithm that is not read, and for a key that is not understood
+ * @throws CheckpointError for a value that is not what its key is for
+ */
+export function readModelOptFile(quantization: Readonly<Record<string, unknown>>): Quantization | undefined {
+  if (isEmpty(quantization.quant_algo)) return undefined;
+  const [file, key] = ["hf_quant_config.json", "quantization"] as const;
+  const block = ModelConfig.ofFile(file, key, quantization);
+  const reading = readModelOpt(block);
+  const [unknown] = block.leftOver();
+  if (unknown === undefined) return { method: "modelopt", where: `${file}: ${key}`, ...reading };
+  throw new UnsupportedModelError(
+    `${file}: ${unknown.path}: ${shortJson(unknown.value)} is not understood, and it may change K or V. Calibrate the 16-bit checkpoint that these weights were made from.`,
+  );
+}
+
+/** Whether config.json has a quantization_config, of weights or of the cache alone. */
+export function hasQuantizationConfig(config: ModelConfig): boolean {
+  return config.has(KEY);
 }
 
 /** Some of ModelOpt's blocks do not name it. */

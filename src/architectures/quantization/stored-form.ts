@@ -103,6 +103,20 @@ export function weightInForm(
   return { source, unread: form.ofActivations.map((part) => `${prefix}${part}`) };
 }
 
+/** The tensor of codes that stands in the place of a weight, whatever its form; undefined where there is none. */
+export function codesInPlaceOf(
+  weight: string,
+  tensors: TensorShapes,
+): { readonly name: string; readonly dtype: string; readonly file: string } | undefined {
+  const module = weight.replace(/\.weight$/, "");
+  for (const name of [weight, `${weight}_packed`, `${weight}_blocks`, `${module}.qweight`]) {
+    const found = tensors.get(name);
+    if (found !== undefined && !FLOAT_DTYPES.includes(found.dtype))
+      return { name, dtype: found.dtype, file: found.file };
+  }
+  return undefined;
+}
+
 function sizesOf({ shape, stored }: TensorSource): WeightSizes {
   const [first = 1, second = 1] = shape.slice(-2);
   const [outputs, inputs] = stored === "outputs-first" ? [first, second] : [second, first];
