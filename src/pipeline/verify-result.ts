@@ -1,5 +1,6 @@
 // The result of a verification, from which reports are made. Only types.
 
+import type { EngineCommand } from "../checkpoint/output-formats.js";
 import type { ArmMetrics } from "../metrics/arm-metrics.js";
 import type { Fidelity } from "../metrics/cache-fidelity.js";
 import type { RetrievalMetrics } from "../metrics/retrieval-metrics.js";
@@ -161,6 +162,8 @@ export interface VerifyResult {
   readonly dtype: Float8Name;
   /** The tensors with the scales, such as "kv_scale"; undefined when the checkpoint has none. */
   readonly scaleSource: string | undefined;
+  /** One that serves the checkpoint with these scales; undefined when it has none, or no engine is known to. */
+  readonly engine: EngineCommand | undefined;
   /** The arm that the others are compared with. */
   readonly baseline: ArmName;
   /** The text that was used, as the option names it; undefined for the held-out text of the package. */

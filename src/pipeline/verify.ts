@@ -24,6 +24,7 @@ import { measureLayersAlone, measureWithLayersIn16Bits } from "./layers-alone.js
 import { locateModel } from "./locate-model.js";
 import { quantizationWarnings } from "./quantized-weights.js";
 import { describeRetrieval } from "./retrieval.js";
+import { servingEngine } from "./serving-engine.js";
 import { startTokenizerProcess } from "./tokenizer-process.js";
 import { binPositions, describeArms, extraDivergence, positionsOf } from "./verify-arms.js";
 import { chooseCaches } from "./verify-caches.js";
@@ -123,6 +124,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
     computedIn: computedIn.join(" and "),
     dtype: caches.dtype,
     scaleSource: caches.scales?.source,
+    engine: caches.scales && (await servingEngine(folder, caches.scales)),
     baseline: settings.baseline,
     windows: windows.length,
     tokens,

@@ -7,6 +7,7 @@ import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import { layerRecords } from "../numerics/layer-records.js";
 import { quantizedWeightsRecord } from "../numerics/quantized-weights.js";
 import type { CalibrationResult } from "../pipeline/calibration-result.js";
+import { engineWords } from "./engine-words.js";
 import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
 import { shellWord } from "./shell-word.js";
@@ -104,12 +105,12 @@ function outputLine(
 }
 
 function engineLines({ engines, output }: CalibrationResult, { colors, width }: Screen): string[] {
-  const folder = shellWord(output);
-  return engines.flatMap(({ name, command }) => {
-    // A line that the terminal would break inside a word is broken as a shell allows: never inside the quoted folder.
-    const words = command.split(" ").map((word) => (word === "FOLDER" ? folder : word));
-    return ["", `${name}:`, colors.cyan(wrapCommand(words, width))];
-  });
+  // A line that the terminal would break inside a word is broken as a shell allows: never inside the quoted folder.
+  return engines.flatMap((engine) => [
+    "",
+    `${engine.name}:`,
+    colors.cyan(wrapCommand(engineWords(engine, output), width)),
+  ]);
 }
 
 interface ConvertibleResult {

@@ -1,5 +1,6 @@
 // A made-up result of a verification: figures as of a small real model, and what reports must hold out.
 
+import { TGI_3 } from "../../src/checkpoint/output-formats.js";
 import type { Fidelity } from "../../src/metrics/cache-fidelity.js";
 import type { Verdict, VerdictName } from "../../src/metrics/verdict.js";
 import type {
@@ -143,6 +144,7 @@ export function resultOf(changes: Partial<VerifyResult> = {}): VerifyResult {
     computedIn: "float32",
     dtype: "float8_e4m3fn",
     scaleSource: "kv_scale",
+    engine: TGI_3,
     baseline: "16-bit",
     data: undefined,
     seed: 0,

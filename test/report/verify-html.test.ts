@@ -4,6 +4,7 @@
 import { createHash } from "node:crypto";
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
+import { VLLM } from "../../src/checkpoint/output-formats.js";
 import type { VerifyResult } from "../../src/pipeline/verify-result.js";
 import { showLines } from "../../src/report/shown-text.js";
 import { verifyHtml } from "../../src/report/verify-html.js";
@@ -195,19 +196,55 @@ test.each<[string, Partial<VerifyResult>, string, string]>([
   ],
   [
     "passed with a scale for each",
-    { scaleSource: "k_scale, v_scale" },
+    { scaleSource: "k_scale, v_scale", engine: VLLM },
     "Serve it with an FP8 cache:",
     "vllm serve /models/Llama-FP8-KV --kv-cache-dtype fp8",
   ],
   [
+    "passed with a scale for each that vLLM does not read",
+    { scaleSource: "k_scale, v_scale" },
+    "Serve it with an FP8 cache:",
+    "text-generation-launcher --model-id /models/Llama-FP8-KV --kv-cache-dtype fp8_e4m3fn",
+  ],
+  [
+    "passed without scales",
+    { scaleSource: undefined, engine: undefined },
+    "Serve it with an FP8 cache:",
+    "vllm serve /models/Llama-FP8-KV --kv-cache-dtype fp8",
+  ],
+  [
+    "passed with scales that no engine uses",
+    { engine: undefined },
+    "No engine is known to use just these scales. See what each does with them:",
+    "npx create-kv-scales inspect /models/Llama-FP8-KV",
+  ],
+  [
     "failed for single layers",
-    { verdict: VERDICTS["keep-layers-in-16-bits"] },
+    { verdict: VERDICTS["keep-layers-in-16-bits"], engine: VLLM },
     "Serve it with these layers in 16 bits:",
     "vllm serve /models/Llama-FP8-KV --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers 1 3",
   ],
   [
+    "failed for single layers, in a format of TGI",
+    { verdict: VERDICTS["keep-layers-in-16-bits"] },
+    "vLLM keeps these layers in 16 bits with --kv-cache-dtype-skip-layers 1 3. Write the scales for it:",
+    "npx create-kv-scales convert /models/Llama-FP8-KV --format vllm",
+  ],
+  [
+    "failed for all layers, in a format of TGI",
+    { verdict: VERDICTS["too-costly"] },
+    "Serve it with a 16-bit cache:",
+    "text-generation-launcher --model-id /models/Llama-FP8-KV",
+  ],
+  [
+    "failed for all layers",
+    { verdict: VERDICTS["too-costly"], engine: VLLM },
+    "Serve it with a 16-bit cache:",
+    "vllm serve /models/Llama-FP8-KV",
+  ],
+  [
     "failed without scales",
-    { verdict: VERDICTS["too-costly"], scaleSource: undefined },
+    { verdict: VERDICTS["too-costly"], scaleSource: undefined, engine: undefined },
     "Calibrate it, then verify the result:",
     "npx create-kv-scales /models/Llama-FP8-KV",
   ],

@@ -2,6 +2,7 @@
 
 import pc from "picocolors";
 import { describe, expect, test } from "vitest";
+import { VLLM } from "../../src/checkpoint/output-formats.js";
 import type { MeasuredCache } from "../../src/pipeline/verify-result.js";
 import type { Screen } from "../../src/report/screen.js";
 import { verifyReport } from "../../src/report/verify-report.js";
@@ -145,7 +146,7 @@ describe("the verdict", () => {
   });
 
   test("names the flag that keeps layers in 16 bits", () => {
-    const lines = linesOf(resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"] }));
+    const lines = linesOf(resultOf({ verdict: VERDICTS["keep-layers-in-16-bits"], engine: VLLM }));
     const command = "vllm serve /models/Llama-FP8-KV --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers 1 3";
     expect(lines.join("\n").replaceAll(/ \\\n +/g, " ")).toContain(`  ${command}\n`);
     expect(linesOf().join("\n")).not.toContain("skip-layers");
@@ -154,7 +155,7 @@ describe("the verdict", () => {
   test("a long flag is broken as a shell allows", () => {
     const layers = Array.from({ length: 30 }, (_, index) => index);
     const flag = `--kv-cache-dtype-skip-layers ${layers.join(" ")}`;
-    const lines = linesOf(resultOf({ verdict: { ...VERDICTS["keep-layers-in-16-bits"], layers, flag } }));
+    const lines = linesOf(resultOf({ verdict: { ...VERDICTS["keep-layers-in-16-bits"], layers, flag }, engine: VLLM }));
     expect(lines.filter((line) => line.length > 80)).toEqual([]);
     expect(lines.join("\n").replaceAll(/ \\\n +/g, " ")).toContain(flag);
   });
