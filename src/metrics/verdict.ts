@@ -57,9 +57,11 @@ export interface Verdict {
   readonly layers: readonly number[];
   /** How to tell an engine, such as vLLM's flag; undefined for other verdicts. */
   readonly flag: string | undefined;
+  /** What an inconclusive verdict has too little of; empty for other verdicts. */
+  readonly lacks: readonly ("text" | "values")[];
   /**
    * Of an inconclusive verdict: about how many tokens more would decide it, if they are like those measured. Undefined
-   * for other verdicts, and where no number can be told.
+   * for other verdicts, and where too few texts say how much they differ.
    */
   readonly moreTokens: number | undefined;
   /** The same of values to retrieve. */
@@ -130,43 +132,60 @@ function inconclusiveVerdict(facts: VerdictFacts, checks: readonly ThresholdChec
   const predicts = gain.low > 0;
   const open = checks.filter(({ outcome }) => outcome === "undecided");
   const others = checks.filter(({ outcome }) => outcome !== "undecided");
-  // One figure that turns out to be beyond decides alone; otherwise all have to be within.
+  // Of the figures, one that is beyond decides alone; otherwise all have to be within.
   const failing = open.filter(({ seemsBeyond }) => seemsBeyond);
-  const deciding = predicts ? (failing.length > 0 ? failing : open) : [{ name: "gain", measured: gain, allowed: 0 }];
-  const mostOrLeast = failing.length > 0 ? Math.min : Math.max;
-  const values = { amount: retrievalValues, observations: subject.retrieval?.values ?? 0 };
-  const [ofText, ofValues] = [
-    deciding.filter(({ name }) => name !== "retrieval"),
-    deciding.filter(({ name }) => name === "retrieval"),
+  const isSettled = others.some(({ outcome }) => outcome === "beyond");
+  const deciding = isSettled ? [] : failing.length > 0 ? failing : open;
+  const leastOrMost = failing.length > 0 ? Math.min : Math.max;
+  const found = subject.retrieval?.values ?? 0;
+  const values = { amount: retrievalValues, observed: found, observations: found };
+  const ofText = deciding.filter(({ name }) => name !== "retrieval");
+  const ofValues = deciding.filter(({ name }) => name === "retrieval");
+  // Whatever the figures say, the model has to predict the text.
+  const toPredict = predicts ? [] : [moreToDecide({ measured: gain, allowed: 0 }, text)];
+  const moreTokens = joinAmounts([...toPredict, moreForAll(ofText, text, leastOrMost)], Math.max);
+  const moreValues = moreForAll(ofValues, values, leastOrMost);
+  const lacks = [
+    ...(ofText.length > 0 || !predicts ? (["text"] as const) : []),
+    ...(ofValues.length > 0 ? (["values"] as const) : []),
   ];
-  const moreTokens = moreForAll(ofText, text, mostOrLeast);
-  const moreValues = moreForAll(ofValues, values, mostOrLeast);
   return {
     ...verdict("inconclusive", "Not enough text to decide: a figure may be on either side of its limit."),
     reasons: [
       ...(predicts ? [] : [`${needsOf(facts)}: too little text to tell whether the model predicts it.`]),
       ...[...open, ...others].map(({ sentence }) => sentence),
-      ...(ofText.length > 0 ? [moreSentence(moreTokens, text.amount, "tokens")] : []),
-      ...(ofValues.length > 0 ? [moreSentence(moreValues, values.amount, "values")] : []),
+      ...(lacks.includes("text") ? [moreSentence(moreTokens, text, "tokens")] : []),
+      ...(lacks.includes("values") ? [moreSentence(moreValues, values, "values")] : []),
     ],
+    lacks,
     moreTokens: roundedIfKnown(moreTokens),
     moreValues: roundedIfKnown(moreValues),
   };
 }
 
-/** How much more decides the checks; undefined when there are none, or nobody knows. */
+/** How much more decides the checks: nothing for none of them; undefined when nobody knows. */
 function moreForAll(
   checks: readonly Pick<ThresholdCheck, "measured" | "allowed">[],
   what: Measured,
-  mostOrLeast: (...amounts: number[]) => number,
+  leastOrMost: (...amounts: number[]) => number,
 ): number | undefined {
-  const amounts = checks.map((check) => moreToDecide(check, what));
+  return joinAmounts(
+    checks.map((check) => moreToDecide(check, what)),
+    leastOrMost,
+  );
+}
+
+function joinAmounts(
+  amounts: readonly (number | undefined)[],
+  leastOrMost: (...amounts: number[]) => number,
+): number | undefined {
   const known = amounts.filter((amount) => amount !== undefined);
-  return known.length < amounts.length || known.length === 0 ? undefined : mostOrLeast(...known);
+  if (known.length < amounts.length) return undefined;
+  return known.length === 0 ? 0 : leastOrMost(...known);
 }
 
 function roundedIfKnown(more: number | undefined): number | undefined {
-  return more !== undefined && Number.isFinite(more) ? roundEstimate(more) : undefined;
+  return more !== undefined && more > 0 && Number.isFinite(more) ? roundEstimate(more) : undefined;
 }
 
 function passedVerdict(facts: VerdictFacts, checks: readonly ThresholdCheck[]): Verdict {
@@ -252,6 +271,7 @@ function verdict(name: VerdictName, sentence: string): Verdict {
     reasons: [],
     layers: [],
     flag: undefined,
+    lacks: [],
     moreTokens: undefined,
     moreValues: undefined,
   };

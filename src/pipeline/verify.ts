@@ -109,7 +109,11 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
         : undefined,
     noiseFloor: noise && { perplexityRatio: noise.perplexityRatio.value, meanKl: noise.divergence.mean.value },
     thresholds,
-    text: { amount: tokens, observations: effectivePassages(places) },
+    text: {
+      amount: tokens,
+      observed: new Set(places.map(({ passage }) => passage)).size,
+      observations: effectivePassages(places),
+    },
     retrievalValues: retrieval?.values,
     baselineNll: mean(baselineNll),
     countModelNll: mean(countedNll),

@@ -34,8 +34,9 @@ export function nextStepOf(result: VerifyResult): NextStep {
       }
       return serveStep("Serve it with a 16-bit cache:", result, withoutCacheOption);
     case "inconclusive":
-      if (verdict.moreTokens === undefined && verdict.moreValues !== undefined) {
-        const values = (retrieval?.values ?? 0) + verdict.moreValues;
+      if (!verdict.lacks.includes("text") && retrieval !== undefined) {
+        // Twice as many where no number can be told.
+        const values = retrieval.values + (verdict.moreValues ?? retrieval.values);
         return {
           sentence: "Verify it with more values to retrieve:",
           command: [...verify, "--retrieval", "--retrieval-values", String(values)],

@@ -34,7 +34,7 @@ const EXTRA = { value: 0.01, low: 0.009, high: 0.011 };
 const NONE = { value: 0.0001, low: -0.0002, high: 0.0004 };
 
 /** Text for which an interval shrinks with the square root of the tokens alone. */
-const TEXT = { amount: 10_000, observations: 1e6 };
+const TEXT = { amount: 10_000, observed: 1e6, observations: 1e6 };
 
 function factsOf(changes: Partial<VerdictFacts> = {}): VerdictFacts {
   const { baselineNll = 2.5, countModelNll = 7 } = changes;
@@ -201,16 +201,35 @@ describe("what is missing for a decision", () => {
   test("are not said by other verdicts, and not where nobody knows", () => {
     for (const changes of [{}, subject(BAD), { baselineNll: 9 }]) expect(moreFor(changes)).toBeUndefined();
     const oneText = {
-      text: { amount: 500, observations: 1 },
+      text: { amount: 500, observed: 1, observations: 1 },
       ...subject(metricsOf({ width: Number.POSITIVE_INFINITY })),
     };
     expect(moreFor(oneText)).toBeUndefined();
     expect(decideVerdict(factsOf(oneText)).reasons.at(-1)).toMatch(/^A single text says nothing/);
   });
 
+  test("are those by which the model predicts the text and the figures are decided, whichever are more", () => {
+    // The gain: 1 wide on each side, 0.5 above 0. KL: 0.004 wide, 0.002 from its limit or 0.001.
+    const gain = { gainOverCounting: around(0.5, 1) };
+    expect(moreFor(gain)).toBe(30_000);
+    expect(moreFor({ ...gain, ...subject(metricsOf({ kl: 0.019, width: 0.004 })) })).toBe(150_000);
+    expect(moreFor({ ...gain, ...subject(metricsOf({ kl: 0.5, ratio: 1.009, width: 0.004 })) })).toBe(30_000);
+  });
+
+  test("cannot be estimated from few texts", () => {
+    const facts = factsOf({
+      ...{ text: { amount: 500, observed: 3, observations: 2.8 } },
+      ...subject(metricsOf({ kl: 0.018, width: 0.004 })),
+    });
+    const verdict = decideVerdict(facts);
+    expect(verdict).toMatchObject({ name: "inconclusive", moreTokens: undefined, lacks: ["text"] });
+    expect(verdict.reasons.at(-1)).toMatch(/cannot be estimated from 3 texts/);
+  });
+
   test("are values where those are what is missing", () => {
     const verdict = decideVerdict(factsOf(retrieving(0.95, 0.88, 0.98)));
     expect(verdict.moreTokens).toBeUndefined();
+    expect(verdict.lacks).toEqual(["values"]);
     expect(verdict.moreValues).toBeCloseTo(96 * ((0.07 / 0.05) ** 2 - 1), -1);
     expect(verdict.reasons[0]).toBe(
       "Retrieval: 76 of the 80 values that are found without FP8, 95.00 % (88.00 % to 98.00 %); at least 90 % is required: too few values to tell.",

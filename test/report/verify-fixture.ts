@@ -98,7 +98,7 @@ export const VERDICTS: Readonly<Record<VerdictName, Verdict>> = {
   }),
   "too-costly": verdictOf("too-costly"),
   "baseline-broken": verdictOf("baseline-broken"),
-  inconclusive: verdictOf("inconclusive", { moreTokens: 12_000 }),
+  inconclusive: verdictOf("inconclusive", { lacks: ["text"], moreTokens: 12_000 }),
 };
 
 function verdictOf(name: VerdictName, changes: Partial<Verdict> = {}): Verdict {
@@ -112,6 +112,7 @@ function verdictOf(name: VerdictName, changes: Partial<Verdict> = {}): Verdict {
     ],
     layers: [],
     flag: undefined,
+    lacks: [],
     moreTokens: undefined,
     moreValues: undefined,
     ...changes,

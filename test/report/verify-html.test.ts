@@ -18,6 +18,7 @@ import {
   generationOf,
   HOSTILE,
   ORIGIN,
+  RETRIEVAL,
   resultOf,
   VARIANTS,
   VERDICTS,
@@ -259,6 +260,18 @@ test.each<[string, Partial<VerifyResult>, string, string]>([
     { verdict: VERDICTS.inconclusive },
     "Verify it with more text:",
     "npx create-kv-scales verify /models/Llama-FP8-KV --data more-text.jsonl",
+  ],
+  [
+    "was asked for too few values, about a hundred more would do",
+    { verdict: { ...VERDICTS.inconclusive, lacks: ["values"], moreValues: 100 }, retrieval: RETRIEVAL },
+    "Verify it with more values to retrieve:",
+    "npx create-kv-scales verify /models/Llama-FP8-KV --retrieval --retrieval-values 196",
+  ],
+  [
+    "was asked for too few values, nobody knows how many more would do",
+    { verdict: { ...VERDICTS.inconclusive, lacks: ["values"], moreTokens: undefined }, retrieval: RETRIEVAL },
+    "Verify it with more values to retrieve:",
+    "npx create-kv-scales verify /models/Llama-FP8-KV --retrieval --retrieval-values 192",
   ],
   [
     "cannot be judged",
