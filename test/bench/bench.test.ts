@@ -25,6 +25,7 @@ function runBench(args: readonly string[], folder: string) {
 
 /** One checkpoint for all of them: making it is most of the time. */
 const shared = mkdtempSync(join(tmpdir(), "kv-scales-bench-"));
+const CHECKPOINT = ["--checkpoint", join(shared, "checkpoint")];
 afterAll(() => rmSync(shared, { recursive: true, force: true }));
 
 describe("a run of create-kv-scales alone", () => {
@@ -32,8 +33,7 @@ describe("a run of create-kv-scales alone", () => {
     const folder = temporaryFolder();
     const file = join(folder, "RESULTS.md");
     writeFileSync(file, "# Results\n");
-    const checkpoint = join(shared, "checkpoint");
-    const args = [...TINY, "--skip-transformers", "--checkpoint", checkpoint, "--append", file, "--json"];
+    const args = [...TINY, "--skip-transformers", ...CHECKPOINT, "--append", file, "--json"];
     const first = await runBench(args, folder);
     expect(first.exitCode, first.stderr).toBe(0);
     const result = JSON.parse(first.stdout);
@@ -69,7 +69,7 @@ describe("a run of create-kv-scales alone", () => {
     ["a row is not a row", ["--rows", "8"], /Expected prompts x tokens/],
   ])("says why it cannot run: %s", async (_, args, says) => {
     const folder = temporaryFolder();
-    const { exitCode, stderr } = await runBench([...TINY, ...args], folder);
+    const { exitCode, stderr } = await runBench([...TINY, ...CHECKPOINT, ...args], folder);
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(says);
     expect(stderr).not.toMatch(/\n +at /);
@@ -95,7 +95,7 @@ describe.skipIf(process.platform === "win32")("a run beside another program (a s
     const folder = temporaryFolder();
     const file = join(folder, "RESULTS.md");
     const options = ["--rows", "2x8", "--python", standIn(folder, absmax, tokens), "--append", file, "--json"];
-    const run = await runBench([...TINY, ...options, "--checkpoint", join(shared, "checkpoint")], folder);
+    const run = await runBench([...TINY, ...options, ...CHECKPOINT], folder);
     return { ...run, kept: existsSync(file) };
   }
 

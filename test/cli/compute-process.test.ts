@@ -18,7 +18,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "kv-scales-process-"));
   model = join(root, "model");
   // Large enough that measuring takes seconds.
-  await makeRandomCheckpoint(model, shape(768, 2048, 8, 12, 4, 4096));
+  await makeRandomCheckpoint(model, shape(768, 2048, 8, 6, 4, 4096));
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
@@ -33,7 +33,7 @@ describe.skipIf(process.platform !== "linux")("the computing process (found thro
   });
 
   test("when it is killed while it generates, the advice is about that", async () => {
-    const generating = ["verify", model, "--samples", "1", "--generate"];
+    const generating = ["verify", model, "--samples", "1", "--sequence-length", "32", "--generate"];
     const { done, measuring } = await startMeasuring(generating, "Generating");
     process.kill(measuring, "SIGKILL");
     const { exitCode, stderr } = await done;

@@ -327,6 +327,17 @@ describe("--generate answers prompts through caches that are really stored", () 
     readonly caches: { readonly bits_16: Cache; readonly fp8: Cache };
   }
   const generationOf = (stdout: string) => (JSON.parse(stdout) as { generation: Generation }).generation;
+  /** A text to go on with, and messages: quicker than the shipped prompts. */
+  const own = join(root, "own.jsonl");
+  const OWN = ["--generate-data", own];
+  const TEXT_TO_GO_ON = "The harbour master wrote down every boat";
+  const MESSAGES = [
+    { role: "user", content: "Hello" },
+    { role: "assistant", content: "left out" },
+  ];
+  beforeAll(() => {
+    writeFileSync(own, [{ text: TEXT_TO_GO_ON }, { messages: MESSAGES }].map((row) => JSON.stringify(row)).join("\n"));
+  });
 
   test("--json has the texts, where they part, and bytes per token and layer: 2 × kv_heads × head_dim in FP8", async () => {
     const { exitCode, stdout } = await verify(calibrated, "--json", ...ASK);
@@ -347,38 +358,27 @@ describe("--generate answers prompts through caches that are really stored", () 
   });
 
   test("the report shows them, and stderr says that it generates", async () => {
-    const { exitCode, stdout, stderr } = await verify(calibrated, ...ASK);
+    const { exitCode, stdout, stderr } = await verify(calibrated, ...ASK, ...OWN);
     expect(exitCode).toBe(0);
-    expect(stdout).toContain("Generated through the stored caches\n  prompt  What is the capital of France");
+    expect(stdout).toContain(`Generated through the stored caches\n  prompt  ${TEXT_TO_GO_ON}`);
     expect(
       stdout.match(/^ {10}(all 6 tokens are equal|the texts differ from token \d+ on \(6 tokens\))$/gm)?.length,
-    ).toBeGreaterThan(4);
-    expect(stdout).toMatch(/\d of 9 texts (is|are) equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
+    ).toBeGreaterThan(0);
+    expect(stdout).toMatch(/\d of 2 texts (is|are) equal\. A token takes 1,536 bytes in bfloat16, 768 in/);
     expect(stdout.replaceAll("\n", " ")).toContain("Stored as uint16 and uint8 codes.");
     expect(linesOf(stdout).filter((line) => line.length > 80)).toEqual([]);
-    expect(stderr).toMatch(/^\S+ Generating .* text 1\/18$/m);
+    expect(stderr).toMatch(/^\S+ Generating .* text 1\/4$/m);
   });
 
   test("of a checkpoint without scales the cache is that at scale 1.0", async () => {
-    const { stdout } = await verify(EXAMPLE, "--json", ...ASK, "--arms", "fp8-at-1,16-bit");
+    const { stdout } = await verify(EXAMPLE, "--json", ...ASK, ...OWN, "--arms", "fp8-at-1,16-bit");
     expect(generationOf(stdout).caches.fp8.arm).toBe("fp8-at-1");
   });
 
   test("own prompts are answered or gone on with, and a text ends at the checkpoint's end token", async () => {
-    const data = join(temporaryFolder(), "own.jsonl");
-    const rows = [
-      { text: "The harbour master wrote down every boat" },
-      {
-        messages: [
-          { role: "user", content: "Hello" },
-          { role: "assistant", content: "left out" },
-        ],
-      },
-    ];
-    writeFileSync(data, rows.map((row) => JSON.stringify(row)).join("\n"));
-    const run = (model: string) => verify(model, "--json", ...ASK, "--generate-data", data);
+    const run = (model: string) => verify(model, "--json", ...ASK, ...OWN);
     const { texts } = generationOf((await run(calibrated)).stdout);
-    expect(texts.map(({ prompt }) => prompt)).toEqual(["The harbour master wrote down every boat", "Hello"]);
+    expect(texts.map(({ prompt }) => prompt)).toEqual([TEXT_TO_GO_ON, "Hello"]);
     const ids = texts[0]?.bits_16.token_ids ?? [];
     expect(texts[0]?.bits_16).toMatchObject({ ended_by: "limit" });
     const folder = copyOf(calibrated);
