@@ -11,10 +11,11 @@ import { seededRandom } from "../helpers/broken-checkpoints.js";
 import { childrenOf, HAS_PROC } from "../helpers/child-processes.js";
 import { calibrationOf, makeExample } from "../helpers/example-checkpoint.js";
 import { HOSTILE_TEMPLATES } from "../helpers/hostile-checkpoints.js";
+import { tries } from "../helpers/how-much.js";
 import { type CliResult, runCli, startCli } from "../helpers/run-cli.js";
 import { snapshot, temporaryFolder } from "../helpers/run-cli-folders.js";
 
-const COUNT = Number(process.env.INTERRUPTED_MOMENTS ?? 9);
+const COUNT = Number(process.env.INTERRUPTED_MOMENTS ?? tries({ few: 6, all: 30 }));
 const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
 const random = seededRandom(13);
 const MOMENTS = Array.from({ length: COUNT }, (_, index) => ({

@@ -12,6 +12,7 @@ import { seededRandom } from "../helpers/broken-checkpoints.js";
 import { copyResult } from "../helpers/calibrated-example.js";
 import { calibrationOf, EXAMPLE, type ExampleFolder, INDEX_FILE, makeExample } from "../helpers/example-checkpoint.js";
 import { SafetensorsFile } from "../helpers/example-checkpoint-safetensors.js";
+import { tries } from "../helpers/how-much.js";
 import { REPOSITORY, runCli, runMain, startCli } from "../helpers/run-cli.js";
 import { snapshot, temporaryFolder } from "../helpers/run-cli-folders.js";
 
@@ -83,40 +84,43 @@ beforeAll(async () => {
 afterAll(() => rmSync(undisturbed, { recursive: true }));
 
 describe("killed while it writes a new folder", () => {
-  test.each(moments(16, 5))("$name, with an earlier result to replace: $force", async (moment) => {
-    const example = makeExample(temporaryFolder(), SHARDS);
-    const allowed = [snapshot(whole.output)];
-    if (moment.force) {
-      copyResult(earlier.output, example);
-      allowed.push(snapshot(example.output));
-    }
-    const model = snapshot(example.model);
-    const force = moment.force ? ["--force"] : [];
+  test.each(moments(tries({ few: 10, all: 32 }), 5))(
+    "$name, with an earlier result to replace: $force",
+    async (moment) => {
+      const example = makeExample(temporaryFolder(), SHARDS);
+      const allowed = [snapshot(whole.output)];
+      if (moment.force) {
+        copyResult(earlier.output, example);
+        allowed.push(snapshot(example.output));
+      }
+      const model = snapshot(example.model);
+      const force = moment.force ? ["--force"] : [];
 
-    if (
-      await runAndKill(calibrationOf(example, ...force), moment, {
-        runMs,
-        writingMs: WRITING_MS,
-        watched: example.root,
-      })
-    )
-      seen.killed++;
+      if (
+        await runAndKill(calibrationOf(example, ...force), moment, {
+          runMs,
+          writingMs: WRITING_MS,
+          watched: example.root,
+        })
+      )
+        seen.killed++;
 
-    expect(snapshot(example.model)).toEqual(model);
-    const entries = readdirSync(example.root);
-    const isThere = entries.includes("output");
-    if (entries.some((name) => name.includes(".partial-"))) seen.partial++;
-    if (isThere) {
-      expect(allowed).toContainEqual(snapshot(example.output));
-    } else {
-      seen.absent++;
-    }
-    const again = await runMain(calibrationOf(example, ...(isThere ? ["--force"] : force)));
-    expect(again).toMatchObject({ exitCode: 0 });
-    expect(snapshot(example.output)).toEqual(snapshot(whole.output));
-    expect(snapshot(example.model)).toEqual(model);
-    expect(readdirSync(example.root).sort()).toEqual(["model", "output", "prompts.txt"]);
-  });
+      expect(snapshot(example.model)).toEqual(model);
+      const entries = readdirSync(example.root);
+      const isThere = entries.includes("output");
+      if (entries.some((name) => name.includes(".partial-"))) seen.partial++;
+      if (isThere) {
+        expect(allowed).toContainEqual(snapshot(example.output));
+      } else {
+        seen.absent++;
+      }
+      const again = await runMain(calibrationOf(example, ...(isThere ? ["--force"] : force)));
+      expect(again).toMatchObject({ exitCode: 0 });
+      expect(snapshot(example.output)).toEqual(snapshot(whole.output));
+      expect(snapshot(example.model)).toEqual(model);
+      expect(readdirSync(example.root).sort()).toEqual(["model", "output", "prompts.txt"]);
+    },
+  );
 
   afterAll(() => {
     // Without these the moments above prove nothing.
@@ -128,7 +132,9 @@ describe("killed while it writes a new folder", () => {
 
 describe("killed while it writes in place", () => {
   const undisturbedOf = new Map<number, ExampleFolder>();
-  const rows = [1, 2].flatMap((shards) => moments(6, 6 + shards).map((moment) => ({ ...moment, shards })));
+  const rows = [1, 2].flatMap((shards) =>
+    moments(tries({ few: 4, all: 12 }), 6 + shards).map((moment) => ({ ...moment, shards })),
+  );
 
   beforeAll(async () => {
     for (const shards of [1, 2]) {

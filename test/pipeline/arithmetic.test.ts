@@ -14,7 +14,6 @@ import { EMBEDDED_EXAMPLE } from "../../src/pipeline/run-options.js";
 import { weightLocations } from "../../src/pipeline/weight-locations.js";
 import { PROVIDERS, type Provider, type ProviderName, type StoredType } from "../../src/runtime/providers.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
-import "../helpers/one-thread.js";
 
 /** Head sizes with and without padding, q/k norms, windows, chunks, biases, other gates, sinks, experts, long rotations, tied weights; streams, embeddings per layer; recurrences. */
 const CHECKPOINTS = [

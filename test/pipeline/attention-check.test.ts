@@ -12,7 +12,6 @@ import { type ComputePlan, planCompute } from "../../src/pipeline/compute-plan.j
 import { PROVIDERS, type ProviderName } from "../../src/runtime/providers.js";
 import { withAttention } from "../helpers/descriptions.js";
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
-import "../helpers/one-thread.js";
 
 type Form = Arithmetic["attention"];
 /** Changes what a device gives. @param shape of the attention */

@@ -9,7 +9,6 @@ import { planCompute } from "../../src/pipeline/compute-plan.js";
 import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { planSegments } from "../../src/pipeline/segment-plan.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
-import "../helpers/one-thread.js";
 
 describe.each(["gemma4_text-e-model", "gemma3n_text-shared"])("%s", async (name) => {
   const checkpoint = await openCheckpoint(goldenFolder(name));

@@ -16,7 +16,9 @@ import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { measureRanges } from "../../src/pipeline/measure-ranges.js";
 import { planSegments } from "../../src/pipeline/segment-plan.js";
 import { storedBytes } from "../../src/pipeline/weight-locations.js";
-import { configOf, expectedOf, GOLDEN_NAMES, goldenFolder, readGolden } from "../helpers/golden-checkpoints.js";
+import { expectedOf, GOLDEN_NAMES, goldenFolder, readGolden } from "../helpers/golden-checkpoints.js";
+import { WITH_NEW_SETTINGS } from "../helpers/golden-settings.js";
+import { someOf } from "../helpers/how-much.js";
 
 interface ExpertsGolden {
   readonly absmax: readonly Readonly<Record<"k" | "v", readonly number[]>>[]; // of heads, by cache
@@ -25,8 +27,6 @@ interface ExpertsGolden {
 
 const goldenOf = (name: string) => readGolden<ExpertsGolden>(`checkpoints/${name}/expected.json`);
 const WITH_EXPERTS = GOLDEN_NAMES.filter((name) => (goldenOf(name).experts ?? []).length > 0);
-/** One of each model type. */
-const SOME = [...new Map(WITH_EXPERTS.toReversed().map((name) => [configOf(name).model_type, name])).values()];
 const WHOLE = 2 ** 40;
 
 async function openGolden(name: string) {
@@ -47,7 +47,7 @@ function expertsIn(part: SegmentPart): string[] {
 }
 
 describe("with one expert in a segment, absmax and the tokens of experts are those of transformers", () => {
-  test.each(SOME)("%s", async (name) => {
+  test.each(someOf(WITH_EXPERTS, (name) => WITH_NEW_SETTINGS.has(name)))("%s", async (name) => {
     const { checkpoint, decoder, planFor, segmentsFor } = await openGolden(name);
     const counts = segmentsFor(1).map(({ parts }) => parts.flatMap(expertsIn).length);
     expect(Math.max(...counts)).toBe(1);

@@ -16,7 +16,6 @@ import {
   measureFolder,
   readGolden,
 } from "../helpers/golden-checkpoints.js";
-import "../helpers/one-thread.js";
 
 const TOLERANCE = 1e-5;
 const NAMES = readdirSync(join(GOLDEN_FOLDER, "quantized")).sort();

@@ -14,7 +14,6 @@ import {
   readGolden,
   WRAPPER_GOLDENS,
 } from "../helpers/golden-checkpoints.js";
-import "../helpers/one-thread.js";
 
 const TOLERANCE = 1e-5;
 

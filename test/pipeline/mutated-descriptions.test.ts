@@ -22,6 +22,7 @@ import {
   largestDeviation,
   readGolden,
 } from "../helpers/golden-checkpoints.js";
+import { tries } from "../helpers/how-much.js";
 import { type Mutation, mutationsOf } from "../helpers/mutate-description.js";
 
 const CHOSEN = process.env.MUTATED_GOLDENS;
@@ -352,7 +353,7 @@ describe.runIf(CHOSEN !== undefined)("every field of a description is seen", () 
   });
 });
 
-const SAMPLE = 24;
+const SAMPLE = tries({ few: 8, all: 48 });
 
 test("a field of any golden that is otherwise is seen", { timeout: 300_000 }, async () => {
   const share = fc.double({ min: 0, max: 0.999, noNaN: true });

@@ -18,7 +18,6 @@ import type { ArmName } from "../../src/pipeline/verify-result.js";
 import { DEPTHS, depthOf } from "../../src/prompts/retrieval-text.js";
 import { readGolden } from "../helpers/golden-checkpoints.js";
 import { localTokenizer } from "../helpers/local-tokenizer.js";
-import "../helpers/one-thread.js";
 
 interface Golden {
   readonly folder: string;

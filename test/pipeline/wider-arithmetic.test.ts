@@ -11,7 +11,6 @@ import { measureRanges } from "../../src/pipeline/measure-ranges.js";
 import { inArithmeticThatHolds, NotFiniteError } from "../../src/pipeline/wider-arithmetic.js";
 import { PROVIDERS, type ProviderName } from "../../src/runtime/providers.js";
 import { copyGolden, expectedOf, measureFolder, poke } from "../helpers/golden-checkpoints.js";
-import "../helpers/one-thread.js";
 
 const OVERFLOW = new NotFiniteError("Layer 0: K has values that are not finite");
 const WITHOUT_FLOAT16 = new ProviderError(
