@@ -105,7 +105,7 @@ export function addVerifyFlags(command: Command): void {
     .addOption(
       new Option(
         "--retrieval-tokens <count>",
-        `tokens of such a text at most (default: ${RETRIEVAL_DEFAULTS.tokens}, or the model's positions)`,
+        `tokens of such a text at most (default: ${RETRIEVAL_DEFAULTS.tokens}, or what the model and memory hold)`,
       ).argParser(parsePositiveInteger),
     )
     .addOption(

@@ -16,13 +16,13 @@ import type { Side } from "./kv-cache.js";
 import { cast } from "./weights.js";
 
 /** Prompts of at most this many tokens are not cut into chunks: that would cost more than it saves. */
-const UNCUT_TOKENS = 512;
+export const UNCUT_TOKENS = 512;
 /**
  * Queries of a chunk at most. The scores of a head then fit into a core's cache for prompts of some thousand tokens.
  */
-const CHUNK_QUERIES = 256;
+export const CHUNK_QUERIES = 256;
 /** The scores of 32 heads over the chunk of a longer prompt would take more than 256 MiB. */
-const CHUNKED_TOKENS = 8192;
+export const CHUNKED_TOKENS = 8192;
 
 /**
  * Causal attention without the operator's tiles, as far as memory allows. The tiled kernel masks the scores one by one,

@@ -84,7 +84,7 @@ function attendByChunk(
  * Scores of this many heads are in memory at a time. For a prompt of 2048 tokens they take 128 MiB, the largest binding
  * that every WebGPU device has.
  */
-const HEADS_AT_A_TIME = 8;
+export const HEADS_AT_A_TIME = 8;
 
 /**
  * softmax(q · kᵀ · scale + mask) · v, always in float32: products in 16 bits would overflow where keys are large. The

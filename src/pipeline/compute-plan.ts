@@ -117,7 +117,7 @@ export function narrowingWarnings(stored: StoredType, computedIn: readonly Compu
 }
 
 /** Bytes per token that a block's activations take at their most, beside the residual stream. */
-function activationBytes(decoder: Decoder, arithmetic: Arithmetic): number {
+export function activationBytes(decoder: Decoder, arithmetic: Arithmetic): number {
   const bytes = BYTES_OF_COMPUTE_TYPE[arithmetic.elementType];
   const stacked = stackedMixtures(decoder, arithmetic).map((block) => bytes * stackedActivations(block));
   const ofBlocks = factsOfBlocks(decoder).map(

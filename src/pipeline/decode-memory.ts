@@ -10,7 +10,7 @@ import type { HeldWeights } from "./weight-bytes.js";
 import { storedBytes } from "./weight-locations.js";
 
 /** Memory for ONNX Runtime, Node, a session that opens and the activations of a step, beside the weights. */
-const RUNTIME_BYTES = 512 * 2 ** 20;
+export const RUNTIME_BYTES = 512 * 2 ** 20;
 
 /**
  * Refuses a model that does not fit.
@@ -59,6 +59,7 @@ function weightsOf(checkpoint: Checkpoint, decoder: Decoder, held: HeldWeights):
   return decoderBytes(decoder, held, storedBytes(checkpoint)) + 4 * decoder.vocabularySize * decoder.hiddenSize;
 }
 
-function formatSize(bytes: number): string {
+/** Such as "512.0 MiB", for messages. */
+export function formatSize(bytes: number): string {
   return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }

@@ -1,8 +1,9 @@
 // What a run would read, compute and write, without doing it: sizes are counted, and the time is extrapolated from a second
 // that is really computed. Joins the trials of all processes; writes nothing.
 
+import { valueDimOf } from "../architectures/blocks.js";
 import { cacheSites } from "../architectures/cache-sites.js";
-import type { Decoder } from "../architectures/description.js";
+import { blocksOf, type Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { HubError, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
@@ -14,7 +15,7 @@ import { onFirstThatWorks } from "./choose-provider.js";
 import { type LocatedModel, type LocateOptions, locateModel } from "./locate-model.js";
 import { quantizationWarnings } from "./quantized-weights.js";
 import { type ReadData, readData } from "./read-data.js";
-
+import { bytesOfTexts } from "./retrieval-memory.js";
 import { shareWork, stopAll, type Worker } from "./share-work.js";
 import { startWorkers } from "./start-workers.js";
 import type { Trial, TrialRequest } from "./trial.js";
@@ -37,6 +38,8 @@ export interface DryRun {
     /** Prompts of a calibration, windows of a verification. */
     readonly prompts: number;
     readonly tokens: number;
+    /** Long texts beside, which ask for what they said. */
+    readonly longTexts?: { readonly texts: number; readonly tokens: number };
   };
   readonly computes: {
     readonly provider: ProviderName;
@@ -53,6 +56,8 @@ export interface DryRun {
     readonly weightBytes: number;
     /** What waits between two parts, of all tokens. */
     readonly statesBytes: number;
+    /** What a layer holds of the longest of the long texts, in all processes; absent without any. */
+    readonly longTextBytes?: number;
     /** What the processes had at most while the trial ran. */
     readonly measuredBytes: number;
   };
@@ -73,6 +78,12 @@ export interface DryRun {
   readonly warnings: readonly string[];
 }
 
+interface LongTexts {
+  readonly windows: readonly (readonly number[])[]; // [texts][tokens]
+  readonly positions: readonly (readonly number[])[]; // [texts][positions]
+  readonly passes: number;
+}
+
 export interface WorkToTry {
   readonly command: DryRun["command"];
   readonly checkpoint: Checkpoint;
@@ -87,6 +98,10 @@ export interface WorkToTry {
   readonly headPasses: number;
   /** Caches whose hidden states wait between two segments at the same time. */
   readonly statesAtOnce: number;
+  /** Texts that are evaluated beside, of which the head looks at some positions; in as many passes. */
+  readonly longTexts?: LongTexts;
+  /** How often segments are opened for all that is computed; 1 by default. */
+  readonly evaluations?: number;
   readonly writes: DryRun["writes"];
   /** What was spent so far, in seconds. */
   readonly preparedSeconds: number;
@@ -112,12 +127,24 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
   const arithmetic = workers[0]?.plan.arithmetic;
   const computedIn = arithmetic?.elementType ?? "float32";
   const headWork = work.headPasses * tokens * decoder.hiddenSize * decoder.vocabularySize;
+  const longTexts = work.longTexts?.windows.map(({ length }) => length) ?? [];
+  const longTokens = longTexts.reduce((sum, length) => sum + length, 0);
+  const products = trials.reduce((sum, { totalWork }) => sum + totalWork, 0) / tokens;
+  const longWork = work.longTexts === undefined ? 0 : workOfLongTexts(decoder, work.longTexts, products);
   const headBytes = BYTES_OF_COMPUTE_TYPE[computedIn] * decoder.hiddenSize * decoder.vocabularySize;
   const times = trials.map((trial) =>
-    timeOf(trial, passes, { work: headWork / trials.length, bytes: headWork === 0 ? 0 : headBytes }),
+    timeOf(trial, passes, {
+      work: headWork / trials.length + longWork / Math.min(trials.length, longTexts.length || 1),
+      bytes: headWork === 0 ? 0 : headBytes,
+    }),
   );
-  const [loadSeconds, computeSeconds] = [maxOf(times, ({ load }) => load), maxOf(times, ({ compute }) => compute)];
+  const loadSeconds = (work.evaluations ?? 1) * maxOf(times, ({ load }) => load);
+  const computeSeconds = maxOf(times, ({ compute }) => compute);
   const stateBytes = arithmetic !== undefined && hiddenTypeOf(arithmetic) === "float16" ? 2 : 4;
+  const long =
+    work.longTexts && arithmetic
+      ? bytesOfTexts({ decoder, arithmetic, caches: work.longTexts.passes }, longTokens, Math.max(0, ...longTexts))
+      : undefined;
   const layers = (cacheSites(decoder).at(-1)?.layer ?? -1) + 1;
   return {
     ...{ command, checkpoint: checkpoint.folder, modelType: decoder.modelType, quantizedWeights: decoder.quantization },
@@ -126,6 +153,7 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
       weightBytes: checkpoint.shards.reduce((sum, { header }) => sum + header.fileBytes, 0),
       prompts: tokenIds.length,
       tokens,
+      ...(longTexts.length > 0 && { longTexts: { texts: longTexts.length, tokens: longTokens } }),
     },
     computes: {
       ...{ provider, computedIn, processes: workers.length, passes },
@@ -134,7 +162,8 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
     },
     memory: {
       weightBytes: trials.reduce((sum, { largestBytes }) => sum + largestBytes, 0),
-      statesBytes: work.statesAtOnce * tokens * hiddenWidth(decoder) * stateBytes,
+      statesBytes: Math.max(work.statesAtOnce * tokens * hiddenWidth(decoder) * stateBytes, long?.states ?? 0),
+      ...(long && { longTextBytes: Math.min(workers.length, longTexts.length) * long.inside }),
       measuredBytes: trials.reduce((sum, { residentBytes }) => sum + residentBytes, 0),
     },
     writes: work.writes,
@@ -149,6 +178,32 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
   function tryAll(workers: readonly Worker[], { lastLayer }: WorkToTry): Promise<Trial[]> {
     return shareWork(workers, "try", (part) => ({ ...part, checkpoint, decoder, tokenIds, lastLayer, signal }));
   }
+}
+
+/**
+ * Work of long texts in all passes. What a token reads of those before it is no small part of it, as it is for short ones.
+ * @param products multiplications by weights per token
+ */
+function workOfLongTexts(decoder: Decoder, { windows, positions, passes }: LongTexts, products: number): number {
+  const looksAt = positions.reduce((sum, { length }) => sum + length, 0);
+  const work = windows.reduce(
+    (sum, { length }) => sum + length * products + attentionProducts(decoder, length),
+    looksAt * decoder.hiddenSize * decoder.vocabularySize,
+  );
+  return passes * work;
+}
+
+/** Multiplications of queries by keys and of shares by values, in all layers: each token reads those up to itself. */
+function attentionProducts({ layers }: Decoder, tokens: number): number {
+  const blocks = layers.flatMap(blocksOf);
+  return blocks.reduce((sum, block) => {
+    if (block.kind !== "attention" && block.kind !== "shared-attention") return sum;
+    const { heads, headDim, slidingWindow = tokens, chunkSize = tokens } = block;
+    const reads = Math.min(tokens, slidingWindow, chunkSize);
+    // Until a window is full, it grows with the tokens.
+    const pairs = reads * (tokens - reads) + (reads * (reads + 1)) / 2;
+    return sum + pairs * heads * (headDim + valueDimOf(block));
+  }, 0);
 }
 
 /** What a process would take. Work is in multiplications by weights, as in a trial. */

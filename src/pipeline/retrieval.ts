@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Decoder } from "../architectures/description.js";
 import { decoderConfig } from "../checkpoint/attention-names.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
+import { formatCount } from "../counted.js";
 import { UsageError } from "../errors.js";
 import { isTelling, type RetrievedValues, retrievalMetrics, retrievedValues } from "../metrics/retrieval-metrics.js";
 import { DEPTHS } from "../prompts/retrieval-text.js";
@@ -12,13 +13,15 @@ import type { PromptEncoder } from "./encode-prompts.js";
 import { encodeRetrieval, type RetrievalWindow } from "./encode-retrieval.js";
 import type { EvaluatedArm } from "./evaluate-arms.js";
 import { requireInteger } from "./option-checks.js";
+import { longestThatFits, requireMemoryForTexts, type TextRoom } from "./retrieval-memory.js";
 import { RETRIEVAL_DEFAULTS } from "./run-options.js";
 import type { ArmName, RetrievalArm, RetrievalDepth, RetrievalResult } from "./verify-result.js";
 
 export interface RetrievalOptions {
   /**
-   * Tokens of a text at most. UsageError for more than `max_position_embeddings` of config.json.
-   * @defaultValue `8192`, or as many as the model has positions
+   * Tokens of a text at most. UsageError for more than `max_position_embeddings` of config.json, ProviderError for more
+   * than memory holds.
+   * @defaultValue `8192`, or as many as the model has positions or memory holds
    */
   readonly tokens?: number | undefined;
   /**
@@ -34,17 +37,28 @@ export interface PreparedRetrieval {
   readonly windows: readonly (readonly number[])[]; // [texts][tokens]
   /** Positions that predict the values' tokens. [texts][positions] */
   readonly positions: readonly (readonly number[])[];
+  readonly warnings: readonly string[];
 }
 
-/** Makes and encodes the texts. @throws UsageError, UnsupportedModelError, CheckpointError */
+/** What making texts depends on. */
+export interface RetrievalFacts {
+  readonly checkpoint: Checkpoint;
+  readonly decoder: Decoder;
+  readonly seed: number;
+  /** What there is for texts of so many tokens in all. */
+  readonly roomFor: (tokens: number) => Promise<TextRoom>;
+}
+
+/** Makes and encodes the texts. @throws UsageError, UnsupportedModelError, CheckpointError; ProviderError when memory is short */
 export async function prepareRetrieval(
   { tokens, values = RETRIEVAL_DEFAULTS.values }: RetrievalOptions,
-  { checkpoint, decoder, seed }: { readonly checkpoint: Checkpoint; readonly decoder: Decoder; readonly seed: number },
+  { checkpoint, decoder, seed, roomFor }: RetrievalFacts,
   tokenizer: PromptEncoder,
 ): Promise<PreparedRetrieval> {
   requireInteger("retrieval.values", values, DEPTHS);
   const most = positionsOf(checkpoint, decoder);
-  const wanted = tokens ?? Math.min(RETRIEVAL_DEFAULTS.tokens, most);
+  const byDefault = Math.min(RETRIEVAL_DEFAULTS.tokens, most);
+  const wanted = tokens ?? (longestThatFits(await roomFor(byDefault), byDefault) || byDefault);
   requireInteger("retrieval.tokens", wanted, 1);
   if (wanted > most) {
     throw new UsageError(
@@ -52,10 +66,19 @@ export async function prepareRetrieval(
     );
   }
   const texts = await encodeRetrieval({ tokens: wanted, values, seed }, tokenizer, decoder.vocabularySize);
+  const windows = texts.map(({ ids }) => ids);
+  const all = windows.reduce((sum, ids) => sum + ids.length, 0);
+  requireMemoryForTexts(
+    await roomFor(all),
+    all,
+    windows.reduce((longest, ids) => Math.max(longest, ids.length), 0),
+  );
   const positions = texts.map((text) =>
     text.values.flatMap(({ first, tokens: count }) => Array.from({ length: count }, (_, index) => first + index)),
   );
-  return { texts, windows: texts.map(({ ids }) => ids), positions };
+  const isShortened = tokens === undefined && wanted < byDefault;
+  const warning = `Memory is short: texts for --retrieval have ${formatCount(wanted)} tokens instead of ${formatCount(byDefault)}.`;
+  return { texts, windows, positions, warnings: isShortened ? [warning] : [] };
 }
 
 /** How many tokens the model was made for; Infinity where config.json does not say. */

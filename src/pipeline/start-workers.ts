@@ -11,7 +11,7 @@ import { usableCores } from "../runtime/processors.js";
 import { PROVIDERS, type ProviderName } from "../runtime/providers.js";
 import { type ComputePlan, defaultLayerBytes, planCompute } from "./compute-plan.js";
 import { startComputeProcess } from "./compute-process.js";
-import { type CoresRequest, planProcesses } from "./process-plan.js";
+import { type CoresRequest, type ProcessPlan, planProcesses } from "./process-plan.js";
 import { largestPartBytes } from "./segment-plan.js";
 import type { Worker } from "./share-work.js";
 
@@ -45,12 +45,17 @@ function machineHere(): Machine {
   return { cores: usableCores(), free: freeMemory() };
 }
 
-function startOnCores(request: WorkersRequest, machine = machineHere()): Worker[] {
+/** How many processes share the CPU's cores, and the threads of each. @param machine as in startWorkers */
+export function planOnCores(request: WorkersRequest, machine = machineHere()): ProcessPlan {
   const { decoder, memory, tokens = 0 } = request;
   const { dequantizes } = planCompute(request);
   const limits = { layerBytes: defaultLayerBytes(memory), elementType: "float32", dequantizes } as const;
-  const layerBytes = largestPartBytes(decoder, limits);
-  const { processes, threads } = planProcesses({ ...machine, tokens, layerBytes, memory });
+  return planProcesses({ ...machine, tokens, layerBytes: largestPartBytes(decoder, limits), memory });
+}
+
+function startOnCores(request: WorkersRequest, machine = machineHere()): Worker[] {
+  const { memory } = request;
+  const { processes, threads } = planOnCores(request, machine);
   const plan = planCompute({ ...request, memory: memory && Math.floor(memory / processes) });
   return Array.from({ length: processes }, () => ({ process: startComputeProcess({ threads }), plan }));
 }

@@ -16,9 +16,10 @@ import { MAX_LAYER_ARMS } from "./layers-alone.js";
 import { startTokenizerProcess } from "./tokenizer-process.js";
 import { chooseCaches } from "./verify-caches.js";
 import { completeSettings, type VerifyOptions } from "./verify-settings.js";
+import { encodeRetrievalTexts } from "./verify-texts.js";
 
 /**
- * What `verify` would do with the same options, `retrieval` and `generate` aside. Nothing is written.
+ * What `verify` would do with the same options, `generate` aside. Nothing is written.
  * @param reports files that the caller writes of the result
  * @throws as verify; UsageError for a model that is to be downloaded
  */
@@ -44,6 +45,8 @@ export async function planVerification(options: VerifyOptions, reports: readonly
     const { vocabularySize } = decoder;
     const texts = await encodeWindows(prompts, tokenizer, { ...settings, vocabularySize });
     const tokenIds = texts.map(({ ids }) => ids);
+    const compared = arms.length;
+    const retrieval = await encodeRetrievalTexts(options, settings, { checkpoint, decoder, compared }, tokenizer);
     tokenizer.stop();
     onProgress?.({ stage: "try" });
     const alone = settings.perLayer ? cacheSites(decoder).length : 0;
@@ -55,6 +58,8 @@ export async function planVerification(options: VerifyOptions, reports: readonly
       passes: arms.length + baselines + alone / 2,
       headPasses: arms.length + baselines + alone,
       statesAtOnce: Math.max(arms.length, alone > 0 ? 1 + Math.min(alone, MAX_LAYER_ARMS) : 0),
+      ...(retrieval !== undefined && { longTexts: { ...retrieval, passes: arms.length } }),
+      evaluations: 1 + baselines + (retrieval === undefined ? 0 : 1),
       writes: { paths: reports, bytes: 0 },
       preparedSeconds: (performance.now() - begin) / 1000,
     });

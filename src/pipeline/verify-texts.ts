@@ -3,11 +3,12 @@
 
 import type { WindowPlace } from "../metrics/block-mean.js";
 import { HELD_OUT_PROMPTS } from "../prompts/read-prompts.js";
-import { encodeWindows } from "./encode-prompts.js";
+import { encodeWindows, type PromptEncoder } from "./encode-prompts.js";
 import { positionsIn } from "./evaluate-head.js";
 import { type GenerationFacts, type PreparedGeneration, prepareGeneration } from "./generation.js";
 import { readData } from "./read-data.js";
 import { type PreparedRetrieval, prepareRetrieval } from "./retrieval.js";
+import { textRoom } from "./text-room.js";
 import type { TokenizerProcess } from "./tokenizer-process.js";
 import type { VerifyOptions, VerifySettings } from "./verify-settings.js";
 import { promptWarnings } from "./warnings.js";
@@ -23,7 +24,10 @@ export interface VerificationTexts {
   readonly warnings: readonly string[];
 }
 
-type Facts = Omit<GenerationFacts, "devices" | "options">;
+interface Facts extends Omit<GenerationFacts, "devices" | "options"> {
+  /** Number of caches that are compared. */
+  readonly compared: number;
+}
 
 /** Reads and encodes all texts, and stops the tokenizer. @throws as verify */
 export async function encodeTexts(
@@ -32,7 +36,7 @@ export async function encodeTexts(
   facts: Facts,
   tokenizer: TokenizerProcess,
 ): Promise<VerificationTexts> {
-  const { checkpoint, decoder } = facts;
+  const { decoder } = facts;
   try {
     const opened = await tokenizer.open();
     const data = await readData({ ...options, shipped: HELD_OUT_PROMPTS });
@@ -42,16 +46,30 @@ export async function encodeTexts(
     const generation =
       generate &&
       (await prepareGeneration({ ...facts, devices, options: generate }, tokenizer, settings.providers[0] ?? "cpu"));
-    const retrieval =
-      options.retrieval &&
-      (await prepareRetrieval(options.retrieval, { checkpoint, decoder, seed: settings.seed }, tokenizer));
+    const retrieval = await encodeRetrievalTexts(options, settings, facts, tokenizer);
     return {
       windows: texts.map(({ ids }) => ids),
       places: texts.map(({ ids, passage }) => ({ positions: positionsIn(ids), passage })),
       tokens: texts.reduce((sum, { ids }) => sum + ids.length, 0),
-      ...{ retrieval, generation, warnings: promptWarnings(data, opened) },
+      ...{ retrieval, generation, warnings: [...promptWarnings(data, opened), ...(retrieval?.warnings ?? [])] },
     };
   } finally {
     tokenizer.stop(); // its memory is free for computing
   }
+}
+
+/**
+ * The texts to retrieve from; undefined unless asked for. @throws as verify; ProviderError for texts that do not fit into
+ * memory
+ */
+export async function encodeRetrievalTexts(
+  { retrieval, memory, signal }: VerifyOptions,
+  { seed, devices, providers: [provider = "cpu"] }: VerifySettings,
+  { checkpoint, decoder, compared }: Pick<Facts, "checkpoint" | "decoder" | "compared">,
+  tokenizer: PromptEncoder,
+): Promise<PreparedRetrieval | undefined> {
+  if (retrieval === undefined) return undefined;
+  const request = { provider, devices, checkpoint, decoder, memory, signal };
+  const roomFor = (tokens: number) => textRoom({ ...request, tokens }, compared);
+  return await prepareRetrieval(retrieval, { checkpoint, decoder, seed, roomFor }, tokenizer);
 }

@@ -57,7 +57,17 @@ export async function verify(options: VerifyOptions): Promise<VerifyResult> {
   onProgress?.({ stage: "tokenize" });
   const startTokenizer = () => startTokenizerProcess({ folder, signal });
   const stored = { bits16: "16-bit", fp8: subjectName } as const;
-  const facts = { checkpoint, decoder, end, rounding, caches: stored, startTokenizer, memory, signal };
+  const facts = {
+    checkpoint,
+    decoder,
+    end,
+    rounding,
+    caches: stored,
+    startTokenizer,
+    memory,
+    signal,
+    compared: ordered.length,
+  };
   const texts = await encodeTexts(options, settings, facts, startTokenizer());
   const { windows, places, tokens } = texts;
 

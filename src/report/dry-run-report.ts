@@ -18,12 +18,19 @@ export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
   const what = command === "calibrate" ? "prompt" : "window";
   const where = computes.provider === "cpu" ? computes.provider : `${computes.provider}, ${computes.computedIn}`;
   const written = writes.paths.length === 0 ? "nothing" : writes.paths.join(", ");
+  const { longTexts: long } = reads;
+  const longTexts =
+    long === undefined
+      ? ""
+      : `; ${counted(long.texts, "long text")} to retrieve from, ${counted(long.tokens, "token")}`;
+  const { longTextBytes: inLayersBytes = 0 } = memory;
+  const inLayers = inLayersBytes === 0 ? "" : `${formatBytes(inLayersBytes)} for a long text in a layer, `;
   const rows: readonly (readonly [name: string, text: string])[] = [
     ["model", `${checkpoint} (${[modelType, ...(quantizedWeights?.forms ?? [])].join(", ")})`],
     ...(onto === undefined ? [] : [["onto", onto] as const]),
     [
       "reads",
-      `${formatBytes(reads.weightBytes)} of weights in ${counted(reads.weightFiles, "file")}; ${counted(reads.prompts, what)}, ${counted(reads.tokens, "token")}`,
+      `${formatBytes(reads.weightBytes)} of weights in ${counted(reads.weightFiles, "file")}; ${counted(reads.prompts, what)}, ${counted(reads.tokens, "token")}${longTexts}`,
     ],
     [
       "computes",
@@ -31,7 +38,7 @@ export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
     ],
     [
       "memory",
-      `about ${formatBytes(memory.measuredBytes + memory.statesBytes)}: ${formatBytes(memory.weightBytes)} of weights at a time, ${formatBytes(memory.statesBytes)} between segments, and the program`,
+      `about ${formatBytes(memory.measuredBytes + memory.statesBytes + inLayersBytes)}: ${formatBytes(memory.weightBytes)} of weights at a time, ${formatBytes(memory.statesBytes)} between segments, ${inLayers}and the program`,
     ],
     ["writes", writes.bytes === 0 ? written : `${written}: at most ${formatBytes(writes.bytes)} of new data`],
     [
@@ -69,6 +76,9 @@ export function dryRunJson({
       weight_bytes: reads.weightBytes,
       prompts: reads.prompts,
       tokens: reads.tokens,
+      ...(reads.longTexts !== undefined && {
+        long_texts: { texts: reads.longTexts.texts, tokens: reads.longTexts.tokens },
+      }),
     },
     computes: {
       provider: computes.provider,
@@ -81,6 +91,7 @@ export function dryRunJson({
     memory: {
       weight_bytes: memory.weightBytes,
       states_bytes: memory.statesBytes,
+      ...(memory.longTextBytes !== undefined && { long_text_bytes: memory.longTextBytes }),
       measured_bytes: memory.measuredBytes,
     },
     writes: { paths: writes.paths, bytes: writes.bytes },

@@ -67,8 +67,29 @@ test("a verification is planned with its caches and reports, and none of them is
   expect(snapshot(folder)).toEqual({});
   expect(stdout).toMatch(/^computes {2}6 layers in 1 segment, 2 times, on cpu, in 1 process$/m);
   expect(stdout).toContain(`writes    ${html}\n`);
-  expect(stdout).toMatch(/^time {6}about \d+ s: \d+ s to load, \d+ s to compute \(from \d\.\d s that were measured\)/m);
+  expect(stdout).toMatch(
+    /^time {6}about \d+ s: \d+ s to load, \d+ s to\s+compute \(from \d\.\d s that\s+were\s+measured\)/m,
+  );
   expect(stdout).toContain("Nothing was written: this was a dry run.");
+});
+
+test("long texts to retrieve from are counted: their tokens as in the run, memory in a layer and time", async () => {
+  const few = ["verify", "--samples", "2", "--sequence-length", "32", "--arms", "16-bit,fp8-at-1"];
+  const long = [...few, "--retrieval", "--retrieval-tokens", "700", "--retrieval-values", "8"];
+  const planned = async (args: readonly string[]) =>
+    JSON.parse((await runMain([...args, "--dry-run", "--json"])).stdout) as DryRunJson & {
+      readonly reads: { readonly long_texts?: { readonly texts: number; readonly tokens: number } };
+    };
+  const [without, withTexts] = [await planned(few), await planned(long)];
+  const { retrieval } = JSON.parse((await runMain([...long, "--allow-inconclusive", "--json"])).stdout);
+  expect(withTexts.reads.long_texts).toEqual({ texts: retrieval.texts, tokens: retrieval.tokens });
+  expect(without.reads).not.toHaveProperty("long_texts");
+  expect(withTexts.memory.long_text_bytes).toBeGreaterThan(0);
+  expect(withTexts.memory.states_bytes).toBeGreaterThan(without.memory.states_bytes ?? 0);
+  expect(withTexts.computes).toEqual(without.computes);
+  const { stdout } = await runMain([...long, "--dry-run"]);
+  expect(stdout).toMatch(/; 2 long texts to\s+retrieve from, 1,\d{3} tokens$/m);
+  expect(stdout).toMatch(/for a\s+long text in a layer, and the program$/m);
 });
 
 test("--quiet has nothing to say of it: exit 2", async () => {

@@ -4,9 +4,11 @@
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import { cacheSites } from "../../src/architectures/cache-sites.js";
+import type { Decoder } from "../../src/architectures/description.js";
 import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { type Checkpoint, openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { CheckpointError, UnsupportedModelError, UsageError } from "../../src/errors.js";
+import { CheckpointError, ProviderError, UnsupportedModelError, UsageError } from "../../src/errors.js";
+import { FLOAT32_ARITHMETIC } from "../../src/graphs/arithmetic.js";
 import type { CacheRounding, Side } from "../../src/graphs/kv-cache.js";
 import { FLOAT8_CODES, type Float8CodeName } from "../../src/numerics/float8.js";
 import { planCompute } from "../../src/pipeline/compute-plan.js";
@@ -14,6 +16,7 @@ import type { PromptEncoder } from "../../src/pipeline/encode-prompts.js";
 import { encodeRetrieval } from "../../src/pipeline/encode-retrieval.js";
 import { evaluateArms } from "../../src/pipeline/evaluate-arms.js";
 import { describeRetrieval, prepareRetrieval } from "../../src/pipeline/retrieval.js";
+import { bytesOfTexts, longestThatFits, type TextRoom } from "../../src/pipeline/retrieval-memory.js";
 import type { ArmName } from "../../src/pipeline/verify-result.js";
 import { DEPTHS, depthOf } from "../../src/prompts/retrieval-text.js";
 import { readGolden } from "../helpers/golden-checkpoints.js";
@@ -70,7 +73,7 @@ describe("against Python", () => {
     const decoder = describeModel(checkpoint.config, checkpoint.tensors);
     const prepared = await prepareRetrieval(
       { tokens: GOLDEN.request.tokens, values: GOLDEN.request.values },
-      { checkpoint, decoder, seed: GOLDEN.request.seed },
+      { checkpoint, decoder, seed: GOLDEN.request.seed, roomFor: roomOf(decoder, 2 ** 40) },
       tokenizer,
     );
     const arms = Object.values(GOLDEN.arms);
@@ -174,9 +177,89 @@ describe("texts", () => {
 
 test("no text is longer than the model's positions", async () => {
   const decoder = describeModel(checkpoint.config, checkpoint.tensors);
-  const facts = { checkpoint, decoder, seed: 0 };
+  const facts = { checkpoint, decoder, seed: 0, roomFor: roomOf(decoder, 2 ** 40) };
   await expect(prepareRetrieval({ tokens: 4096 }, facts, tokenizer)).rejects.toThrow(UsageError);
   await expect(prepareRetrieval({ tokens: 4096 }, facts, tokenizer)).rejects.toThrow(
     /expected at most 2048, the positions of .*config\.json/,
   );
+});
+
+/** A processor with so many free bytes, for five caches. */
+function roomOf(decoder: Decoder, free: number, changes: Partial<TextRoom> = {}): () => Promise<TextRoom> {
+  return async () => ({
+    ...{ decoder, provider: "cpu", arithmetic: FLOAT32_ARITHMETIC, caches: 5, processes: 1 },
+    ...{ free, freeOnDevice: undefined, ...changes },
+  });
+}
+
+describe("memory", () => {
+  const decoderOf = () => describeModel(checkpoint.config, checkpoint.tensors);
+
+  test("for texts: hidden states of every cache, activations and scores of one text in a layer", () => {
+    // Of the example: 128 hidden, 448 in between, 4 heads of 32. Five caches, float32.
+    const room = { decoder: decoderOf(), arithmetic: FLOAT32_ARITHMETIC, caches: 5 };
+    const scores = (tokens: number, rows: number) => 2 * 4 * 4 * tokens * rows;
+    const activations = 2 * 4 * (3 * 448 + 4 * 128);
+    expect(bytesOfTexts(room, 3000, 1000)).toEqual({
+      states: 5 * 4000 * 128 * 4,
+      inside: 1000 * activations + scores(1000, 256),
+    });
+    // Up to 512 tokens the scores are a square; beyond 8,192 they are tiles.
+    expect(bytesOfTexts(room, 400, 400).inside).toBe(400 * activations + scores(400, 400));
+    expect(bytesOfTexts(room, 10_000, 10_000).inside).toBe(10_000 * activations);
+    const unfused = { ...room, arithmetic: { ...FLOAT32_ARITHMETIC, attention: "written-out" as const } };
+    expect(bytesOfTexts(unfused, 1000, 1000).inside).toBe(1000 * activations + 3 * 4 * 4 * 1000 * 1000);
+  });
+
+  test("bounds the length where none was asked for, and a warning says so", async () => {
+    const decoder = decoderOf();
+    const needed = async (tokens: number) => {
+      const { states, inside } = bytesOfTexts(await roomOf(decoder, 0)(), tokens, tokens);
+      return 512 * 2 ** 20 + states + inside;
+    };
+    const facts = { checkpoint, decoder, seed: 0 };
+    const short = await prepareRetrieval(
+      { values: 8 },
+      { ...facts, roomFor: roomOf(decoder, await needed(1100)) },
+      tokenizer,
+    );
+    expect(short.warnings).toEqual(["Memory is short: texts for --retrieval have 1,024 tokens instead of 2,048."]);
+    expect(short.windows.map(({ length }) => length).every((length) => length <= 1024)).toBe(true);
+    const enough = await prepareRetrieval(
+      { values: 8 },
+      { ...facts, roomFor: roomOf(decoder, await needed(2048)) },
+      tokenizer,
+    );
+    expect(enough.warnings).toEqual([]);
+    expect(Math.max(...enough.windows.map(({ length }) => length))).toBeGreaterThan(1900);
+  });
+
+  test("refuses a length that was asked for and does not fit, with what is needed, what there is and what would fit", async () => {
+    const decoder = decoderOf();
+    const ask = (free: number, changes?: Partial<TextRoom>) =>
+      prepareRetrieval(
+        { tokens: 2000, values: 8 },
+        { checkpoint, decoder, seed: 0, roomFor: roomOf(decoder, free, changes) },
+        tokenizer,
+      );
+    const free = 530 * 2 ** 20;
+    await expect(ask(free)).rejects.toThrow(ProviderError);
+    await expect(ask(free)).rejects.toThrow(
+      /^--retrieval: texts of up to 1,9\d\d tokens need about 4\d\.\d MiB in a layer and 9\.\d MiB for hidden states of 5 caches, and 512\.0 MiB for the program; 530\.0 MiB are free\. Write --retrieval-tokens \d+ or less, compare fewer caches \(--arms\), or free memory\.$/,
+    );
+    await expect(ask(2 ** 20)).rejects.toThrow(/Leave out --retrieval/);
+    await expect(ask(2 ** 40)).resolves.toBeDefined();
+    // Four processes hold a text each.
+    const room = { ...(await roomOf(decoder, 600 * 2 ** 20)()), processes: 1 };
+    expect(longestThatFits({ ...room, processes: 4 }, 8192)).toBeLessThan(longestThatFits(room, 8192));
+  });
+
+  test("of a device holds what is in a layer, and no buffer is larger than it allows", async () => {
+    const onDevice = { provider: "cuda", freeOnDevice: 2 ** 20 } as const;
+    const room = await roomOf(decoderOf(), 2 ** 40, onDevice)();
+    expect(longestThatFits(room, 8192)).toBe(0);
+    expect(longestThatFits({ ...room, freeOnDevice: undefined }, 8192)).toBe(8192);
+    // 64 MiB hold 37,449 tokens of 448 numbers.
+    expect(longestThatFits({ ...room, provider: "webgpu", freeOnDevice: undefined }, 65_536)).toBe(37_376);
+  });
 });
