@@ -1,5 +1,5 @@
-// The computing process: takes one task, sends progress, then the result or the error, and ends. It writes no files, so
-// it may be ended at any time.
+// The computing process: takes one task after the other, of each sends progress, then the result or the error. It writes
+// no files, so it may be ended at any time, and its parent ends it.
 
 import { preloadRuntime } from "../runtime/session.js";
 import { describeFailure } from "./child-process.js";
@@ -31,9 +31,9 @@ process.on("message", async (message: ToChild) => {
         send({ kind: "progress", progress });
       },
     });
-    finish({ kind: "done", result });
+    send({ kind: "done", result });
   } catch (error) {
-    finish(describeFailure(error));
+    send(describeFailure(error));
   }
 });
 
@@ -51,11 +51,6 @@ function collectOutputs(): void {
 
 function send(message: FromChild): void {
   process.send?.(message);
-}
-
-/** Sends the last message and closes the channel after it. */
-function finish(message: FromChild): void {
-  process.send?.(message, () => process.disconnect());
 }
 
 preloadRuntime(threads === undefined ? undefined : Number(threads));

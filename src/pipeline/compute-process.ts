@@ -25,13 +25,13 @@ const ALLOCATOR_SETTINGS = {
   GLIBC_TUNABLES: "glibc.malloc.hugetlb=1",
 };
 
-/** A process for one task. */
+/** A process that computes one task after the other, until it is stopped. */
 export interface ComputeProcess {
   /** Starts to prepare its device. Does not wait; an error here occurs again in the task. */
   warmUp(request: WarmUpRequest): void;
   /**
-   * Runs the task's function in the process, with the same errors. @throws also ProviderError when the process is
-   * killed
+   * Runs the task's function in the process, with the same errors; one at a time. @throws also ProviderError when the
+   * process is killed
    */
   run<Name extends ComputeTaskName>(task: Name, request: TaskRequest<Name>): Promise<TaskResult<Name>>;
   /** Ends the process, whatever it does. */
@@ -91,17 +91,13 @@ export function startComputeProcess({ visibleDevice, threads }: ComputeProcessOp
 
 function answer(channel: ChildProcess, onProgress: ((progress: unknown) => void) | undefined): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    channel.on("message", (message: FromChild) => {
-      switch (message.kind) {
-        case "progress":
-          return onProgress?.(message.progress);
-        case "done":
-          return resolve(message.result);
-        case "error":
-        case "bug":
-          return reject(reviveFailure(message));
-      }
-    });
+    const listen = (message: FromChild) => {
+      if (message.kind === "progress") return onProgress?.(message.progress);
+      channel.off("message", listen);
+      if (message.kind === "done") resolve(message.result);
+      else reject(reviveFailure(message));
+    };
+    channel.on("message", listen);
   });
 }
 

@@ -218,6 +218,10 @@ class ProgressCounter {
     // Nothing is computed behind the last cache.
     this.#layers = (cacheSites(decoder).at(-1)?.layer ?? -1) + 1;
     this.#tokenLayers = this.#layers * batches.reduce((sum, batch) => sum + tokensOf(batch), 0);
+    if (batches.length > 0) return;
+    // Others wait to hear of this process, too.
+    this.#layersDone = this.#layers;
+    this.#emit();
   }
 
   batchDone(batch: Batch, layers: number): void {

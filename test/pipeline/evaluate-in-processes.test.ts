@@ -1,6 +1,6 @@
 // Several processes evaluate what one would: windows are dealt, positions put in their places, sums added, progress joined.
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { describeModel, describeModelEnd } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import type { Side } from "../../src/graphs/kv-cache.js";
@@ -14,7 +14,7 @@ import {
   evaluateArms,
 } from "../../src/pipeline/evaluate-arms.js";
 import { evaluateInProcesses } from "../../src/pipeline/evaluate-in-processes.js";
-import type { Worker } from "../../src/pipeline/share-work.js";
+import { stopAll, type Worker } from "../../src/pipeline/share-work.js";
 import { startTwoProcesses } from "../helpers/compute-processes.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
 
@@ -79,6 +79,7 @@ describe("what is found is what one process finds", () => {
 
   test("with two real processes, which divide the cores", async () => {
     const workers = await startTwoProcesses(checkpoint, decoder, plan);
+    onTestFinished(() => stopAll(workers));
     expectSame(await evaluateInProcesses(workers, request), alone);
   });
 });

@@ -1,6 +1,6 @@
 // Several processes measure what one would: batches are dealt, maxima merged, progress joined, the first error stops all.
 
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
 import { InterruptedError, ProviderError } from "../../src/errors.js";
@@ -9,7 +9,7 @@ import type { ComputeProcess } from "../../src/pipeline/compute-process.js";
 import type { TaskRequest } from "../../src/pipeline/compute-tasks.js";
 import { measureInProcesses } from "../../src/pipeline/measure-in-processes.js";
 import { type MeasuredRanges, type MeasureProgress, measureRanges } from "../../src/pipeline/measure-ranges.js";
-import type { Worker } from "../../src/pipeline/share-work.js";
+import { stopAll, type Worker } from "../../src/pipeline/share-work.js";
 import { startTwoProcesses } from "../helpers/compute-processes.js";
 import { expectedOf, goldenFolder } from "../helpers/golden-checkpoints.js";
 
@@ -43,9 +43,12 @@ describe("the ranges are those of one process, to the bit", () => {
     expect({ elementType, warnings }).toEqual({ elementType: "float32", warnings: [] });
   });
 
-  test("with two real processes", async () => {
+  test("with two real processes, which then measure again", async () => {
     const workers = await startTwoProcesses(checkpoint, decoder, plan);
+    onTestFinished(() => stopAll(workers));
+    const later = { ...request, tokenIds: tokenIds.slice(1) };
     expect((await measureInProcesses(workers, request)).ranges).toEqual(alone.ranges);
+    expect((await measureInProcesses(workers, later)).ranges).toEqual((await measureRanges({ ...later, plan })).ranges);
   });
 });
 
