@@ -30,11 +30,14 @@ export type { Fidelity } from "./metrics/cache-fidelity.js";
 export type { RetrievalMetrics } from "./metrics/retrieval-metrics.js";
 export type { Thresholds } from "./metrics/thresholds.js";
 export type { Verdict, VerdictName } from "./metrics/verdict.js";
+export type { EndOfRounds } from "./numerics/end-of-rounds.js";
 export type { ExpertTokens } from "./numerics/expert-tokens.js";
 export type { Float8Name } from "./numerics/float8.js";
+export type { LayerForecast, LayerLevels } from "./numerics/layer-levels.js";
 export type { QuantizedWeights } from "./numerics/quantized-weights.js";
 export type { LayerRange, SideRange } from "./numerics/ranges.js";
 export type { LayerScales } from "./numerics/scales.js";
+export type { ServingLevel, ServingQuestion } from "./numerics/serving-levels.js";
 export { calibrate } from "./pipeline/calibrate.js";
 export type { CalibrateOptions } from "./pipeline/calibrate-settings.js";
 export type { CalibrationProgress, CalibrationResult } from "./pipeline/calibration-result.js";
@@ -61,6 +64,7 @@ export {
 export type { MeasureProgress, MeasureTiming } from "./pipeline/measure-ranges.js";
 export type { RetrievalOptions } from "./pipeline/retrieval.js";
 export type { ComputeOptions, DataOptions, ModelOptions } from "./pipeline/run-options.js";
+export type { SampleRound } from "./pipeline/sample-rounds.js";
 export { verify } from "./pipeline/verify.js";
 export type {
   ArmName,

@@ -17,8 +17,10 @@ import { chooseModel } from "./model-argument.js";
 import {
   parseBytes,
   parseDevices,
+  parseExceedance,
   parseHeadroom,
   parsePositiveInteger,
+  parseSamples,
   parseSeed,
   parseText,
 } from "./option-values.js";
@@ -34,8 +36,10 @@ interface CalibrateFlags extends DataFlags {
   readonly revision?: string;
   readonly format: OutputFormatName;
   readonly dtype: Float8Name;
-  readonly headroom: number;
-  readonly samples: number;
+  readonly headroom: number | "auto";
+  readonly servingTokens: number;
+  readonly exceedance: number;
+  readonly samples: number | "auto";
   readonly sequenceLength: number;
   readonly seed: number;
   readonly provider: ProviderChoice;
@@ -49,7 +53,8 @@ interface CalibrateFlags extends DataFlags {
 
 /** Gives the program its main command. */
 export function addCalibrateCommand(program: Command, context: CommandContext): void {
-  const { format, dtype, headroom, samples, sequenceLength, seed, provider } = CALIBRATION_DEFAULTS;
+  const { format, dtype, headroom, servingTokens, exceedance, samples, sequenceLength, seed, provider } =
+    CALIBRATION_DEFAULTS;
   const described = program
     .argument("[model]", "checkpoint folder, hub id (org/name) or its page on huggingface.co", parseText)
     .option("--example", "calibrate the tiny model that comes with the program")
@@ -60,12 +65,18 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .option("--revision <revision>", "branch, tag or commit of a hub id", parseText)
     .addOption(choiceOption("--format <format>", "how scales are written", Object.keys(OUTPUT_FORMATS)).default(format))
     .addOption(choiceOption("--dtype <dtype>", "FP8 format of the cache", Object.keys(FLOAT8_FORMATS)).default(dtype))
-    .addOption(number("--headroom <factor>", "factor on every absmax", parseHeadroom, headroom));
+    .addOption(
+      number("--headroom <factor>", "factor on every absmax, or auto: as serving needs", parseHeadroom, headroom),
+    )
+    .addOption(number("--serving-tokens <count>", "what auto leaves room for", parsePositiveInteger, servingTokens))
+    .addOption(number("--exceedance <share>", "probability that serving exceeds a level", parseExceedance, exceedance));
   addDataOptions(
     described,
     "prompts: .txt (one a line), .jsonl, .json, .parquet, a folder of them, or a data set on the hub (default: shipped prompts)",
   )
-    .addOption(number("--samples <count>", "prompts to use at most", parsePositiveInteger, samples))
+    .addOption(
+      number("--samples <count>", "prompts to use at most, or auto: until they are enough", parseSamples, samples),
+    )
     .addOption(number("--sequence-length <tokens>", "tokens of a prompt at most", parsePositiveInteger, sequenceLength))
     .addOption(number("--seed <seed>", "which prompts, when there are more", parseSeed, seed))
     .addOption(providerOption(provider))
@@ -78,7 +89,7 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .action((model: string | undefined, flags: CalibrateFlags) => runCalibrate(model, flags, context));
 }
 
-function number(flags: string, description: string, parse: (text: string) => number, value: number): Option {
+function number(flags: string, description: string, parse: (text: string) => number | "auto", value: number): Option {
   return new Option(flags, description).argParser(parse).default(value);
 }
 

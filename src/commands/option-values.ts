@@ -1,6 +1,7 @@
 // Parsers of option values for commander: each gives a typed value or a usage error that names what was expected.
 
 import { InvalidArgumentError } from "commander";
+import { EXCEEDANCES } from "../pipeline/run-options.js";
 
 /** A path or a name. An empty text is an unset shell variable, not the current folder. */
 export function parseText(text: string): string {
@@ -17,10 +18,10 @@ export function parseWindow(text: string): number {
   return parseInteger(text, 2);
 }
 
-function parseInteger(text: string, least: number): number {
+function parseInteger(text: string, least: number, or = ""): number {
   const value = Number(text);
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < least) {
-    throw new InvalidArgumentError(`Expected a whole number from ${least}.`);
+    throw new InvalidArgumentError(`Expected a whole number from ${least}${or}.`);
   }
   return value;
 }
@@ -33,9 +34,26 @@ export function parseSeed(text: string): number {
   return value;
 }
 
-export function parseHeadroom(text: string): number {
+export function parseHeadroom(text: string): number | "auto" {
+  if (text === "auto") return text;
   const value = parseDecimal(text);
-  if (!(value >= 1 && value <= 16)) throw new InvalidArgumentError("Expected a number from 1 to 16, such as 1.1.");
+  if (!(value >= 1 && value <= 16)) {
+    throw new InvalidArgumentError("Expected a number from 1 to 16, such as 1.1, or auto.");
+  }
+  return value;
+}
+
+/** A number of prompts. */
+export function parseSamples(text: string): number | "auto" {
+  return text === "auto" ? text : parseInteger(text, 1, ", or auto");
+}
+
+/** A probability of being exceeded: "5%" or "0.05". */
+export function parseExceedance(text: string): number {
+  const value = parsePercent(text);
+  if (!(value >= EXCEEDANCES.least && value <= EXCEEDANCES.most)) {
+    throw new InvalidArgumentError("Expected a probability from 0.1% to 50%, such as 5% or 0.05.");
+  }
   return value;
 }
 

@@ -56,22 +56,35 @@ export class SideRangeCollector {
  */
 export function mergeRanges(parts: readonly (readonly LayerRange[])[]): LayerRange[] {
   const [first = [], ...others] = parts;
-  return first.map(({ layer, k, v }, index) => ({
-    layer,
-    k: others.reduce((merged, part) => mergeSides(merged, part[index]?.k), k),
-    v: others.reduce((merged, part) => mergeSides(merged, part[index]?.v), v),
-  }));
+  return others.reduce<LayerRange[]>((merged, part) => joinRanges(merged, part, largestOfEach), [...first]);
 }
 
-function mergeSides(a: SideRange, b: SideRange | undefined): SideRange {
-  if (b === undefined) throw new RangeError("the parts have different layers");
-  const largest = (values: readonly number[], others: readonly number[]) =>
-    values.map((value, index) => Math.max(value, others[index] ?? Number.NaN));
+/** The ranges of some prompts, and of others that follow them. @param later of the same layers, over the others alone */
+export function appendRanges(earlier: readonly LayerRange[], later: readonly LayerRange[]): LayerRange[] {
+  return joinRanges(earlier, later, (before, after) => [...before, ...after]);
+}
+
+type JoinValues = (a: readonly number[], b: readonly number[]) => readonly number[];
+
+/** @param joinPrompts what becomes of the maxima per prompt */
+function joinRanges(a: readonly LayerRange[], b: readonly LayerRange[], joinPrompts: JoinValues): LayerRange[] {
+  return a.map(({ layer, k, v }, index) => {
+    const other = b[index];
+    if (other === undefined) throw new RangeError("the parts have different layers");
+    return { layer, k: joinSides(k, other.k, joinPrompts), v: joinSides(v, other.v, joinPrompts) };
+  });
+}
+
+function joinSides(a: SideRange, b: SideRange, joinPrompts: JoinValues): SideRange {
   return {
     absmax: Math.max(a.absmax, b.absmax),
-    perHead: largest(a.perHead, b.perHead),
-    perPrompt: largest(a.perPrompt, b.perPrompt),
+    perHead: largestOfEach(a.perHead, b.perHead),
+    perPrompt: joinPrompts(a.perPrompt, b.perPrompt),
   };
+}
+
+function largestOfEach(values: readonly number[], others: readonly number[]): number[] {
+  return values.map((value, index) => Math.max(value, others[index] ?? Number.NaN));
 }
 
 /**

@@ -67,10 +67,9 @@ export function forecastServing(
   lengths: readonly number[],
   question: ServingQuestion,
 ): ServingForecast {
-  const tokens = sum(lengths);
-  if (lengths.length < FEWEST_PROMPTS) return tooFew(`${FEWEST_PROMPTS} prompts`, lengths.length);
-  if (tokens < FEWEST_TOKENS) return tooFew(`${FEWEST_TOKENS} tokens`, tokens);
-  const meanLength = tokens / lengths.length;
+  const few = fewPrompts(lengths);
+  if (few !== undefined) return few;
+  const meanLength = sum(lengths) / lengths.length;
   const sizes = lengths.map((length) => length / meanLength);
   const asked = { size: question.tokens / meanLength, exceedance: question.exceedance };
   const fitted = sides.map((values) => {
@@ -81,6 +80,16 @@ export function forecastServing(
   if (known.length === 0) return tooFew(`prompts with ${FEWEST_VALUES} different maxima`, "less: are they one text?");
   const levels = fitted.map((level, side) => level ?? typicalLevel(Math.max(...(sides[side] ?? [])), known));
   return { kind: "levels", levels, shape: SHAPE };
+}
+
+/**
+ * What is known before anything is measured: too few prompts, whatever their maxima.
+ * @param lengths tokens of each prompt
+ */
+export function fewPrompts(lengths: readonly number[]): TooFewMaxima | undefined {
+  if (lengths.length < FEWEST_PROMPTS) return tooFew(`${FEWEST_PROMPTS} prompts`, lengths.length);
+  const tokens = sum(lengths);
+  return tokens < FEWEST_TOKENS ? tooFew(`${FEWEST_TOKENS} tokens`, tokens) : undefined;
 }
 
 function tooFew(expected: string, found: number | string): TooFewMaxima {
@@ -112,7 +121,9 @@ interface AskedBlock {
 /** A level is not below what was measured: the prompts are text as it is served, so that much room is known to be needed. */
 function levelOf(measured: number, points: readonly WeightedPoint[], { size, exceedance }: AskedBlock): ServingLevel {
   const highest = LARGEST_HEADROOM * measured;
-  const exceeding = (level: number) => sum(points.map((point) => point.weight * exceedanceOf(point, level, size)));
+  // Weights add up to one but for rounding.
+  const exceeding = (level: number) =>
+    Math.min(1, sum(points.map((point) => point.weight * exceedanceOf(point, level, size))));
   const level = whereFalls(exceeding, exceedance, measured, highest);
   const quantiles = points.map((point) => ({ value: quantileOf(point, size, exceedance), weight: point.weight }));
   const [low, high] = INTERVAL.map((share) => {

@@ -3,11 +3,13 @@
 
 import { OUTPUT_FORMATS, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { FLOAT8_FORMATS, type Float8Name } from "../numerics/float8.js";
+import type { ServingQuestion } from "../numerics/serving-levels.js";
 import type { CalibrationProgress } from "./calibration-result.js";
 import { PROVIDER_CHOICES, type ProviderChoice } from "./choose-provider.js";
 import {
   A_MODEL,
   LARGEST_SEED,
+  OR_AUTO,
   requireComputeOptions,
   requireDtypeOfFormat,
   requireInteger,
@@ -16,7 +18,13 @@ import {
   requireOnePlace,
   requireText,
 } from "./option-checks.js";
-import { CALIBRATION_DEFAULTS, type ComputeOptions, type DataOptions, type ModelOptions } from "./run-options.js";
+import {
+  CALIBRATION_DEFAULTS,
+  type ComputeOptions,
+  type DataOptions,
+  EXCEEDANCES,
+  type ModelOptions,
+} from "./run-options.js";
 
 export interface CalibrateOptions extends ModelOptions, ComputeOptions, DataOptions {
   /**
@@ -53,15 +61,28 @@ export interface CalibrateOptions extends ModelOptions, ComputeOptions, DataOpti
    */
   readonly dtype?: Float8Name | undefined;
   /**
-   * Factor on every absmax, 1 to 16: room for larger values than those of the prompts.
+   * Factor on every absmax, 1 to 16: room for larger values than those of the prompts. `"auto"` writes each scale for the
+   * level that serving exceeds with the probability `exceedance`, at most twice the absmax; PromptDataError when there are
+   * too few prompts to say.
    * @defaultValue `1`
    */
-  readonly headroom?: number | undefined;
+  readonly headroom?: number | "auto" | undefined;
   /**
-   * Number of prompts at most, 1 or more. The seed chooses them.
+   * What is to be served, in tokens, 1 or more: the larger, the larger its largest K and V.
+   * @defaultValue `1000000`
+   */
+  readonly servingTokens?: number | undefined;
+  /**
+   * Probability with which serving exceeds a level, from 0.001 to 0.5.
+   * @defaultValue `0.05`
+   */
+  readonly exceedance?: number | undefined;
+  /**
+   * Number of prompts at most, 1 or more. The seed chooses them. `"auto"` measures in rounds, up to 256 prompts, and stops
+   * when more would change nothing that matters.
    * @defaultValue `256`
    */
-  readonly samples?: number | undefined;
+  readonly samples?: number | "auto" | undefined;
   /**
    * Tokens of each prompt at most, 1 or more.
    * @defaultValue `2048`
@@ -82,8 +103,10 @@ export interface CalibrateOptions extends ModelOptions, ComputeOptions, DataOpti
 export interface CalibrationSettings {
   readonly format: OutputFormatName;
   readonly dtype: Float8Name;
-  readonly headroom: number;
-  readonly samples: number;
+  readonly headroom: number | "auto";
+  /** What levels are computed for. */
+  readonly serving: ServingQuestion;
+  readonly samples: number | "auto";
   readonly sequenceLength: number;
   readonly seed: number;
   readonly provider: ProviderChoice;
@@ -95,6 +118,10 @@ export function completeSettings(options: CalibrateOptions): CalibrationSettings
     format: options.format ?? CALIBRATION_DEFAULTS.format,
     dtype: options.dtype ?? CALIBRATION_DEFAULTS.dtype,
     headroom: options.headroom ?? CALIBRATION_DEFAULTS.headroom,
+    serving: {
+      tokens: options.servingTokens ?? CALIBRATION_DEFAULTS.servingTokens,
+      exceedance: options.exceedance ?? CALIBRATION_DEFAULTS.exceedance,
+    },
     samples: options.samples ?? CALIBRATION_DEFAULTS.samples,
     sequenceLength: options.sequenceLength ?? CALIBRATION_DEFAULTS.sequenceLength,
     seed: options.seed ?? CALIBRATION_DEFAULTS.seed,
@@ -107,9 +134,17 @@ export function completeSettings(options: CalibrateOptions): CalibrationSettings
   requireKey("provider", settings.provider, PROVIDER_CHOICES);
   requireComputeOptions(options);
   requireDtypeOfFormat(settings.format, settings.dtype);
-  requireNumber("headroom", settings.headroom, 1, 16);
-  for (const key of ["samples", "sequenceLength"] as const) requireInteger(key, settings[key], 1);
+  if (settings.headroom !== "auto") requireNumber("headroom", settings.headroom, 1, 16, OR_AUTO);
+  requireInteger("servingTokens", settings.serving.tokens, 1);
+  requireNumber("exceedance", settings.serving.exceedance, EXCEEDANCES.least, EXCEEDANCES.most);
+  if (settings.samples !== "auto") requireInteger("samples", settings.samples, 1, undefined, OR_AUTO);
+  requireInteger("sequenceLength", settings.sequenceLength, 1);
   requireInteger("seed", settings.seed, 0, LARGEST_SEED);
   requireOnePlace(options);
   return settings;
+}
+
+/** Prompts that are read: `"auto"` may stop before. */
+export function promptsAtMost({ samples }: Pick<CalibrationSettings, "samples">): number {
+  return samples === "auto" ? CALIBRATION_DEFAULTS.samples : samples;
 }

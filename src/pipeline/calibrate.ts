@@ -11,11 +11,9 @@ import { scaleNames, scaleTensors } from "../checkpoint/output-formats.js";
 import { layOutCheckpoint } from "../checkpoint/output-layout.js";
 import { type CheckpointContent, type WriteOptions, writeNewCheckpoint } from "../checkpoint/write-checkpoint.js";
 import { writeInPlace } from "../checkpoint/write-in-place.js";
-import { CheckpointError, throwIfAborted } from "../errors.js";
+import { throwIfAborted } from "../errors.js";
 import { untilInterrupted } from "../interrupts.js";
-import type { Float8Name } from "../numerics/float8.js";
-import type { LayerRange } from "../numerics/ranges.js";
-import { computeLayerScales, type LayerScales } from "../numerics/scales.js";
+import { forecastLayers } from "../numerics/layer-levels.js";
 import { SHIPPED_PROMPTS } from "../prompts/read-prompts.js";
 import { type CalibrateOptions, completeSettings } from "./calibrate-settings.js";
 import { recordMetadata, recordText } from "./calibration-record.js";
@@ -24,9 +22,9 @@ import { providersToTry, untestedWarning } from "./choose-provider.js";
 import { narrowingWarnings, storedTypeOf } from "./compute-plan.js";
 import { describeCheckpoint } from "./describe-checkpoint.js";
 import { type DryRun, locateWithoutDownload, readDataWithoutDownload, tryWork } from "./dry-run.js";
-import { encodeAndMeasure } from "./encode-and-measure.js";
-import { encodePrompts } from "./encode-prompts.js";
+import { encodeAndMeasure, encodeForCalibration } from "./encode-and-measure.js";
 import { requireKnownOptions } from "./known-options.js";
+import { scaleLayers } from "./layer-scales.js";
 import { type LocatedModel, type LocateOptions, locateModel, placeOfResult } from "./locate-model.js";
 import { quantizationWarnings } from "./quantized-weights.js";
 import { modelName } from "./run-names.js";
@@ -45,7 +43,7 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const name = await modelName(checkpoint.folder);
   const onto = options.onto === undefined ? undefined : await modelName(target.checkpoint.folder);
 
-  const { tokenizer, data, encoded, measured } = await withUnchangedInput(checkpoint, () =>
+  const { tokenizer, data, encoded, measured, rounds } = await withUnchangedInput(checkpoint, () =>
     encodeAndMeasure(checkpoint, decoder, options, settings),
   );
   const { tokenIds, tokens } = encoded;
@@ -53,8 +51,10 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
   const { ranges, experts, timing } = result;
   const notMeasured = inputsBesideText(checkpoint.config);
 
-  const { format, dtype, headroom } = settings;
-  const scales = ranges.map((range) => form.written(scaleLayer(range, dtype, headroom)));
+  const { format, dtype, headroom, serving } = settings;
+  const lengths = tokenIds.map((ids) => ids.length);
+  const forecast = forecastLayers(ranges, lengths, serving);
+  const scales = scaleLayers(ranges, forecast, settings).map(form.written);
   const { names } = target;
   const record = {
     ...settings,
@@ -65,12 +65,14 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     dataName: data.name,
     samples: tokenIds.length,
     samplesAtMost: settings.samples,
+    rounds,
     tokens,
     tokenizerSha256: tokenizer.tokenizerSha256,
     specialTokens: tokenizer.special.source,
     promptsSha256: encoded.textsSha256,
     ranges,
     scales,
+    forecast,
     experts,
     names,
     assumeHarmless: [...new Set(options.assumeHarmless)],
@@ -96,7 +98,9 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     scales,
     experts,
     format,
-    tokens: tokenIds.map((ids) => ids.length),
+    headroom,
+    rounds,
+    tokens: lengths,
     truncatedPrompts: encoded.truncated,
     sequenceLength: settings.sequenceLength,
     notMeasured,
@@ -121,14 +125,17 @@ export async function calibrate(options: CalibrateOptions): Promise<CalibrationR
     format,
     dtype,
     headroom,
+    serving,
     provider,
     computedIn: result.elementType,
     samples: tokenIds.length,
+    rounds,
     tokens,
     timing,
     placement: written?.placement,
     ranges,
     scales,
+    forecast,
     experts,
     notMeasured,
     engines: form.engines,
@@ -151,8 +158,7 @@ export async function planCalibration(options: CalibrateOptions): Promise<DryRun
   try {
     await tokenizer.open();
     const { prompts } = await readDataWithoutDownload({ ...options, shipped: SHIPPED_PROMPTS });
-    const { vocabularySize } = decoder;
-    const { tokenIds } = await encodePrompts(prompts, tokenizer, { ...settings, vocabularySize });
+    const { tokenIds } = await encodeForCalibration(prompts, tokenizer, decoder, settings);
     tokenizer.stop();
     onProgress?.({ stage: "try" });
     const tried = await tryWork({
@@ -160,6 +166,7 @@ export async function planCalibration(options: CalibrateOptions): Promise<DryRun
       providers: providersToTry(settings.provider, devices),
       ...{ passes: 1, headPasses: 0, statesAtOnce: 1 },
       writes: { paths: [output], bytes },
+      mayBeFewer: settings.samples === "auto",
       preparedSeconds: (performance.now() - begin) / 1000,
     });
     const warnings = [...tried.warnings, ...target.warnings, ...form.warnings];
@@ -197,14 +204,4 @@ async function prepare(options: CalibrateOptions, locate: (options: LocateOption
     ? await tryInPlace(target.checkpoint, force).then(() => SMALL_FILES_BYTES)
     : await tryNewFolder(target.checkpoint, output, force);
   return { settings, output, checkpoint, decoder, target, form, bytes };
-}
-
-function scaleLayer({ layer, k, v }: LayerRange, dtype: Float8Name, headroom: number): LayerScales {
-  try {
-    return computeLayerScales(layer, { k: k.absmax, v: v.absmax }, dtype, headroom);
-  } catch (cause) {
-    throw new CheckpointError(`Layer ${layer}: no scale can be computed: absmax of K ${k.absmax}, of V ${v.absmax}`, {
-      cause,
-    });
-  }
 }

@@ -5,12 +5,15 @@ import type { Modality } from "../architectures/wrappers.js";
 import { configTextWithoutScales } from "../checkpoint/config-text.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { namesOf, type OutputFormatName, type ScaleNames } from "../checkpoint/output-formats.js";
+import { type EndOfRounds, roundsRecord } from "../numerics/end-of-rounds.js";
 import type { ExpertTokens } from "../numerics/expert-tokens.js";
 import type { Float8Name } from "../numerics/float8.js";
-import { layerRecords } from "../numerics/layer-records.js";
+import type { LayerForecast } from "../numerics/layer-levels.js";
+import { layerRecords, servingRecord } from "../numerics/layer-records.js";
 import { type QuantizedWeights, quantizedWeightsRecord } from "../numerics/quantized-weights.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
+import type { ServingQuestion } from "../numerics/serving-levels.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { runtimeVersion } from "../runtime/session.js";
 import type { DataName } from "./read-data.js";
@@ -31,10 +34,13 @@ export interface RecordFacts {
   readonly provider: ProviderName;
   readonly dtype: Float8Name;
   readonly format: OutputFormatName;
-  readonly headroom: number;
+  readonly headroom: number | "auto";
+  readonly serving: ServingQuestion;
+  readonly forecast: LayerForecast;
   /** Number of prompts, and the requested number. */
   readonly samples: number;
-  readonly samplesAtMost: number;
+  readonly samplesAtMost: number | "auto";
+  readonly rounds: EndOfRounds | undefined;
   readonly tokens: number;
   readonly sequenceLength: number;
   readonly seed: number;
@@ -55,7 +61,7 @@ export interface RecordFacts {
 
 /** The text of kv_scales.json. */
 export function recordText(facts: RecordFacts): string {
-  const layers = layerRecords(facts.ranges, facts.scales).map(({ layer, ...values }) => ({
+  const layers = layerRecords(facts.ranges, facts.scales, facts.forecast).map(({ layer, ...values }) => ({
     layer,
     name: namesOf(facts.names, layer)[0],
     ...values,
@@ -65,7 +71,8 @@ export function recordText(facts: RecordFacts): string {
   const experts = facts.experts.length > 0 && { experts: facts.experts };
   const names = { schema_version: RECORD_SCHEMA_VERSION, ...inputNames(facts) };
   const weights = quantizedWeightsRecord(facts.quantizedWeights);
-  const record = { ...names, ...provenance(facts), ...assumed, ...weights, ...unseen, layers, ...experts };
+  const rounds = roundsRecord(facts.rounds);
+  const record = { ...names, ...provenance(facts), ...rounds, ...assumed, ...weights, ...unseen, layers, ...experts };
   return `${JSON.stringify(record, null, 2)}\n`;
 }
 
@@ -104,6 +111,7 @@ function provenance(facts: RecordFacts): Record<string, string | number> {
     dtype: facts.dtype,
     kv_scales_format: facts.format,
     headroom: facts.headroom,
+    ...servingRecord(facts.serving, facts.forecast),
     samples: facts.samples,
     tokens: facts.tokens,
     sequence_length: facts.sequenceLength,

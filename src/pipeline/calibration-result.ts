@@ -4,20 +4,24 @@ import type { EngineCommand, OutputFormatName } from "../checkpoint/output-forma
 import type { Placement } from "../checkpoint/place-file.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
 import type { DownloadProgress } from "../hub/download-files.js";
+import type { EndOfRounds } from "../numerics/end-of-rounds.js";
 import type { ExpertTokens } from "../numerics/expert-tokens.js";
 import type { Float8Name } from "../numerics/float8.js";
+import type { LayerForecast } from "../numerics/layer-levels.js";
 import type { QuantizedWeights } from "../numerics/quantized-weights.js";
 import type { LayerRange } from "../numerics/ranges.js";
 import type { LayerScales } from "../numerics/scales.js";
+import type { ServingQuestion } from "../numerics/serving-levels.js";
 import type { ProviderName } from "../runtime/providers.js";
 import type { MeasureProgress, MeasureTiming } from "./measure-ranges.js";
+import type { SampleRound } from "./sample-rounds.js";
 
 export type CalibrationProgress =
   | ({ readonly stage: "download" } & DownloadProgress)
   | { readonly stage: "open" }
   | { readonly stage: "tokenize" }
   | { readonly stage: "try" }
-  | ({ readonly stage: "measure"; readonly tokens: number } & MeasureProgress)
+  | ({ readonly stage: "measure"; readonly tokens: number; readonly round?: SampleRound } & MeasureProgress)
   | { readonly stage: "write"; readonly copiedBytes: number; readonly totalBytes: number };
 
 export interface CalibrationResult {
@@ -33,14 +37,18 @@ export interface CalibrationResult {
   readonly format: OutputFormatName;
   /** FP8 format of the cache. */
   readonly dtype: Float8Name;
-  /** Factor on every absmax. */
-  readonly headroom: number;
+  /** Factor on every absmax; `"auto"`: each scale is for its level in `forecast`. */
+  readonly headroom: number | "auto";
+  /** What levels were computed for. */
+  readonly serving: ServingQuestion;
   /** Where it was computed. */
   readonly provider: ProviderName;
   /** The type of activations and weights while computing. */
   readonly computedIn: ComputeType;
   /** Number of prompts that were used. */
   readonly samples: number;
+  /** With `samples: "auto"`: what ended the rounds. */
+  readonly rounds?: EndOfRounds | undefined;
   /** Number of tokens that were measured. */
   readonly tokens: number;
   /** What of the run was loading weights, and what computing; the rest is starting, tokenizing and writing. */
@@ -51,6 +59,8 @@ export interface CalibrationResult {
   readonly ranges: readonly LayerRange[];
   /** What was written, by layer. */
   readonly scales: readonly LayerScales[];
+  /** What serving is expected to bring, by layer, or why nothing can be said of it. */
+  readonly forecast: LayerForecast;
   /** Tokens that each expert has computed, of layers before the last cache. */
   readonly experts: readonly ExpertTokens[];
   /** Of a multimodal model: kinds of tokens that prompts can hold beside text, and that were not measured. */

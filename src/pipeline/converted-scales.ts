@@ -21,9 +21,11 @@ export function scalesFromRecord(
   from: Float8Name,
   to: Float8Name,
 ): LayerScales[] | undefined {
-  const { headroom } = record;
+  const isAuto = record.headroom === "auto";
+  const headroom = record.headroom === "auto" ? 1 : record.headroom;
   if (record.dtype !== from || headroom === undefined || !(headroom >= 1 && headroom <= 16)) return undefined;
-  const recorded = layers.map((layer) => absmaxOf(record.layers.find((entry) => entry.layer === layer)));
+  const entryOf = (layer: number) => record.layers.find((entry) => entry.layer === layer);
+  const recorded = layers.map((layer) => largestOf(entryOf(layer), isAuto));
   const known = recorded.flatMap((entry) => entry ?? []);
   if (known.length < layers.length) return undefined;
   const before = new Map(known.map((entry) => [entry.layer, computeLayerScales(entry.layer, entry, from, headroom)]));
@@ -36,9 +38,12 @@ export function scalesFromRecord(
   return isConsistent ? known.map((entry) => computeLayerScales(entry.layer, entry, to, headroom)) : undefined;
 }
 
-/** Only a finite absmax gives a float32 scale. */
-function absmaxOf(entry: RecordedLayer | undefined): { layer: number; k: number; v: number } | undefined {
-  const { layer, k_absmax: k, v_absmax: v } = entry ?? {};
+/** What the scales of a layer are for: its levels, or its absmax. Only what is finite gives a float32 scale. */
+function largestOf(
+  { layer, ...entry }: Partial<RecordedLayer> = {},
+  isAuto: boolean,
+): { layer: number; k: number; v: number } | undefined {
+  const [k, v] = isAuto ? [entry.k_level, entry.v_level] : [entry.k_absmax, entry.v_absmax];
   if (layer === undefined || !isAbsmax(k) || !isAbsmax(v)) return undefined;
   return { layer, k, v };
 }

@@ -40,6 +40,8 @@ export interface DryRun {
     readonly tokens: number;
     /** Long texts beside, which ask for what they said. */
     readonly longTexts?: { readonly texts: number; readonly tokens: number };
+    /** Whether the run may stop before it has computed them all: these are the most. */
+    readonly mayBeFewer: boolean;
   };
   readonly computes: {
     readonly provider: ProviderName;
@@ -103,6 +105,8 @@ export interface WorkToTry {
   /** How often segments are opened for all that is computed; 1 by default. */
   readonly evaluations?: number;
   readonly writes: DryRun["writes"];
+  /** As in `reads` of the result; default: false. */
+  readonly mayBeFewer?: boolean;
   /** What was spent so far, in seconds. */
   readonly preparedSeconds: number;
   readonly signal?: AbortSignal | undefined;
@@ -154,6 +158,7 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
       prompts: tokenIds.length,
       tokens,
       ...(longTexts.length > 0 && { longTexts: { texts: longTexts.length, tokens: longTokens } }),
+      mayBeFewer: work.mayBeFewer ?? false,
     },
     computes: {
       ...{ provider, computedIn, processes: workers.length, passes },

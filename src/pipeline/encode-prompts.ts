@@ -13,13 +13,19 @@ export type PromptEncoder = Pick<TokenizerProcess, "encode">;
 /** It would take days on the fastest device, and a gigabyte for ids. A few hundred thousand are a large calibration. */
 const MAX_TOKENS = 2 ** 27;
 
-export interface EncodedPrompts {
+/** What is said of all prompts together. */
+interface PromptFacts {
   /** Hash of the texts as the model sees them, in calibration order. */
   readonly textsSha256: string;
-  readonly tokenIds: readonly (readonly number[])[]; // [prompts][tokens]
   readonly tokens: number;
   /** Number of prompts that were longer than the limit. */
   readonly truncated: number;
+}
+
+export interface EncodedPrompts extends PromptFacts {
+  readonly tokenIds: readonly (readonly number[])[]; // [prompts][tokens]
+  /** What is said of the first prompts, up to each. */
+  readonly upTo: readonly PromptFacts[]; // [prompts]
 }
 
 export interface EncodeOptions {
@@ -40,6 +46,7 @@ export async function encodePrompts(
 ): Promise<EncodedPrompts> {
   const hash = new TextsHash();
   const tokenIds: (readonly number[])[] = [];
+  const upTo: PromptFacts[] = [];
   let tokens = 0;
   let truncated = 0;
   const chosen = selectSamples(prompts, { samples, seed });
@@ -52,9 +59,20 @@ export async function encodePrompts(
     tokenIds.push(ids);
     tokens += ids.length;
     if (tokens > MAX_TOKENS) throw tooManyTokens(source);
+    upTo.push({ textsSha256: hash.digest(), tokens, truncated });
   });
-  if (tokenIds.length === 0) throw new PromptDataError("No prompt has a token: nothing to calibrate with");
-  return { textsSha256: hash.digest(), tokenIds, tokens, truncated };
+  return joinPrompts(tokenIds, upTo);
+}
+
+/** The first prompts alone, as if no others had been selected. @param count from 1 */
+export function firstPrompts({ tokenIds, upTo }: EncodedPrompts, count: number): EncodedPrompts {
+  return joinPrompts(tokenIds.slice(0, count), upTo.slice(0, count));
+}
+
+function joinPrompts(tokenIds: EncodedPrompts["tokenIds"], upTo: EncodedPrompts["upTo"]): EncodedPrompts {
+  const all = upTo.at(-1);
+  if (all === undefined) throw new PromptDataError("No prompt has a token: nothing to calibrate with");
+  return { ...all, tokenIds, upTo };
 }
 
 function tooManyTokens(source: string): PromptDataError {

@@ -39,7 +39,10 @@ export interface OptionsOfFunctions {
 }
 
 export const OPTIONS: OptionsOfFunctions = {
-  calibrate: { ...MODEL, ...COMPUTE, ...RESULT, ...TEXTS, headroom: true, onProgress: true },
+  calibrate: {
+    ...{ ...MODEL, ...COMPUTE, ...RESULT, ...TEXTS },
+    ...{ headroom: true, servingTokens: true, exceedance: true, onProgress: true },
+  },
   convert: { ...MODEL, ...RESULT, onProgress: true },
   diff: { a: true, b: true, revision: true, engine: true, maxRatio: true, signal: true, onProgress: true },
   inspect: { ...MODEL, onProgress: true },

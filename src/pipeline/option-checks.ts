@@ -26,18 +26,27 @@ export function requireText(option: string, value: unknown, what: string): void 
   throw new UsageError(`${option}: expected ${what}, found ${shortValue(value)}`);
 }
 
-/** @throws UsageError when the value is not a whole number between the two */
-export function requireInteger(option: string, value: unknown, least: number, most = Number.MAX_SAFE_INTEGER): void {
+/** The end of what is expected, where a number may be left to the measurement. */
+export const OR_AUTO = ', or "auto"';
+
+/** @param or what else is expected, in words @throws UsageError when the value is not a whole number between the two */
+export function requireInteger(
+  option: string,
+  value: unknown,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+  or = "",
+): void {
   if (typeof value === "number" && Number.isSafeInteger(value) && value >= least && value <= most) return;
   const range = most === Number.MAX_SAFE_INTEGER ? `from ${least}` : `from ${least} to ${most}`;
-  throw new UsageError(`${option}: expected a whole number ${range}, found ${shortValue(value)}`);
+  throw new UsageError(`${option}: expected a whole number ${range}${or}, found ${shortValue(value)}`);
 }
 
-/** @throws UsageError when the value is not a number between the two */
-export function requireNumber(option: string, value: unknown, least: number, most = Number.MAX_VALUE): void {
+/** @param or what else is expected, in words @throws UsageError when the value is not a number between the two */
+export function requireNumber(option: string, value: unknown, least: number, most = Number.MAX_VALUE, or = ""): void {
   if (typeof value === "number" && value >= least && value <= most) return;
   const range = most === Number.MAX_VALUE ? `from ${least}` : `from ${least} to ${most}`;
-  throw new UsageError(`${option}: expected a number ${range}, found ${shortValue(value)}`);
+  throw new UsageError(`${option}: expected a number ${range}${or}, found ${shortValue(value)}`);
 }
 
 /** @throws UsageError when the options are no object: what a caller without types may give */

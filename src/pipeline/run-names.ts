@@ -6,6 +6,7 @@ import { basename } from "node:path";
 import { modelOfSnapshot } from "../checkpoint/hub-folders.js";
 import type { OutputFormatName } from "../checkpoint/output-formats.js";
 import type { Float8Name } from "../numerics/float8.js";
+import type { ServingQuestion } from "../numerics/serving-levels.js";
 import { type DataName, SHIPPED_DATA } from "./read-data.js";
 
 export interface ModelName {
@@ -35,8 +36,9 @@ interface RunNames extends ModelName {
 export interface CommandFacts extends RunNames, DataName {
   readonly format: OutputFormatName;
   readonly dtype: Float8Name;
-  readonly headroom: number;
-  readonly samples: number;
+  readonly headroom: number | "auto";
+  readonly serving: ServingQuestion;
+  readonly samples: number | "auto";
   readonly sequenceLength: number;
   readonly seed: number;
   readonly provider: string;
@@ -45,9 +47,12 @@ export interface CommandFacts extends RunNames, DataName {
 
 /** The command line of a calibration: every option that changes scales, defaults too, since those may change. */
 export function commandOf(facts: CommandFacts): string {
-  const { headroom, data, samples, sequenceLength, seed, provider, assumeHarmless } = facts;
+  const { headroom, serving, data, samples, sequenceLength, seed, provider, assumeHarmless } = facts;
+  // With a factor and all prompts, levels are only reported.
+  const needsLevels = headroom === "auto" || samples === "auto";
   const words = [
     ...["--headroom", String(headroom)],
+    ...(needsLevels ? ["--serving-tokens", String(serving.tokens), "--exceedance", String(serving.exceedance)] : []),
     ...(data === SHIPPED_DATA ? [] : ["--data", data]),
     ...option("--data-revision", facts.dataCommit),
     ...option("--data-config", facts.dataConfig),

@@ -13,11 +13,16 @@ export const CALIBRATION_DEFAULTS = {
   format: "tgi",
   dtype: "float8_e4m3fn",
   headroom: 1,
+  servingTokens: 1_000_000,
+  exceedance: 0.05,
   samples: 256,
   sequenceLength: 2048,
   seed: 0,
   provider: "auto",
 } as const;
+
+/** Probabilities that a level may have: beyond them, a few hundred prompts say nothing, or nothing useful. */
+export const EXCEEDANCES = { least: 0.001, most: 0.5 } as const;
 
 export const VERIFICATION_DEFAULTS = {
   ...VERIFY_DEFAULTS,

@@ -20,11 +20,14 @@ export interface RecordedLayer {
   /** Absent when scales were converted without a record. */
   readonly k_absmax?: number;
   readonly v_absmax?: number;
+  /** What scales are for with headroom "auto". */
+  readonly k_level?: number;
+  readonly v_level?: number;
 }
 
 export interface ScaleRecord {
   readonly dtype: Float8Name;
-  readonly headroom: number | undefined;
+  readonly headroom: number | "auto" | undefined;
   readonly layers: readonly RecordedLayer[];
   /** The record's keys about the scales, for the next record. */
   readonly json: Json;
@@ -45,7 +48,7 @@ export async function readScaleRecord(folder: string): Promise<ScaleRecord | und
 function parseScaleRecord(json: unknown): ScaleRecord | undefined {
   if (!isObject(json) || json.tool !== "create-kv-scales" || !isFloat8Name(json.dtype)) return undefined;
   if (!Array.isArray(json.layers) || !json.layers.every(isRecordedLayer)) return undefined;
-  const headroom = typeof json.headroom === "number" ? json.headroom : undefined;
+  const headroom = typeof json.headroom === "number" || json.headroom === "auto" ? json.headroom : undefined;
   return { dtype: json.dtype, headroom, layers: json.layers, json: withoutFiles(json) };
 }
 
@@ -93,7 +96,8 @@ function commandOfConverted(
 
 function isRecordedLayer(value: unknown): value is RecordedLayer {
   if (!isObject(value) || !Number.isSafeInteger(value.layer)) return false;
-  const numbers = [value.k_scale, value.v_scale, value.kv_scale, value.k_absmax, value.v_absmax];
+  const { k_scale, v_scale, kv_scale, k_absmax, v_absmax, k_level, v_level } = value;
+  const numbers = [k_scale, v_scale, kv_scale, k_absmax, v_absmax, k_level, v_level];
   return numbers.every((number) => number === undefined || typeof number === "number");
 }
 

@@ -17,9 +17,9 @@ export class TextsHash {
     return this;
   }
 
-  /** The hash in hexadecimal. To be called once, after the last text. */
+  /** The hash of the texts so far, in hexadecimal. */
   digest(): string {
-    return (this.#count === 1 ? this.#alone : this.#withLengths).digest("hex");
+    return (this.#count === 1 ? this.#alone : this.#withLengths).copy().digest("hex");
   }
 }
 

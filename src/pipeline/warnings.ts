@@ -3,6 +3,7 @@
 import type { Modality } from "../architectures/wrappers.js";
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { counted } from "../counted.js";
+import type { EndOfRounds } from "../numerics/end-of-rounds.js";
 import { type ExpertTokens, unreachedExperts } from "../numerics/expert-tokens.js";
 import { layerNames } from "../numerics/layer-names.js";
 import { type LayerRange, riseInLastQuarter } from "../numerics/ranges.js";
@@ -20,6 +21,9 @@ export interface WarningFacts {
   readonly scales: readonly LayerScales[];
   readonly experts: readonly ExpertTokens[];
   readonly format: OutputFormatName;
+  readonly headroom: number | "auto";
+  /** What ended the rounds, with `samples: "auto"`. */
+  readonly rounds: EndOfRounds | undefined;
   /** Token count per prompt, in calibration order. */
   readonly tokens: readonly number[];
   readonly truncatedPrompts: number;
@@ -33,7 +37,9 @@ export function warningsOf(facts: WarningFacts): string[] {
   const format: OutputFormat = OUTPUT_FORMATS[facts.format];
   return [
     ...silentLayers(facts),
-    ...growingLayers(facts),
+    ...endlessRounds(facts),
+    // Levels already leave room for what prompts have not shown.
+    ...(facts.headroom === "auto" ? [] : growingLayers(facts)),
     ...expertsWithoutTokens(facts),
     ...(format.sharesScale ? unequalLayers(facts) : []),
     ...truncated(facts),
@@ -65,6 +71,13 @@ function silentLayers({ ranges }: WarningFacts): string[] {
   });
 }
 
+function endlessRounds({ rounds, tokens }: WarningFacts): string[] {
+  if (rounds === undefined || rounds.isEnough) return [];
+  return [
+    `--samples auto measured all ${counted(tokens.length, "prompt")}, and more would still change the levels of serving. Give more prompts (--data).`,
+  ];
+}
+
 function growingLayers({ ranges, tokens }: WarningFacts): string[] {
   const rises = ranges.map(({ layer, k, v }) => ({
     layer,
@@ -74,7 +87,7 @@ function growingLayers({ ranges, tokens }: WarningFacts): string[] {
   if (growing.length === 0) return [];
   const largest = Math.max(...growing.map(({ rise }) => rise));
   return [
-    `${layerNames(growing.map(({ layer }) => layer))}: the absmax still rose by up to ${percent(largest)} in the last quarter of the tokens. Give more prompts (--data, --samples) or some --headroom.`,
+    `${layerNames(growing.map(({ layer }) => layer))}: the absmax still rose by up to ${percent(largest)} in the last quarter of the tokens. Give more prompts (--data, --samples) or --headroom auto.`,
   ];
 }
 

@@ -2,14 +2,16 @@
 
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../checkpoint/output-formats.js";
 import { counted, formatCount } from "../counted.js";
+import { roundsRecord } from "../numerics/end-of-rounds.js";
 import { unreachedExperts } from "../numerics/expert-tokens.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
-import { layerRecords } from "../numerics/layer-records.js";
+import { layerRecords, servingRecord } from "../numerics/layer-records.js";
 import { quantizedWeightsRecord } from "../numerics/quantized-weights.js";
 import type { CalibrationResult } from "../pipeline/calibration-result.js";
 import { engineWords } from "./engine-words.js";
 import { resultJson } from "./result-json.js";
 import type { Screen } from "./screen.js";
+import { servingLines } from "./serving-lines.js";
 import { shellWord } from "./shell-word.js";
 import { type Shown, shown } from "./shown-text.js";
 import { type Column, tableLines } from "./table.js";
@@ -27,7 +29,7 @@ export function calibrationReport(result: CalibrationResult, screen: Screen, sec
     ...layerTable(safe, screen),
     "",
     wrapText(summaryLine(safe, seconds), width),
-    ...expertsLine(safe).map((line) => wrapText(line, width)),
+    ...[...expertsLine(safe), ...servingLines(safe)].map((line) => wrapText(line, width)),
     outputLine(safe, screen),
     ...engineLines(result, screen),
     ...safe.warnings.flatMap((warning) => [
@@ -39,10 +41,11 @@ export function calibrationReport(result: CalibrationResult, screen: Screen, sec
   ].join("\n");
 }
 
-function layerTable({ ranges, scales, format, dtype }: Shown<CalibrationResult>, screen: Screen): string[] {
+function layerTable({ ranges, scales, forecast, format, dtype }: Shown<CalibrationResult>, screen: Screen): string[] {
   const { sharesScale }: OutputFormat = OUTPUT_FORMATS[format];
   const largest = Math.max(...ranges.flatMap(({ k, v }) => [k.absmax, v.absmax]));
   const limit = FLOAT8_FORMATS[dtype].largest;
+  const levels = forecast.kind === "levels" ? forecast.layers : undefined;
   const absmaxColumns = (side: "k" | "v"): Column[] => {
     const absmaxes = ranges.map((range) => range[side].absmax);
     // What exceeds the format's range at scale 1.0 is what makes a checkpoint without scales break.
@@ -58,6 +61,9 @@ function layerTable({ ranges, scales, format, dtype }: Shown<CalibrationResult>,
         cells: absmaxes.map((absmax) => ({ text: barOf(absmax), paint: screen.colors.cyan })),
         isOptional: true,
       },
+      ...(levels === undefined
+        ? []
+        : [{ title: `${side.toUpperCase()} level`, cells: levels.map((layer) => formatValue(layer[side].level)) }]),
     ];
   };
   const scaleColumn = (title: string, kind: "kvScale" | "kScale" | "vScale"): Column => ({
@@ -136,9 +142,11 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     format: result.format,
     dtype: result.dtype,
     headroom: result.headroom,
+    ...servingRecord(result.serving, result.forecast),
     provider: result.provider,
     computed_in: result.computedIn,
     samples: result.samples,
+    ...roundsRecord(result.rounds),
     tokens: result.tokens,
     seconds: Number(seconds.toFixed(3)),
     timing: {
@@ -152,7 +160,7 @@ export function calibrationJson(result: CalibrationResult, seconds: number): str
     })),
     warnings: result.warnings,
     ...quantizedWeightsRecord(result.quantizedWeights),
-    layers: layerRecords(result.ranges, result.scales),
+    layers: layerRecords(result.ranges, result.scales, result.forecast),
     ...(result.experts.length > 0 && { experts: result.experts }),
     ...(result.notMeasured.length > 0 && { not_measured: result.notMeasured }),
   };

@@ -25,12 +25,13 @@ export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
       : `; ${counted(long.texts, "long text")} to retrieve from, ${counted(long.tokens, "token")}`;
   const { longTextBytes: inLayersBytes = 0 } = memory;
   const inLayers = inLayersBytes === 0 ? "" : `${formatBytes(inLayersBytes)} for a long text in a layer, `;
+  const atMost = reads.mayBeFewer ? "at most " : "";
   const rows: readonly (readonly [name: string, text: string])[] = [
     ["model", `${checkpoint} (${[modelType, ...(quantizedWeights?.forms ?? [])].join(", ")})`],
     ...(onto === undefined ? [] : [["onto", onto] as const]),
     [
       "reads",
-      `${formatBytes(reads.weightBytes)} of weights in ${counted(reads.weightFiles, "file")}; ${counted(reads.prompts, what)}, ${counted(reads.tokens, "token")}${longTexts}`,
+      `${formatBytes(reads.weightBytes)} of weights in ${counted(reads.weightFiles, "file")}; ${atMost}${counted(reads.prompts, what)}, ${counted(reads.tokens, "token")}${longTexts}`,
     ],
     [
       "computes",
@@ -43,7 +44,7 @@ export function dryRunReport(run: DryRun, { colors, width }: Screen): string {
     ["writes", writes.bytes === 0 ? written : `${written}: at most ${formatBytes(writes.bytes)} of new data`],
     [
       "time",
-      `about ${formatSeconds(time.totalSeconds)}: ${formatSeconds(time.loadSeconds)} to load, ${formatSeconds(time.computeSeconds)} to compute (from ${time.measuredSeconds.toFixed(1)} s that were measured)`,
+      `${atMost}about ${formatSeconds(time.totalSeconds)}: ${formatSeconds(time.loadSeconds)} to load, ${formatSeconds(time.computeSeconds)} to compute (from ${time.measuredSeconds.toFixed(1)} s that were measured)`,
     ],
   ];
   const lines = rows.map(
@@ -79,6 +80,7 @@ export function dryRunJson({
       ...(reads.longTexts !== undefined && {
         long_texts: { texts: reads.longTexts.texts, tokens: reads.longTexts.tokens },
       }),
+      ...(reads.mayBeFewer && { may_be_fewer: true }),
     },
     computes: {
       provider: computes.provider,

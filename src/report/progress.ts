@@ -68,7 +68,7 @@ function logLines(output: TextOutput): ProgressDisplay {
   const write = (line: string) => output.write(`${timestamp()} ${showLine(line, LINE_LIMIT)}\n`);
   return {
     update(progress) {
-      const isNew = progress.stage !== latest?.stage;
+      const isNew = pieceOf(progress) !== (latest && pieceOf(latest));
       latest = progress;
       // Said each time: rates count from the first.
       const line = describe(progress);
@@ -98,7 +98,7 @@ type ShareWriter = (done: number, total: number) => string;
 /** Remembers when computing began, for the rate. */
 function createDescriber(writer: () => ShareWriter): (progress: Progress) => string {
   const barOf: ShareWriter = (done, total) => writer()(done, total);
-  let start: number | undefined;
+  let measuring: { readonly piece: string; readonly start: number } | undefined;
   let evaluating: { readonly what: string; readonly start: number } | undefined;
   const describeEvaluating = ({ what, done, tokens }: Extract<Progress, { stage: "evaluate" }>) => {
     if (evaluating?.what !== what) evaluating = { what, start: performance.now() };
@@ -126,9 +126,11 @@ function createDescriber(writer: () => ShareWriter): (progress: Progress) => str
         return "Tokenizing the prompts";
       case "try":
         return "Computing for a second";
-      case "measure":
-        start ??= performance.now();
-        return describeMeasuring(progress, barOf, (performance.now() - start) / 1000);
+      case "measure": {
+        const piece = pieceOf(progress);
+        if (measuring?.piece !== piece) measuring = { piece, start: performance.now() };
+        return describeMeasuring(progress, barOf, (performance.now() - measuring.start) / 1000);
+      }
       case "evaluate":
         return describeEvaluating(progress);
       case "generate":
@@ -143,17 +145,24 @@ function createDescriber(writer: () => ShareWriter): (progress: Progress) => str
   };
 }
 
+/** What is done at once: a stage, or a round of it. */
+function pieceOf(progress: Progress): string {
+  return progress.stage === "measure" ? `measure ${progress.round?.first ?? ""}` : progress.stage;
+}
+
 function describeMeasuring(
   progress: Extract<CalibrationProgress, { stage: "measure" }>,
   barOf: ShareWriter,
   seconds: number,
 ): string {
-  const { layersDone, layers, tokenLayersDone, tokenLayers, tokens } = progress;
-  const where = `Calibrating ${barOf(tokenLayersDone, tokenLayers)} layer ${layersDone}/${layers}`;
+  const { layersDone, layers, tokenLayersDone, tokenLayers, tokens, round } = progress;
+  const what = round === undefined ? "Calibrating" : `Prompts ${round.first}–${round.last} of at most ${round.of}`;
+  const where = `${what} ${barOf(tokenLayersDone, tokenLayers)} layer ${layersDone}/${layers}`;
   if (tokenLayersDone === 0 || seconds < 0.5) return `${where} · ${counted(tokens, "token")}`;
   const rate = tokenLayersDone / layers / seconds;
   const left = ((tokenLayers - tokenLayersDone) / tokenLayersDone) * seconds;
-  return `${where} · ${formatCount(rate)} tokens/s · ${formatSeconds(left)} left`;
+  const ofRound = round === undefined ? "" : " of this round";
+  return `${where} · ${formatCount(rate)} tokens/s · ${formatSeconds(left)} left${ofRound}`;
 }
 
 /** Leaves out parts in the middle until a line fits: the remaining time comes last. */

@@ -2,17 +2,19 @@
 
 import { describe, expect, test } from "vitest";
 import {
+  parseExceedance,
   parseHeadroom,
   parseIncrease,
   parseNats,
   parsePositiveInteger,
+  parseSamples,
   parseShare,
   parseWindow,
 } from "../../src/commands/option-values.js";
 
 const ODD = ["", " ", "-1", "0x10", "Infinity", "NaN", "1,5", "1 2", "one", "1e999", "--json"];
 
-describe.each<[string, (text: string) => number, [text: string, value: number][], string[]]>([
+describe.each<[string, (text: string) => number | "auto", [text: string, value: number][], string[]]>([
   [
     "a share",
     parseShare,
@@ -50,6 +52,26 @@ describe.each<[string, (text: string) => number, [text: string, value: number][]
     ["2%"],
   ],
   [
+    "a number of prompts",
+    parseSamples,
+    [
+      ["1", 1],
+      ["256", 256],
+    ],
+    ["0", "1.5", "1e3", "Auto"],
+  ],
+  [
+    "a probability of being exceeded",
+    parseExceedance,
+    [
+      ["5%", 0.05],
+      ["0.05", 0.05],
+      ["0.1 %", 0.001],
+      ["50%", 0.5],
+    ],
+    ["0", "0%", "5", "0.0001", "51%", "auto"],
+  ],
+  [
     "a factor",
     parseHeadroom,
     [
@@ -57,7 +79,7 @@ describe.each<[string, (text: string) => number, [text: string, value: number][]
       ["1.1", 1.1],
       ["16", 16],
     ],
-    ["0.99", "16.1", "110%"],
+    ["0.99", "16.1", "110%", "AUTO", "auto "],
   ],
   [
     "a count",
@@ -77,4 +99,8 @@ describe.each<[string, (text: string) => number, [text: string, value: number][]
   test.each([...illegal, ...ODD])("refuses %j, and says what is expected", (text) => {
     expect(() => parse(text)).toThrow(/^Expected a/);
   });
+});
+
+test.each([parseHeadroom, parseSamples])("%o may be left to the measurement", (parse) => {
+  expect(parse("auto")).toBe("auto");
 });

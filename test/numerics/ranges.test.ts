@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  appendRanges,
   type LayerRange,
   largestRangeDeviation,
   mergeRanges,
@@ -169,5 +170,24 @@ describe("the rise in the last quarter of the tokens", () => {
   test("a NaN stays a NaN", () => {
     expect(riseInLastQuarter([1, Number.NaN, 1, 1], [1, 1, 1, 1])).toBeNaN();
     expect(riseInLastQuarter([1, 1, 1, Number.NaN], [1, 1, 1, 1])).toBeNaN();
+  });
+});
+
+describe("ranges of prompts, and of others that follow them", () => {
+  const one = (perPrompt: readonly number[], perHead: readonly number[]) => ({
+    absmax: Math.max(...perHead),
+    perHead,
+    perPrompt,
+  });
+
+  test("have every prompt in its order, and the larger maxima", () => {
+    const earlier = [{ layer: 3, k: one([1, 5], [5, 2]), v: one([7, 2], [1, 7]) }];
+    const later = [{ layer: 3, k: one([4], [3, 4]), v: one([9], [9, 2]) }];
+    expect(appendRanges(earlier, later)).toEqual([{ layer: 3, k: one([1, 5, 4], [5, 4]), v: one([7, 2, 9], [9, 7]) }]);
+  });
+
+  test("of other layers cannot be joined", () => {
+    const layer = { layer: 0, k: one([1], [1]), v: one([1], [1]) };
+    expect(() => appendRanges([layer, layer], [layer])).toThrow(RangeError);
   });
 });

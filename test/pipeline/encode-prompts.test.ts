@@ -7,6 +7,7 @@ import {
   type EncodeOptions,
   encodeOpenPrompts,
   encodePrompts,
+  firstPrompts,
   type PromptEncoder,
 } from "../../src/pipeline/encode-prompts.js";
 import type { Prompt } from "../../src/prompts/prompt-rows.js";
@@ -59,6 +60,13 @@ test.each([
 ])("at most %d tokens of a prompt are taken, and %d was longer", async (sequenceLength, truncated, tokenIds) => {
   const encoded = await encodePrompts(promptsOf("abc"), LETTERS, { ...ALL, sequenceLength });
   expect(encoded).toMatchObject({ truncated, tokenIds });
+});
+
+test.each([1, 2, 3, 4])("the first %d prompts are what they are when no others are selected", async (samples) => {
+  const prompts = promptsOf("abc", "de", "f", "ghij");
+  const options = { ...ALL, sequenceLength: 2 };
+  const all = await encodePrompts(prompts, LETTERS, { ...options, samples: 4 });
+  expect(firstPrompts(all, samples)).toEqual(await encodePrompts(prompts, LETTERS, { ...options, samples }));
 });
 
 test("prompts without a token are passed over", async () => {

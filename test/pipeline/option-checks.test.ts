@@ -52,6 +52,18 @@ describe.each(Object.entries(COMPUTING))("%s refuses", (_name, call) => {
   });
 });
 
+test.each<[string, unknown, string]>([
+  ["headroom", "more", 'a number from 1 to 16, or "auto", found "more"'],
+  ["headroom", 0.9, 'a number from 1 to 16, or "auto", found 0.9'],
+  ["samples", "all", 'a whole number from 1, or "auto", found "all"'],
+  ["servingTokens", 0, "a whole number from 1, found 0"],
+  ["servingTokens", 1.5, "a whole number from 1, found 1.5"],
+  ["exceedance", 5, "a number from 0.001 to 0.5, found 5"],
+  ["exceedance", "5%", 'a number from 0.001 to 0.5, found "5%"'],
+])("calibrate refuses %s: %j", async (option, value, message) => {
+  expect(await refusal(calibrate, { model: "nowhere", [option]: value })).toBe(`${option}: expected ${message}`);
+});
+
 test.each<[string, number]>([
   ["minAgreement", 1.5],
   ["minAgreement", -0.1],

@@ -14,6 +14,7 @@ const FACTS: CommandFacts = {
   format: "tgi",
   dtype: "float8_e4m3fn",
   headroom: 1.1,
+  serving: { tokens: 1_000_000, exceedance: 0.05 },
   data: "shipped",
   samples: 256,
   sequenceLength: 2048,
@@ -37,6 +38,13 @@ test("the command has the commit and every option that changes scales", () => {
   expect(commandOf(FACTS)).toBe(
     `create-kv-scales acme/tiny --revision ${COMMIT} --format tgi --dtype float8_e4m3fn --headroom 1.1 --samples 256 --sequence-length 2048 --seed 7 --provider cpu`,
   );
+});
+
+test.each([
+  { headroom: "auto", options: "--headroom auto --serving-tokens 1000000 --exceedance 0.05 --samples 256" },
+  { samples: "auto", options: "--headroom 1.1 --serving-tokens 1000000 --exceedance 0.05 --samples auto" },
+] as const)("the command says what levels are for where they matter: $options", ({ options, ...changes }) => {
+  expect(commandOf({ ...FACTS, ...changes })).toContain(` ${options} --sequence-length`);
 });
 
 test("the command names a data set of the hub by its commit", () => {

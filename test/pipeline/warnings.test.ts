@@ -28,6 +28,8 @@ function factsOf(
     scales,
     experts: [],
     format: "vllm",
+    headroom: 1,
+    rounds: undefined,
     tokens: [10, 10, 10, 10],
     truncatedPrompts: 0,
     sequenceLength: 2048,
@@ -110,9 +112,24 @@ describe("a range that still rose in the last quarter of the tokens", () => {
   test("names every layer once, and the largest rise", () => {
     const layers = [[[4, 4, 4, 5], CALM], calmLayer, [CALM, [4, 4, 4, 6]]] as const;
     expect(warningsOf(factsOf(layers))).toEqual([
-      "Layers 0, 2: the absmax still rose by up to 50.0 % in the last quarter of the tokens. Give more prompts (--data, --samples) or some --headroom.",
+      "Layers 0, 2: the absmax still rose by up to 50.0 % in the last quarter of the tokens. Give more prompts (--data, --samples) or --headroom auto.",
     ]);
   });
+});
+
+test("a rise is no matter where scales are for levels", () => {
+  expect(warningsOf(factsOf([[[4, 4, 4, 8], CALM]], { headroom: "auto" }))).toEqual([]);
+});
+
+test.each([
+  [
+    "that found no end are a warning",
+    false,
+    [expect.stringMatching(/^--samples auto measured all 4 prompts, and more/)],
+  ],
+  ["that were enough are none", true, []],
+])("rounds %s", (_rule, isEnough, warnings) => {
+  expect(warningsOf(factsOf([calmLayer], { rounds: { of: 4, isEnough } }))).toEqual(warnings);
 });
 
 describe("one scale for K and V", () => {

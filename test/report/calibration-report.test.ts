@@ -5,8 +5,10 @@ import pc from "picocolors";
 import { describe, expect, test } from "vitest";
 import { OUTPUT_FORMATS, type OutputFormat, type OutputFormatName } from "../../src/checkpoint/output-formats.js";
 import type { Float8Name } from "../../src/numerics/float8.js";
-import type { LayerRange } from "../../src/numerics/ranges.js";
+import type { LayerForecast } from "../../src/numerics/layer-levels.js";
+import type { LayerRange, SideRange } from "../../src/numerics/ranges.js";
 import { computeLayerScales } from "../../src/numerics/scales.js";
+import type { ServingLevel } from "../../src/numerics/serving-levels.js";
 import type { CalibrationResult } from "../../src/pipeline/calibration-result.js";
 import { warningsOf } from "../../src/pipeline/warnings.js";
 import { calibrationJson, calibrationReport } from "../../src/report/calibration-report.js";
@@ -31,6 +33,16 @@ function rangesOf(absmaxes: readonly (readonly [k: number, v: number])[]): Layer
   return absmaxes.map(([k, v], layer) => ({ layer, k: side(k), v: side(v) }));
 }
 
+/** Levels of all sides, as a factor on the absmax. */
+function levelsOf(ranges: readonly LayerRange[], factor: number): LayerForecast {
+  const level = ({ absmax }: SideRange): ServingLevel => {
+    const interval = [absmax, 2 * absmax] as const;
+    return { measured: absmax, level: factor * absmax, interval, exceeding: 0.5 };
+  };
+  const layers = ranges.map(({ layer, k, v }) => ({ layer, k: level(k), v: level(v) }));
+  return { kind: "levels", layers, shape: -0.05 };
+}
+
 function resultOf(
   changes: Partial<CalibrationResult> = {},
   absmaxes: readonly (readonly [number, number])[] = ABSMAXES,
@@ -43,6 +55,8 @@ function resultOf(
     scales,
     experts: [],
     format,
+    headroom: 1,
+    rounds: undefined,
     tokens: [3, 1],
     truncatedPrompts: 12,
     sequenceLength: 2048,
@@ -56,6 +70,8 @@ function resultOf(
     format,
     dtype,
     headroom: 1,
+    serving: { tokens: 1_000_000, exceedance: 0.05 },
+    forecast: levelsOf(ranges, 1.25),
     provider: "cpu",
     computedIn: "float32",
     samples: 256,
@@ -119,10 +135,10 @@ describe.each(VARIANTS)("for %s with %s", (format, dtype) => {
 
   test("the columns of the table lie below their titles", () => {
     const [title = "", ...rows] = lines.slice(0, 1 + result.ranges.length);
-    const ends = [...title.matchAll(/K absmax|V absmax|k_scale|v_scale|kv_scale/g)].map(
+    const ends = [...title.matchAll(/K absmax|K level|V absmax|V level|k_scale|v_scale|kv_scale/g)].map(
       ({ index, 0: text }) => index + text.length,
     );
-    expect(ends).toHaveLength(OUTPUT_FORMATS[format].sharesScale ? 3 : 4);
+    expect(ends).toHaveLength(OUTPUT_FORMATS[format].sharesScale ? 5 : 6);
     for (const row of rows) {
       for (const end of ends) expect(row.slice(end - 1, end + 1), row).toMatch(/^\d ?$/);
     }
@@ -168,7 +184,7 @@ test.each<[string, number, boolean]>([
 });
 
 test("a model without any value has empty bars", () => {
-  expect(linesOf(resultOf({}, [[0, 0]]))[1]).toMatch(/^ +0 +0\.0000 +0\.0000 +1\.0000$/);
+  expect(linesOf(resultOf({}, [[0, 0]]))[1]).toMatch(/^ +0 +0\.0000 +0\.0000 +0\.0000 +0\.0000 +1\.0000$/);
 });
 
 test.each<[string, Partial<CalibrationResult>, string]>([
@@ -214,6 +230,9 @@ describe("the JSON", () => {
       "format",
       "dtype",
       "headroom",
+      "serving_tokens",
+      "exceedance",
+      "level_shape",
       "provider",
       "computed_in",
       "samples",
@@ -229,7 +248,7 @@ describe("the JSON", () => {
     expect(json).toMatchObject({ seconds: 1.235, placement: null, warnings: result.warnings, in_place: false });
   });
 
-  test("gives every layer its absmax and scales exactly", () => {
+  test("gives every layer its absmax, levels and scales exactly", () => {
     expect(json.layers).toEqual(
       result.ranges.map(({ layer, k, v }, index) => ({
         layer,
@@ -238,6 +257,12 @@ describe("the JSON", () => {
         k_scale: result.scales[index]?.kScale,
         v_scale: result.scales[index]?.vScale,
         kv_scale: result.scales[index]?.kvScale,
+        k_level: 1.25 * k.absmax,
+        k_level_interval: [k.absmax, 2 * k.absmax],
+        k_exceeding: 0.5,
+        v_level: 1.25 * v.absmax,
+        v_level_interval: [v.absmax, 2 * v.absmax],
+        v_exceeding: 0.5,
         k_absmax_per_head: k.perHead,
         v_absmax_per_head: v.perHead,
       })),
@@ -275,5 +300,79 @@ describe("experts", () => {
   test("are not spoken of where a model has none", () => {
     expect(calibrationReport(resultOf(), PLAIN, 1)).not.toContain("experts");
     expect(JSON.parse(calibrationJson(resultOf(), 1))).not.toHaveProperty("experts");
+  });
+});
+
+describe("what serving is expected to exceed", () => {
+  const LAYERS = [
+    [100, 50],
+    [10, 4],
+  ] as const;
+  const RANGES = rangesOf(LAYERS);
+  const sentenceOf = (changes: Partial<CalibrationResult>, width = 1000) =>
+    linesOf(resultOf(changes, LAYERS), width).find((line) => /^(Serving|Too little)/.test(line));
+
+  test.each<[string, Partial<CalibrationResult>, string]>([
+    [
+      "counts each side where each has a scale",
+      { format: "vllm" },
+      "Serving 1,000,000 tokens exceeds the range of 4 of 4 K and V with a probability above 5 %, by up to 25 %; --headroom auto would write 1.25 × the absmax on median.",
+    ],
+    [
+      "counts no V that the scale of its K holds",
+      { format: "tgi" },
+      "Serving 1,000,000 tokens exceeds the range of 2 of 4 K and V with a probability above 5 %, by up to 25 %; --headroom auto would write 1.25 × the absmax on median.",
+    ],
+    [
+      "is none where the scales have room",
+      {
+        format: "vllm",
+        scales: RANGES.map(({ layer, k, v }) =>
+          computeLayerScales(layer, { k: k.absmax, v: v.absmax }, "float8_e4m3fn", 1.3),
+        ),
+      },
+      "Serving 1,000,000 tokens exceeds the range of none of 4 K and V with a probability above 5 %.",
+    ],
+    [
+      "is told for what was asked",
+      { serving: { tokens: 2000, exceedance: 0.001 }, forecast: levelsOf(RANGES, 1) },
+      "Serving 2,000 tokens exceeds the range of none of 4 K and V with a probability above 0.1 %.",
+    ],
+    [
+      "with headroom auto is what scales are for",
+      { headroom: "auto" },
+      "Serving 1,000,000 tokens exceeds each level with a probability of 5 %: scales are for these, 1.25 × the absmax on median.",
+    ],
+    [
+      "with headroom auto says where the limit is too low",
+      { headroom: "auto", forecast: levelsOf(RANGES, 2) },
+      "Serving 1,000,000 tokens exceeds each level with a probability of 5 %: scales are for these, 2.00 × the absmax on median; 4 of 4 K and V need more than the limit of 2 ×.",
+    ],
+    [
+      "is not told from too little text",
+      { forecast: { kind: "too-few", why: "expected 16 prompts or more, found 1" } },
+      "Too little text to tell what serving exceeds: expected 16 prompts or more, found 1.",
+    ],
+  ])("%s", (_rule, changes, sentence) => {
+    expect(sentenceOf(changes)).toBe(sentence);
+  });
+
+  test("without levels, the table has no column for them", () => {
+    const forecast = { kind: "too-few", why: "" } as const;
+    expect(linesOf(resultOf({ forecast }))[0]).not.toContain("level");
+  });
+
+  test.each<[string, Partial<CalibrationResult>, boolean]>([
+    ["says that it stopped", { samples: 48, rounds: { of: 175, isEnough: true } }, true],
+    ["does not say that it stopped at the end", { samples: 175, rounds: { of: 175, isEnough: true } }, false],
+    [
+      "does not say that it stopped where nothing stopped it",
+      { samples: 175, rounds: { of: 175, isEnough: false } },
+      false,
+    ],
+    ["says nothing without rounds", {}, false],
+  ])("a run in rounds %s", (_rule, changes, says) => {
+    const sentence = "Stopped after 48 of 175 prompts: more would change no level that matters.";
+    expect(linesOf(resultOf(changes)).join(" ").includes(sentence)).toBe(says);
   });
 });

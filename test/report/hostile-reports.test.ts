@@ -49,6 +49,8 @@ function calibrationOf(text: string): CalibrationResult {
       ranges: [{ layer: 0, k: SIDE, v: SIDE }],
       scales: SCALES,
       experts: [],
+      serving: { tokens: 1, exceedance: 0.05 },
+      forecast: { kind: "too-few", why: text },
       onto: text,
       engines: OUTPUT_FORMATS.tgi.engines,
     },

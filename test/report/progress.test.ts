@@ -3,6 +3,7 @@
 import { Writable } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { CalibrationProgress } from "../../src/pipeline/calibration-result.js";
+import type { SampleRound } from "../../src/pipeline/sample-rounds.js";
 import { createProgressDisplay, type Progress } from "../../src/report/progress.js";
 import { TextOutput } from "../../src/report/text-output.js";
 
@@ -20,8 +21,9 @@ function recorder(isTTY: boolean) {
   return { written, output: new TextOutput(stream) };
 }
 
-function measured(tokenLayersDone: number): CalibrationProgress {
+function measured(tokenLayersDone: number, round?: SampleRound): CalibrationProgress {
   return {
+    ...(round !== undefined && { round }),
     stage: "measure",
     tokens: 1000,
     layersDone: Math.floor(tokenLayersDone / 1000),
@@ -88,6 +90,29 @@ describe("where there is no terminal", () => {
       "2026-11-26T21:51:03Z",
     ]);
     expect(written.at(-1)).toContain("layer 2/4 · 12 tokens/s · 21 s left");
+  });
+
+  test("a new round is a line at once, and rates are its own", async () => {
+    const { written, output } = recorder(false);
+    const display = await createProgressDisplay({ output, quiet: false, color: true });
+    const [first, second] = [
+      { first: 1, last: 16, of: 175 },
+      { first: 17, last: 32, of: 175 },
+    ];
+    display.update(measured(0, first));
+    vi.advanceTimersByTime(20_000);
+    display.update(measured(4000, first));
+    display.update(measured(0, second));
+    for (let second = 1; second <= 30; second++) {
+      vi.advanceTimersByTime(1000);
+      display.update(measured(second * 100, { first: 17, last: 32, of: 175 }));
+    }
+    display.stop();
+    expect(written.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([
+      "Prompts 1–16 of at most 175 0 %, layer 0/4 · 1,000 tokens\n",
+      "Prompts 17–32 of at most 175 0 %, layer 0/4 · 1,000 tokens\n",
+      "Prompts 17–32 of at most 175 72 %, layer 2/4 · 24 tokens/s · 11 s left of this round\n",
+    ]);
   });
 
   test("work that reports nothing is said to go on, until it stops", async () => {
