@@ -1,9 +1,10 @@
 // `providers --install cuda`, end to end in a copy of the installed package: onnxruntime-node's own script downloads, from
 // a host on this machine that is reached through a proxy.
 
-import { existsSync, mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Delivery, startNuget } from "../helpers/nuget-server.js";
 import { preloading } from "../helpers/preload.js";
 import { type CliResult, runMain, startProgram } from "../helpers/run-cli.js";
@@ -20,12 +21,16 @@ const NO_PROXY_THERE = "127.0.0.1:9";
 
 type Environment = Readonly<Record<string, string>>;
 
-function installedCopy(): string {
-  const folder = temporaryFolder();
+function stage(folder: string): string {
   stageFiles(folder);
   stageInstalled(folder);
   return folder;
 }
+
+/** A copy for all tests after which every file is as before. */
+const unchanged = mkdtempSync(join(tmpdir(), "create-kv-scales-test-"));
+let before: Readonly<Record<string, string>> = {};
+afterAll(() => rmSync(unchanged, { recursive: true }));
 
 function start(folder: string, env: Environment = {}): ReturnType<typeof startProgram> {
   const args = [join(folder, "bin/create-kv-scales.js"), "providers", "--install", "cuda"];
@@ -36,8 +41,12 @@ function start(folder: string, env: Environment = {}): ReturnType<typeof startPr
 const install = (folder: string, env: Environment): Promise<CliResult> => start(folder, env).done;
 
 describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("providers --install cuda", () => {
+  beforeAll(() => {
+    before = snapshot(join(stage(unchanged), PACKAGE));
+  });
+
   test("says the size, downloads through the proxy, and installs; then there is nothing to do", async () => {
-    const folder = installedCopy();
+    const folder = stage(temporaryFolder());
     const env = await startNuget("whole");
     const { exitCode, stdout, stderr } = await install(folder, env);
     expect({ exitCode, stderr }).toEqual({
@@ -67,37 +76,32 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("provide
     ["cut-short", /api\.nuget\.org .*(not complete|failed|could not be reached)/],
     ["of-something-else", /not complete \(libonnxruntime_providers_\w+\.so is no library/],
   ])("a download that is %s: exit 5, what to do, and every file as before", async (delivery, message) => {
-    const folder = installedCopy();
-    const before = snapshot(join(folder, PACKAGE));
     const env = delivery === "unreachable" ? { HTTPS_PROXY: NO_PROXY_THERE } : await startNuget(delivery);
-    const { exitCode, stdout, stderr } = await install(folder, env);
+    const { exitCode, stdout, stderr } = await install(unchanged, env);
     expect({ exitCode, stdout }).toEqual({ exitCode: BROKEN, stdout: "" });
     expect(stderr).toMatch(new RegExp(`^Error: CUDA was not installed: .*${message.source}.*`, "m"));
     expect(stderr).toContain("Nothing was changed.");
-    expect(snapshot(join(folder, PACKAGE))).toEqual(before);
+    expect(snapshot(join(unchanged, PACKAGE))).toEqual(before);
   });
 
   test("an interrupt ends it, and every file is as before", async () => {
-    const folder = installedCopy();
-    const before = snapshot(join(folder, PACKAGE));
     let interrupt = (): void => undefined;
     const env = await startNuget("never-ending", () => interrupt());
-    const { child, done } = start(folder, env);
+    const { child, done } = start(unchanged, env);
     onTestFinished(() => {
       child.kill("SIGKILL");
     });
     interrupt = () => child.kill("SIGINT");
     expect(await done).toMatchObject({ exitCode: INTERRUPTED, stdout: "" });
-    expect(snapshot(join(folder, PACKAGE))).toEqual(before);
+    expect(snapshot(join(unchanged, PACKAGE))).toEqual(before);
   });
 
   test("what a killed run has left is removed by the next", async () => {
-    const folder = installedCopy();
     const dead = startProgram(process.execPath, ["-e", ""]);
     await dead.done;
-    const left = join(folder, PACKAGE, `.cuda-download-${dead.child.pid}-abc`);
+    const left = join(unchanged, PACKAGE, `.cuda-download-${dead.child.pid}-abc`);
     mkdirSync(left);
-    await install(folder, { HTTPS_PROXY: NO_PROXY_THERE });
+    await install(unchanged, { HTTPS_PROXY: NO_PROXY_THERE });
     expect(existsSync(left)).toBe(false);
   });
 
@@ -111,7 +115,7 @@ describe.skipIf(process.platform !== "linux" || process.arch !== "x64")("provide
       const fs = require("node:fs");
       fs.mkdtempSync = () => { throw Object.assign(new Error("refused"), { code: ${JSON.stringify(code)} }); };
       require("node:module").syncBuiltinESMExports();`);
-    const { exitCode, stdout, stderr } = await install(installedCopy(), env);
+    const { exitCode, stdout, stderr } = await install(unchanged, env);
     expect({ exitCode, stdout }).toEqual({ exitCode: NOT_WRITTEN, stdout: "" });
     expect(stderr).toMatch(message);
   });

@@ -62,10 +62,9 @@ export function decoderTypeOf(name: string): string {
   return describeConfig(configOf(name)).decoder.modelType;
 }
 
+const TEXT_TYPES = new Set(GOLDEN_NAMES.map((name) => configOf(name).model_type));
 /** Those of multimodal models whose decoder is a family that stands nowhere else. */
-export const DECODER_GOLDENS = WRAPPER_GOLDENS.filter(
-  (name) => !GOLDEN_NAMES.some((text) => configOf(text).model_type === decoderTypeOf(name)),
-);
+export const DECODER_GOLDENS = WRAPPER_GOLDENS.filter((name) => !TEXT_TYPES.has(decoderTypeOf(name)));
 
 /** config.json as transformers 5 writes it, and as transformers 4 wrote it. */
 export const DIALECTS = ["config.json", "config.v4.json"] as const;

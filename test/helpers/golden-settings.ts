@@ -3,7 +3,7 @@
 
 import { describeModel } from "../../src/architectures/registry.js";
 import { openCheckpoint } from "../../src/checkpoint/open-checkpoint.js";
-import { GOLDEN_NAMES, goldenFolder } from "./golden-checkpoints.js";
+import { decoderTypeOf, GOLDEN_NAMES, goldenFolder } from "./golden-checkpoints.js";
 
 /** Texts by which a description chooses, such as "fused": what is longer, or has a dot, is the name of a tensor. */
 const CHOICE = /^[^.]{1,30}$/;
@@ -36,3 +36,10 @@ async function chooseGoldens(): Promise<ReadonlySet<string>> {
 
 /** The goldens whose description says what none before them says. */
 export const WITH_NEW_SETTINGS = await chooseGoldens();
+
+/** Tells those of goldens that are the last of their family, or have new settings. */
+export function oneOfEach(goldens: readonly string[]): (golden: string) => boolean {
+  const ofFamilies = new Map(goldens.map((golden) => [decoderTypeOf(golden), golden]));
+  const chosen = new Set([...ofFamilies.values(), ...WITH_NEW_SETTINGS]);
+  return (golden) => chosen.has(golden);
+}

@@ -16,7 +16,7 @@ import {
   lossesOfFolder,
   readGolden,
 } from "../helpers/golden-checkpoints.js";
-import { WITH_NEW_SETTINGS } from "../helpers/golden-settings.js";
+import { oneOfEach } from "../helpers/golden-settings.js";
 import { someOf } from "../helpers/how-much.js";
 
 /** What newer golden files say beside what enters the caches. */
@@ -31,9 +31,6 @@ interface FamilyGolden {
 const TOLERANCE = 1e-5;
 const goldenOf = (name: string) => readGolden<FamilyGolden>(`checkpoints/${name}/expected.json`);
 const WITH_LOSS = GOLDEN_NAMES.filter((name) => goldenOf(name).loss !== undefined);
-/** One of each family; beside them, all that have a setting which no golden before them has. */
-const LAST_OF_FAMILY = new Set(new Map(WITH_LOSS.map((name) => [decoderTypeOf(name), name])).values());
-const TRIED = someOf(WITH_LOSS, (name) => LAST_OF_FAMILY.has(name) || WITH_NEW_SETTINGS.has(name));
 
 test.each(Object.keys({ ...ARCHITECTURES, ...INNER_ARCHITECTURES }))("%s has a golden checkpoint", (modelType) => {
   const names = [...GOLDEN_NAMES, ...DECODER_GOLDENS].filter((name) => decoderTypeOf(name) === modelType);
@@ -41,7 +38,7 @@ test.each(Object.keys({ ...ARCHITECTURES, ...INNER_ARCHITECTURES }))("%s has a g
 });
 
 describe("a key that nobody knows, added to config.json, is refused by name", () => {
-  test.each(GOLDEN_NAMES)("%s", async (name) => {
+  test.each(someOf(GOLDEN_NAMES, oneOfEach(GOLDEN_NAMES)))("%s", async (name) => {
     const { tensors } = await openCheckpoint(goldenFolder(name));
     const config = configOf(name);
     const isUnknown = (key: string) => !(key in config) && !(key in HARMLESS) && !(key in Object.prototype);
@@ -59,7 +56,7 @@ describe("a key that nobody knows, added to config.json, is refused by name", ()
 });
 
 describe("the loss of every prompt is that of transformers, and so are the places of caches", () => {
-  test.each(TRIED)("%s", async (name) => {
+  test.each(someOf(WITH_LOSS, oneOfEach(WITH_LOSS)))("%s", async (name) => {
     const { token_ids: windows, loss = [], sites } = goldenOf(name);
     const checkpoint = await openCheckpoint(goldenFolder(name));
     const decoder = describeModel(checkpoint.config, checkpoint.tensors);
