@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url";
 import { SHAPES, tensorsOfLayer } from "./checkpoint-shapes.js";
 
 const BLOCK_ELEMENTS = 2 ** 24;
+/** They are all 1. */
+const NORM_ELEMENTS = 2 ** 16;
 /** A layer of experts is a shard by itself, several small layers are one. */
 const BYTES_PER_SHARD = 2 ** 31;
 
@@ -26,12 +28,14 @@ export async function makeRandomCheckpoint(folder, config) {
     await copyFile(join(example, name), join(folder, name));
   const shards = shardsOf(config);
   const random = randomBlock();
-  // Made once for all shards: scaling takes a second.
+  const hasCodes = shards.flat().some(([, , dtype]) => dtype === "U8");
+  const coded = hasCodes ? random : random.subarray(0, 0);
+  // Made once for all shards, and only if they are needed: scaling takes a second, codes take two.
   const blocks = {
-    norm: scaled(random, 0, 1),
+    norm: scaled(random.subarray(0, NORM_ELEMENTS), 0, 1),
     weight: scaled(random, 1 / Math.sqrt(config.hidden_size), 0),
-    codes: Buffer.from(Uint8Array.from(random, (value) => Math.floor(Math.abs(value) * 2 ** 20) & 255)),
-    exponents: Buffer.alloc(BLOCK_ELEMENTS, exponentFor(1 / Math.sqrt(config.hidden_size))),
+    codes: Buffer.from(Uint8Array.from(coded, (value) => Math.floor(Math.abs(value) * 2 ** 20) & 255)),
+    exponents: Buffer.alloc(coded.length, exponentFor(1 / Math.sqrt(config.hidden_size))),
   };
   /** @type {Record<string, string>} */
   const weightMap = {};
