@@ -45,8 +45,8 @@ const FEWEST_TOKENS = 1000;
 /** In E4M3 twice the room costs nothing that can be measured; more begins to push small values below the normal ones. */
 export const LARGEST_HEADROOM = 2;
 /**
- * Gumbel's. Fitted shapes are below 0 (a tail that ends), but then levels were exceeded three times as often as asked: the
- * highest maxima of a mixture of texts are not of the tail that its bulk shows.
+ * Gumbel's. Fitted shapes are below 0 (a tail that ends), but then levels were exceeded two to four times as often as asked:
+ * the highest maxima of a mixture of texts are not of the tail that its bulk shows.
  */
 export const SHAPE = 0;
 /** The lowest maxima count as "at most this": they are of texts that do not matter here, and would widen the scale. */
