@@ -28,7 +28,7 @@ export interface RetrievalMetrics {
 }
 
 /** Below this share of values that the baseline finds, the model does not do the task, and the rest says nothing. */
-const TELLING_SHARE = 0.2;
+export const TELLING_SHARE = 0.2;
 
 /**
  * Values from their tokens.

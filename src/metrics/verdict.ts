@@ -1,12 +1,13 @@
 // From the metrics of the arms to the verdict: ship or not, or not enough text to say, and why. Pure; sentences for
 // people, a name for machines.
 
-import { nounFor } from "../counted.js";
+import { counted, nounFor } from "../counted.js";
 import type { ArmMetrics } from "./arm-metrics.js";
 import type { Interval } from "./block-mean.js";
-import { formatNats, formatRange, formatShare } from "./figures.js";
+import { formatLimit, formatNats, formatRange, formatShare } from "./figures.js";
 import { byFallingCost, type LayerCost } from "./layers-to-keep.js";
 import { type Measured, moreSentence, moreToDecide, roundEstimate } from "./more-to-decide.js";
+import { TELLING_SHARE } from "./retrieval-metrics.js";
 import {
   checkThresholds,
   type JudgedArm,
@@ -96,6 +97,19 @@ export interface VerdictFacts {
  * them. Only "ship" and "scale-1-does-as-well" pass.
  */
 export function decideVerdict(facts: VerdictFacts): Verdict {
+  const decided = decide(facts);
+  return { ...decided, reasons: [...decided.reasons, ...notJudged(facts)] };
+}
+
+/** Whoever asked for retrieval and reads the verdict alone is told that it says nothing of it. */
+function notJudged({ subject, retrievalValues = 0 }: VerdictFacts): string[] {
+  if (retrievalValues === 0 || subject.retrieval !== undefined) return [];
+  return [
+    `Retrieval is not judged: without FP8, too, the model finds fewer than ${formatLimit(TELLING_SHARE)} of ${counted(retrievalValues, "value")}.`,
+  ];
+}
+
+function decide(facts: VerdictFacts): Verdict {
   const { subject, thresholds, noiseFloor, baselineNll, gainOverCounting: gain } = facts;
   // Written so that NaN on either side means a broken baseline.
   if (!Number.isFinite(baselineNll) || Number.isNaN(gain.value) || gain.high <= 0) return brokenBaseline(facts);

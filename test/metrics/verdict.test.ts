@@ -122,6 +122,22 @@ test.each<[rule: string, name: VerdictName, changes: Partial<VerdictFacts>]>([
   expect(verdict.reasons.length).toBeGreaterThan(0);
 });
 
+test.each([GOOD, BAD])(
+  "a model that finds too few values without FP8 is not judged by them, and the verdict says so",
+  (metrics) => {
+    const asked = decideVerdict(factsOf({ ...subject(metrics), retrievalValues: 96 }));
+    const without = decideVerdict(factsOf(subject(metrics)));
+    expect(asked).toEqual({
+      ...without,
+      reasons: [
+        ...without.reasons,
+        "Retrieval is not judged: without FP8, too, the model finds fewer than 20 % of 96 values.",
+      ],
+    });
+    expect(decideVerdict(factsOf(retrieving(0.99, 0.94, 0.999))).reasons.join()).not.toContain("not judged");
+  },
+);
+
 test("the limits themselves are allowed", () => {
   const { maxPerplexityIncrease, maxKl, minAgreement, minRetrieval } = VERIFY_DEFAULTS;
   expect([maxPerplexityIncrease, maxKl, minAgreement, minRetrieval]).toEqual([0.01, 0.02, 0.9, 0.9]);
