@@ -90,12 +90,11 @@ def main():
     start = time.perf_counter()
     # With a device map, weights go from the file to the device one by one; it needs the package accelerate.
     placed = transformers.utils.is_accelerate_available() and device.type != "cpu"
-    model = AutoModel.from_pretrained(
-        options.checkpoint,
-        dtype=getattr(torch, options.dtype),
-        attn_implementation="sdpa",
-        **({"device_map": {"": device}} if placed else {}),
-    )
+    loading = {"dtype": getattr(torch, options.dtype), **({"device_map": {"": device}} if placed else {})}
+    try:
+        model = AutoModel.from_pretrained(options.checkpoint, attn_implementation="sdpa", **loading)
+    except ValueError:  # attention sinks have no SDPA in transformers
+        model = AutoModel.from_pretrained(options.checkpoint, attn_implementation="eager", **loading)
     model = model.to(device).eval()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
