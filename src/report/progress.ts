@@ -156,13 +156,12 @@ function describeMeasuring(
   seconds: number,
 ): string {
   const { layersDone, layers, tokenLayersDone, tokenLayers, tokens, round } = progress;
-  const what = round === undefined ? "Calibrating" : `Prompts ${round.first}–${round.last} of at most ${round.of}`;
+  const what = round === undefined ? "Calibrating" : `Prompts ${round.first}–${round.last} of ${round.of}`;
   const where = `${what} ${barOf(tokenLayersDone, tokenLayers)} layer ${layersDone}/${layers}`;
   if (tokenLayersDone === 0 || seconds < 0.5) return `${where} · ${counted(tokens, "token")}`;
   const rate = tokenLayersDone / layers / seconds;
   const left = ((tokenLayers - tokenLayersDone) / tokenLayersDone) * seconds;
-  const ofRound = round === undefined ? "" : " of this round";
-  return `${where} · ${formatCount(rate)} tokens/s · ${formatSeconds(left)} left${ofRound}`;
+  return `${where} · ${formatCount(rate)} tokens/s · ${formatSeconds(left)} left`;
 }
 
 /** Leaves out parts in the middle until a line fits: the remaining time comes last. */

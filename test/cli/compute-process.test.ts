@@ -18,7 +18,7 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "kv-scales-process-"));
   model = join(root, "model");
   // Large enough that measuring takes seconds.
-  await makeRandomCheckpoint(model, shape(768, 2048, 8, 6, 4, 4096));
+  await makeRandomCheckpoint(model, shape(768, 2048, 8, 12, 4, 4096));
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 

@@ -95,23 +95,21 @@ describe("where there is no terminal", () => {
   test("a new round is a line at once, and rates are its own", async () => {
     const { written, output } = recorder(false);
     const display = await createProgressDisplay({ output, quiet: false, color: true });
-    const [first, second] = [
-      { first: 1, last: 16, of: 175 },
-      { first: 17, last: 32, of: 175 },
-    ];
+    const first = { first: 1, last: 16, of: 175 };
+    const second = { first: 17, last: 32, of: 175 };
     display.update(measured(0, first));
     vi.advanceTimersByTime(20_000);
     display.update(measured(4000, first));
     display.update(measured(0, second));
-    for (let second = 1; second <= 30; second++) {
+    for (let seconds = 1; seconds <= 30; seconds++) {
       vi.advanceTimersByTime(1000);
-      display.update(measured(second * 100, { first: 17, last: 32, of: 175 }));
+      display.update(measured(seconds * 100, second));
     }
     display.stop();
     expect(written.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([
-      "Prompts 1–16 of at most 175 0 %, layer 0/4 · 1,000 tokens\n",
-      "Prompts 17–32 of at most 175 0 %, layer 0/4 · 1,000 tokens\n",
-      "Prompts 17–32 of at most 175 72 %, layer 2/4 · 24 tokens/s · 11 s left of this round\n",
+      "Prompts 1–16 of 175 0 %, layer 0/4 · 1,000 tokens\n",
+      "Prompts 17–32 of 175 0 %, layer 0/4 · 1,000 tokens\n",
+      "Prompts 17–32 of 175 72 %, layer 2/4 · 24 tokens/s · 11 s left\n",
     ]);
   });
 
@@ -142,16 +140,17 @@ test("generating says how fast it is, from the first token on", async () => {
 });
 
 describe("in a terminal", () => {
-  test.each([
-    [80, "Calibrating ▕████            ▏ layer 1/4 · 250 tokens/s · 3 s left"],
-    [50, "Calibrating ▕█▌    ▏ layer 1/4 · 3 s left"],
-  ])("of %d columns the line fits, and says how much is left", async (columns, line) => {
+  test.each<[number, SampleRound | undefined, string]>([
+    [80, undefined, "Calibrating ▕████            ▏ layer 1/4 · 250 tokens/s · 3 s left"],
+    [50, undefined, "Calibrating ▕█▌    ▏ layer 1/4 · 3 s left"],
+    [75, { first: 129, last: 175, of: 175 }, "Prompts 129–175 of 175 ▕████            ▏ layer 1/4 · 3 s left"],
+  ])("of %d columns the line fits, and says how much is left", async (columns, round, line) => {
     const { written, output } = recorder(true);
     Object.assign(output.stream, { columns });
     const display = await createProgressDisplay({ output, quiet: false, color: false });
-    display.update(measured(0));
+    display.update(measured(0, round));
     vi.advanceTimersByTime(1000);
-    display.update(measured(1000));
+    display.update(measured(1000, round));
     vi.advanceTimersByTime(500);
     display.stop();
     expect(written.join("")).toContain(line);
