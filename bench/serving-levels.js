@@ -4,6 +4,7 @@
 //   node bench/serving-levels.js [--data bench/data/serving-maxima.json] [--seeds 20]
 
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { isEnough } from "../dist/numerics/enough-text.js";
 import { fitAtShape, quantileOf } from "../dist/numerics/extreme-values.js";
@@ -22,7 +23,7 @@ const SERVED_TOKENS = 1_000_000;
 
 const { values: options } = parseArgs({
   options: {
-    data: { type: "string", default: new URL("./data/serving-maxima.json", import.meta.url).pathname },
+    data: { type: "string", default: fileURLToPath(new URL("./data/serving-maxima.json", import.meta.url)) },
     seeds: { type: "string", default: "20" },
   },
 });
