@@ -14,7 +14,8 @@ import { prepareCheckpoint, writePrompts } from "./job-files.js";
 import { describeMachine, gpuOfDevice, measureProductPeak, ownVersions } from "./machine.js";
 import { createKvScales, transformers } from "./programs.js";
 import { differenceText, resultMarkdown } from "./result-markdown.js";
-import { largestDifference, summarize } from "./summary.js";
+import { rowsIn, rowText, tokensOf } from "./rows.js";
+import { largestDifference, summarize, timeRatios } from "./summary.js";
 
 /** bf16 moves an absmax by some percent; more than this is another result. */
 const LARGEST_DIFFERENCE = 0.1;
@@ -25,13 +26,14 @@ const DEFAULTS = {
 };
 
 /**
- * @typedef {{ prompts: number, tokens: number }} Row
+ * @typedef {import("./rows.js").Row} Row
  *
  * @typedef {object} Flags
  * @property {string} provider
  * @property {number} [device]
  * @property {string} [shape]
  * @property {number} [layers]
+ * @property {number} [experts]
  * @property {Row[]} [rows]
  * @property {number} repeats
  * @property {string} [checkpoint]
@@ -52,7 +54,8 @@ const program = new Command("npm run bench --")
   .option("--device <index>", "which GPU", parseCount)
   .addOption(new Option("--shape <shape>", "of the checkpoint (by the device)").choices(Object.keys(SHAPES)))
   .option("--layers <count>", "layers, if not all of the shape's", parsePositive)
-  .option("--rows <rows>", "prompts x tokens, such as 128x512,32x2048 (by the device)", parseRows)
+  .option("--experts <count>", "experts of a layer, if not all of the shape's", parsePositive)
+  .option("--rows <rows>", "prompts x tokens, such as 128x512,64x32-256 (by the device)", parseRows)
   .option("--repeats <count>", "runs of each program and row, in turns", parsePositive, 3)
   .option("--checkpoint <folder>", "keeps the random checkpoint there, and takes it from there the next time")
   .option("--python <command>", "Python with PyTorch and transformers", "python3")
@@ -112,13 +115,14 @@ async function measure(settings, options, work) {
   const config = await prepareCheckpoint(checkpoint, settings);
   const summaries = [];
   const differences = [];
+  const ratios = [];
   for (const row of settings.rows) {
     const job = { checkpoint, output: work, gpu, ...row, ...(await writePrompts(work, row, config.vocab_size)) };
     /** @type {import("./programs.js").Run[][]} */
     const runs = programs.map(() => []);
     for (let repeat = 1; repeat <= settings.repeats; repeat++) {
       for (const [index, { name, run }] of programs.entries()) {
-        process.stderr.write(`${row.prompts} × ${row.tokens}, run ${repeat} of ${settings.repeats}: ${name}\n`);
+        process.stderr.write(`${rowText(row)}, run ${repeat} of ${settings.repeats}: ${name}\n`);
         const measured = await run(job);
         requireTokens(name, measured.tokens, row);
         runs[index]?.push(measured);
@@ -129,19 +133,24 @@ async function measure(settings, options, work) {
     );
     summaries.push(...found);
     const [first, second] = found;
-    if (first && second) differences.push({ ...row, ...largestDifference(first.absmax, second.absmax) });
+    if (first && second) {
+      differences.push({ ...row, ...largestDifference(first.absmax, second.absmax) });
+      ratios.push({ ...row, ...timeRatios(runs[0] ?? [], runs[1] ?? []) });
+    }
   }
   return {
     date: new Date().toISOString().slice(0, 10),
     command: ["npm run bench --", ...process.argv.slice(2).map(quoted)].join(" "),
     shape,
     layers: config.num_hidden_layers,
+    experts: settings.experts ?? null,
     machine: await describeMachine(gpu),
     versions: { ...(await ownVersions()), ...versionsOf(peak) },
     repeats: settings.repeats,
     bf16Product: peak ? { size: peak.size, rounds: peak.rounds, flopsPerSecond: peak.flops_per_second } : null,
     rows: summaries,
     differences,
+    ratios,
   };
 }
 
@@ -152,19 +161,16 @@ function versionsOf(peak) {
 }
 
 /** @param {string} name @param {number} found @param {Row} row */
-function requireTokens(name, found, { prompts, tokens }) {
-  if (found !== prompts * tokens)
-    throw new BenchError(`${name} ran ${found} tokens instead of ${prompts} × ${tokens}: the rows are not comparable`);
+function requireTokens(name, found, row) {
+  if (found !== tokensOf(row))
+    throw new BenchError(`${name} ran ${found} tokens instead of ${rowText(row)}: the rows are not comparable`);
 }
 
 /** @param {string} text */
 function parseRows(text) {
-  return text.split(",").map((row) => {
-    const [, prompts, tokens] = /^([1-9]\d*)x([1-9]\d*)$/.exec(row.trim()) ?? [];
-    if (prompts === undefined || tokens === undefined)
-      throw new InvalidArgumentError(`Expected prompts x tokens, such as 128x512,32x2048; found "${row}".`);
-    return { prompts: Number(prompts), tokens: Number(tokens) };
-  });
+  const rows = rowsIn(text);
+  if (rows !== undefined) return rows;
+  throw new InvalidArgumentError(`Expected prompts x tokens, such as 128x512 or 64x32-256; found "${text}".`);
 }
 
 /** @param {string} text */

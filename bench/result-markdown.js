@@ -1,5 +1,7 @@
 // The result as a section of Markdown. Its table is aligned, so that it reads well in a terminal too. Measures nothing.
 
+import { rowText } from "./rows.js";
+
 /**
  * @typedef {import("./summary.js").ProgramRow} ProgramRow
  * @typedef {import("./summary.js").AbsmaxDifference} AbsmaxDifference
@@ -9,12 +11,14 @@
  * @property {string} command as a shell takes it
  * @property {string} shape
  * @property {number} layers
+ * @property {number | null} experts of a layer; null: all of the shape's
  * @property {import("./machine.js").Machine} machine
  * @property {Readonly<Record<string, string>>} versions
  * @property {number} repeats
  * @property {{ size: number, rounds: number, flopsPerSecond: number } | null} bf16Product null when not measured
  * @property {ProgramRow[]} rows
- * @property {(AbsmaxDifference & { prompts: number, tokens: number })[]} differences empty with one program
+ * @property {(AbsmaxDifference & import("./rows.js").Row)[]} differences empty with one program
+ * @property {(import("./summary.js").TimeRatios & import("./rows.js").Row)[]} ratios empty with one program
  */
 
 /** A section of RESULTS.md. @param {BenchResult} result */
@@ -23,19 +27,21 @@ export function resultMarkdown({
   command,
   shape,
   layers,
+  experts,
   machine,
   versions,
   repeats,
   bf16Product,
   rows,
   differences,
+  ratios,
 }) {
   const { cpu, cores, memoryBytes, gpu, driver } = machine;
   const device = gpu === null ? [] : [`${gpu}, driver ${driver}`];
   const host = `${cpu}, ${cores} cores, ${Math.round(memoryBytes / 2 ** 30)} GiB`;
   const peak = bf16Product && `${(bf16Product.flopsPerSecond / 1e12).toFixed(2)} TFLOP/s`;
   return [
-    `## ${date}: ${shape}, ${layers} layers, ${gpu ?? cpu}`,
+    `## ${date}: ${shape}, ${layers} layers${experts === null ? "" : ` of ${experts} experts`}, ${gpu ?? cpu}`,
     "",
     `\`${command}\``,
     "",
@@ -45,8 +51,10 @@ export function resultMarkdown({
       .join(", ")}`,
     ...(bf16Product ? [`- bf16 peak: ${peak}, ${bf16Product.size}³, median of ${bf16Product.rounds}`] : []),
     `- ${repeats === 1 ? "One run" : `Median of ${repeats} runs (least–most)`}; checkpoint in the page cache`,
-    ...differences.map(
-      (found) => `- Largest difference of absmax, ${found.prompts} × ${found.tokens}: ${differenceText(found)}`,
+    ...differences.map((found) => `- Largest difference of absmax, ${rowText(found)}: ${differenceText(found)}`),
+    ...ratios.map(
+      ({ forward, wall, ...row }) =>
+        `- Time over that of transformers, ${rowText(row)}: forward ${spreadText(forward)}, wall ${spreadText(wall)}`,
     ),
     "",
     markdownTable(rows),
@@ -74,7 +82,7 @@ const TITLES = [
 /** One line per row and program. @param {readonly ProgramRow[]} rows */
 function markdownTable(rows) {
   const lines = rows.map((row) => [
-    `${row.prompts} × ${row.tokens}`,
+    rowText(row),
     `${row.program} (${row.how})`,
     spreadText(row.wallSeconds),
     spreadText(row.loadSeconds),

@@ -10,7 +10,8 @@ import { lastAttention, weightsOfToken } from "./checkpoint-shapes.js";
  *
  * @typedef {object} ProgramRow what one program did with one set of prompts
  * @property {number} prompts
- * @property {number} tokens of each prompt
+ * @property {number} tokens of each prompt, or of the longest
+ * @property {number} [shortest] tokens of the shortest, where lengths differ
  * @property {string} program
  * @property {string} how
  * @property {Spread} wallSeconds
@@ -21,6 +22,10 @@ import { lastAttention, weightsOfToken } from "./checkpoint-shapes.js";
  * @property {number | null} devicePeakBytes largest of the runs
  * @property {number | null} hostPeakBytes largest of the runs
  * @property {LayerAbsmax[]} absmax
+ *
+ * @typedef {object} TimeRatios the first program's time over the second's, of the runs of one round
+ * @property {Spread} forward
+ * @property {Spread} wall
  *
  * @typedef {object} AbsmaxDifference
  * @property {number} layer
@@ -40,15 +45,14 @@ export function flopsPerToken(config, lastLayer) {
 }
 
 /**
- * @param {Program} program @param {{ prompts: number, tokens: number }} row @param {readonly Run[]} runs at least one
+ * @param {Program} program @param {import("./rows.js").Row} row @param {readonly Run[]} runs at least one
  * @param {{ config: Parameters<typeof flopsPerToken>[0], peak: number | undefined }} device peak in FLOP/s
  * @returns {ProgramRow}
  */
-export function summarize({ name, how, lastLayer }, { prompts, tokens }, runs, { config, peak }) {
+export function summarize({ name, how, lastLayer }, row, runs, { config, peak }) {
   const tokensPerSecond = spreadOf(runs.map((run) => run.tokens / run.computeSeconds));
   return {
-    prompts,
-    tokens,
+    ...row,
     program: name,
     how,
     wallSeconds: spreadOf(runs.map((run) => run.wallSeconds)),
@@ -60,6 +64,16 @@ export function summarize({ name, how, lastLayer }, { prompts, tokens }, runs, {
     hostPeakBytes: largest(runs.map((run) => run.hostPeakBytes)),
     absmax: runs.at(-1)?.absmax ?? [],
   };
+}
+
+/** @param {readonly Run[]} ours @param {readonly Run[]} theirs @returns {TimeRatios} */
+export function timeRatios(ours, theirs) {
+  /** @param {(run: Run) => number} secondsOf */
+  const ratios = (secondsOf) =>
+    spreadOf(
+      ours.flatMap((run, round) => (theirs[round] === undefined ? [] : [secondsOf(run) / secondsOf(theirs[round])])),
+    );
+  return { forward: ratios(({ computeSeconds }) => computeSeconds), wall: ratios(({ wallSeconds }) => wallSeconds) };
 }
 
 /** @param {readonly number[]} values at least one @returns {Spread} */

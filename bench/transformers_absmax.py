@@ -28,11 +28,11 @@ FLOAT8_E4M3FN_LARGEST = 448
 class AbsmaxCache(DynamicCache):
     """Sees K, after rotation, and V on their way into the cache, and keeps their absmax instead of them."""
 
-    def __init__(self, config, device):
+    def __init__(self, config, absmax, cached, padding):
         super().__init__(config=config)
-        self.absmax = torch.zeros(config.num_hidden_layers, 2, dtype=torch.float32, device=device)  # [layers, k and v]
-        self.cached = set()  # layers with a cache: of hybrids not all
-        self.padding = None  # [rows, 1, width, 1], true where there is no token; None when rows are equally long
+        self.absmax = absmax  # [layers, k and v]
+        self.cached = cached  # layers with a cache: of hybrids not all
+        self.padding = padding  # [rows, 1, width, 1], true where there is no token; None when rows are equally long
 
     def update(self, key_states, value_states, layer_idx, *args, **kwargs):
         self.cached.add(layer_idx)
@@ -59,17 +59,19 @@ def batches(prompts, batch_tokens):
 
 @torch.inference_mode()
 def measure(model, prompts, device, batch_tokens):
-    cache = AbsmaxCache(model.config, device)
+    absmax = torch.zeros(model.config.num_hidden_layers, 2, dtype=torch.float32, device=device)  # [layers, k and v]
+    cached = set()
     for batch in batches(prompts, batch_tokens):
         width = len(batch[0])
         ids = torch.tensor([prompt + [0] * (width - len(prompt)) for prompt in batch], device=device)  # [rows, width]
         lengths = torch.tensor([len(prompt) for prompt in batch], device=device)
         padded = any(len(prompt) < width for prompt in batch)
         # On the right, padding is later than every token: causal attention needs no mask for it, only the maxima do.
-        cache.padding = (torch.arange(width, device=device) >= lengths[:, None])[:, None, :, None] if padded else None
-        model(input_ids=ids, past_key_values=cache, use_cache=True)
-    absmax = cache.absmax.tolist()  # waits for the device
-    return {layer: absmax[layer] for layer in sorted(cache.cached)}
+        padding = (torch.arange(width, device=device) >= lengths[:, None])[:, None, :, None] if padded else None
+        # One for each batch: recurrent layers of hybrids keep a state in it, and would go on from the last batch's.
+        model(input_ids=ids, past_key_values=AbsmaxCache(model.config, absmax, cached, padding), use_cache=True)
+    found = absmax.tolist()  # waits for the device
+    return {layer: found[layer] for layer in sorted(cached)}
 
 
 def main():

@@ -35,10 +35,10 @@ export async function writeWordTokenizer(folder, vocabularySize) {
 
 /**
  * Random token ids, the same for the same arguments.
- * @param {number} prompts @param {number} tokens tokens of each @param {number} vocabularySize
+ * @param {readonly number[]} lengths tokens of each prompt @param {number} vocabularySize
  * @returns {number[][]} [prompts][tokens]
  */
-export function randomTokenIds(prompts, tokens, vocabularySize) {
+export function randomTokenIds(lengths, vocabularySize) {
   let state = 0x9e3779b9;
   // Xorshift (Marsaglia, 2003), 32 bits of state.
   const next = () => {
@@ -47,7 +47,7 @@ export function randomTokenIds(prompts, tokens, vocabularySize) {
     state ^= state << 5;
     return state >>> 0;
   };
-  return Array.from({ length: prompts }, () => Array.from({ length: tokens }, () => next() % vocabularySize));
+  return lengths.map((tokens) => Array.from({ length: tokens }, () => next() % vocabularySize));
 }
 
 /** The text that the tokenizer of words encodes to these ids. @param {readonly number[]} tokenIds */

@@ -6,8 +6,10 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { SHAPES, shape, tensorsOfLayer } from "../../bench/checkpoint-shapes.js";
 import { runMeasured } from "../../bench/measured-process.js";
+import type { Run } from "../../bench/programs.js";
 import { resultMarkdown } from "../../bench/result-markdown.js";
-import { flopsPerToken, largestDifference, spreadOf } from "../../bench/summary.js";
+import { lengthsOf, type Row, rowsIn, tokensOf } from "../../bench/rows.js";
+import { flopsPerToken, largestDifference, spreadOf, timeRatios } from "../../bench/summary.js";
 import { randomTokenIds, textOf, writeWordTokenizer } from "../../bench/word-prompts.js";
 import { tensorsOfLayer as tensorsOfDescribedLayer } from "../../src/architectures/block-facts.js";
 import { describeModel } from "../../src/architectures/registry.js";
@@ -67,6 +69,7 @@ describe("a run of create-kv-scales alone", () => {
     ["PyTorch is not there", ["--python", process.execPath], /Error: .*The comparison needs a Python with PyTorch/],
     ["an option is not one of the program's", ["--skip-transformers", "--", "--no-such"], /error: unknown option/],
     ["a row is not a row", ["--rows", "8"], /Expected prompts x tokens/],
+    ["the shape has no experts", ["--skip-transformers", "--experts", "4"], /Error: smollm2-135m has no experts/],
   ])("says why it cannot run: %s", async (_, args, says) => {
     const folder = temporaryFolder();
     const { exitCode, stderr } = await runBench([...TINY, ...CHECKPOINT, ...args], folder);
@@ -119,14 +122,50 @@ describe.skipIf(process.platform === "win32")("a run beside another program (a s
   });
 });
 
+test("times are compared round by round", () => {
+  const run = (computeSeconds: number, wallSeconds: number) => ({ computeSeconds, wallSeconds }) as Run;
+  const [ours, theirs] = [
+    [run(1, 4), run(6, 8), run(2, 3)],
+    [run(2, 4), run(3, 4), run(2, 6)],
+  ];
+  expect(timeRatios(ours, theirs)).toEqual({
+    forward: { median: 1, least: 0.5, most: 2 },
+    wall: { median: 1, least: 0.5, most: 2 },
+  });
+});
+
+test.each<[string, Row[] | undefined]>([
+  [
+    "128x512,4x2048",
+    [
+      { prompts: 128, tokens: 512 },
+      { prompts: 4, tokens: 2048 },
+    ],
+  ],
+  ["64x32-256", [{ prompts: 64, shortest: 32, tokens: 256 }]],
+  ["64x256-32", undefined],
+  ["1x2-3", undefined],
+  ["64x0-8", undefined],
+  ["64x", undefined],
+])("rows in %s", (text, rows) => {
+  expect(rowsIn(text)).toEqual(rows);
+});
+
+test("prompts of mixed lengths are as many as they are said to be, from the shortest to the longest, and not in order", () => {
+  const lengths = lengthsOf({ prompts: 5, shortest: 10, tokens: 50 });
+  expect(lengths).toEqual([10, 40, 20, 50, 30]);
+  expect(tokensOf({ prompts: 5, shortest: 10, tokens: 50 })).toBe(150);
+  expect(lengthsOf({ prompts: 1, tokens: 8 })).toEqual([8]);
+});
+
 test("a text in words encodes to the ids it was made of", async () => {
   const folder = temporaryFolder();
   await writeWordTokenizer(folder, 5000);
   const tokenizer = await openTokenizer(folder);
-  for (const ids of [...randomTokenIds(5, 300, 5000), [0, 4999, 0, 1, 10, 100, 1000]]) {
+  for (const ids of [...randomTokenIds([300, 300, 300, 7, 300], 5000), [0, 4999, 0, 1, 10, 100, 1000]]) {
     expect(encodeWith(tokenizer, { source: "test", text: textOf(ids) }).ids).toEqual(ids);
   }
-  expect(new Set(randomTokenIds(1, 300, 5000)[0]).size).toBeGreaterThan(200);
+  expect(new Set(randomTokenIds([300], 5000)[0]).size).toBeGreaterThan(200);
 });
 
 test("arithmetic per token is 2 FLOP per weight of the linear layers", () => {
@@ -225,13 +264,18 @@ test("what a value measures and what was not measured stand apart in the table",
     command: "npm run bench -- --provider cuda",
     shape: "llama-3-8b",
     layers: 32,
+    experts: null,
     machine: { cpu: "A CPU", cores: 16, memoryBytes: 128 * 2 ** 30, gpu: "A GPU", driver: "1.2" },
     versions: { torch: "2.11" },
     repeats: 3,
     bf16Product: { size: 8192, rounds: 30, flopsPerSecond: 712.3e12 },
     rows: [row],
     differences: [{ prompts: 128, tokens: 512, layer: 3, side: "v", relative: 0.0123 }],
+    ratios: [
+      { prompts: 64, shortest: 32, tokens: 256, forward: { median: 0.5, least: 0.4, most: 0.6 }, wall: spread(0.75) },
+    ],
   });
+  expect(text).toContain("- Time over that of transformers, 64 × 32–256: forward 0.500 (0.400–0.600), wall 0.750\n");
   expect(text).toContain("## 2030-01-02: llama-3-8b, 32 layers, A GPU\n");
   expect(text).toContain("- A GPU, driver 1.2; A CPU, 16 cores, 128 GiB\n");
   expect(text).toContain("- bf16 peak: 712.30 TFLOP/s, 8192³, median of 30\n");
