@@ -15,7 +15,14 @@ import type { Linear, Norm } from "./blocks.js";
 import type { Decoder, ModelEnd } from "./description.js";
 import type { ModelConfig } from "./model-config.js";
 import { codesInPlaceOf } from "./quantization/stored-form.js";
-import { outputsAxis, shapeOf, type TensorSource, tensorSource, type WeightSource } from "./weight-source.js";
+import {
+  outputsAxis,
+  shapeOf,
+  storedTensors,
+  type TensorSource,
+  tensorSource,
+  type WeightSource,
+} from "./weight-source.js";
 
 /** The checkpoint's tensors by name. */
 export interface TensorShapes {
@@ -29,10 +36,6 @@ export interface TensorShapes {
  */
 const NOT_WEIGHTS = /\.(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|kv_scale|[kvq]_scale)$/;
 const WEIGHT_DTYPES = ["BF16", "F16", "F32"];
-const OF_EMBEDDING =
-  "Calibrate the 16-bit checkpoint that it was made from; --onto writes the scales beside these weights.";
-const OF_HEAD =
-  "Calibration does not need it, but nothing can be verified: verify the 16-bit checkpoint that it was made from.";
 
 /** @throws UnsupportedModelError naming the method and a tensor */
 export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShapes): void {
@@ -46,12 +49,12 @@ export function refuseQuantizedWeights(config: ModelConfig, tensors: TensorShape
   }
 }
 
-/** Embeddings and the output head are read as numbers. @throws UnsupportedModelError naming the tensor of codes */
-function refuseCodes(weight: string, what: string, advice: string, tensors: TensorShapes): void {
-  const codes = codesInPlaceOf(weight, tensors);
+/** Rows of an embedding are looked up as numbers. @throws UnsupportedModelError naming the tensor of codes */
+function refuseCodes(table: string, tensors: TensorShapes): void {
+  const codes = codesInPlaceOf(table, tensors);
   if (codes === undefined) return;
   throw new UnsupportedModelError(
-    `${codes.file}: tensor "${codes.name}": ${what} is quantized (${codes.dtype}), and it is only read in 16 or 32 bits. ${advice}`,
+    `${codes.file}: tensor "${codes.name}": the embedding is quantized (${codes.dtype}), and it is only read in 16 or 32 bits. Calibrate the 16-bit checkpoint that it was made from; --onto writes the scales beside these weights.`,
   );
 }
 
@@ -61,7 +64,7 @@ function refuseCodes(weight: string, what: string, advice: string, tensors: Tens
  * are not in the description
  */
 export function checkTensors(decoder: Decoder, tensors: TensorShapes, layersPrefix: string): void {
-  for (const { name } of tablesOf(decoder)) refuseCodes(name, "the embedding", OF_EMBEDDING, tensors);
+  for (const { name } of tablesOf(decoder)) refuseCodes(name, tensors);
   checkAll(tensors, tablesOf(decoder));
   checkAll(tensors, distinctTensors(weightsAroundLayers(decoder)).values());
   for (const { linears, norms } of [productsAndNormsAround(decoder), ...decoder.layers.map(productsAndNormsOf)]) {
@@ -106,15 +109,15 @@ function requireShape(source: WeightSource, sizes: readonly number[]): void {
 
 /** The same for the output head. */
 export function checkEnd(end: ModelEnd, decoder: Decoder, tensors: TensorShapes): void {
-  refuseCodes(end.head, "the output head", OF_HEAD, tensors);
-  if (tensors.get(end.head) === undefined) {
+  const { head } = end;
+  if (head.kind === "tensor" && tensors.get(head.name) === undefined) {
     throw new UnsupportedModelError(
-      `The checkpoint has no tensor "${end.head}": it was saved without the output head, so nothing can be verified. Give the full model.`,
+      `The checkpoint has no tensor "${head.name}": it was saved without the output head, so nothing can be verified. Give the full model.`,
     );
   }
   checkNorm(end.norm);
   checkAll(tensors, distinctTensors(weightsOfNorm(end.norm)).values());
-  checkTensor(tensors, tensorSource(end.head, [decoder.vocabularySize, decoder.hiddenSize]));
+  checkAll(tensors, storedTensors(head));
   if (end.bias !== undefined) checkTensor(tensors, tensorSource(end.bias, [decoder.vocabularySize]));
 }
 

@@ -3,7 +3,7 @@
 
 import type { Block, Linear, Norm } from "./blocks.js";
 import type { Rope } from "./rope.js";
-import type { WeightSource } from "./weight-source.js";
+import type { StoredSource, WeightSource } from "./weight-source.js";
 
 export interface Decoder {
   readonly modelType: string;
@@ -103,8 +103,8 @@ export interface LearnedPositions {
 /** The final norm and the output head, which only verification needs. */
 export interface ModelEnd {
   readonly norm: Norm;
-  /** Tensor of shape [vocab, hidden]; the embedding when they are tied. */
-  readonly head: string;
+  /** [vocab, hidden]; the embedding when they are tied. */
+  readonly head: StoredSource;
   /** Tensor of shape [vocab]. */
   readonly bias?: string;
   readonly multiplier?: number;

@@ -280,16 +280,18 @@ export function decoderOf({ config, names }: FamilyInput, parts: DecoderParts): 
   const tiedBy = parts.tiedBy ?? "tie_word_embeddings";
   if (tiedBy !== "tie_word_embeddings") config.ignore("tie_word_embeddings", `${tiedBy} takes its place`);
   const isTied = config.boolean(tiedBy, parts.tied ?? false);
+  const vocabularySize = config.positiveInteger("vocab_size", parts.vocabulary);
+  const head = tensorSource(isTied ? embedding : `${names.head}.weight`, [vocabularySize, parts.sizes.hidden]);
   return {
     modelType: config.string("model_type"),
     hiddenSize: parts.sizes.hidden,
-    vocabularySize: config.positiveInteger("vocab_size", parts.vocabulary),
+    vocabularySize,
     embedding: { weight: embedding, ...parts.embedding },
     ...(parts.perLayerInputs && { perLayerInputs: parts.perLayerInputs }),
     ...(parts.streams && { streams: parts.streams }),
     ropes: parts.ropes,
     layers,
-    end: { norm: parts.finalNorm, head: isTied ? embedding : `${names.head}.weight`, ...parts.logits },
+    end: { norm: parts.finalNorm, head, ...parts.logits },
   };
 }
 

@@ -97,6 +97,7 @@ import {
   TensorNames,
 } from "./tensor-names.js";
 import { refuseModelType } from "./unsupported.js";
+import { tensorSource } from "./weight-source.js";
 import { whyHarmlessAround } from "./wrapper-keys.js";
 import { decoderConfigOf, WRAPPERS, wrapperOf } from "./wrappers.js";
 
@@ -350,7 +351,9 @@ function withHeadOfWrapper(decoder: Decoder, whole: ModelConfig, names: TensorNa
   if (wrapperOf(whole.peek("model_type")) === undefined) return decoder;
   const own = `${names.head}.weight`;
   const isTied = tensors.get(own) === undefined && whole.boolean("tie_word_embeddings", false);
-  const head = tensors.get(own) !== undefined ? own : isTied ? decoder.embedding.weight : decoder.end.head;
+  const name = tensors.get(own) !== undefined ? own : isTied ? decoder.embedding.weight : undefined;
+  if (name === undefined) return decoder;
+  const head = tensorSource(name, [decoder.vocabularySize, decoder.hiddenSize]);
   return { ...decoder, end: { ...decoder.end, head } };
 }
 

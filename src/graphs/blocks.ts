@@ -50,7 +50,7 @@ export function multiply(context: GraphContext, x: Value, source: WeightSource):
  * @param x [batch, tokens, inputs]
  * @param weight [outputs, inputs]
  */
-export function product({ builder, arithmetic }: GraphContext, x: Value, weight: Value): Value {
+function product({ builder, arithmetic }: GraphContext, x: Value, weight: Value): Value {
   if (arithmetic.product === "FusedMatMul") {
     return builder.op("FusedMatMul", [x, weight], { domain: MICROSOFT_DOMAIN, attributes: { transB: 1 } });
   }

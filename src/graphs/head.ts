@@ -6,7 +6,7 @@ import { GraphBuilder, type Value } from "../onnx/graph-builder.js";
 import type { Graph } from "../onnx/model-proto.js";
 import { type Arithmetic, FLOAT32_ARITHMETIC } from "./arithmetic.js";
 import { softCap } from "./attend.js";
-import { type GraphContext, multiplied, product } from "./blocks.js";
+import { type GraphContext, multiplied, multiply } from "./blocks.js";
 import { norm } from "./norm.js";
 import { cast, GraphWeights, type LocateWeight } from "./weights.js";
 
@@ -103,8 +103,8 @@ export function logitsOf(
   hidden: Value,
 ): Value {
   const { builder, weights } = context;
-  const rows = weights.rows(head, start, end, "float32");
-  const products = product(context, norm(context, description, hidden), rows); // [arms, rows, slice]
+  const rows = { kind: "rows", of: head, start, end } as const;
+  const products = multiply(context, norm(context, description, hidden), rows); // [arms, rows, slice]
   const biased =
     bias === undefined ? products : builder.op("Add", [products, weights.rows(bias, start, end, "float32")]);
   const scaled = multiplied(context, biased, multiplier);

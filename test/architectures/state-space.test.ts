@@ -12,7 +12,10 @@ test.each(["backbone", "model"])("Nemotron-H's tensors behind %s., and scales na
   const decoder = describeModel(config, renamed);
   expect(cacheSites(decoder).map(({ name }) => name)).toEqual([2, 5].map((at) => `${prefix}.layers.${at}.mixer`));
   expect(decoder.embedding.weight).toBe(`${prefix}.embeddings.weight`);
-  expect(decoder.end).toMatchObject({ head: "lm_head.weight", norm: { weight: { name: `${prefix}.norm_f.weight` } } });
+  expect(decoder.end).toMatchObject({
+    head: { name: "lm_head.weight" },
+    norm: { weight: { name: `${prefix}.norm_f.weight` } },
+  });
 });
 
 test("of Granite 4 without any Mamba every layer has a cache", () => {

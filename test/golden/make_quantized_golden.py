@@ -383,6 +383,13 @@ W8 = compressed(whole(8, strategy="channel"), "pack-quantized")
 quantized("compressed-tensors-packed8", "qwen2", WORDS, packed(8, 0, False), W8, by_compressed_tensors(W8))
 
 
+WITH_HEAD = KEPT.replace("lm_head|", "")
+W4_HEAD = compressed(whole(4, strategy="group", group_size=16), "pack-quantized", ignore=[])
+quantized("compressed-tensors-packed4-head", "qwen2", WORDS, packed(4, 16, False), W4_HEAD, by_compressed_tensors(W4_HEAD), kept=WITH_HEAD)
+INT8_HEAD = compressed(whole(8, strategy="channel"), "int-quantized", ignore=[], activations=TOKENS, targets=("Linear", "re:.*lm_head$"))
+quantized("compressed-tensors-int8-head", "llama", WORDS, int8(0, False), INT8_HEAD, by_compressed_tensors(INT8_HEAD), kept=WITH_HEAD)
+
+
 def gptq_config(bits, group, **keys):
     return {"quant_method": "gptq", "bits": bits, "group_size": group or -1, "desc_act": False, "sym": False, "lm_head": False,
             "true_sequential": True, "damp_percent": 0.01, "pack_dtype": "int32", "checkpoint_format": "gptq", **keys}
@@ -390,6 +397,7 @@ def gptq_config(bits, group, **keys):
 
 quantized("gptq-4", "phi3", WORDS, gptq(4, 16, 1), gptq_config(4, 16), by_auto_gptq(4, 16, 1),
           beside={"bias": torch.zeros(1, dtype=torch.float16)})
+quantized("gptq-4-head", "llama", WORDS, gptq(4, 8, 1), gptq_config(4, 8, lm_head=True), by_auto_gptq(4, 8, 1), kept=WITH_HEAD)
 quantized("gptq-4-order", "llama", WORDS, gptq(4, 8, 1, in_order=False), gptq_config(4, 8, desc_act=True), by_auto_gptq(4, 8, 1))
 quantized("gptq-8", "qwen2", WORDS, gptq(8, 0, 0),
           gptq_config(8, 0, checkpoint_format="gptq_v2", dynamic={"-:.*\\.0\\.mlp\\..*": {}, ".*\\.1\\..*": {"bits": 8, "sym": False}}),

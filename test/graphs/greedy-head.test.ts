@@ -5,7 +5,6 @@ import { tensorSource } from "../../src/architectures/weight-source.js";
 import { buildGreedyHead, GREEDY_HEAD_VALUES } from "../../src/graphs/greedy-head.js";
 import { runGraph, storeWeights, tensor } from "./run-graph.js";
 
-const END = { norm: { kind: "rms", weight: tensorSource("norm", [2]), size: 2, epsilon: 0 }, head: "head" } as const;
 /** Logits of a hidden state (1, 1), which the norm keeps: the sums of these rows. */
 const ROWS = [
   [0, 0],
@@ -15,6 +14,10 @@ const ROWS = [
   [-1, -2],
   [1, 2],
 ];
+const END = {
+  norm: { kind: "rms", weight: tensorSource("norm", [2]), size: 2, epsilon: 0 },
+  head: tensorSource("head", [ROWS.length, 2]),
+} as const;
 
 async function topOf(start: number, end: number) {
   const weights = { norm: tensor([2], [1, 1]), head: tensor([ROWS.length, 2], ROWS.flat()) };

@@ -18,7 +18,7 @@ const ROWS = 7;
 const EPSILON = 1e-5;
 const END: ModelEnd = {
   norm: { kind: "rms", weight: tensorSource("norm", [HIDDEN]), size: HIDDEN, epsilon: EPSILON },
-  head: "head",
+  head: tensorSource("head", [VOCABULARY, HIDDEN]),
 };
 const WEIGHTS = {
   norm: randomTensor([HIDDEN], 1, 2),

@@ -145,7 +145,7 @@ describe.each(SHAPES)("with %s", (_name, shape) => {
         ropes: [rope],
         layers: [layer],
       },
-      end: { norm: { kind: "rms", size: HIDDEN, epsilon: 1e-5 }, head: "none" },
+      end: { norm: { kind: "rms", size: HIDDEN, epsilon: 1e-5 }, head: tensorSource("none", [1, HIDDEN]) },
     };
     const caches = [cacheOf("bfloat16"), cacheOf("float8_e4m3fn", 0.01)];
     const model = encodeModelProto(buildDecodeStep(decoder, [{ kind: "layer", layer }], locate, caches));
