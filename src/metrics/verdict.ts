@@ -6,7 +6,7 @@ import type { ArmMetrics } from "./arm-metrics.js";
 import type { Interval } from "./block-mean.js";
 import { formatLimit, formatNats, formatRange, formatShare } from "./figures.js";
 import { byFallingCost, type LayerCost } from "./layers-to-keep.js";
-import { type Measured, moreSentence, moreToDecide, roundEstimate } from "./more-to-decide.js";
+import type { Measured } from "./more-to-decide.js";
 import { TELLING_SHARE } from "./retrieval-metrics.js";
 import {
   checkThresholds,
@@ -17,6 +17,7 @@ import {
   type ThresholdCheck,
   type Thresholds,
 } from "./thresholds.js";
+import { whatIsMissing } from "./what-is-missing.js";
 
 export type { Thresholds };
 
@@ -146,60 +147,18 @@ function inconclusiveVerdict(facts: VerdictFacts, checks: readonly ThresholdChec
   const predicts = gain.low > 0;
   const open = checks.filter(({ outcome }) => outcome === "undecided");
   const others = checks.filter(({ outcome }) => outcome !== "undecided");
-  // Of the figures, one that is beyond decides alone; otherwise all have to be within.
-  const failing = open.filter(({ seemsBeyond }) => seemsBeyond);
-  const isSettled = others.some(({ outcome }) => outcome === "beyond");
-  const deciding = isSettled ? [] : failing.length > 0 ? failing : open;
-  const leastOrMost = failing.length > 0 ? Math.min : Math.max;
   const found = subject.retrieval?.values ?? 0;
   const values = { amount: retrievalValues, observed: found, observations: found };
-  const ofText = deciding.filter(({ name }) => name !== "retrieval");
-  const ofValues = deciding.filter(({ name }) => name === "retrieval");
-  // Whatever the figures say, the model has to predict the text.
-  const toPredict = predicts ? [] : [moreToDecide({ measured: gain, allowed: 0 }, text)];
-  const moreTokens = joinAmounts([...toPredict, moreForAll(ofText, text, leastOrMost)], Math.max);
-  const moreValues = moreForAll(ofValues, values, leastOrMost);
-  const lacks = [
-    ...(ofText.length > 0 || !predicts ? (["text"] as const) : []),
-    ...(ofValues.length > 0 ? (["values"] as const) : []),
-  ];
+  const { sentences, ...missing } = whatIsMissing(checks, predicts ? undefined : gain, text, values);
   return {
     ...verdict("inconclusive", "Not enough text to decide: a figure may be on either side of its limit."),
     reasons: [
       ...(predicts ? [] : [`${needsOf(facts)}: too little text to tell whether the model predicts it.`]),
       ...[...open, ...others].map(({ sentence }) => sentence),
-      ...(lacks.includes("text") ? [moreSentence(moreTokens, text, "tokens")] : []),
-      ...(lacks.includes("values") ? [moreSentence(moreValues, values, "values")] : []),
+      ...sentences,
     ],
-    lacks,
-    moreTokens: roundedIfKnown(moreTokens),
-    moreValues: roundedIfKnown(moreValues),
+    ...missing,
   };
-}
-
-/** How much more decides the checks: nothing for none of them; undefined when nobody knows. */
-function moreForAll(
-  checks: readonly Pick<ThresholdCheck, "measured" | "allowed">[],
-  what: Measured,
-  leastOrMost: (...amounts: number[]) => number,
-): number | undefined {
-  return joinAmounts(
-    checks.map((check) => moreToDecide(check, what)),
-    leastOrMost,
-  );
-}
-
-function joinAmounts(
-  amounts: readonly (number | undefined)[],
-  leastOrMost: (...amounts: number[]) => number,
-): number | undefined {
-  const known = amounts.filter((amount) => amount !== undefined);
-  if (known.length < amounts.length) return undefined;
-  return known.length === 0 ? 0 : leastOrMost(...known);
-}
-
-function roundedIfKnown(more: number | undefined): number | undefined {
-  return more !== undefined && more > 0 && Number.isFinite(more) ? roundEstimate(more) : undefined;
 }
 
 function passedVerdict(facts: VerdictFacts, checks: readonly ThresholdCheck[]): Verdict {

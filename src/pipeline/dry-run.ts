@@ -1,9 +1,8 @@
 // What a run would read, compute and write, without doing it: sizes are counted, and the time is extrapolated from a second
 // that is really computed. Joins the trials of all processes; writes nothing.
 
-import { valueDimOf } from "../architectures/blocks.js";
 import { cacheSites } from "../architectures/cache-sites.js";
-import { blocksOf, type Decoder } from "../architectures/description.js";
+import type { Decoder } from "../architectures/description.js";
 import type { Checkpoint } from "../checkpoint/open-checkpoint.js";
 import { HubError, UsageError } from "../errors.js";
 import type { ComputeType } from "../graphs/arithmetic.js";
@@ -13,6 +12,7 @@ import type { QuantizedWeights } from "../numerics/quantized-weights.js";
 import type { ProviderName } from "../runtime/providers.js";
 import { onFirstThatWorks } from "./choose-provider.js";
 import { type LocatedModel, type LocateOptions, locateModel } from "./locate-model.js";
+import { type LongTexts, workOfLongTexts } from "./long-texts-work.js";
 import { quantizationWarnings } from "./quantized-weights.js";
 import { type ReadData, readData } from "./read-data.js";
 import { bytesOfTexts } from "./retrieval-memory.js";
@@ -78,12 +78,6 @@ export interface DryRun {
     readonly totalSeconds: number;
   };
   readonly warnings: readonly string[];
-}
-
-interface LongTexts {
-  readonly windows: readonly (readonly number[])[]; // [texts][tokens]
-  readonly positions: readonly (readonly number[])[]; // [texts][positions]
-  readonly passes: number;
 }
 
 export interface WorkToTry {
@@ -183,32 +177,6 @@ export async function tryWork(work: WorkToTry): Promise<DryRun> {
   function tryAll(workers: readonly Worker[], { lastLayer }: WorkToTry): Promise<Trial[]> {
     return shareWork(workers, "try", (part) => ({ ...part, checkpoint, decoder, tokenIds, lastLayer, signal }));
   }
-}
-
-/**
- * Work of long texts in all passes. What a token reads of those before it is no small part of it, as it is for short ones.
- * @param products multiplications by weights per token
- */
-function workOfLongTexts(decoder: Decoder, { windows, positions, passes }: LongTexts, products: number): number {
-  const looksAt = positions.reduce((sum, { length }) => sum + length, 0);
-  const work = windows.reduce(
-    (sum, { length }) => sum + length * products + attentionProducts(decoder, length),
-    looksAt * decoder.hiddenSize * decoder.vocabularySize,
-  );
-  return passes * work;
-}
-
-/** Multiplications of queries by keys and of shares by values, in all layers: each token reads those up to itself. */
-function attentionProducts({ layers }: Decoder, tokens: number): number {
-  const blocks = layers.flatMap(blocksOf);
-  return blocks.reduce((sum, block) => {
-    if (block.kind !== "attention" && block.kind !== "shared-attention") return sum;
-    const { heads, headDim, slidingWindow = tokens, chunkSize = tokens } = block;
-    const reads = Math.min(tokens, slidingWindow, chunkSize);
-    // Until a window is full, it grows with the tokens.
-    const pairs = reads * (tokens - reads) + (reads * (reads + 1)) / 2;
-    return sum + pairs * heads * (headDim + valueDimOf(block));
-  }, 0);
 }
 
 /** What a process would take. Work is in multiplications by weights, as in a trial. */
