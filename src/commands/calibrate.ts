@@ -68,7 +68,9 @@ export function addCalibrateCommand(program: Command, context: CommandContext): 
     .addOption(
       number("--headroom <factor>", "factor on every absmax, or auto: as serving needs", parseHeadroom, headroom),
     )
-    .addOption(number("--serving-tokens <count>", "what auto leaves room for", parsePositiveInteger, servingTokens))
+    .addOption(
+      number("--serving-tokens <count>", "tokens that levels, and auto, are for", parsePositiveInteger, servingTokens),
+    )
     .addOption(number("--exceedance <share>", "probability that serving exceeds a level", parseExceedance, exceedance));
   addDataOptions(
     described,
