@@ -43,7 +43,7 @@ const ATTACHED = [
   String.raw`(?<=\p{Extended_Pictographic})[\u{FE0E}\u{FE0F}]`,
   String.raw`(?<=[0-9#*])\u{FE0F}(?=\u{20E3})`,
   String.raw`(?<=\p{Script=Han})[\u{FE00}-\u{FE0F}\u{E0100}-\u{E01EF}]`,
-  String.raw`(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\u{FE0F}])\u{200D}(?=\p{Extended_Pictographic})`,
+  String.raw`(?<=\p{Extended_Pictographic}\u{FE0F}?|\p{Emoji_Modifier})\u{200D}(?=\p{Extended_Pictographic})`,
   String.raw`(?<=${JOINING})[\u{200C}\u{200D}](?=${JOINING})`,
 ].join("|");
 const ATTACHED_OR_UNSHOWABLE = new RegExp(`(?<attached>${ATTACHED})|${UNSHOWABLE.source}`, "gu");

@@ -30,6 +30,7 @@ describe("a text on one line", () => {
     ["tags", "\u{E0041}", "\\u{e0041}"],
     ["halves of pairs", "\uD800a\uDC00", "\\ud800a\\udc00"],
     ["a joiner between Latin letters", "pay\u200Dpal", "pay\\u200dpal"],
+    ["a joiner between a selector that belongs to nothing and an emoji", "\uFE0F\u200D\u26F0", "\\ufe0f\\u200d\u26F0"],
     ["a variation selector after a letter", "a\uFE0F", "a\\ufe0f"],
     ["a second variation selector", "\u2764\uFE0F\uFE0F", "\u2764\uFE0F\\ufe0f"],
   ])("writes out %s", (_what, text, expected) => {
