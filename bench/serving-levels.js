@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { isEnough } from "../dist/numerics/enough-text.js";
 import { fitAtShape, quantileOf } from "../dist/numerics/extreme-values.js";
-import { FEWEST_PROMPTS, forecastServing } from "../dist/numerics/serving-levels.js";
+import { forecastServing } from "../dist/numerics/serving-levels.js";
+import { roundEnds } from "../dist/pipeline/sample-rounds.js";
 import { seededRandom, shuffle } from "../dist/prompts/seeded-random.js";
 
 /** @typedef {{ lengths: number[], sides: number[][] }} Texts lengths in tokens: [prompts]; maxima: [sides][prompts] */
@@ -17,7 +18,7 @@ import { seededRandom, shuffle } from "../dist/prompts/seeded-random.js";
 
 const EXCEEDANCE = 0.05;
 const TIMES_THE_TOKENS = 10;
-const SUBSETS = [8, 16, 32, 64];
+const SUBSETS = [16, 24, 32, 64];
 /** What `--samples auto` is asked in the last table. */
 const SERVED_TOKENS = 1_000_000;
 
@@ -109,9 +110,7 @@ function plainGumbel({ sides, lengths }, { tokens, exceedance }) {
 
 /** Where `isEnough` stops over rounds of twice as many prompts, and how the levels of all prompts lie to those. */
 function printStops() {
-  console.log(
-    `\nRounds of ${FEWEST_PROMPTS}, ${2 * FEWEST_PROMPTS}, … prompts until they are enough; all: every prompt\n`,
-  );
+  console.log("\nRounds of prompts until they are enough; all: every prompt\n");
   console.log(
     "| model, texts | stops after prompts (of all) | of the tokens | levels of all within the stop's | moved |",
   );
@@ -138,9 +137,10 @@ function stopOf(/** @type {Texts} */ texts, /** @type {number} */ seed) {
     const { sides, lengths } = first(prompts);
     return forecastServing(sides, lengths, { tokens: SERVED_TOKENS, exceedance: EXCEEDANCE });
   };
-  let prompts = 2 * FEWEST_PROMPTS;
-  while (prompts < order.length && !isEnough(forecast(prompts / 2), forecast(prompts))) prompts *= 2;
-  prompts = Math.min(prompts, order.length);
+  const ends = roundEnds(order.length);
+  const isLast = (/** @type {number} */ end, /** @type {number} */ round) =>
+    round > 0 && isEnough(forecast(ends[round - 1] ?? 0), forecast(end));
+  const prompts = ends.find(isLast) ?? order.length;
   const [stop, all] = [forecast(prompts), forecast(order.length)];
   if (stop.kind === "too-few" || all.kind === "too-few") throw new Error("too few prompts");
   const pairs = stop.levels.map((level, side) => ({ level, final: all.levels[side]?.level ?? Number.NaN }));

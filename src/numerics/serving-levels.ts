@@ -38,8 +38,8 @@ export interface TooFewMaxima {
 
 export type ServingForecast = ServingLevels | TooFewMaxima;
 
-/** With fewer, kinds of text are missing that serving will have, and levels would be twice what was measured. */
-export const FEWEST_PROMPTS = 16;
+/** With fewer, kinds of text are missing that serving will have, and what they leave open takes more room than 1.4 times. */
+export const FEWEST_PROMPTS = 24;
 /** A few tokens of each prompt say nothing of texts. */
 const FEWEST_TOKENS = 1000;
 /** In E4M3 twice the room costs nothing that can be measured; more begins to push small values below the normal ones. */

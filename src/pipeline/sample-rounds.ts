@@ -9,7 +9,7 @@ import type { Worker } from "./share-work.js";
 import { joinArithmetic } from "./wider-arithmetic.js";
 
 /** Prompts of the first round. */
-const FIRST_ROUND = 16;
+const FIRST_ROUND = 32;
 
 /** Where rounds end: twice as many prompts each time, and at last all. @param prompts 1 or more */
 export function roundEnds(prompts: number): number[] {

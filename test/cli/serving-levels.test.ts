@@ -146,8 +146,8 @@ describe("--headroom auto", () => {
   });
 
   test.each<[string, (example: ExampleFolder) => readonly string[], RegExp]>([
-    ["few prompts", ({ prompts }) => ["--data", prompts], /expected 16 prompts or more, found 6\./],
-    ["4 tokens of one text", (example) => ["--data", hello(example)], /expected 16 prompts or more, found 1\./],
+    ["few prompts", ({ prompts }) => ["--data", prompts], /expected 24 prompts or more, found 6\./],
+    ["4 tokens of one text", (example) => ["--data", hello(example)], /expected 24 prompts or more, found 1\./],
     ["short prompts", () => ["--sequence-length", "4"], /expected 1000 tokens or more, found 7\d\d\./],
   ])("refuses %s: exit 2, and nothing is written", async (_what, optionsOf, found) => {
     const example = makeExample(temporaryFolder());
@@ -189,11 +189,11 @@ describe("without --headroom auto", () => {
   test("of too few prompts nothing is claimed: no level, no sentence about serving", async () => {
     const example = await calibratedExample();
     const record = recordIn(example.output);
-    expect(record).toMatchObject({ headroom: 1, no_levels: "expected 16 prompts or more, found 6" });
+    expect(record).toMatchObject({ headroom: 1, no_levels: "expected 24 prompts or more, found 6" });
     expect(JSON.stringify(record)).not.toContain('_level"');
     const { stdout } = await runCli([example.model, "--data", hello(example), "-o", join(example.root, "few")]);
     expect(stdout.replaceAll(/\s+/g, " ")).toContain(
-      "Too little text to tell what serving exceeds: expected 16 prompts or more, found 1.",
+      "Too little text to tell what serving exceeds: expected 24 prompts or more, found 1.",
     );
     expect(stdout).not.toMatch(/^Serving /m);
   });

@@ -31,8 +31,8 @@ describe("coverage", () => {
   const error = (share: number) => 4 * Math.sqrt((share * (1 - share)) / DRAWS);
 
   test.each([
-    { prompts: 16, exceedance: 0.05, times: 10 },
-    { prompts: 16, exceedance: 0.2, times: 40 },
+    { prompts: 24, exceedance: 0.05, times: 10 },
+    { prompts: 24, exceedance: 0.2, times: 40 },
     { prompts: 48, exceedance: 0.05, times: 3 },
   ])(
     "$prompts prompts, $times times as many: a level is exceeded as often as asked, $exceedance",
@@ -119,7 +119,7 @@ describe("levels", () => {
 
   test("the same input gives the same numbers", () => {
     const random = seededRandom(4);
-    const lengths = Array.from({ length: 20 }, () => 300);
+    const lengths = Array.from({ length: 28 }, () => 300);
     const sides = [lengths.map(() => drawMaximum(random, 1))];
     expect(forecastServing(sides, lengths, QUESTION)).toEqual(forecastServing(sides, lengths, QUESTION));
   });
@@ -127,7 +127,7 @@ describe("levels", () => {
 
 describe("a side whose maxima hardly differ", () => {
   const random = seededRandom(5);
-  const lengths = Array.from({ length: 20 }, () => 300);
+  const lengths = Array.from({ length: 28 }, () => 300);
   const varied = [1, 2, 3].map((scale) => lengths.map(() => drawMaximum(random, 1, { scale })));
 
   test.each([
@@ -157,9 +157,14 @@ describe("too few data", () => {
   const maxima = (count: number) => [Array.from({ length: count }, () => drawMaximum(random, 1))];
 
   test.each([
-    ["a prompt of 4 tokens", maxima(1), [4], "expected 16 prompts or more, found 1"],
-    ["15 prompts", maxima(15), Array.from({ length: 15 }, () => 900), "expected 16 prompts or more, found 15"],
-    ["16 words", maxima(16), Array.from({ length: 16 }, () => 4), "expected 1000 tokens or more, found 64"],
+    ["a prompt of 4 tokens", maxima(1), [4], "expected 24 prompts or more, found 1"],
+    ["23 prompts", maxima(23), Array.from({ length: 23 }, () => 900), "expected 24 prompts or more, found 23"],
+    [
+      "24 lines of four words",
+      maxima(24),
+      Array.from({ length: 24 }, () => 4),
+      "expected 1000 tokens or more, found 96",
+    ],
     [
       "one text many times",
       [Array.from({ length: 30 }, () => 3)],

@@ -12,7 +12,7 @@ import { requireTextForLevels, scaleLayers } from "../../src/pipeline/layer-scal
 import { goldenFolder } from "../helpers/golden-checkpoints.js";
 
 const AUTO = { dtype: "float8_e4m3fn", headroom: "auto" } as const;
-const TOO_FEW: LayerForecast = { kind: "too-few", why: "expected 16 prompts or more, found 2" };
+const TOO_FEW: LayerForecast = { kind: "too-few", why: "expected 24 prompts or more, found 2" };
 
 function rangesOf(layers: readonly number[], [k, v]: readonly [number, number]): LayerRange[] {
   const side = (absmax: number) => ({ absmax, perHead: [absmax], perPrompt: [absmax] });
@@ -44,16 +44,16 @@ test("a factor needs no levels; without any, auto is refused with what was expec
   expect(scaleLayers(ranges, TOO_FEW, { ...AUTO, headroom: 1 })).toHaveLength(1);
   expect(() => scaleLayers(ranges, TOO_FEW, AUTO)).toThrow(PromptDataError);
   expect(() => scaleLayers(ranges, TOO_FEW, AUTO)).toThrow(
-    "--headroom auto: too little text to tell what serving exceeds: expected 16 prompts or more, found 2. Give more prompts",
+    "--headroom auto: too little text to tell what serving exceeds: expected 24 prompts or more, found 2. Give more prompts",
   );
 });
 
 test("what the lengths alone refuse is refused before anything is measured, and only for auto", () => {
   expect(() => requireTextForLevels([4], AUTO)).toThrow(PromptDataError);
-  expect(() => requireTextForLevels(Array<number>(16).fill(10), AUTO)).toThrow(
-    "expected 1000 tokens or more, found 160",
+  expect(() => requireTextForLevels(Array<number>(24).fill(10), AUTO)).toThrow(
+    "expected 1000 tokens or more, found 240",
   );
-  expect(() => requireTextForLevels(Array<number>(16).fill(100), AUTO)).not.toThrow();
+  expect(() => requireTextForLevels(Array<number>(24).fill(100), AUTO)).not.toThrow();
   expect(() => requireTextForLevels([4], { headroom: 1 })).not.toThrow();
 });
 

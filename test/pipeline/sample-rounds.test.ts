@@ -39,10 +39,10 @@ async function measured(changes: Partial<RoundsRequest>) {
 describe("rounds end", () => {
   test.each([
     [1, [1]],
-    [16, [16]],
-    [17, [16, 17]],
-    [175, [16, 32, 64, 128, 175]],
-    [256, [16, 32, 64, 128, 256]],
+    [32, [32]],
+    [33, [32, 33]],
+    [175, [32, 64, 128, 175]],
+    [256, [32, 64, 128, 256]],
   ])("of %d prompts after %j", (prompts, ends) => {
     expect(roundEnds(prompts)).toEqual(ends);
   });

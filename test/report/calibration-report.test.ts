@@ -350,8 +350,8 @@ describe("what serving is expected to exceed", () => {
     ],
     [
       "is not told from too little text",
-      { forecast: { kind: "too-few", why: "expected 16 prompts or more, found 1" } },
-      "Too little text to tell what serving exceeds: expected 16 prompts or more, found 1.",
+      { forecast: { kind: "too-few", why: "expected 24 prompts or more, found 1" } },
+      "Too little text to tell what serving exceeds: expected 24 prompts or more, found 1.",
     ],
   ])("%s", (_rule, changes, sentence) => {
     expect(sentenceOf(changes)).toBe(sentence);
