@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { isEnough } from "../dist/numerics/enough-text.js";
 import { fitAtShape, quantileOf } from "../dist/numerics/extreme-values.js";
+import { medianOf } from "../dist/numerics/median.js";
 import { forecastServing } from "../dist/numerics/serving-levels.js";
 import { roundEnds } from "../dist/pipeline/sample-rounds.js";
 import { seededRandom, shuffle } from "../dist/prompts/seeded-random.js";
@@ -95,7 +96,7 @@ function judge(/** @type {Method} */ method, /** @type {readonly { known: Texts,
       headroom.push(level / Math.max(...(known.sides[side] ?? [])));
     }
   }
-  return `${(100 * mean(exceeded)).toFixed(1)} %, ${median(headroom).toFixed(2)}`;
+  return `${(100 * mean(exceeded)).toFixed(1)} %, ${medianOf(headroom).toFixed(2)}`;
 }
 
 /** Without lengths, censoring or what few prompts leave open. @type {Method} */
@@ -123,7 +124,7 @@ function printStops() {
         `${counts} (${texts.lengths.length})`,
         percent(mean(stops.map(({ tokens }) => tokens))),
         percent(mean(stops.map(({ within }) => within))),
-        percent(median(stops.map(({ moved }) => moved))),
+        percent(medianOf(stops.map(({ moved }) => moved))),
       ];
       console.log(`| ${model}, ${name} | ${cells.join(" | ")} |`);
     }
@@ -149,7 +150,7 @@ function stopOf(/** @type {Texts} */ texts, /** @type {number} */ seed) {
     prompts,
     tokens: tokensOf(first(prompts)) / tokensOf(texts),
     within: mean(within),
-    moved: median(pairs.map(({ level, final }) => Math.abs(final / level.level - 1))),
+    moved: medianOf(pairs.map(({ level, final }) => Math.abs(final / level.level - 1))),
   };
 }
 
@@ -165,10 +166,6 @@ function tokensOf(/** @type {Texts} */ { lengths }) {
 
 function mean(/** @type {readonly number[]} */ values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-function median(/** @type {readonly number[]} */ values) {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function percent(/** @type {number} */ share) {

@@ -16,6 +16,8 @@ const NOT_RUN = [
   { pattern: /--install/, why: "downloads 250 MB" },
   { pattern: /^\/models/, why: "is a path in a container" },
   { pattern: /HuggingFaceH4/, why: "downloads a data set" },
+  { pattern: /--onto/, why: "needs a quantized form of the model" },
+  { pattern: /--retrieval-tokens 32768/, why: "needs a model with as many positions" },
 ];
 /** Blocks of output, by what the pages show them for. */
 const SHOWN = [

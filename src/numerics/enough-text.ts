@@ -1,6 +1,7 @@
 // Whether more prompts would change levels by anything that matters: from the forecasts of two rounds of prompts, the second of
 // which has the first one's prompts and more. Knows no pipeline, and nothing of prompts.
 
+import { medianOf } from "./median.js";
 import type { ServingForecast, ServingLevels } from "./serving-levels.js";
 
 /**
@@ -23,8 +24,7 @@ export function isEnough(previous: ServingForecast, latest: ServingForecast): bo
 
 /** The median of highest over lowest end of an interval; 1 where everything is zero. */
 function typicalWidth({ levels }: ServingLevels): number {
-  const widths = levels.map(({ interval: [low, high] }) => (low === 0 ? 1 : high / low)).toSorted((a, b) => a - b);
-  return widths[Math.floor(widths.length / 2)] ?? Number.POSITIVE_INFINITY;
+  return medianOf(levels.map(({ interval: [low, high] }) => (low === 0 ? 1 : high / low)));
 }
 
 function shareExceeded(previous: ServingLevels, latest: ServingLevels): number {

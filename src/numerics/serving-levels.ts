@@ -3,6 +3,7 @@
 
 import { type BlockMaxima, quantileOf, reducedVariate } from "./extreme-values.js";
 import { posteriorAt, type WeightedPoint } from "./level-posterior.js";
+import { medianOf } from "./median.js";
 
 export interface ServingQuestion {
   /** Tokens that are going to be served. */
@@ -139,7 +140,7 @@ function levelOf(measured: number, points: readonly WeightedPoint[], { size, exc
  * the median of the other sides has.
  */
 function typicalLevel(measured: number, others: readonly ServingLevel[]): ServingLevel {
-  const typical = (of: (level: ServingLevel) => number) => median(others.map(of));
+  const typical = (of: (level: ServingLevel) => number) => medianOf(others.map(of));
   const ratio = (of: (level: ServingLevel) => number) =>
     measured * typical((other) => (other.measured === 0 ? 1 : of(other) / other.measured));
   return {
@@ -180,11 +181,6 @@ function weightedQuantile(values: readonly WeightedValue[], share: number): numb
     if (seen >= share) return value;
   }
   return Number.POSITIVE_INFINITY;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
 }
 
 function sum(values: readonly number[]): number {

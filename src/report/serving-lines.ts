@@ -6,6 +6,7 @@ import { counted, formatCount } from "../counted.js";
 import { formatLimit } from "../metrics/figures.js";
 import { FLOAT8_FORMATS } from "../numerics/float8.js";
 import type { LayerLevels } from "../numerics/layer-levels.js";
+import { medianOf } from "../numerics/median.js";
 import { LARGEST_HEADROOM } from "../numerics/serving-levels.js";
 import type { CalibrationResult } from "../pipeline/calibration-result.js";
 import type { Shown } from "./shown-text.js";
@@ -71,9 +72,4 @@ function factorsOf(layers: readonly LayerLevels[], { format }: Pick<CalibrationR
       : [k, v].map((side) => [side.level, side.measured] as const),
   );
   return pairs.map(([level, measured]) => (measured === 0 ? 1 : level / measured));
-}
-
-function medianOf(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 1;
 }

@@ -32,6 +32,7 @@ test("every wrapper that transformers knows has its config there", () => {
     "NemotronH_Nano_Omni_Reasoning_V3",
     "NemotronH_Nano_VL_V2",
     "internvl_chat",
+    "ernie4_5_moe_vl",
   ]);
 });
 
