@@ -27,6 +27,8 @@ export default defineConfig(({ mode }) => {
       hookTimeout: 120_000,
       // Most tests wait for one process at a time: with a core left idle they take half as long again.
       maxWorkers: "100%",
+      // The built program is JavaScript already.
+      server: { deps: { external: [/\/dist\//] } },
       env: {
         // What the tests expect is computed on the CPU; a machine with a GPU must not change it. Tests of others name them.
         CREATE_KV_SCALES_PROVIDER: "cpu",

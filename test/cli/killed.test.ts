@@ -84,7 +84,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(undisturbed, { recursive: true }));
 
 describe("killed while it writes a new folder", () => {
-  test.each(moments(tries({ few: 10, all: 32 }), 5))(
+  test.each(moments(tries({ few: 7, all: 32 }), 5))(
     "$name, with an earlier result to replace: $force",
     async (moment) => {
       const example = makeExample(temporaryFolder(), SHARDS);
@@ -133,7 +133,7 @@ describe("killed while it writes a new folder", () => {
 describe("killed while it writes in place", () => {
   const undisturbedOf = new Map<number, ExampleFolder>();
   const rows = [1, 2].flatMap((shards) =>
-    moments(tries({ few: 4, all: 12 }), 6 + shards).map((moment) => ({ ...moment, shards })),
+    moments(tries({ few: 3, all: 12 }), 6 + shards).map((moment) => ({ ...moment, shards })),
   );
 
   beforeAll(async () => {

@@ -1,7 +1,8 @@
 // How much the tests try: `npm test` what stands for the rest, `npm run test:all` everything. What is left out is always more
-// of the same: another golden of settings that others have, another moment, more random cases. A rule is never left out.
+// of the same: another golden of settings that others have, another moment, more random cases. The one rule that is
+// left out is that the packed program installs.
 
-const TRIES_ALL = process.env.TEST_ALL === "1";
+export const TRIES_ALL = process.env.TEST_ALL === "1";
 
 /** All of them, or those that stand for them. */
 export function someOf<Of>(all: readonly Of[], stands: (one: Of, at: number) => boolean): readonly Of[] {

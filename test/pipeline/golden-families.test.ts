@@ -16,7 +16,7 @@ import {
   lossesOfFolder,
   readGolden,
 } from "../helpers/golden-checkpoints.js";
-import { oneOfEach } from "../helpers/golden-settings.js";
+import { oneOfEach, oneOfEachFamily } from "../helpers/golden-settings.js";
 import { someOf } from "../helpers/how-much.js";
 
 /** What newer golden files say beside what enters the caches. */
@@ -56,7 +56,7 @@ describe("a key that nobody knows, added to config.json, is refused by name", ()
 });
 
 describe("the loss of every prompt is that of transformers, and so are the places of caches", () => {
-  test.each(someOf(WITH_LOSS, oneOfEach(WITH_LOSS)))("%s", async (name) => {
+  test.each(someOf(WITH_LOSS, oneOfEachFamily(WITH_LOSS)))("%s", async (name) => {
     const { token_ids: windows, loss = [], sites } = goldenOf(name);
     const checkpoint = await openCheckpoint(goldenFolder(name));
     const decoder = describeModel(checkpoint.config, checkpoint.tensors);
