@@ -14,6 +14,7 @@ import { randomTokenIds, textOf, writeWordTokenizer } from "../../bench/word-pro
 import { tensorsOfLayer as tensorsOfDescribedLayer } from "../../src/architectures/block-facts.js";
 import { describeModel } from "../../src/architectures/registry.js";
 import { openTokenizer } from "../../src/prompts/tokenizer.js";
+import { TRIES_ALL } from "../helpers/how-much.js";
 import { encodeWith } from "../helpers/local-tokenizer.js";
 import { REPOSITORY, startProgram } from "../helpers/run-cli.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";
@@ -30,7 +31,7 @@ const shared = mkdtempSync(join(tmpdir(), "kv-scales-bench-"));
 const CHECKPOINT = ["--checkpoint", join(shared, "checkpoint")];
 afterAll(() => rmSync(shared, { recursive: true, force: true }));
 
-describe("a run of create-kv-scales alone", () => {
+describe.skipIf(!TRIES_ALL)("a run of create-kv-scales alone", () => {
   test("reports every row, keeps the checkpoint when told to, and leaves nothing else", async () => {
     const folder = temporaryFolder();
     const file = join(folder, "RESULTS.md");
@@ -80,47 +81,60 @@ describe("a run of create-kv-scales alone", () => {
   });
 });
 
-describe.skipIf(process.platform === "win32")("a run beside another program (a stand-in for Python's)", () => {
-  const PEAK = { size: 64, rounds: 5, flops_per_second: 1e12, python: "3", torch: "2", cuda: null, transformers: "5" };
+describe.skipIf(!TRIES_ALL || process.platform === "win32")(
+  "a run beside another program (a stand-in for Python's)",
+  () => {
+    const PEAK = {
+      size: 64,
+      rounds: 5,
+      flops_per_second: 1e12,
+      python: "3",
+      torch: "2",
+      cuda: null,
+      transformers: "5",
+    };
 
-  /** Stands in for Python: answers to the two scripts as they would, with the given absmax and number of tokens. */
-  function standIn(folder: string, absmax: object, tokens: number): string {
-    const answer = { tokens, load_seconds: 0.5, compute_seconds: 0.25, absmax: [absmax] };
-    const path = join(folder, "python");
-    const code = `const [, , script, , , output] = process.argv;
+    /** Stands in for Python: answers to the two scripts as they would, with the given absmax and number of tokens. */
+    function standIn(folder: string, absmax: object, tokens: number): string {
+      const answer = { tokens, load_seconds: 0.5, compute_seconds: 0.25, absmax: [absmax] };
+      const path = join(folder, "python");
+      const code = `const [, , script, , , output] = process.argv;
       if (script.endsWith("matmul_peak.py")) console.log(${JSON.stringify(JSON.stringify(PEAK))});
       else { require("fs").writeFileSync(output, ""); console.log(${JSON.stringify(JSON.stringify(answer))}); }`;
-    writeFileSync(path, `#!${process.execPath}\n${code}\n`, { mode: 0o755 });
-    return path;
-  }
+      writeFileSync(path, `#!${process.execPath}\n${code}\n`, { mode: 0o755 });
+      return path;
+    }
 
-  async function runBeside(absmax: object, tokens = 16) {
-    const folder = temporaryFolder();
-    const file = join(folder, "RESULTS.md");
-    const options = ["--rows", "2x8", "--python", standIn(folder, absmax, tokens), "--append", file, "--json"];
-    const run = await runBench([...TINY, ...options, ...CHECKPOINT], folder);
-    return { ...run, kept: existsSync(file) };
-  }
+    async function runBeside(absmax: object, tokens = 16) {
+      const folder = temporaryFolder();
+      const file = join(folder, "RESULTS.md");
+      const options = ["--rows", "2x8", "--python", standIn(folder, absmax, tokens), "--append", file, "--json"];
+      const run = await runBench([...TINY, ...options, ...CHECKPOINT], folder);
+      return { ...run, kept: existsSync(file) };
+    }
 
-  test("shares are of the measured peak; results that agree are kept, others are not", async () => {
-    const far = await runBeside({ k: 1000, v: 1000 });
-    expect([far.exitCode, far.kept]).toEqual([1, false]);
-    expect(far.stderr).toMatch(/Error: The two programs disagree on the absmax: 9\d\.\d % \([KV] of layer 0\)/);
-    const { rows } = JSON.parse(far.stdout);
-    // 64 tokens/s through one layer of SmolLM2-135M's shape: 2 FLOP for each of its 3,538,944 weights.
-    expect(rows[1]).toMatchObject({ program: "transformers", tokensPerSecond: { median: 64 } });
-    expect(rows[1].shareOfPeak).toBeCloseTo((64 * 2 * 3_538_944) / 1e12, 12);
+    test("shares are of the measured peak; results that agree are kept, others are not", async () => {
+      const far = await runBeside({ k: 1000, v: 1000 });
+      expect([far.exitCode, far.kept]).toEqual([1, false]);
+      expect(far.stderr).toMatch(/Error: The two programs disagree on the absmax: 9\d\.\d % \([KV] of layer 0\)/);
+      const { rows } = JSON.parse(far.stdout);
+      // 64 tokens/s through one layer of SmolLM2-135M's shape: 2 FLOP for each of its 3,538,944 weights.
+      expect(rows[1]).toMatchObject({ program: "transformers", tokensPerSecond: { median: 64 } });
+      expect(rows[1].shareOfPeak).toBeCloseTo((64 * 2 * 3_538_944) / 1e12, 12);
 
-    const equal = await runBeside(rows[0].absmax[0]);
-    expect([equal.exitCode, equal.kept], equal.stderr).toEqual([0, true]);
-    expect(JSON.parse(equal.stdout).differences).toEqual([{ prompts: 2, tokens: 8, layer: 0, side: "k", relative: 0 }]);
-  });
+      const equal = await runBeside(rows[0].absmax[0]);
+      expect([equal.exitCode, equal.kept], equal.stderr).toEqual([0, true]);
+      expect(JSON.parse(equal.stdout).differences).toEqual([
+        { prompts: 2, tokens: 8, layer: 0, side: "k", relative: 0 },
+      ]);
+    });
 
-  test("another number of tokens is no comparison", async () => {
-    const { exitCode, stderr } = await runBeside({ k: 1, v: 1 }, 15);
-    expect([exitCode, stderr]).toEqual([1, expect.stringContaining("transformers ran 15 tokens instead of 2 × 8")]);
-  });
-});
+    test("another number of tokens is no comparison", async () => {
+      const { exitCode, stderr } = await runBeside({ k: 1, v: 1 }, 15);
+      expect([exitCode, stderr]).toEqual([1, expect.stringContaining("transformers ran 15 tokens instead of 2 × 8")]);
+    });
+  },
+);
 
 test("times are compared round by round", () => {
   const run = (computeSeconds: number, wallSeconds: number) => ({ computeSeconds, wallSeconds }) as Run;

@@ -4,12 +4,13 @@
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { KvScalesError } from "../../src/errors.js";
+import { tries } from "../helpers/how-much.js";
 import { REPOSITORY } from "../helpers/run-cli.js";
 import { temporaryFolder } from "../helpers/run-cli-folders.js";
 import { runCampaign, runCorpus } from "./campaign.js";
 import { makeTargets, type Target } from "./targets.js";
 
-const RUNS = 2000;
+const RUNS = tries({ few: 800, all: 2000 });
 
 const targetsIn = (folder: string) => makeTargets(REPOSITORY, folder);
 

@@ -1,6 +1,6 @@
 // How much the tests try: `npm test` what stands for the rest, `npm run test:all` everything. What is left out is always more
-// of the same: another golden of settings that others have, another moment, more random cases. The one rule that is
-// left out is that the packed program installs.
+// of the same: another golden of settings that others have, another moment, more random cases. What is left
+// out whole is the installation of the packed program, and runs of the benchmark.
 
 export const TRIES_ALL = process.env.TEST_ALL === "1";
 
