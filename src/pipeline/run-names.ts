@@ -4,9 +4,7 @@
 import { realpath } from "node:fs/promises";
 import { basename } from "node:path";
 import { modelOfSnapshot } from "../checkpoint/hub-folders.js";
-import type { OutputFormatName } from "../checkpoint/output-formats.js";
-import type { Float8Name } from "../numerics/float8.js";
-import type { ServingQuestion } from "../numerics/serving-levels.js";
+import type { CalibrationSettings } from "./calibrate-settings.js";
 import { type DataName, SHIPPED_DATA } from "./read-data.js";
 
 export interface ModelName {
@@ -33,14 +31,8 @@ interface RunNames extends ModelName {
   readonly onto?: string | undefined;
 }
 
-export interface CommandFacts extends RunNames, DataName {
-  readonly format: OutputFormatName;
-  readonly dtype: Float8Name;
-  readonly headroom: number | "auto";
-  readonly serving: ServingQuestion;
-  readonly samples: number | "auto";
-  readonly sequenceLength: number;
-  readonly seed: number;
+export interface CommandFacts extends RunNames, DataName, Omit<CalibrationSettings, "provider"> {
+  /** The one that computed. */
   readonly provider: string;
   readonly assumeHarmless: readonly string[];
 }
